@@ -1,0 +1,43 @@
+# One image for development, tests (target: test), staging and production.
+
+FROM python:3.13-slim-trixie AS packages
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+RUN python -m venv --without-pip /opt/venv
+COPY requirements.txt /
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip --python /opt/venv/bin/python install --require-hashes -r /requirements.txt \
+    && find /opt/venv -name tests -type d -path '*/site-packages/*' -prune -exec rm -rf {} +
+
+FROM packages AS test
+COPY requirements-dev.txt /
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip --python /opt/venv/bin/python install --require-hashes -r /requirements-dev.txt
+ENV PATH=/opt/venv/bin:$PATH
+WORKDIR /app
+COPY . .
+CMD ["python", "-m", "pytest", "-n", "auto"]
+
+FROM python:3.13-slim-trixie
+ARG APP_VERSION=dev
+LABEL org.opencontainers.image.title="birthday-greetings" \
+      org.opencontainers.image.description="Saves dates of birth and greets people with the days until their birthday" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="$APP_VERSION"
+# pip is of no use where nothing is installed any more
+RUN python -m pip uninstall --yes --quiet --root-user-action=ignore pip \
+    && rm -rf /usr/local/lib/python3.13/ensurepip \
+    && useradd --system --uid 10001 --no-create-home app
+COPY --from=packages /opt/venv /opt/venv
+WORKDIR /app
+COPY web web
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    FLASK_APP=web \
+    HOST=0.0.0.0 \
+    APP_VERSION=$APP_VERSION
+USER 10001
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --start-interval=1s \
+    CMD ["python", "-Sc", "import http.client as h, os; c = h.HTTPConnection('127.0.0.1', int(os.environ.get('PORT') or 8000), 4); c.request('GET', '/livez'); raise SystemExit(c.getresponse().status != 200)"]
+CMD ["python", "-m", "web"]

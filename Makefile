@@ -1,0 +1,61 @@
+# Every common action; `make` alone lists them.
+PYTHON ?= python3
+RUN := .venv/bin/python -m
+SHELL_SCRIPTS := .ci/run
+
+.DEFAULT_GOAL := help
+.PHONY: help run dev test check format lint types shell dockerfile secrets requirements lock bench clean
+
+help: ## List the actions
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: .venv/installed ## Serve on http://127.0.0.1:8000, with a PostgreSQL of its own (PORT=... for another port)
+	@$(if $(PORT),PORT=$(PORT)) $(RUN) scripts.run
+
+dev: .venv/installed ## The same with reload and debugger
+	@$(if $(PORT),PORT=$(PORT)) $(RUN) scripts.run --dev
+
+test: .venv/installed ## Run the tests in parallel, with coverage (TEST_DATABASE_URL for a server of yours)
+	@rm -f .coverage .coverage.*
+	$(RUN) pytest -n auto --cov --cov-report=term $(ARGS)
+
+check: format lint types shell dockerfile secrets requirements ## All that can be checked without running it
+
+format: .venv/installed ## Check the formatting (.venv/bin/ruff format . mends it)
+	$(RUN) ruff format --check .
+
+lint: .venv/installed ## Check the Python code
+	$(RUN) ruff check .
+
+types: .venv/installed ## Check the types
+	$(RUN) mypy
+
+shell: .venv/installed ## Check the shell scripts
+	.venv/bin/shellcheck $(SHELL_SCRIPTS)
+
+dockerfile: .venv/installed ## Check the Dockerfile
+	.venv/bin/hadolint Dockerfile
+
+secrets: .venv/installed ## Look for secrets in the files that git knows
+	git ls-files -z | xargs -0 .venv/bin/detect-secrets-hook --no-verify --baseline .secrets.baseline
+
+requirements: .venv/installed ## Check that the locks are up to date with their .in files
+	@$(RUN) scripts.lock --check
+
+lock: .venv/installed ## Bring the locks up to date with their .in files (ARGS=--upgrade for newer versions)
+	@$(RUN) scripts.lock $(ARGS)
+
+bench: .venv/installed ## Measure throughput, latency, CPU and memory (needs wrk)
+	$(RUN) benchmarks $(ARGS)
+
+clean: ## Remove what was built and installed here, but not the data
+	rm -rf .venv dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+.venv/installed: requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "This project needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1)." >&2; \
+		echo "If a newer one is installed, name it: make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Installing into .venv (once, about a minute)..."
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch .venv/installed

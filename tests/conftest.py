@@ -1,0 +1,114 @@
+"""What all tests share: a real PostgreSQL, and the application on it."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+
+import flask_migrate
+import psycopg2
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from hypothesis import settings
+from sqlalchemy import make_url
+
+from scripts.postgres import Server, ensure_database
+from tests.factories import PersonFactory
+from web import create_app
+from web.storage import db
+
+# The same examples in every run, and no deadline: these machines are shared
+settings.register_profile("tests", derandomize=True, deadline=None, database=None)
+settings.load_profile("tests")
+
+
+def refuse_unless_test(url: str) -> str:
+    """``url``, if what it names may be emptied: a database called something_test."""
+    name = make_url(url).database
+    if not (name or "").endswith("_test"):
+        raise pytest.UsageError(
+            f"TEST_DATABASE_URL names the database {name!r}, and tests empty theirs. "
+            "Name one that ends in _test."
+        )
+    return url
+
+
+@pytest.fixture(scope="session")
+def home() -> Iterator[Path]:
+    """A folder that another user than root can be let into, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="birthday-tests-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def database_url(home: Path, worker_id: str) -> Iterator[str]:
+    """The URL of an empty database for this worker alone, embedded unless TEST_DATABASE_URL."""
+    name = f"birthday_{worker_id}_test"
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        url = make_url(refuse_unless_test(given)).set(drivername="postgresql")
+        maintenance = url.set(database="postgres").render_as_string(hide_password=False)
+        _drop(maintenance, name)
+        ensure_database(maintenance, name)
+        yield url.set(database=name).render_as_string(hide_password=False)
+        _drop(maintenance, name)
+        return
+    with Server(home / "postgres", durable=False) as server:
+        ensure_database(server.url("postgres"), name)
+        yield server.url(name)
+
+
+@pytest.fixture(scope="session")
+def env(database_url: str) -> dict[str, str]:
+    """The environment of an application on the tests' database, and nothing else."""
+    return {"DATABASE_URL": database_url}
+
+
+@pytest.fixture(scope="session")
+def app(env: dict[str, str]) -> Iterator[Flask]:
+    """The application on a migrated database."""
+    application = create_app(env)
+    with application.app_context():
+        flask_migrate.upgrade()
+    yield application
+    with application.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture
+def context(app: Flask) -> Iterator[None]:
+    """An application context, and nobody in the database."""
+    with app.app_context():
+        db.session.execute(db.delete(db.Model.metadata.tables["person"]))
+        yield
+        db.session.remove()
+
+
+@pytest.fixture
+def client(app: Flask, context: None) -> FlaskClient:
+    """A client of the application."""
+    return app.test_client()
+
+
+@pytest.fixture
+def person(context: None) -> type[PersonFactory]:
+    """Makes people in the database."""
+    return PersonFactory
+
+
+@pytest.fixture
+def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[date], None]:
+    """Sets the day that the application takes for today."""
+    return lambda day: monkeypatch.setattr("web.hello.today", lambda: day)
+
+
+def _drop(url: str, name: str) -> None:
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    connection.close()

@@ -1,0 +1,76 @@
+"""The rules that keep the rooms of the application apart: who may import what, and where SQL is."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+WEB = Path("web")
+MODULES = {path.stem: ast.parse(path.read_text()) for path in WEB.glob("*.py")}
+DATABASE = {"psycopg2", "sqlalchemy", "flask_sqlalchemy", "flask_migrate"}
+SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP)\b\s")
+
+
+def imports(module):
+    for node in ast.walk(MODULES[module]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def roots(module):
+    return {name.split(".")[0] for name in imports(module)}
+
+
+def test_birthday_needs_the_standard_library_alone():
+    assert roots("birthday") == {"calendar", "datetime"}
+
+
+def test_schema_knows_neither_flask_nor_the_database():
+    assert not roots("schema") & (DATABASE | {"flask", "flask_smorest", "werkzeug", "web"})
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"storage"}))
+def test_sql_is_in_storage_only(module):
+    strings = [node.value for node in ast.walk(MODULES[module]) if isinstance(node, ast.Constant)]
+    assert not [text for text in strings if isinstance(text, str) and SQL.search(text)]
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"storage", "config"}))
+def test_the_database_is_known_to_storage_only(module):
+    assert not roots(module) & DATABASE
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"__init__"}))
+def test_only_the_factory_imports_the_views(module):
+    assert not {"web.hello", "web.health"} & set(imports(module))
+
+
+def test_the_application_is_small_and_its_functions_are_short():
+    statements = sum(len(ast.unparse(tree).splitlines()) for tree in MODULES.values())
+    assert statements < 700
+    for name, tree in MODULES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 30, f"{name}.{node.name}"
+
+
+def test_public_things_have_docstrings_and_private_ones_speak_for_themselves():
+    for tree in MODULES.values():
+        assert ast.get_docstring(tree)
+
+
+def test_tests_refuse_a_database_that_is_not_for_tests():
+    from tests.conftest import refuse_unless_test
+
+    assert refuse_unless_test("postgresql://me@host/birthday_test")
+    for url in (
+        "postgresql://me@host/birthday",
+        "postgresql://me@host",
+        "postgresql://me@host/test_x",
+    ):
+        with pytest.raises(pytest.UsageError, match="ends in _test"):
+            refuse_unless_test(url)

@@ -1,0 +1,87 @@
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import make_url
+
+from web import config
+
+URL = {"DATABASE_URL": "postgresql://me:secret@db.example.com/birthday"}
+RDS = {"RDS_HOSTNAME": "db.example.com", "RDS_USERNAME": "me", "RDS_PASSWORD": "secret"}
+
+
+def load_url(env):
+    return config.load(env)["SQLALCHEMY_DATABASE_URI"]
+
+
+def test_the_defaults():
+    loaded = config.load(URL)
+    assert loaded["TIME_ZONE"] == ZoneInfo("UTC")
+    assert loaded["SERVER"] == {"host": "127.0.0.1", "port": 8000, "workers": 2, "threads": 4}
+    assert loaded["SQLALCHEMY_ENGINE_OPTIONS"]["pool_size"] == 4
+
+
+def test_an_empty_variable_is_an_absent_one():
+    assert config.load(URL | {"TIME_ZONE": "", "PORT": ""}) == config.load(URL)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
+def test_the_driver_is_psycopg2(scheme):
+    assert (
+        load_url({"DATABASE_URL": f"{scheme}://me@host/name"}).drivername == "postgresql+psycopg2"
+    )
+
+
+def test_the_parts_of_rds():
+    assert load_url(RDS) == make_url("postgresql+psycopg2://me:secret@db.example.com:5432/ebdb")
+    more = RDS | {"RDS_PORT": "5433", "RDS_DB_NAME": "other"}
+    assert load_url(more) == make_url("postgresql+psycopg2://me:secret@db.example.com:5433/other")
+
+
+@pytest.mark.parametrize("password", ["p@ss/w:rd%", "%41", "a b", "ü#?&=", "'\"\\"])
+def test_passwords_need_no_escaping_in_parts(password):
+    url = load_url(RDS | {"RDS_PASSWORD": password})
+    assert url.password == password
+    assert make_url(url.render_as_string(hide_password=False)).password == password
+
+
+def test_the_url_wins_over_the_parts():
+    assert load_url(URL | {"RDS_HOSTNAME": "other.example.com"}).host == "db.example.com"
+
+
+def test_tls(tmp_path):
+    authority = tmp_path / "authority.pem"
+    authority.touch()
+    verified = {"DATABASE_TLS": "verify-full", "DATABASE_CA_FILE": str(authority)}
+    assert load_url(URL | verified).query == {
+        "sslmode": "verify-full",
+        "sslrootcert": str(authority),
+    }
+    in_url = {"DATABASE_URL": "postgresql://me@host/name?sslmode=require"}
+    assert load_url(in_url).query == {"sslmode": "require"}
+    assert load_url(in_url | verified).query["sslmode"] == "verify-full"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "mysql://me:secret@host/name"), ("DATABASE_URL", "secret"),
+        ("DATABASE_URL", "postgresql://me:secret@host"), ("DATABASE_URL", "postgresql://me:secret@host:x/y"),
+        ("RDS_PORT", "0"), ("RDS_PORT", "65536"), ("DATABASE_TLS", "yes"), ("DATABASE_CA_FILE", "/nowhere"),
+        ("DATABASE_POOL_SIZE", "0"), ("DATABASE_POOL_SIZE", "many"), ("TIME_ZONE", "Mars/Olympus"),
+        ("TIME_ZONE", "../etc/passwd"), ("TIME_ZONE", "/etc/passwd"), ("LOG_LEVEL", "info"), ("PORT", "http"),
+        ("PORT", "-1"), ("PORT", "٨٠"), ("WORKERS", "0"), ("WORKERS", "1.5"), ("THREADS", "65"),
+    ],
+)  # fmt: skip
+def test_nonsense_is_refused_in_one_line(name, value):
+    with pytest.raises(config.ConfigError) as refused:
+        config.load(URL | {name: value})
+    message = refused.value.message
+    assert message.startswith(name)
+    assert "expected" in message
+    assert "\n" not in message
+    assert "secret" not in message
+
+
+def test_a_database_is_needed():
+    with pytest.raises(config.ConfigError, match="DATABASE_URL is missing: expected postgresql://"):
+        config.load({})

@@ -1,0 +1,134 @@
+import os
+import subprocess
+import sys
+
+import flask_migrate
+import psycopg2
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, make_url, text
+
+from scripts.postgres import ensure_database
+from web import create_app
+from web.storage import db
+
+# All that the catalogue knows of the schema's tables: columns with their types, and constraints
+CATALOGUE = """
+    SELECT 'column', attname, format_type(atttypid, atttypmod), attnotnull, collname
+    FROM pg_attribute LEFT JOIN pg_collation c ON c.oid = attcollation
+    WHERE attrelid = 'person'::regclass AND attnum > 0
+    UNION ALL
+    SELECT 'constraint', conname, pg_get_constraintdef(oid), convalidated, NULL
+    FROM pg_constraint WHERE conrelid = 'person'::regclass
+    ORDER BY 1, 2
+"""
+
+
+@pytest.fixture
+def empty(database_url):
+    """The environment of an application on an empty database of its own."""
+    name = f"migrations_{os.getpid()}_test"
+    url = make_url(database_url)
+    maintenance = url.set(database="postgres").render_as_string(hide_password=False)
+    ensure_database(maintenance, name)
+    yield {"DATABASE_URL": url.set(database=name).render_as_string(hide_password=False)}
+    connection = psycopg2.connect(maintenance)
+    connection.autocommit = True
+    connection.cursor().execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    connection.close()
+
+
+@pytest.fixture
+def engine(empty):
+    engine = create_engine(make_url(empty["DATABASE_URL"]).set(drivername="postgresql+psycopg2"))
+    yield engine
+    engine.dispose()
+
+
+def flask(env, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "flask", "--app", "web", *arguments],
+        env=os.environ | env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(env, *arguments):
+    process = flask(env, *arguments)
+    output, _ = process.communicate(timeout=60)
+    return process.returncode, output
+
+
+def test_four_at_once_on_an_empty_database_all_succeed(empty, engine):
+    runs = [flask(empty, "db", "upgrade") for _ in range(4)]
+    outputs = [run.communicate(timeout=60)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0] * 4, outputs
+    assert sum("Running upgrade" in output for output in outputs) == 1
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM person")).scalar() == 0
+
+
+def test_a_database_that_is_ahead_is_no_error_for_an_older_image(empty, engine):
+    assert run(empty, "db", "upgrade")[0] == 0
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    status, output = run(empty, "db", "upgrade")
+    assert (status, "ahead of this version" in output) == (0, True), output
+    assert run(empty, "db", "downgrade")[0] != 0  # but that one it cannot do
+
+
+def test_a_run_waits_for_the_one_before_it(empty, engine):
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 0x6269727468})
+        waiting = flask(empty, "db", "upgrade")
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(3)
+    output, _ = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0, output
+
+
+def test_models_and_migrations_do_not_drift(empty, engine):
+    app = create_app(empty)
+    with app.app_context():
+        flask_migrate.upgrade()
+        with engine.connect() as connection:
+            assert compare_metadata(MigrationContext.configure(connection), db.metadata) == []
+            migrated = connection.execute(text(CATALOGUE)).all()
+        flask_migrate.downgrade(revision="base")
+        db.create_all()
+        with engine.connect() as connection:
+            assert connection.execute(text(CATALOGUE)).all() == migrated
+        db.engine.dispose()
+    assert len(migrated) >= 7
+
+
+def test_downgrade_and_upgrade_again(empty, engine):
+    for arguments in (("upgrade",), ("downgrade", "base"), ("upgrade",)):
+        status, output = run(empty, "db", *arguments)
+        assert status == 0, output
+    with engine.connect() as connection:
+        assert (
+            connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "0001"
+        )
+
+
+def test_migrations_have_no_statement_timeout(empty, engine):
+    with engine.connect() as connection:
+        assert connection.execute(text("SHOW statement_timeout")).scalar() == "0"
+    with create_app(empty).app_context():
+        connection = db.engine.raw_connection()
+        cursor = connection.cursor()
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() == ("2s",)
+        connection.close()
+        db.engine.dispose()
+
+
+def test_nonsense_in_the_environment_is_one_line():
+    status, output = run({"DATABASE_URL": "nonsense"}, "db", "upgrade")
+    assert status == 1
+    assert output.startswith("Error: DATABASE_URL makes no sense: expected postgresql://")
+    assert output.count("\n") == 1

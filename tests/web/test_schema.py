@@ -1,0 +1,98 @@
+import json
+import unicodedata
+from contextlib import suppress
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from marshmallow import ValidationError
+
+from web import schema
+
+NAMES = ["J", "John", "John" * 16, "Zoë", "Łukasz", "Владимир", "李", "محمد", "देव", "ǅ", "ʻOkina"]
+NO_NAMES = [
+    "", "John" * 16 + "x", "x" * 5000, "john\n", "\njohn", "john\0", "john doe", " john", "john1",
+    "j-d", "o'neil", "john😀", "١", "①", "\u0301john", "a\u200bb", "\ufffd", "\ud800", "a_b", "a/b",
+]  # fmt: skip
+NO_DATES = [
+    "", "1990-1-5", "20200101", "1990-W03-1", "2020-001", "１９９０-01-01", "1990-01-0１", "19900-01-01",
+    " 1990-01-01", "1990-01-01 ", "1990-01-01\n", "1990-01-01T00:00:00", "1990-01-01Z", "01.01.1990",
+    "0000-01-01", "1990-00-01", "1990-13-01", "1990-02-30", "1900-02-29", "2023-02-29", "-001-01-01",
+    "1990–01–01", "\ud800", 0, 19900101, 1.5, None, True, [], ["1990-01-01"], {}, {"a": 1},
+]  # fmt: skip
+NO_OBJECTS = [
+    b"", b" ", b"{", b"[]", b"0", b"null", b'"1990-01-01"', b"NaN", b'{"a": NaN}', b'{"a": Infinity}',
+    b'{"a": -Infinity}', b"\xff", b'{"a": "\xff"}', b"[" * 100_000, b'{"a":' * 4_000, b"{'a': 1}",
+    b"dateOfBirth=1990-01-01", '{"a": 1}'.encode("utf-16"), b'{"a": ' + b"9" * 5_000 + b"}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NAMES)
+def test_a_name_is_letters(text: str) -> None:
+    assert schema.parse_name(text) == unicodedata.normalize("NFC", text)
+
+
+@pytest.mark.parametrize("text", NO_NAMES, ids=ascii)
+def test_anything_else_is_no_name(text: str) -> None:
+    with pytest.raises(ValidationError, match="1 to 64 letters"):
+        schema.parse_name(text)
+
+
+def test_a_name_is_counted_after_normalisation() -> None:
+    assert schema.parse_name("e\u0301" * 64) == "é" * 64
+    with pytest.raises(ValidationError):
+        schema.parse_name("\ufb2c" * 32)  # each becomes three code points
+
+
+@given(st.text())
+def test_a_name_is_what_the_rule_says(text: str) -> None:
+    name = unicodedata.normalize("NFC", text)
+    kinds = "".join(unicodedata.category(character)[0] for character in name)
+    valid = 1 <= len(name) <= 64 and kinds.startswith("L") and not kinds.strip("LM")
+    try:
+        assert schema.parse_name(text) == name
+        assert valid
+    except ValidationError:
+        assert not valid
+
+
+@given(st.dates())
+def test_a_date_is_parsed_as_it_is_written(day: date) -> None:
+    assert schema.parse_date(day.isoformat()) == day
+
+
+@pytest.mark.parametrize("text", NO_DATES, ids=ascii)
+def test_anything_else_is_no_date(text: object) -> None:
+    with pytest.raises(ValidationError, match="YYYY-MM-DD"):
+        schema.parse_date(text)
+
+
+@given(st.text(alphabet="0123456789-T:W ", max_size=12))
+def test_a_date_that_is_accepted_reads_back_the_same(text: str) -> None:
+    with suppress(ValidationError):
+        assert schema.parse_date(text).isoformat() == text
+
+
+def test_a_date_of_birth_is_before_today() -> None:
+    today = date(2024, 2, 29)
+    assert schema.parse_past(date(2024, 2, 28), today) == date(2024, 2, 28)
+    for born in (today, date(2024, 3, 1), date(9999, 12, 31)):
+        with pytest.raises(ValidationError, match="before today, 2024-02-29"):
+            schema.parse_past(born, today)
+
+
+@pytest.mark.parametrize("body", NO_OBJECTS, ids=lambda body: ascii(body[:20]))
+def test_a_body_that_is_no_json_object(body: bytes) -> None:
+    with pytest.raises(ValidationError, match="Send a JSON object"):
+        schema.parse_object(body)
+
+
+@given(st.dictionaries(st.text(), st.text() | st.none() | st.integers()))
+def test_a_body_that_is_a_json_object(value: dict[str, object]) -> None:
+    assert schema.parse_object(json.dumps(value).encode()) == value
+
+
+def test_unknown_keys_are_ignored() -> None:
+    loaded = schema.Birth().load({"dateOfBirth": "1990-05-17", "shoeSize": 42})
+    assert loaded == {"born": date(1990, 5, 17)}

@@ -1,0 +1,172 @@
+"""The production server, as ``python -m web`` runs it, over real HTTP."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+BODY = b'{"dateOfBirth": "1990-05-17"}'
+
+
+class Web:
+    """A running server."""
+
+    def __init__(self, env, tmp_path):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.output = tmp_path / "output"
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "web"],
+                env=os.environ | env | {"PORT": str(self.port)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.wait_until_up()
+
+    def wait_until_up(self):
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            try:
+                assert self.request("GET", "/livez")[0] == 200
+                return
+            except OSError:
+                assert self.process.poll() is None, self.output.read_text()
+                time.sleep(0.05)
+        raise TimeoutError(self.output.read_text())
+
+    def request(self, method, path, body=None, headers=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
+        finally:
+            connection.close()
+
+    def raw(self, request):
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            return connection.makefile("rb").read()
+
+    def workers(self):
+        return [
+            child
+            for child in psutil.Process(self.process.pid).children()
+            if "resource_tracker" not in " ".join(child.cmdline())
+        ]
+
+
+@pytest.fixture
+def web(env, context, tmp_path):
+    server = Web(env, tmp_path)
+    yield server
+    server.process.terminate()
+    server.process.wait(20)
+
+
+def test_the_way_of_a_user(web):
+    assert web.request("PUT", "/hello/John", BODY)[0] == 204
+    status, headers, body = web.request("GET", "/hello/John")
+    assert status == 200
+    assert headers["Content-Type"] == "application/json"
+    assert json.loads(body)["message"].startswith("Hello, John! ")
+    status, headers, body = web.request("PUT", "/hello/John", BODY)
+    assert (status, body) == (204, b"")
+
+
+@pytest.mark.parametrize(
+    "path", ["john%0A", "john%00", "%FF", "%C3%28", "a" * 5000, "%F0%9F%98%80", "a%20b"]
+)
+def test_wrong_names(web, path):
+    for method in ("GET", "PUT"):
+        status, headers, body = web.request(method, f"/hello/{path}", BODY)
+        assert (status, headers["Content-Type"]) == (400, "application/problem+json")
+        assert json.loads(body)["status"] == 400
+
+
+def test_other_scripts(web):
+    path = "/hello/%E0%A4%A6%E0%A5%87%E0%A4%B5"
+    assert web.request("PUT", path, BODY)[0] == 204
+    assert "देव" in web.request("GET", path)[2].decode()
+
+
+def test_a_body_without_a_length(web):
+    assert web.request("PUT", "/hello/John", iter([BODY[:5], BODY[5:]]))[0] == 204
+    assert web.request("PUT", "/hello/John", iter([b" " * 3000] * 3))[0] == 413
+    assert web.request("PUT", "/hello/John", b"[" * 100_000)[0] == 413
+
+
+def test_what_is_no_http_is_no_server_error(web):
+    for request in (b"\0\0\0\0\r\n\r\n", b"GET /hello/a b HTTP/1.1\r\n\r\n", b"PUT /hello/a HTTP/1.1\r\nContent-Length: x\r\n\r\n"):  # fmt: skip
+        assert b" 500 " not in web.raw(request).split(b"\r\n")[0]
+    assert web.request("GET", "/livez")[0] == 200
+
+
+def test_a_worker_that_dies_comes_back(web):
+    before = {worker.pid for worker in web.workers()}
+    assert len(before) == 2
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+        time.sleep(1)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        now = {worker.pid for worker in web.workers() if worker.status() != psutil.STATUS_ZOMBIE}
+        if len(now) == 2 and not now & before:
+            break
+        time.sleep(0.1)
+    web.wait_until_up()
+    assert web.request("PUT", "/hello/John", BODY)[0] == 204
+
+
+def test_a_request_in_flight_is_served_at_sigterm(web):
+    """Half of a request is sent, the server told to stop, then the rest is sent."""
+    answers = []
+
+    def ask():
+        with socket.create_connection(("127.0.0.1", web.port), timeout=20) as connection:
+            head = f"PUT /hello/John HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}\r\n\r\n"
+            connection.sendall(head.encode() + BODY[:5])
+            time.sleep(2)
+            connection.sendall(BODY[5:])
+            answers.append(connection.makefile("rb").readline())
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    time.sleep(1)
+    web.process.terminate()
+    asking.join()
+    assert answers == [b"HTTP/1.1 204 No Content\r\n"]
+    assert web.process.wait(10) == 0
+
+
+def test_all_that_is_written_is_json_and_names_nobody(web):
+    web.request("PUT", "/hello/Rumpelstiltskin", BODY)
+    web.process.terminate()
+    web.process.wait(20)
+    lines = web.output.read_text().splitlines()
+    assert all(json.loads(line)["message"] for line in lines)
+    assert "Rumpelstiltskin" not in "".join(lines)
+    assert "1990" not in "".join(lines)
+
+
+def test_nonsense_in_the_environment_is_one_line():
+    ended = subprocess.run(
+        [sys.executable, "-m", "web"],
+        env=os.environ | {"DATABASE_URL": "postgresql://a@b/c", "WORKERS": "no"},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr == "web: WORKERS 'no' makes no sense: expected server processes, 1 to 64.\n"
+    assert ended.stdout == ""

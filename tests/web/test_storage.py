@@ -1,0 +1,149 @@
+import os
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+
+import flask_migrate
+import psycopg2
+import pytest
+from sqlalchemy import exc, text
+
+from scripts.postgres import Server, ensure_database
+from web import create_app, storage
+from web.storage import Person, db
+
+BORN = {"dateOfBirth": "1990-05-17"}
+
+
+def test_what_is_saved_is_found(context):
+    assert storage.find("John") is None
+    storage.save("John", date(1990, 5, 17))
+    assert storage.find("John") == date(1990, 5, 17)
+    storage.save("John", date(1, 1, 1))
+    assert storage.find("John") == date(1, 1, 1)
+    assert storage.find("john") is None
+
+
+def test_twenty_first_puts_at_once_make_one_row(app, context):
+    start = threading.Barrier(20)
+
+    def put(day):
+        start.wait()
+        with app.app_context():
+            return app.test_client().put("/hello/John", json={"dateOfBirth": f"1990-01-{day:02}"})
+
+    with ThreadPoolExecutor(20) as pool:
+        statuses = {response.status_code for response in pool.map(put, range(1, 21))}
+    assert statuses == {204}
+    assert db.session.query(Person).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "constraint"),
+    [("", "length"), ("x" * 65, "length"), ("e\u0301", "normalised"), ("a b", "letters"),
+     ("a\n", "letters"), ("a1", "letters"), ("a\x7f", "letters"), ("[", "letters")],
+)  # fmt: skip
+def test_the_database_keeps_the_rules_too(context, name, constraint):
+    with pytest.raises(psycopg2.errors.CheckViolation, match=f"person_username_{constraint}"):
+        storage.save(name, date(1990, 5, 17))
+
+
+@pytest.mark.parametrize("born", ["infinity", "10000-01-01", "0001-01-01 BC"])
+def test_the_database_keeps_only_dates_that_python_knows(context, born):
+    statement = text("INSERT INTO person VALUES ('John', CAST(:born AS date))")
+    with pytest.raises(exc.IntegrityError, match="person_date_of_birth_range"):
+        db.session.execute(statement, {"born": born})
+    db.session.rollback()
+
+
+def test_all_of_ascii_but_letters_is_refused_by_both(context):
+    for code in range(1, 128):
+        if not chr(code).isalpha():
+            with pytest.raises(psycopg2.errors.CheckViolation):
+                storage.save(f"a{chr(code)}", date(1990, 5, 17))
+
+
+def test_a_statement_that_takes_too_long_is_given_up(context):
+    with pytest.raises(storage.Unavailable) as error:
+        storage._execute("SELECT pg_sleep(60)")
+    assert isinstance(error.value.__cause__, psycopg2.errors.QueryCanceled)
+    storage.ping()
+
+
+def test_a_demoted_primary_is_unavailable(context):
+    with pytest.raises(storage.Unavailable):
+        storage._execute("BEGIN READ ONLY; DELETE FROM person")
+    storage.ping()
+
+
+def test_a_mistake_is_no_outage(context):
+    with pytest.raises(psycopg2.errors.UndefinedTable):
+        storage._execute("SELECT * FROM nothing")
+    storage.ping()
+
+
+def test_waiting_for_a_free_connection_ends(env, monkeypatch):
+    monkeypatch.setattr("web.config.CONNECT_TIMEOUT", 1)
+    app = create_app(env | {"DATABASE_POOL_SIZE": "1"})
+    with app.app_context():
+        connection = db.engine.raw_connection()
+        assert app.test_client().get("/readyz").status_code == 503
+        connection.close()
+        assert app.test_client().get("/readyz").status_code == 200
+        db.engine.dispose()
+
+
+def test_a_server_that_accepts_and_says_nothing_costs_three_seconds():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        client = create_app({"DATABASE_URL": f"postgresql://me@127.0.0.1:{port}/x"}).test_client()
+        began = time.monotonic()
+        assert client.get("/readyz").status_code == 503
+        assert 2 < time.monotonic() - began < 15
+
+
+@pytest.fixture
+def server(home):
+    with Server(home / "outage", durable=False) as server:
+        yield server
+
+
+def test_outages(server):
+    """Stop, start and freeze a real server below an application that is in use."""
+    ensure_database(server.url("postgres"), "outage_test")
+    app = create_app({"DATABASE_URL": server.url("outage_test")})
+    client = app.test_client()
+    with app.app_context():
+        flask_migrate.upgrade()
+    with ThreadPoolExecutor(4) as pool:  # fill the pool
+        list(pool.map(lambda _: app.test_client().put("/hello/John", json=BORN), range(40)))
+    server.stop()
+    for response in (
+        client.get("/hello/John"),
+        client.put("/hello/John", json=BORN),
+        client.get("/readyz"),
+    ):
+        assert response.status_code == 503
+        assert response.headers["Retry-After"] == "5"
+        assert response.content_type == "application/problem+json"
+    assert client.get("/livez").status_code == 200
+    server.start()
+    assert client.get("/hello/John").status_code == 200  # the very first one
+    server.stop()
+    server.start()
+    assert client.get("/hello/John").status_code == 200  # nor did anybody notice this time
+
+    processes = server.process_ids()
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    began = time.monotonic()
+    assert client.get("/hello/John").status_code == 503
+    assert time.monotonic() - began < 15
+    for process in processes:
+        os.kill(process, signal.SIGCONT)
+    assert client.get("/hello/John").status_code == 200
+    with app.app_context():
+        db.engine.dispose()

@@ -1,0 +1,33 @@
+import socket
+import time
+
+import pytest
+
+from web.watchdog import Watchdog
+
+
+@pytest.fixture
+def pair():
+    ours, theirs = socket.socketpair()
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+def test_it_hangs_up_on_who_waits_too_long(pair):
+    ours, _ = pair
+    began = time.monotonic()
+    with Watchdog(0.1).watch(ours.fileno()):
+        assert ours.recv(1) == b""  # would wait for ever
+    assert time.monotonic() - began < 10
+
+
+def test_it_leaves_alone_who_is_done(pair):
+    ours, theirs = pair
+    watchdog = Watchdog(0.1)
+    for _ in range(3):
+        with watchdog.watch(ours.fileno()):
+            pass
+    time.sleep(0.6)
+    theirs.send(b"x")
+    assert ours.recv(1) == b"x"

@@ -1,0 +1,167 @@
+"""Environment variables in, a checked configuration out, or a refusal to start."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import click
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from web.storage import CONNECT_TIMEOUT, STATEMENT_TIMEOUT
+
+DRIVER = "postgresql+psycopg2"
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+
+class ConfigError(click.ClickException):
+    """An environment variable makes no sense. The message names it and what is expected.
+
+    A ClickException, so that ``flask`` commands show it as one line, too.
+    """
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One environment variable: ``expected`` says in words what ``parse`` accepts."""
+
+    name: str
+    default: str
+    expected: str
+    parse: Callable[[str], Any] = str
+    secret: bool = False
+
+    def read(self, env: Mapping[str, str]) -> Any:
+        """Its value in ``env``, or the default where it is absent or empty. Raises ConfigError."""
+        text = env.get(self.name) or self.default
+        try:
+            return self.parse(text)
+        except (ValueError, OSError, LookupError, ArgumentError):
+            shown = "" if self.secret else f" {text!r}"
+            raise ConfigError(
+                f"{self.name}{shown} makes no sense: expected {self.expected}."
+            ) from None
+
+
+def load(env: Mapping[str, str]) -> dict[str, Any]:
+    """The configuration of the Flask application, and of its server under SERVER.
+
+    Raises ConfigError on the first variable of ``env`` that makes no sense.
+    """
+    values = {setting.name: setting.read(env) for setting in SETTINGS}
+    return {
+        "APP_VERSION": values["APP_VERSION"],
+        "LOG_LEVEL": values["LOG_LEVEL"],
+        "SERVER": {name.lower(): values[name] for name in ("HOST", "PORT", "WORKERS", "THREADS")},
+        "SQLALCHEMY_DATABASE_URI": _database(values),
+        "SQLALCHEMY_ENGINE_OPTIONS": _engine_options(values),
+        "TIME_ZONE": values["TIME_ZONE"],
+    }
+
+
+def read(name: str, env: Mapping[str, str]) -> Any:
+    """The value of the one variable ``name``. Raises ConfigError."""
+    return next(setting for setting in SETTINGS if setting.name == name).read(env)
+
+
+def _database(values: Mapping[str, Any]) -> URL:
+    url: URL | None = values["DATABASE_URL"]
+    if url is None and not values["RDS_HOSTNAME"]:
+        raise ConfigError(
+            "DATABASE_URL is missing: expected postgresql://user:password@host:5432/name, "
+            "or the parts in RDS_HOSTNAME, RDS_PORT, RDS_DB_NAME, RDS_USERNAME and RDS_PASSWORD."
+        )
+    if url is None:
+        url = URL.create(
+            DRIVER,
+            values["RDS_USERNAME"],
+            values["RDS_PASSWORD"],
+            values["RDS_HOSTNAME"],
+            values["RDS_PORT"],
+            values["RDS_DB_NAME"],
+        )
+    tls = {"sslmode": values["DATABASE_TLS"], "sslrootcert": values["DATABASE_CA_FILE"]}
+    return url.update_query_dict({name: value for name, value in tls.items() if value})
+
+
+def _engine_options(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "isolation_level": "AUTOCOMMIT",
+        "skip_autocommit_rollback": True,
+        "pool_size": values["DATABASE_POOL_SIZE"] or values["THREADS"],
+        "max_overflow": 0,
+        "pool_timeout": CONNECT_TIMEOUT,
+        "connect_args": {
+            "connect_timeout": CONNECT_TIMEOUT,
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT}s",
+        },
+    }
+
+
+def _database_url(text: str) -> URL | None:
+    if not text:
+        return None
+    url = make_url(text)
+    if url.drivername not in ("postgres", "postgresql", DRIVER) or not url.database:
+        raise ValueError
+    return url.set(drivername=DRIVER)
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text and text not in choices:
+            raise ValueError
+        return text
+
+    return parse
+
+
+def _whole(low: int, high: int) -> Callable[[str], int | None]:
+    def parse(text: str) -> int | None:
+        if not text:
+            return None
+        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+            raise ValueError
+        return int(text)
+
+    return parse
+
+
+def _file(text: str) -> str:
+    if text and not Path(text).is_file():
+        raise ValueError
+    return text
+
+
+SETTINGS = (
+    Setting(
+        "DATABASE_URL",
+        "",
+        "postgresql://user:password@host:5432/name, special characters %-escaped",
+        _database_url,
+        secret=True,
+    ),
+    Setting("RDS_HOSTNAME", "", "the database's host, where DATABASE_URL is not given"),
+    Setting("RDS_PORT", "5432", "a port, 1 to 65535", _whole(1, 65535)),
+    Setting("RDS_DB_NAME", "ebdb", "the database's name"),
+    Setting("RDS_USERNAME", "", "the database's user"),
+    Setting("RDS_PASSWORD", "", "that user's password, as it is", secret=True),
+    Setting("DATABASE_TLS", "", "one of " + ", ".join(TLS_MODES), _one_of(*TLS_MODES)),
+    Setting("DATABASE_CA_FILE", "", "a readable file of PEM certificates", _file),
+    Setting(
+        "DATABASE_POOL_SIZE",
+        "",
+        "connections of each worker, 1 to 100; as many as THREADS if not given",
+        _whole(1, 100),
+    ),
+    Setting("TIME_ZONE", "UTC", "an IANA time zone such as Europe/Berlin", ZoneInfo),
+    Setting("LOG_LEVEL", "INFO", "one of " + ", ".join(LOG_LEVELS), _one_of(*LOG_LEVELS)),
+    Setting("APP_VERSION", "dev", "the deployed version, shown at /livez"),
+    Setting("HOST", "127.0.0.1", "the address to listen on"),
+    Setting("PORT", "8000", "a port, 1 to 65535", _whole(1, 65535)),
+    Setting("WORKERS", "2", "server processes, 1 to 64", _whole(1, 64)),
+    Setting("THREADS", "4", "threads of each worker, 1 to 64", _whole(1, 64)),
+)

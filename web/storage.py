@@ -1,0 +1,124 @@
+"""The table of people, and all the SQL that requests run."""
+
+import select
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from flask import Flask
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import CheckConstraint, Text, event, exc
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+
+from web.watchdog import Watchdog
+
+CONNECT_TIMEOUT = 3  # seconds
+STATEMENT_TIMEOUT = 2  # seconds, after which PostgreSQL itself gives a statement up
+ANSWER_TIMEOUT = 3  # seconds, after which we give up on a PostgreSQL that did not
+
+_OUTAGES = (
+    psycopg2.OperationalError,
+    psycopg2.InterfaceError,
+    psycopg2.errors.ReadOnlySqlTransaction,  # of a primary that was demoted
+)
+_FIND = "SELECT date_of_birth FROM person WHERE username = %s"
+_SAVE = """
+    INSERT INTO person (username, date_of_birth) VALUES (%s, %s)
+    ON CONFLICT (username) DO UPDATE SET date_of_birth = EXCLUDED.date_of_birth
+"""
+
+
+class Base(DeclarativeBase):
+    """What the models of this application have in common: nothing yet but their metadata."""
+
+
+db = SQLAlchemy(model_class=Base)
+_watchdog = Watchdog(ANSWER_TIMEOUT)
+migrate = Migrate(directory=str(Path(__file__).parent / "migrations"))
+
+
+class Person(db.Model):  # type: ignore[name-defined,misc]  # a class made at run time
+    """Somebody to greet. The constraints repeat those rules of ``schema`` that SQL can state."""
+
+    __table_args__ = (
+        CheckConstraint("char_length(username) BETWEEN 1 AND 64", "person_username_length"),
+        CheckConstraint("username IS NFC NORMALIZED", "person_username_normalised"),
+        # ASCII, but for its letters; the rest of Unicode is left to the application, whose
+        # idea of a letter may be newer or older than the database's
+        CheckConstraint(r"username !~ '[\x01-@\[-`{-\x7f]'", "person_username_letters"),
+        CheckConstraint(
+            "date_of_birth BETWEEN '0001-01-01' AND '9999-12-31'", "person_date_of_birth_range"
+        ),
+    )
+
+    # "C": names are equal when their bytes are, whatever the server's locale
+    username: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)
+    date_of_birth: Mapped[date]
+
+
+class Unavailable(Exception):
+    """The database refused, failed or did not answer in time; trying again later may help."""
+
+
+def init_app(app: Flask) -> None:
+    """Give ``app`` its connection pool and the ``flask db`` commands."""
+    db.init_app(app)
+    migrate.init_app(app, db)
+    with app.app_context():
+        event.listen(db.engine, "checkout", _refuse_stale)
+
+
+def find(name: str) -> date | None:
+    """The date of birth saved for ``name``, or None. Raises Unavailable."""
+    row = _execute(_FIND, name)
+    return row[0] if row else None
+
+
+def save(name: str, born: date) -> None:
+    """Keep ``born`` as the date of birth of ``name``, new or known. Raises Unavailable.
+
+    When it returns, the change is on disk. When it raises, the change may have been made or
+    not; saving again is always safe.
+    """
+    _execute(_SAVE, name, born)
+
+
+def ping() -> None:
+    """Return when the database answers; raises Unavailable."""
+    _execute("SELECT 1")
+
+
+def _execute(statement: str, *parameters: object) -> tuple[Any, ...] | None:
+    try:
+        connection = db.engine.raw_connection()
+    except (*_OUTAGES, exc.TimeoutError) as error:
+        raise Unavailable from error
+    try:
+        with _watchdog.watch(connection.fileno()), closing(connection.cursor()) as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchone() if cursor.description else None
+    except _OUTAGES as error:
+        connection.invalidate(error)
+        raise Unavailable from error
+    finally:
+        connection.close()
+
+
+def _refuse_stale(
+    connection: DBAPIConnection, entry: ConnectionPoolEntry, proxy: PoolProxiedConnection
+) -> None:
+    """Do not lend out a connection that the server has closed since it was last used.
+
+    Nothing is to be read from an idle connection until the server hangs up, so one system call
+    tells, where the usual ping would cost every request a round trip. The pool then opens a
+    new connection, and drops the others that are as old.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        raise exc.InvalidatePoolError
