@@ -4,7 +4,7 @@ RUN := .venv/bin/python -m
 SHELL_SCRIPTS := .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev test check format lint types shell dockerfile secrets requirements lock bench clean
+.PHONY: help run dev test test-docker check format lint types shell dockerfile secrets requirements lock bench clean
 
 help: ## List the actions
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,7 +17,10 @@ dev: .venv/installed ## The same with reload and debugger
 
 test: .venv/installed ## Run the tests in parallel, with coverage (TEST_DATABASE_URL for a server of yours)
 	@rm -f .coverage .coverage.*
-	$(RUN) pytest -n auto --cov --cov-report=term $(ARGS)
+	$(RUN) pytest -n auto -m 'not docker' --cov --cov-report=term $(ARGS)
+
+test-docker: .venv/installed ## Run the tests of the image and of docker-compose.yml
+	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -s $(ARGS)
 
 check: format lint types shell dockerfile secrets requirements ## All that can be checked without running it
 

@@ -61,6 +61,11 @@ class Server:
         self.stop()
 
     @property
+    def binaries(self) -> Path:
+        """The folder of PostgreSQL's programs."""
+        return _binaries()
+
+    @property
     def password_file(self) -> Path:
         """Where the password of USER is; only the owner of ``home`` may read it."""
         return self.home / "password"
@@ -103,6 +108,14 @@ class Server:
         if self._process is not None:
             self._process.wait(STOP_TIMEOUT)
             self._process = None
+
+    def destroy(self) -> None:
+        """Stop it, and delete ``home`` and the data, wherever they are."""
+        self.stop()
+        data = self.home / "data"
+        if data.is_symlink():
+            shutil.rmtree(data.readlink().parent)
+        shutil.rmtree(self.home)
 
     def signal(self, number: signal.Signals) -> None:
         """Send ``number`` to the server if it runs."""

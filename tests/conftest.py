@@ -40,6 +40,7 @@ def refuse_unless_test(url: str) -> str:
 def home() -> Iterator[Path]:
     """A folder that another user than root can be let into, unlike pytest's own."""
     folder = Path(tempfile.mkdtemp(prefix="birthday-tests-"))
+    folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder)
 
@@ -57,9 +58,11 @@ def database_url(home: Path, worker_id: str) -> Iterator[str]:
         yield url.set(database=name).render_as_string(hide_password=False)
         _drop(maintenance, name)
         return
-    with Server(home / "postgres", durable=False) as server:
-        ensure_database(server.url("postgres"), name)
-        yield server.url(name)
+    server = Server(home / "postgres", durable=False)
+    server.start()
+    ensure_database(server.url("postgres"), name)
+    yield server.url(name)
+    server.destroy()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from flask import Response, abort, current_app
 from flask.views import MethodView
 
 from web import birthday, schema, storage
-from web.api import PROBLEM, USERNAME, Blueprint
+from web.api import PROBLEM, USERNAME, Blueprint, json_response
 
 blueprint = Blueprint("hello", __name__, description="Dates of birth in, greetings out")
 
@@ -16,9 +16,11 @@ blueprint = Blueprint("hello", __name__, description="Dates of birth in, greetin
 class Hello(MethodView):
     """One user."""
 
+    init_every_request = False
+
     @blueprint.response(HTTPStatus.OK, schema.Greeting, content_type="application/json")
     @blueprint.alt_response(HTTPStatus.NOT_FOUND, **PROBLEM, description="Nobody of that name")
-    def get(self, username: str) -> dict[str, str]:
+    def get(self, username: str) -> Response:
         """Greet a user.
 
         Says in how many days the next birthday is, or congratulates. Who was born on
@@ -28,7 +30,7 @@ class Hello(MethodView):
         born = storage.find(name)
         if born is None:
             abort(HTTPStatus.NOT_FOUND, "Nobody of that name is known. PUT a date of birth first.")
-        return {"message": birthday.greeting(name, born, today())}
+        return json_response({"message": birthday.greeting(name, born, today())})
 
     @blueprint.arguments(schema.Birth, as_kwargs=True)
     @blueprint.response(HTTPStatus.NO_CONTENT)

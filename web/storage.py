@@ -1,7 +1,6 @@
 """The table of people, and all the SQL that requests run."""
 
 import select
-from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -98,14 +97,17 @@ def _execute(statement: str, *parameters: object) -> tuple[Any, ...] | None:
         connection = db.engine.raw_connection()
     except (*_OUTAGES, exc.TimeoutError) as error:
         raise Unavailable from error
+    descriptor = connection.fileno()
+    _watchdog.begin(descriptor)
     try:
-        with _watchdog.watch(connection.fileno()), closing(connection.cursor()) as cursor:
-            cursor.execute(statement, parameters)
-            return cursor.fetchone() if cursor.description else None
+        cursor = connection.cursor()
+        cursor.execute(statement, parameters)
+        return cursor.fetchone() if cursor.description else None
     except _OUTAGES as error:
         connection.invalidate(error)
         raise Unavailable from error
     finally:
+        _watchdog.end(descriptor)
         connection.close()
 
 

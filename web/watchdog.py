@@ -8,8 +8,6 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 TICK = 0.25  # seconds between two looks
 
@@ -23,9 +21,8 @@ class Watchdog:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    @contextmanager
-    def watch(self, descriptor: int) -> Iterator[None]:
-        """Allow the use of the socket ``descriptor``, in this block, for ``limit`` seconds.
+    def begin(self, descriptor: int) -> None:
+        """Allow the use of the socket ``descriptor``, until end(), for ``limit`` seconds.
 
         After that the socket is shut down: whoever waits for it is told that the other side
         has hung up, at most TICK later.
@@ -33,11 +30,11 @@ class Watchdog:
         if self._thread is None:
             self._start()
         self._since[descriptor] = time.monotonic()
-        try:
-            yield
-        finally:
-            with self._lock:  # never hang up on what is about to be given back
-                del self._since[descriptor]
+
+    def end(self, descriptor: int) -> None:
+        """The use of the socket ``descriptor`` has ended; it will not be shut down any more."""
+        with self._lock:
+            del self._since[descriptor]
 
     def _start(self) -> None:
         with self._lock:
@@ -50,7 +47,7 @@ class Watchdog:
             time.sleep(TICK)
             with self._lock:
                 overdue = time.monotonic() - self._limit
-                for descriptor in [fd for fd, since in self._since.items() if since < overdue]:
+                for descriptor in [fd for fd, since in [*self._since.items()] if since < overdue]:
                     _hang_up(descriptor)
 
 

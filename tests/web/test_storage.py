@@ -107,8 +107,10 @@ def test_a_server_that_accepts_and_says_nothing_costs_three_seconds():
 
 @pytest.fixture
 def server(home):
-    with Server(home / "outage", durable=False) as server:
-        yield server
+    server = Server(home / "outage", durable=False)
+    server.start()
+    yield server
+    server.destroy()
 
 
 def test_outages(server):

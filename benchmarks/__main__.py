@@ -1,0 +1,254 @@
+"""Measure the service against an empty Flask view and against PostgreSQL alone.
+
+Usage: python -m benchmarks [--seconds N] [--rounds N] [--people N,N,...] [--servers WxT,WxT,...]
+
+--people   sizes of the table to compare (1000,100000,1000000)
+--servers  workers x threads to compare, for choosing WORKERS and THREADS (none)
+
+Needs wrk. Each round measures all rows once, one after the other; the table shows the medians
+of the rounds, and ratios within them: machines differ and are busy, ratios hardly.
+CPU is microseconds of user and system time for each request; memory is what a worker has for
+itself, in MB. Every run is bounded in time, and all of it stays on loopback.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import psycopg2
+
+from scripts.postgres import Server, ensure_database
+
+HERE = Path(__file__).parent
+CONNECTIONS = 32
+DATABASE = "benchmark"
+INSERT = """
+    INSERT INTO person
+    SELECT 'Name' || translate(n::text, '0123456789', 'ABCDEFGHIJ'), '1990-05-17'
+    FROM generate_series(0, %s - 1) n ON CONFLICT DO NOTHING
+"""
+TITLES = (
+    "",
+    "req/s",
+    "p50 ms",
+    "p99 ms",
+    "app CPU us",
+    "db CPU us",
+    "MB/worker",
+    "app CPU, times empty",
+)
+
+
+@dataclass
+class Result:
+    """One measurement; its quantities are those of TITLES."""
+
+    rate: float
+    p50: float
+    p99: float
+    app: float
+    database: float
+    memory: float
+
+
+def main() -> None:
+    """Measure and print; exits with a sentence when wrk is missing or a request fails."""
+    options = parse_options()
+    if not shutil.which("wrk"):
+        raise SystemExit("make bench needs wrk. On Debian: apt-get install wrk")
+    with tempfile.TemporaryDirectory(prefix="birthday-benchmark-") as folder:
+        Path(folder).chmod(0o711)
+        server = Server(Path(folder, "postgres"))
+        try:
+            server.start()
+            ensure_database(server.url("postgres"), DATABASE)
+            env = os.environ | {"DATABASE_URL": server.url(DATABASE), "LOG_LEVEL": "INFO"}
+            migrate = [sys.executable, "-m", "flask", "--app", "web", "db", "upgrade"]
+            subprocess.run(migrate, env=env | {"LOG_LEVEL": "ERROR"}, check=True)
+            compare(server, env, options)
+        finally:
+            server.destroy()
+
+
+def parse_options() -> argparse.Namespace:
+    """The command line's options, lists split."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--people", default="1000,100000,1000000")
+    parser.add_argument("--servers", default="")
+    return parser.parse_args()
+
+
+def compare(server: Server, env: dict[str, str], options: argparse.Namespace) -> None:
+    """Measure everything, round by round, and print the tables."""
+    if options.servers:
+        populate(server, 1000)
+        for shape in options.servers.split(","):
+            workers, threads = shape.split("x")
+            shaped = env | {"WORKERS": workers, "THREADS": threads}
+            show(f"{workers} workers, {threads} threads each", server, shaped, options, [1000])
+        return
+    sizes = [int(size) for size in options.people.split(",")]
+    show("Defaults", server, env, options, sizes)
+
+
+def show(
+    title: str, server: Server, env: dict[str, str], options: argparse.Namespace, sizes: list[int]
+) -> None:
+    """Print one table: the empty view, GET and PUT, GET with more people, pgbench."""
+    rounds: dict[str, list[Result]] = {}
+    growth: dict[str, list[float]] = {}
+    populate(server, sizes[0])
+    for people in sizes:
+        populate(server, people)
+        for _ in range(options.rounds):
+            empty = measure("GET", 1000, "benchmarks.empty:app", server, env, options.seconds)
+            get = measure("GET", people, "web", server, env, options.seconds)
+            rounds.setdefault("empty Flask view", []).append(empty)
+            rounds.setdefault(f"GET, {people:,} people", []).append(get)
+            growth.setdefault(f"GET, {people:,} people", []).append(get.app / empty.app)
+            if people == sizes[0]:
+                put = measure("PUT", people, "web", server, env, options.seconds)
+                rounds.setdefault(f"PUT, {people:,} people", []).append(put)
+                growth.setdefault(f"PUT, {people:,} people", []).append(put.app / empty.app)
+    print(f"\n{title}: {CONNECTIONS} connections, {options.seconds} s, {options.rounds} rounds\n")
+    print("| " + " | ".join(TITLES) + " |\n|---|" + "--:|" * (len(TITLES) - 1))
+    for name, results in rounds.items():
+        columns = ["rate", "p50", "p99", "app", "database", "memory"]
+        medians = [
+            statistics.median(getattr(result, column) for result in results) for column in columns
+        ]
+        ratio = statistics.median(growth.get(name, [1.0]))
+        numbers = [f"{value:.1f}" if value < 100 else f"{value:.0f}" for value in medians]
+        print(f"| {name} | " + " | ".join([*numbers, f"{ratio:.2f}"]) + " |")
+    rate, cpu = pgbench(server, options.seconds)
+    print(f"| pgbench -S, 8 clients | {rate:.0f} | | | | {cpu:.1f} | | |", flush=True)
+
+
+def populate(server: Server, people: int) -> None:
+    """Have ``people`` in the table, and its statistics fresh."""
+    connection = psycopg2.connect(server.url(DATABASE))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(INSERT, (people,))
+        cursor.execute("VACUUM ANALYZE person")
+        cursor.execute("CHECKPOINT")
+    connection.close()
+
+
+def measure(
+    method: str, people: int, target: str, server: Server, env: dict[str, str], seconds: int
+) -> Result:
+    """Start the server on ``target``, warm it up, and load it for ``seconds``."""
+    with serving(target, env) as (process, url):
+        load(url, method, people, 2)
+        app, database = cpu_seconds(process.pid), cpu_seconds(server.process_ids()[0])
+        output = load(url, method, people, seconds)
+        app = cpu_seconds(process.pid) - app
+        database = cpu_seconds(server.process_ids()[0]) - database
+        workers = psutil.Process(process.pid).children()
+        memory = statistics.mean(worker.memory_full_info().uss for worker in workers) / 1e6
+    failed = re.search(r"Non-2xx.*|Socket errors.*", output)
+    if failed:
+        raise SystemExit(f"{target} failed under load: {failed[0].strip()}")
+    requests = int(number(r"(\d+) requests in", output))
+    return Result(
+        requests / seconds,
+        milliseconds("50%", output),
+        milliseconds("99%", output),
+        app / requests * 1e6,
+        database / requests * 1e6,
+        memory,
+    )
+
+
+@contextlib.contextmanager
+def serving(target: str, env: dict[str, str]) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
+    """Run the application, or another one on the same server, on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    workers, threads = env.get("WORKERS", "2"), env.get("THREADS", "4")
+    command = [sys.executable, "-m", "web"]
+    if target != "web":
+        command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--port", str(port)]
+        command += ["--workers", workers, "--blocking-threads", threads, target]
+    process = subprocess.Popen(
+        command, env=env | {"PORT": str(port)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(100):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.1)
+        time.sleep(1)  # for all the workers
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def load(url: str, method: str, people: int, seconds: int) -> str:
+    """What wrk says after ``seconds`` of load from one thread."""
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency"]
+    command += ["-s", str(HERE / "hello.lua"), url, "--", method, str(people)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
+    if ended.returncode:
+        raise SystemExit(f"wrk failed: {ended.stdout}{ended.stderr}")
+    return ended.stdout
+
+
+def pgbench(server: Server, seconds: int) -> tuple[float, float]:
+    """Rate, and CPU microseconds of PostgreSQL for each SELECT, of its own benchmark."""
+    program = str(server.binaries / "pgbench")
+    url = server.url(DATABASE)
+    subprocess.run([program, "-i", "-q", "-s", "1", url], check=True, capture_output=True)
+    before = cpu_seconds(server.process_ids()[0])
+    command = [program, "-S", "-n", "-c", "8", "-T", str(seconds), url]
+    # its connections are gone in the end, and their times are then in the server's own
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    cpu = cpu_seconds(server.process_ids()[0]) - before
+    requests = number(r"transactions actually processed: (\d+)", output)
+    return number(r"tps = ([\d.]+)", output), cpu / requests * 1e6
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and of all that it has started, ended ones included."""
+    root = psutil.Process(pid)
+    times = [root.cpu_times()]
+    for child in root.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times.append(child.cpu_times())
+    ended = times[0].children_user + times[0].children_system
+    return float(ended + sum(time.user + time.system for time in times))
+
+
+def milliseconds(percentile: str, output: str) -> float:
+    """A percentile of wrk's latencies."""
+    value, unit = re.search(rf"{percentile}\s+([\d.]+)(us|ms|s)\b", output).groups()  # type: ignore[union-attr]
+    return float(value) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
+
+
+def number(pattern: str, output: str) -> float:
+    """The number that ``pattern`` captures in ``output``."""
+    found = re.search(pattern, output)
+    if not found:
+        raise SystemExit(f"this was expected to match {pattern!r}:\n{output}")
+    return float(found[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""The image, and a database beside it."""
+
+import os
+import secrets
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+IMAGE = "birthday-greetings:9.8.7"
+
+
+def docker(*arguments, check=True, timeout=300):
+    ended = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout)
+    if check and ended.returncode:
+        raise AssertionError(f"docker {' '.join(arguments)}:\n{ended.stdout}{ended.stderr}")
+    return ended
+
+
+def why_no_docker():
+    if not shutil.which("docker"):
+        return "there is no docker command"
+    if docker("info", check=False).returncode:
+        return "no Docker engine answers"
+    if docker("compose", "version", check=False).returncode:
+        return "Docker has no Compose"
+    return None
+
+
+def pytest_collection_modifyitems(items):
+    here = [item for item in items if "docker" in item.path.parts]
+    for item in here:
+        item.add_marker(pytest.mark.docker)
+        item.add_marker(pytest.mark.xdist_group("docker"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine():
+    reason = why_no_docker()
+    if reason and os.environ.get("REQUIRE_DOCKER") == "1":
+        pytest.fail(f"{reason}, and REQUIRE_DOCKER=1")
+    if reason:
+        pytest.skip(f"{reason}; REQUIRE_DOCKER=1 makes this a failure")
+
+
+@pytest.fixture(scope="session")
+def image(engine):
+    docker("build", "--build-arg", "APP_VERSION=9.8.7", "--tag", IMAGE, ".", timeout=900)
+    return IMAGE
+
+
+class Container:
+    """A running container of the image, hardened as in production."""
+
+    hardened = (
+        "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--memory=512m",
+    )  # fmt: skip
+
+    def __init__(self, *arguments):
+        self.id = docker("run", "--detach", *arguments).stdout.strip()
+
+    def port(self):
+        return docker("port", self.id, "8000/tcp").stdout.split(":")[-1].strip()
+
+    def url(self, path):
+        return f"http://127.0.0.1:{self.port()}{path}"
+
+    def logs(self):
+        ended = docker("logs", self.id)
+        return ended.stdout + ended.stderr
+
+
+def request(method, url, body=None, timeout=20):
+    """Status and body; status 0 when there was no answer."""
+    asked = urllib.request.Request(url, body, method=method)
+    try:
+        with urllib.request.urlopen(asked, timeout=timeout) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+    except OSError as error:
+        return 0, repr(error)
+
+
+def wait_for(url, status=200, seconds=60):
+    deadline = time.monotonic() + seconds
+    while (answer := request("GET", url))[0] != status:
+        assert time.monotonic() < deadline, answer
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def start(image):
+    """Starts containers on a network of their own, and removes all of it in the end."""
+    network = f"birthday-{secrets.token_hex(4)}"
+    docker("network", "create", network)
+    started = []
+
+    def run(*arguments):
+        container = Container(f"--network={network}", *arguments)
+        started.append(container)
+        return container
+
+    yield run
+    for container in started:
+        docker("rm", "--force", "--volumes", container.id)
+    docker("network", "rm", network)
+
+
+@pytest.fixture(scope="module")
+def database(start):
+    """A URL for containers on the same network."""
+    start(
+        "--network-alias=db", "--env=POSTGRES_USER=birthday", "--env=POSTGRES_PASSWORD=p",
+        "postgres:18-trixie",
+    )  # fmt: skip
+    return "postgresql://birthday:p@db/birthday"
+
+
+@pytest.fixture(scope="module")
+def web(start, image, database):
+    """The image, serving on a migrated database."""
+    for _ in range(60):
+        migrating = start(
+            f"--env=DATABASE_URL={database}", *Container.hardened, image, "flask", "db", "upgrade"
+        )
+        if docker("wait", migrating.id).stdout.strip() == "0":
+            break
+        time.sleep(0.5)
+    else:
+        raise AssertionError(migrating.logs())
+    web = start(
+        f"--env=DATABASE_URL={database}", "--publish=127.0.0.1::8000", *Container.hardened, image
+    )
+    wait_for(web.url("/readyz"))
+    return web

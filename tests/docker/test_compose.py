@@ -1,0 +1,180 @@
+"""The stack of docker-compose.yml: up, in trouble, and down."""
+
+import json
+import os
+import re
+import secrets
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from tests.docker.conftest import docker, request, wait_for
+
+NAMES = [f"Name{first}{second}" for first in "ABCDEFGHIJ" for second in "ABCDEFGHIJ"]
+
+
+class Stack:
+    """The running stack."""
+
+    def __init__(self):
+        self.project = f"birthday-{secrets.token_hex(4)}"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.env = os.environ | {"PORT": str(self.port), "APP_VERSION": "under-test"}
+
+    def compose(self, *arguments, check=True, timeout=600):
+        command = ["docker", "compose", "--project-name", self.project, *arguments]
+        ended = subprocess.run(
+            command, env=self.env, capture_output=True, text=True, timeout=timeout
+        )
+        assert not check or ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
+
+    def url(self, path):
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def container(self, service):
+        return self.compose("ps", "--all", "--quiet", service).strip()
+
+
+@pytest.fixture(scope="module")
+def stack(image):
+    stack = Stack()
+    try:
+        stack.compose("up", "--build", "--wait")
+        yield stack
+    finally:
+        stack.compose("--profile", "test", "down", "--volumes", "--timeout", "2")
+        docker("image", "rm", "birthday-greetings-test", check=False)
+
+
+class Load:
+    """Four clients that save and greet without a pause, and check every answer.
+
+    Each name belongs to one client, which therefore knows what it must read. While the
+    database or the server is away, 503 and no answer at all are right; a wrong one never is.
+    """
+
+    def __init__(self, stack):
+        self.stack = stack
+        self.counts = {}
+        self.wrong = []
+        self.saved = {}  # by name: the dates that may be there; one, if the last PUT was answered
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._work, args=(NAMES[client::4],)) for client in range(4)
+        ]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        print(f"\nanswers under load: {self.counts}")  # noqa: T201  # shown by make test-docker
+
+    def _work(self, names):
+        turn = 0
+        while not self._stop.is_set():
+            name, turn = names[turn % len(names)], turn + 1
+            self._put(name, f"19{turn % 100:02}-03-04")
+            self._get(name)
+
+    def _put(self, name, born):
+        status, text = request(
+            "PUT", self.stack.url(f"/hello/{name}"), json.dumps({"dateOfBirth": born}).encode()
+        )
+        self._count("PUT", status, text, {204, 503, 0})
+        self.saved[name] = {born} if status == 204 else self.saved.get(name, set()) | {born}
+
+    def _get(self, name):
+        status, text = request("GET", self.stack.url(f"/hello/{name}"))
+        self._count(
+            "GET", status, text, {200, 503, 0} | ({404} if len(self.saved[name]) > 1 else set())
+        )
+        if status == 200 and not re.search(rf"Hello, {name}! ", text):
+            self.wrong.append(text)
+
+    def _count(self, method, status, text, allowed):
+        key = f"{method} {status}"
+        self.counts[key] = self.counts.get(key, 0) + 1
+        if status not in allowed:
+            self.wrong.append(f"{key}: {text}")
+
+
+def nothing_was_lost(stack, load):
+    rows = stack.compose(
+        "exec",
+        "-T",
+        "db",
+        "psql",
+        "-U",
+        "birthday",
+        "-Atc",
+        "SELECT username, date_of_birth FROM person",
+    )
+    stored = dict(line.split("|") for line in rows.split())
+    acknowledged = {name: born for name, born in load.saved.items() if len(born) == 1}
+    assert acknowledged
+    lost = {name for name, born in acknowledged.items() if stored.get(name) not in born}
+    assert not lost
+    assert not load.wrong
+
+
+def test_up_to_a_greeting(stack):
+    body = b'{"dateOfBirth": "1990-05-17"}'
+    assert request("PUT", stack.url("/hello/John"), body)[0] == 204
+    assert "Hello, John!" in request("GET", stack.url("/hello/John"))[1]
+    assert json.loads(request("GET", stack.url("/livez"))[1])["version"] == "under-test"
+
+
+def test_no_port_of_the_database_is_published(stack):
+    assert docker("port", stack.container("db")).stdout == ""
+
+
+def test_down_and_up_again_keeps_the_data(stack):
+    body = b'{"dateOfBirth": "1990-05-17"}'
+    assert request("PUT", stack.url("/hello/Jane"), body)[0] == 204
+    stack.compose("down", "--timeout", "10")
+    stack.compose("up", "--wait")
+    assert request("GET", stack.url("/hello/Jane"))[0] == 200
+
+
+def test_a_restart_of_the_database_under_load_gives_no_wrong_answer(stack):
+    with Load(stack) as load:
+        time.sleep(3)
+        stack.compose("restart", "db")
+        wait_for(stack.url("/readyz"))
+        time.sleep(3)
+        before = dict(load.counts)
+        time.sleep(2)
+        assert load.counts["PUT 204"] > before["PUT 204"]
+    nothing_was_lost(stack, load)
+    assert not any(key.endswith(" 0") for key in load.counts)  # web answered all the time
+
+
+@pytest.mark.parametrize("service", ["db", "web"])
+def test_no_acknowledged_put_is_lost_when_something_is_killed(stack, service):
+    with Load(stack) as load:
+        time.sleep(3)
+        docker("kill", stack.container(service))
+        time.sleep(1)
+        stack.compose("up", "--wait", "--no-build")
+        wait_for(stack.url("/readyz"))
+        time.sleep(2)
+    nothing_was_lost(stack, load)
+
+
+def test_the_suite_runs_in_a_container(stack):
+    """A part of it, against the database of the stack: the whole would run twice."""
+    stack.compose(
+        "--profile", "test", "run", "--rm", "--build", "test",
+        "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/web/test_hello.py", timeout=900,
+    )  # fmt: skip

