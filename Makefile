@@ -4,7 +4,7 @@ RUN := .venv/bin/python -m
 SHELL_SCRIPTS := .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev test test-docker check format lint types shell dockerfile secrets requirements lock bench clean
+.PHONY: help run dev test test-docker check format lint types design shell dockerfile secrets requirements lock bench clean
 
 help: ## List the actions
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ test: .venv/installed ## Run the tests in parallel, with coverage (TEST_DATABASE
 test-docker: .venv/installed ## Run the tests of the image and of docker-compose.yml
 	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -s $(ARGS)
 
-check: format lint types shell dockerfile secrets requirements ## All that can be checked without running it
+check: format lint types design shell dockerfile secrets requirements ## All that can be checked without running it
 
 format: .venv/installed ## Check the formatting (.venv/bin/ruff format . mends it)
 	$(RUN) ruff format --check .
@@ -32,6 +32,9 @@ lint: .venv/installed ## Check the Python code
 
 types: .venv/installed ## Check the types
 	$(RUN) mypy
+
+design: .venv/installed ## Check who imports what, and where SQL is
+	$(RUN) pytest -q tests/test_design.py
 
 shell: .venv/installed ## Check the shell scripts
 	.venv/bin/shellcheck $(SHELL_SCRIPTS)

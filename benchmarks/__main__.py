@@ -108,7 +108,7 @@ def compare(server: Server, env: dict[str, str], options: argparse.Namespace) ->
 def show(
     title: str, server: Server, env: dict[str, str], options: argparse.Namespace, sizes: list[int]
 ) -> None:
-    """Print one table: the empty view, GET and PUT, GET with more people, pgbench."""
+    """Print one table: an empty view, one that only asks the database, ours, and pgbench."""
     rounds: dict[str, list[Result]] = {}
     growth: dict[str, list[float]] = {}
     populate(server, sizes[0])
@@ -121,6 +121,9 @@ def show(
             rounds.setdefault(f"GET, {people:,} people", []).append(get)
             growth.setdefault(f"GET, {people:,} people", []).append(get.app / empty.app)
             if people == sizes[0]:
+                raw = measure("GET", people, "benchmarks.raw:app", server, env, options.seconds)
+                rounds.setdefault("SELECT by psycopg2", []).append(raw)
+                growth.setdefault("SELECT by psycopg2", []).append(raw.app / empty.app)
                 put = measure("PUT", people, "web", server, env, options.seconds)
                 rounds.setdefault(f"PUT, {people:,} people", []).append(put)
                 growth.setdefault(f"PUT, {people:,} people", []).append(put.app / empty.app)

@@ -194,7 +194,7 @@ def ensure_database(url: str, name: str) -> None:
     connection = psycopg2.connect(url)
     connection.autocommit = True
     with connection.cursor() as cursor:
-        cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
         if not cursor.fetchone():
             cursor.execute(f'CREATE DATABASE "{name}"')
     connection.close()

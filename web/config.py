@@ -92,6 +92,7 @@ def _engine_options(values: Mapping[str, Any]) -> dict[str, Any]:
         "isolation_level": "AUTOCOMMIT",
         "skip_autocommit_rollback": True,
         "pool_size": values["DATABASE_POOL_SIZE"] or values["THREADS"],
+        "pool_reset_on_return": None,  # nothing to roll back after autocommit
         "max_overflow": 0,
         "pool_timeout": CONNECT_TIMEOUT,
         "connect_args": {

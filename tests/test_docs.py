@@ -1,0 +1,99 @@
+"""What the documents say must be true."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from web.config import SETTINGS
+
+README = Path("README.md").read_text()
+ARCHITECTURE = Path("architecture.md").read_text()
+MAKEFILE = Path("Makefile").read_text()
+DOCUMENTS = {"README.md": README, "architecture.md": ARCHITECTURE}
+
+
+def rows(text, heading):
+    """The cells of the table below ``heading``, row by row."""
+    section = text.split(f"\n{heading}\n")[1].split("\n#")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_configuration_table_is_that_of_the_code():
+    documented = [
+        (name.strip("`"), default.strip("`"), text)
+        for name, default, text in rows(README, "## Configure it")
+    ]
+    assert documented == [(one.name, one.default, one.expected) for one in SETTINGS]
+
+
+def test_the_example_environment_is_that_of_the_code():
+    lines = re.findall(r"^# ([A-Z_]+=.*)$", Path(".env.example").read_text(), re.MULTILINE)
+    assert lines == [f"{one.name}={one.default}" for one in SETTINGS]
+
+
+def test_every_setting_that_compose_passes_on_exists():
+    passed_on = re.findall(r"\$\{([A-Z_]+):-", Path("docker-compose.yml").read_text())
+    assert set(passed_on) <= {one.name for one in SETTINGS}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_make_target_that_is_named_exists(document):
+    for target in re.findall(r"`?\bmake ([a-z-]+)\b", DOCUMENTS[document].replace("make sure", "")):
+        if (
+            f"`make {target}" in DOCUMENTS[document]
+            or f"\n    make {target}" in DOCUMENTS[document]
+        ):
+            assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), target
+
+
+def test_the_calls_with_curl_work(client):
+    calls = [line.strip() for line in README.splitlines() if line.strip().startswith("curl ")]
+    assert len(calls) >= 3
+    for call in calls:
+        words = shlex.split(call)
+        url = next(word for word in words if word.startswith("http://127.0.0.1:8000/"))
+        method = words[words.index("-X") + 1] if "-X" in words else "GET"
+        body = words[words.index("-d") + 1] if "-d" in words else None
+        response = client.open(url.removeprefix("http://127.0.0.1:8000"), method=method, data=body)
+        assert response.status_code < 400, call
+
+
+def test_the_table_of_the_api_is_that_of_the_openapi_document(client):
+    document = client.get("/openapi.json").json
+    described = {
+        f"{method.upper()} {path.replace('{', '<').replace('}', '>')}"
+        for path, operations in document["paths"].items()
+        for method in operations
+        if method in {"get", "put"}
+    }
+    named = {call.strip("`") for call, *_ in rows(README, "## Call it")}
+    assert described | {"GET /openapi.json", "GET /docs"} == named
+
+
+def test_the_layout_names_what_is_there():
+    layout = README.split("\n## Find your way\n")[1].split("\n## ")[0]
+    for name in re.findall(r"^    (\S+)  ", layout, re.MULTILINE):
+        assert Path(name).exists(), name
+
+
+def test_every_dependency_has_its_reason():
+    reasons = {name.strip("`"): why for name, why in rows(ARCHITECTURE, "## Dependencies")}
+    wanted = {
+        line
+        for file in ("requirements.in", "requirements-dev.in")
+        for line in Path(file).read_text().split("\n")
+        if line and line[0] not in "#-"
+    }
+    assert set(reasons) == wanted
+    assert all(reasons.values())
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_file_that_is_linked_exists(document):
+    links = re.findall(r"\]\(([^)#:]+)\)", DOCUMENTS[document])
+    assert links
+    for link in links:
+        assert Path(link).exists(), link
