@@ -17,7 +17,7 @@ dev: .venv/installed ## The same with reload and debugger
 
 test: .venv/installed ## Run the tests in parallel, with coverage (TEST_DATABASE_URL for a server of yours)
 	@rm -f .coverage .coverage.*
-	$(RUN) pytest -n auto -m 'not docker' --cov --cov-report=term $(ARGS)
+	$(RUN) pytest -n auto --dist worksteal -m 'not docker' --cov --cov-report=term $(ARGS)
 
 test-docker: .venv/installed ## Run the tests of the image and of docker-compose.yml
 	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -s $(ARGS)

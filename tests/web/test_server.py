@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
 import psutil
 import pytest
@@ -19,11 +20,11 @@ BODY = b'{"dateOfBirth": "1990-05-17"}'
 class Web:
     """A running server."""
 
-    def __init__(self, env, tmp_path):
+    def __init__(self, env, folder):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.output = tmp_path / "output"
+        self.output = folder / "output"
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "web"],
@@ -67,12 +68,26 @@ class Web:
         ]
 
 
-@pytest.fixture
-def web(env, context, tmp_path):
-    server = Web(env, tmp_path)
+@contextmanager
+def serving(env, folder):
+    server = Web(env, folder)
     yield server
     server.process.terminate()
     server.process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def web(env, app, tmp_path_factory):
+    """One for all the tests that leave it as it was."""
+    with serving(env, tmp_path_factory.mktemp("web")) as server:
+        yield server
+
+
+@pytest.fixture
+def own(env, app, tmp_path):
+    """One for this test alone."""
+    with serving(env, tmp_path) as server:
+        yield server
 
 
 def test_the_way_of_a_user(web):
@@ -113,28 +128,28 @@ def test_what_is_no_http_is_no_server_error(web):
     assert web.request("GET", "/livez")[0] == 200
 
 
-def test_a_worker_that_dies_comes_back(web):
-    before = {worker.pid for worker in web.workers()}
+def test_a_worker_that_dies_comes_back(own):
+    before = {worker.pid for worker in own.workers()}
     assert len(before) == 2
     for pid in before:
         os.kill(pid, signal.SIGKILL)
         time.sleep(1)
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        now = {worker.pid for worker in web.workers() if worker.status() != psutil.STATUS_ZOMBIE}
+        now = {worker.pid for worker in own.workers() if worker.status() != psutil.STATUS_ZOMBIE}
         if len(now) == 2 and not now & before:
             break
         time.sleep(0.1)
-    web.wait_until_up()
-    assert web.request("PUT", "/hello/John", BODY)[0] == 204
+    own.wait_until_up()
+    assert own.request("PUT", "/hello/John", BODY)[0] == 204
 
 
-def test_a_request_in_flight_is_served_at_sigterm(web):
+def test_a_request_in_flight_is_served_at_sigterm(own):
     """Half of a request is sent, the server told to stop, then the rest is sent."""
     answers = []
 
     def ask():
-        with socket.create_connection(("127.0.0.1", web.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", own.port), timeout=20) as connection:
             head = f"PUT /hello/John HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}\r\n\r\n"
             connection.sendall(head.encode() + BODY[:5])
             time.sleep(2)
@@ -144,17 +159,17 @@ def test_a_request_in_flight_is_served_at_sigterm(web):
     asking = threading.Thread(target=ask)
     asking.start()
     time.sleep(1)
-    web.process.terminate()
+    own.process.terminate()
     asking.join()
     assert answers == [b"HTTP/1.1 204 No Content\r\n"]
-    assert web.process.wait(10) == 0
+    assert own.process.wait(10) == 0
 
 
-def test_all_that_is_written_is_json_and_names_nobody(web):
-    web.request("PUT", "/hello/Rumpelstiltskin", BODY)
-    web.process.terminate()
-    web.process.wait(20)
-    lines = web.output.read_text().splitlines()
+def test_all_that_is_written_is_json_and_names_nobody(own):
+    own.request("PUT", "/hello/Rumpelstiltskin", BODY)
+    own.process.terminate()
+    own.process.wait(20)
+    lines = own.output.read_text().splitlines()
     assert all(json.loads(line)["message"] for line in lines)
     assert "Rumpelstiltskin" not in "".join(lines)
     assert "1990" not in "".join(lines)
