@@ -39,7 +39,11 @@ Ctrl-C stops it. The data stays in .local/postgres.
 
 def main() -> None:
     """Run until Ctrl-C or SIGTERM; exits with a sentence when something is in the way."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # SIGINT is ignored in the background of a script
+        signal.signal(number, _interrupt)
     try:
         serve(dev="--dev" in sys.argv[1:])
     except KeyboardInterrupt:

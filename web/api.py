@@ -11,7 +11,7 @@ import flask_swagger_ui
 from flask import Flask, Request, Response
 from marshmallow import Schema, ValidationError, fields
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from web import errors, schema
 
@@ -25,6 +25,7 @@ Whatever goes wrong is answered with a problem document (RFC 9457).
 """
 
 BODY_LIMIT = 4096  # bytes
+DRAIN_LIMIT = 1024 * 1024  # bytes of a longer body that are read, and ignored
 
 # The parts of Swagger UI that the documentation page needs
 SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
@@ -73,9 +74,14 @@ class BodyParser(FlaskParser):
 
     def load_json(self, req: Request, schema_: Schema) -> Any:
         """What the request says, not yet validated. Raises ValidationError."""
-        body = req.get_data()
+        try:
+            body = req.get_data()
+        except RequestEntityTooLarge:
+            # Many clients do not listen before they have sent everything
+            req.environ["wsgi.input"].read(min(req.content_length or 0, DRAIN_LIMIT))
+            raise
         if len(body) > BODY_LIMIT:
-            flask.abort(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            raise RequestEntityTooLarge
         return schema.parse_object(body) if body else req.args.to_dict()
 
     def handle_error(self, error: ValidationError, *args: Any, **kwargs: Any) -> NoReturn:

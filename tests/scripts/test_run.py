@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 import pytest
@@ -24,6 +25,8 @@ AS_ROOT = os.geteuid() == 0
 
 class Run:
     """``python -m scripts.run`` in a folder."""
+
+    started: ClassVar = []  # in the test that runs
 
     def __init__(self, folder, *arguments, port=None, user=None, **env):
         self.folder = folder
@@ -42,6 +45,7 @@ class Run:
                 stderr=log,
                 **as_user,
             )
+        self.started.append(self.process)
 
     @property
     def output(self):
@@ -88,6 +92,10 @@ def folder(home):
     folder = home / f"a folder {time.monotonic_ns()}"
     folder.mkdir()
     yield folder
+    while Run.started:  # those that a failed test left behind
+        process = Run.started.pop()
+        process.terminate()
+        process.wait(60)
     data = folder / ".local/postgres/data"
     if data.is_symlink():
         shutil.rmtree(data.readlink().parent)
