@@ -50,8 +50,8 @@ def test_only_the_factory_imports_the_views(module):
 
 
 def test_the_application_is_small_and_its_functions_are_short():
-    statements = sum(len(ast.unparse(tree).splitlines()) for tree in MODULES.values())
-    assert statements < 700
+    code = "\n".join(ast.unparse(tree) for tree in MODULES.values())  # without comments
+    assert sum(bool(line.strip()) for line in code.splitlines()) < 700
     for name, tree in MODULES.items():
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, NullPool, make_url
 from sqlalchemy.exc import ArgumentError
 
 from web.storage import CONNECT_TIMEOUT, STATEMENT_TIMEOUT
@@ -54,10 +54,11 @@ def load(env: Mapping[str, str]) -> dict[str, Any]:
     values = {setting.name: setting.read(env) for setting in SETTINGS}
     return {
         "APP_VERSION": values["APP_VERSION"],
+        "DATABASE_POOL_SIZE": values["DATABASE_POOL_SIZE"] or values["THREADS"],
         "LOG_LEVEL": values["LOG_LEVEL"],
         "SERVER": {name.lower(): values[name] for name in ("HOST", "PORT", "WORKERS", "THREADS")},
         "SQLALCHEMY_DATABASE_URI": _database(values),
-        "SQLALCHEMY_ENGINE_OPTIONS": _engine_options(values),
+        "SQLALCHEMY_ENGINE_OPTIONS": _engine_options(),
         "TIME_ZONE": values["TIME_ZONE"],
     }
 
@@ -87,14 +88,11 @@ def _database(values: Mapping[str, Any]) -> URL:
     return url.update_query_dict({name: value for name, value in tls.items() if value})
 
 
-def _engine_options(values: Mapping[str, Any]) -> dict[str, Any]:
+def _engine_options() -> dict[str, Any]:
     return {
         "isolation_level": "AUTOCOMMIT",
         "skip_autocommit_rollback": True,
-        "pool_size": values["DATABASE_POOL_SIZE"] or values["THREADS"],
-        "pool_reset_on_return": None,  # nothing to roll back after autocommit
-        "max_overflow": 0,
-        "pool_timeout": CONNECT_TIMEOUT,
+        "poolclass": NullPool,  # web.storage keeps the connections
         "connect_args": {
             "connect_timeout": CONNECT_TIMEOUT,
             "options": f"-c statement_timeout={STATEMENT_TIMEOUT}s",

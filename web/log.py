@@ -20,7 +20,6 @@ _TRACE_ID = re.compile(r"Root=(1-[0-9a-f]{8}-[0-9a-f]{24})")
 _ID_KEY = "web.request_id"  # in the environ of a request
 
 _requests = logging.getLogger("web.requests")
-_encode = json.JSONEncoder(default=str).encode
 
 
 class Application(Flask):
@@ -45,10 +44,16 @@ class Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line for ``record``, without a line break."""
-        fields = getattr(record, "fields", {})
+        line = {
+            "time": _now(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
         if record.exc_info:
-            fields = {**fields, **_exception(*record.exc_info)}
-        return _line(record.levelname.lower(), record.name, record.getMessage(), fields)
+            line |= _exception(*record.exc_info)
+        return json.dumps(line, default=str)
 
 
 class RequestLog:
@@ -67,23 +72,27 @@ class RequestLog:
         """Answer a request as PEP 3333 says."""
         started = time.perf_counter()
         request_id = environ[_ID_KEY] = _request_id(environ)
-        fields: dict[str, Any] = {"method": environ["REQUEST_METHOD"]}
+        route = status = None
 
-        def respond(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+        def respond(line: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            nonlocal route, status
             rule = environ["werkzeug.request"].url_rule
-            fields["route"] = rule and rule.rule
-            fields["status"] = int(status[:3])
+            route, status = rule and rule.rule, line[:3]
             headers.append(("X-Request-ID", request_id))
             headers.append(("X-Content-Type-Options", "nosniff"))
             if not any(name == "Cache-Control" for name, _ in headers):
                 headers.append(("Cache-Control", "no-store"))
-            return start_response(status, headers, *exc_info)
+            return start_response(line, headers, *exc_info)
 
         body = self._wsgi_app(environ, respond)
-        fields["duration_ms"] = round((time.perf_counter() - started) * 1000, 2)
-        fields["request_id"] = request_id
         if _requests.isEnabledFor(logging.INFO):
-            sys.stdout.write(_line("info", "web.requests", "request", fields) + "\n")
+            sys.stdout.write(
+                f'{{"time": "{_now()}", "level": "info", "logger": "web.requests", '
+                f'"message": "request", "method": {json.dumps(environ["REQUEST_METHOD"])}, '
+                f'"route": {json.dumps(route)}, "status": {status}, '
+                f'"duration_ms": {(time.perf_counter() - started) * 1000:.2f}, '
+                f'"request_id": "{request_id}"}}\n'
+            )
             sys.stdout.flush()
         return body
 
@@ -121,9 +130,8 @@ def _request_id(environ: dict[str, Any]) -> str:
     return trace[1] if trace else os.urandom(16).hex()
 
 
-def _line(level: str, logger: str, message: str, fields: dict[str, Any]) -> str:
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return _encode({"time": now, "level": level, "logger": logger, "message": message, **fields})
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _exception(

@@ -3,16 +3,16 @@
 import select
 from datetime import date
 from pathlib import Path
-from typing import Any
+from queue import Empty, SimpleQueue
+from typing import Any, cast
 
 import psycopg2
-from flask import Flask
+from flask import Flask, current_app
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import CheckConstraint, Text, event, exc
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from psycopg2.extensions import connection
+from sqlalchemy import CheckConstraint, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from web.watchdog import Watchdog
 
@@ -60,6 +60,11 @@ class Person(db.Model):  # type: ignore[name-defined,misc]  # a class made at ru
     date_of_birth: Mapped[date]
 
 
+# A place for a connection: the one that is kept there, or None where it is still to be opened
+Places = SimpleQueue[connection | None]
+PLACES = "storage.places"  # their name among the application's extensions
+
+
 class Unavailable(Exception):
     """The database refused, failed or did not answer in time; trying again later may help."""
 
@@ -68,8 +73,10 @@ def init_app(app: Flask) -> None:
     """Give ``app`` its connection pool and the ``flask db`` commands."""
     db.init_app(app)
     migrate.init_app(app, db)
-    with app.app_context():
-        event.listen(db.engine, "checkout", _refuse_stale)
+    places: Places = SimpleQueue()
+    for _ in range(app.config["DATABASE_POOL_SIZE"]):
+        places.put(None)
+    app.extensions[PLACES] = places
 
 
 def find(name: str) -> date | None:
@@ -93,34 +100,47 @@ def ping() -> None:
 
 
 def _execute(statement: str, *parameters: object) -> tuple[Any, ...] | None:
-    try:
-        connection = db.engine.raw_connection()
-    except (*_OUTAGES, exc.TimeoutError) as error:
-        raise Unavailable from error
-    descriptor = connection.fileno()
+    places: Places = current_app.extensions[PLACES]
+    taken = _take(places)
+    descriptor = taken.fileno()
     _watchdog.begin(descriptor)
     try:
-        cursor = connection.cursor()
+        cursor = taken.cursor()
         cursor.execute(statement, parameters)
         return cursor.fetchone() if cursor.description else None
     except _OUTAGES as error:
-        connection.invalidate(error)
+        taken.close()
         raise Unavailable from error
     finally:
         _watchdog.end(descriptor)
-        connection.close()
+        places.put(None if taken.closed else taken)
 
 
-def _refuse_stale(
-    connection: DBAPIConnection, entry: ConnectionPoolEntry, proxy: PoolProxiedConnection
-) -> None:
-    """Do not lend out a connection that the server has closed since it was last used.
+def _take(places: Places) -> connection:
+    """A connection that works as far as one can know, once there is a place for it."""
+    try:
+        kept = places.get(timeout=CONNECT_TIMEOUT)
+    except Empty as error:
+        raise Unavailable from error
+    if kept is not None and not _is_stale(kept):
+        return kept
+    try:
+        new = db.engine.raw_connection()
+        new.detach()
+    except BaseException as error:
+        places.put(None)
+        if isinstance(error, _OUTAGES):
+            raise Unavailable from error
+        raise
+    return cast(connection, new.dbapi_connection)
 
-    Nothing is to be read from an idle connection until the server hangs up, so one system call
-    tells, where the usual ping would cost every request a round trip. The pool then opens a
-    new connection, and drops the others that are as old.
+
+def _is_stale(kept: connection) -> bool:
+    """Whether the server has hung up since the connection was last used.
+
+    Nothing is to be read from an idle connection until then, so that one system call tells,
+    where the usual ping would cost every request a round trip.
     """
     poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    if poll.poll(0):
-        raise exc.InvalidatePoolError
+    poll.register(kept.fileno(), select.POLLIN)
+    return bool(poll.poll(0))

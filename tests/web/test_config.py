@@ -17,7 +17,9 @@ def test_the_defaults():
     loaded = config.load(URL)
     assert loaded["TIME_ZONE"] == ZoneInfo("UTC")
     assert loaded["SERVER"] == {"host": "127.0.0.1", "port": 8000, "workers": 2, "threads": 4}
-    assert loaded["SQLALCHEMY_ENGINE_OPTIONS"]["pool_size"] == 4
+    assert loaded["DATABASE_POOL_SIZE"] == 4
+    assert config.load(URL | {"THREADS": "9"})["DATABASE_POOL_SIZE"] == 9
+    assert config.load(URL | {"THREADS": "9", "DATABASE_POOL_SIZE": "2"})["DATABASE_POOL_SIZE"] == 2
 
 
 def test_an_empty_variable_is_an_absent_one():

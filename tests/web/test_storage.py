@@ -86,14 +86,25 @@ def test_a_mistake_is_no_outage(context):
 
 
 def test_waiting_for_a_free_connection_ends(env, monkeypatch):
-    monkeypatch.setattr("web.config.CONNECT_TIMEOUT", 1)
+    monkeypatch.setattr(storage, "CONNECT_TIMEOUT", 0.2)
     app = create_app(env | {"DATABASE_POOL_SIZE": "1"})
+    assert app.test_client().get("/readyz").status_code == 200
     with app.app_context():
-        connection = db.engine.raw_connection()
+        taken = app.extensions[storage.PLACES].get()
         assert app.test_client().get("/readyz").status_code == 503
-        connection.close()
+        app.extensions[storage.PLACES].put(taken)
         assert app.test_client().get("/readyz").status_code == 200
-        db.engine.dispose()
+
+
+def test_no_more_connections_are_opened_than_configured(env):
+    app = create_app(env | {"DATABASE_POOL_SIZE": "3"})
+
+    def ask(_):
+        with app.app_context():
+            return storage._execute("SELECT pg_backend_pid(), pg_sleep(0.02)")[0]
+
+    with ThreadPoolExecutor(12) as pool:
+        assert len(set(pool.map(ask, range(48)))) == 3
 
 
 def test_a_server_that_accepts_and_says_nothing_costs_three_seconds():
