@@ -42,6 +42,7 @@ shell: .venv/installed ## Check the shell scripts
 dockerfile: .venv/installed ## Check the Dockerfile
 	.venv/bin/hadolint Dockerfile
 
+# .secrets.baseline holds no findings; its pattern names the placeholders of documents and tests
 secrets: .venv/installed ## Look for secrets in the files that git knows
 	git ls-files -z | xargs -0 .venv/bin/detect-secrets-hook --no-verify --baseline .secrets.baseline
 
