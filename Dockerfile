@@ -2,8 +2,8 @@
 
 FROM python:3.13-slim-trixie AS packages
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-# hadolint ignore=DL3008  # it does its work here and is not shipped, in whatever version
-RUN apt-get update && apt-get install -y --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
+# hadolint ignore=DL3008  # they do their work here and are not shipped, in whatever version
+RUN apt-get update && apt-get install -y --no-install-recommends binutils make && rm -rf /var/lib/apt/lists/*
 RUN python -m venv --without-pip /opt/venv
 COPY requirements.txt /
 RUN --mount=type=cache,target=/root/.cache/pip \
