@@ -58,7 +58,7 @@ def test_the_application_is_small_and_its_functions_are_short():
                 assert node.end_lineno - node.lineno < 30, f"{name}.{node.name}"
 
 
-def test_public_things_have_docstrings_and_private_ones_speak_for_themselves():
+def test_every_module_says_what_it_is_for():
     for tree in MODULES.values():
         assert ast.get_docstring(tree)
 

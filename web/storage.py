@@ -102,18 +102,26 @@ def ping() -> None:
 def _execute(statement: str, *parameters: object) -> tuple[Any, ...] | None:
     places: Places = current_app.extensions[PLACES]
     taken = _take(places)
+    try:
+        return _ask(taken, statement, parameters)
+    except _OUTAGES as error:
+        taken.close()
+        raise Unavailable from error
+    finally:
+        places.put(None if taken.closed else taken)
+
+
+def _ask(
+    taken: connection, statement: str, parameters: tuple[object, ...]
+) -> tuple[Any, ...] | None:
     descriptor = taken.fileno()
     _watchdog.begin(descriptor)
     try:
         cursor = taken.cursor()
         cursor.execute(statement, parameters)
         return cursor.fetchone() if cursor.description else None
-    except _OUTAGES as error:
-        taken.close()
-        raise Unavailable from error
-    finally:
+    finally:  # before the connection is closed, and its descriptor another one's
         _watchdog.end(descriptor)
-        places.put(None if taken.closed else taken)
 
 
 def _take(places: Places) -> connection:

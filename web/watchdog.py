@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
 
 TICK = 0.25  # seconds between two looks
 
@@ -52,5 +53,8 @@ class Watchdog:
 
 
 def _hang_up(descriptor: int) -> None:
-    with socket.socket(fileno=os.dup(descriptor)) as connection:
+    with (
+        suppress(OSError),  # it has been hung up on already
+        socket.socket(fileno=os.dup(descriptor)) as connection,
+    ):
         connection.shutdown(socket.SHUT_RDWR)

@@ -33,3 +33,18 @@ def test_it_leaves_alone_who_is_done(pair):
     time.sleep(0.6)
     theirs.send(b"x")
     assert ours.recv(1) == b"x"
+
+
+def test_it_goes_on_after_a_socket_that_is_gone(pair):
+    ours, _ = pair
+    watchdog = Watchdog(0.1)
+    gone = socket.socket()
+    descriptor = gone.fileno()
+    watchdog.begin(descriptor)
+    gone.close()
+    time.sleep(0.6)
+    watchdog.end(descriptor)
+    ours.settimeout(10)
+    watchdog.begin(ours.fileno())
+    assert ours.recv(1) == b""
+    watchdog.end(ours.fileno())
