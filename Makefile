@@ -1,7 +1,7 @@
 # Every common action; `make` alone lists them.
 PYTHON ?= python3
 RUN := .venv/bin/python -m
-SHELL_SCRIPTS := .ci/run
+SHELL_SCRIPTS := .ci/run scripts/build_and_deploy.sh .platform/hooks/predeploy/10_migrate.sh
 
 .DEFAULT_GOAL := help
 .PHONY: help run dev test test-docker check format lint types design shell dockerfile secrets requirements lock bench clean

@@ -1,0 +1,1 @@
+../../hooks/predeploy/10_migrate.sh

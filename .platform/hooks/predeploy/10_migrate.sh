@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Bring the database to the new version before it serves, by the new image itself.
+#
+# Runs on every instance, for a new version as for changed settings, and for an instance that is added
+# later. Runs take turns (web/migrations/env.py), and where nothing is left to do, nothing is done.
+# If it fails, the instance's deployment fails, and the old version goes on serving: every migration
+# leaves a database that the version before it can work with.
+set -euo pipefail
+
+# Of changed settings alone, there is nothing in the staging folder
+for folder in "$PWD" /var/app/staging /var/app/current; do
+    [ ! -f "$folder/Dockerrun.aws.json" ] || break
+done
+image=$(jq --exit-status --raw-output .Image.Name "$folder/Dockerrun.aws.json") || {
+    echo "10_migrate: no image is named in $folder/Dockerrun.aws.json. Deploy a bundle that scripts/build_and_deploy.sh made." >&2
+    exit 1
+}
+
+# By name only, so that no value is on a command line; Beanstalk sets them for hooks
+settings=()
+for name in DATABASE_URL RDS_HOSTNAME RDS_PORT RDS_DB_NAME RDS_USERNAME RDS_PASSWORD DATABASE_TLS DATABASE_CA_FILE; do
+    settings+=(--env "$name")
+done
+
+echo "10_migrate: migrating with $image" >&2
+timeout 300 docker run --rm --read-only --cap-drop ALL --volume /etc/pki/rds:/etc/pki/rds:ro \
+    "${settings[@]}" "$image" flask db upgrade || {
+    echo "10_migrate: the database is not migrated (exit code $?). The lines above say why; nothing has been changed by this run." >&2
+    exit 1
+}
+echo "10_migrate: the database is ready for this version" >&2

@@ -1,0 +1,63 @@
+"""Write the source bundle for Beanstalk: what is on the list, and nothing else.
+
+Usage: python -m scripts.bundle IMAGE OUTPUT
+
+IMAGE is written into Dockerrun.aws.json and must be pinned by its digest, so that every instance
+runs the very same. The same files and image give the same bytes. Prints nothing.
+"""
+
+import re
+import sys
+import zipfile
+from pathlib import Path
+
+DOCKERRUN = "Dockerrun.aws.json"
+FOLDERS = (".ebextensions", ".platform")
+PINNED = re.compile(r"[a-z0-9.:/_-]+@sha256:[0-9a-f]{64}")
+
+
+def main() -> None:
+    """Exits with a sentence when the image is not pinned, or a file should not be there."""
+    if len(sys.argv) != 3:
+        raise SystemExit(__doc__)
+    write(sys.argv[1], Path(sys.argv[2]))
+
+
+def write(image: str, output: Path, root: Path = Path()) -> None:
+    """Write the bundle of ``root`` that runs ``image`` to ``output``.
+
+    Raises SystemExit when ``image`` is not REPOSITORY@sha256:DIGEST, or when a file is not of a
+    kind that Beanstalk reads and would be shipped for nothing.
+    """
+    if not PINNED.fullmatch(image):
+        raise SystemExit(f"bundle: {image!r} is not pinned. Give REPOSITORY@sha256:DIGEST.")
+    template = (root / DOCKERRUN).read_text()
+    content = {DOCKERRUN: (0o644, template.replace("<IMAGE>", image).encode())}
+    for folder in FOLDERS:
+        for path in sorted((root / folder).rglob("*")):
+            if path.is_file():  # links are followed: the bundle has files only
+                name = path.relative_to(root).as_posix()
+                content[name] = (_mode(name), path.read_bytes())
+    output.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = output.with_suffix(".unfinished")
+    with zipfile.ZipFile(unfinished, "w") as bundle:
+        for name, (mode, data) in content.items():
+            entry = zipfile.ZipInfo(name)  # of 1980: the time must not make a difference
+            entry.create_system = 3  # Unix, or the modes are ignored
+            entry.external_attr = (0o100000 | mode) << 16
+            bundle.writestr(entry, data)
+    unfinished.replace(output)
+
+
+def _mode(name: str) -> int:
+    if re.fullmatch(r"\.ebextensions/\d\d-[a-z-]+\.config", name):
+        return 0o644
+    if re.fullmatch(r"\.platform/(conf|)hooks/(prebuild|predeploy|postdeploy)/\d\d_\w+\.sh", name):
+        return 0o755
+    if re.fullmatch(r"\.platform/nginx/(conf\.d/(elasticbeanstalk/)?)?[\w-]+\.conf", name):
+        return 0o644
+    raise SystemExit(f"bundle: {name} is nothing that Beanstalk reads. Remove or rename it.")
+
+
+if __name__ == "__main__":
+    main()
