@@ -22,7 +22,7 @@
 # version; the time, if absent), DEPLOY_TIMEOUT (minutes for one deployment, 40), HEALTH_TIMEOUT (seconds
 # until it is healthy after that, 300), POLL_SECONDS (10).
 #
-# Needs docker, git, python3, timeout, and eb and aws (`make .venv/installed` brings these two).
+# Needs bash 4, docker, git, python3, timeout, and eb and aws (`make .venv/installed` brings these two).
 # Exit codes: 0 done; 1 not done, the last lines say what happened, how things are, and what to do;
 # 2 wrong usage; 130 interrupted.
 set -euo pipefail
@@ -52,6 +52,7 @@ run() {
 config() { sed -nE "s/^  $1: *(.*)$/\1/p" .elasticbeanstalk/config.yml; }
 
 prepare() {
+    [ "${BASH_VERSINFO[0]}" -ge 4 ] || die "this bash is of version $BASH_VERSION" "nothing was changed" "install bash 4 or newer; on macOS: brew install bash"
     dry_run='' allow_dirty='' lock_key='' child='' bucket='' work='' built='' difference=''
     application=$(config application_name)
     artifact=$(config artifact)
@@ -240,11 +241,11 @@ publish_version() { # LABEL
 build() {
     require docker git python3 timeout eb aws
     local label uri digest
-    label=$(new_label)
-    uri=$(repository)
+    label=$(new_label) || exit
+    uri=$(repository) || exit
     ! version_exists "$label" ||
         die "version $label exists, and is never replaced" "nothing was built" "deploy it as it is ('deploy ENV --version $label'), or give another BUILD_NUMBER"
-    digest=$(digest "$label")
+    digest=$(digest "$label") || exit
     if [ -n "$digest" ]; then
         [[ $label != *-dirty ]] || die "there is an image $label of files that were not committed" "nothing was built" "give another BUILD_NUMBER"
         say "image $label is published already, by a run that did not end: using it"
@@ -254,7 +255,8 @@ build() {
         [ -z "$dry_run" ] || digest=sha256:$(printf '0%.0s' {1..64})
     fi
     [ -n "$digest" ] || die "the registry does not have the image $label that was pushed" "nothing is deployed" "run it again"
-    run python3 -m scripts.bundle "$uri@$digest" "$artifact"
+    run python3 -m scripts.bundle "$uri@$digest" "$artifact" ||
+        die "the bundle cannot be made" "the image $label is published, nothing is deployed" "mend what the message above says"
     publish_version "$label"
     [ -n "$dry_run" ] || echo "$label" >dist/version
     say "version $label is published: image $digest"
@@ -457,11 +459,15 @@ create() { # ENV [LABEL]
         die "the options of $name are not known" "the stacks are there" "look at the message above"
     lock "$name"
     if [ "$(describe "$name" | cut -f1)" = None ]; then
-        [ -n "$label" ] || { build && label=$built; }
+        if [ -z "$label" ]; then
+            build
+            label=$built
+        fi
         launch "$1" "$label"
     else
-        wait_until_ready "$name" >/dev/null
-        run aws elasticbeanstalk update-environment --environment-name "$name" --option-settings "file://$work/options" >/dev/null ||
+        [ "$(wait_until_ready "$name")" != None ] || label=${label:-$(last_built)} # its creation failed half-way
+        run aws elasticbeanstalk update-environment --environment-name "$name" --option-settings "file://$work/options" \
+            ${label:+--version-label "$label"} >/dev/null ||
             die "the settings of $name cannot be changed" "it is as it was" "look at the message above"
     fi
     finish "$1"
@@ -530,7 +536,10 @@ dispatch() { # VERSION [WORD...]
     esac
     case $command in
     '') everything ;;
-    build) build && echo "$built" ;;
+    build)
+        build
+        echo "$built"
+        ;;
     deploy) deploy "$environment" "${version:-$(last_built)}" ;;
     create) create "$environment" "$version" ;;
     rollback) rollback "$environment" ;;

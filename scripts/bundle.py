@@ -52,7 +52,9 @@ def write(image: str, output: Path, root: Path = Path()) -> None:
 def _mode(name: str) -> int:
     if re.fullmatch(r"\.ebextensions/\d\d-[a-z-]+\.config", name):
         return 0o644
-    if re.fullmatch(r"\.platform/(conf|)hooks/(prebuild|predeploy|postdeploy)/\d\d_\w+\.sh", name):
+    if re.fullmatch(
+        r"\.platform/(config)?hooks/(prebuild|predeploy|postdeploy)/\d\d_\w+\.sh", name
+    ):
         return 0o755
     if re.fullmatch(r"\.platform/nginx/(conf\.d/(elasticbeanstalk/)?)?[\w-]+\.conf", name):
         return 0o644

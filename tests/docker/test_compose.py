@@ -97,7 +97,10 @@ class Load:
     def _get(self, name):
         status, text = request("GET", self.stack.url(f"/hello/{name}"))
         self._count(
-            "GET", status, text, {200, 503, 504, 0} | ({404} if len(self.saved[name]) > 1 else set())
+            "GET",
+            status,
+            text,
+            {200, 503, 504, 0} | ({404} if len(self.saved[name]) > 1 else set()),
         )
         if status == 200 and not re.search(rf"Hello, {name}! ", text):
             self.wrong.append(text)

@@ -1,0 +1,136 @@
+"""What .ebextensions say, read as Beanstalk reads them, but without its tolerance for mistakes."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+KEYS = {
+    "option_settings", "packages", "groups", "users", "sources", "files", "commands", "services",
+    "container_commands", "Resources", "Parameters", "Outputs", "Mappings",
+}  # fmt: skip
+FUNCTIONS = {"Ref", "Fn::GetAtt", "Fn::Join", "Fn::GetOptionSetting"}
+
+Options = dict[tuple[str, str], str]  # by namespace and name
+
+
+class Mistake(Exception):
+    """Something for which Beanstalk would ignore a file, or understand it in another way."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 that refuses a key that stands there twice."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := {str(key) for key in keys if keys.count(key) > 1}:
+            raise Mistake(f"{', '.join(sorted(twice))} stands twice in {node.start_mark}")
+        return super().construct_mapping(node, deep)
+
+
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    """The content of each file by its name, in the order in which they apply. Raises Mistake."""
+    return {path.name: parse(path.read_text(), path.name) for path in sorted(folder.iterdir())}
+
+
+def parse(text: str, name: str) -> dict[str, Any]:
+    """The content of one file. Raises Mistake."""
+    if not name.endswith(".config"):
+        raise Mistake(f"{name} is ignored: its name does not end in .config")
+    try:
+        content = yaml.load(text, _Loader)  # a SafeLoader
+    except yaml.YAMLError as error:
+        raise Mistake(f"{name} is ignored: {error}") from error
+    if not isinstance(content, dict):
+        raise Mistake(f"{name} is ignored: it is no mapping")
+    if unknown := set(content) - KEYS:
+        raise Mistake(f"{name} is ignored: unknown keys {sorted(unknown)}")
+    for used in functions(content.get("Resources", {})):
+        if used not in FUNCTIONS:
+            raise Mistake(f"{name}: {used} is not among the functions that Beanstalk supports")
+    return content
+
+
+def functions(value: Any) -> Iterator[str]:
+    """The names of the CloudFormation functions in ``value``, at any depth."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "Ref" or str(key).startswith("Fn::"):
+                yield key
+            yield from functions(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from functions(inner)
+
+
+def options(content: Mapping[str, Any]) -> Options:
+    """The option settings of one file, as text; a document as JSON."""
+    return {
+        (namespace, name): as_text(value)
+        for namespace, values in content.get("option_settings", {}).items()
+        for name, value in values.items()
+    }
+
+
+def as_text(value: Any) -> str:
+    """A value as the API has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value) if isinstance(value, dict | list) else str(value)
+
+
+class Catalogue:
+    """The options that there are, with what they may be."""
+
+    def __init__(self, path: Path = Path(__file__).parent / "infrastructure/options.json") -> None:
+        self._namespaces = json.loads(path.read_text())
+
+    def check(self, option: tuple[str, str], value: str) -> None:
+        """Raises Mistake when there is no such option, or ``value`` is none of its values."""
+        namespace, name = option
+        known = self._namespaces.get(namespace) or self._namespaces.get(
+            re.sub(r"(listener|process):[\w]+$", r"\1:*", namespace)
+        )
+        if known is None:
+            raise Mistake(f"there is no namespace {namespace}")
+        rule = known.get(name, known.get("*"))
+        if rule is None:
+            raise Mistake(f"{namespace} has no option {name}")
+        if rule.get("values") and value not in rule["values"]:
+            raise Mistake(f"{namespace} {name} is {value!r}, and may be one of {rule['values']}")
+        if "range" in rule and not _within(value, *rule["range"]):
+            raise Mistake(f"{namespace} {name} is {value!r}, and may be {rule['range']}")
+
+
+def _within(value: str, least: float, most: float) -> bool:
+    return bool(re.fullmatch(r"-?\d+", value)) and least <= int(value) <= most
+
+
+def evaluate(
+    value: Any, option: Callable[[str, str], str | None], ref: Callable[[str, str | None], Any]
+) -> Any:
+    """``value`` with its functions replaced.
+
+    ``option(namespace, name)`` is the value of an option or None; ``ref(id, attribute)`` what Ref
+    (attribute None) and Fn::GetAtt say. In option settings, functions are in backquotes.
+    """
+    if isinstance(value, str) and value.startswith("`") and value.endswith("`"):
+        value = json.loads(value[1:-1])
+    if isinstance(value, list):
+        return [evaluate(one, option, ref) for one in value]
+    if not isinstance(value, dict):
+        return value
+    match list(value.items()):
+        case [("Ref", name)]:
+            return ref(name, None)
+        case [("Fn::GetAtt", [name, attribute])]:
+            return ref(name, attribute)
+        case [("Fn::Join", [glue, parts])]:
+            return glue.join(str(evaluate(part, option, ref)) for part in parts)
+        case [("Fn::GetOptionSetting", wanted)]:
+            found = option(wanted["Namespace"], wanted["OptionName"])
+            return wanted.get("DefaultValue") if found is None else found
+    return {key: evaluate(inner, option, ref) for key, inner in value.items()}

@@ -1,0 +1,74 @@
+"""Clients that save and greet without a pause, while something is deployed."""
+
+import http.client
+import json
+import threading
+import time
+from collections import Counter
+
+PAUSE = 0.02  # seconds; the rate stays below the limit for one address
+REQUESTS = 25  # on one connection, then a new one is made
+
+
+class Load:
+    """Four clients at ``environment``. Any answer but success, and no answer, is a failure."""
+
+    def __init__(self, environment, mark):
+        self._environment = environment
+        self.counts, self.failures, self.acknowledged = Counter(), [], {}
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._work, args=(f"Load{mark}{letter}",)) for letter in "ABCD"
+        ]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        time.sleep(1)
+        return self
+
+    def __exit__(self, *_):
+        time.sleep(1)
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def check(self):
+        """What was counted, after asserting that nothing failed and nothing was lost."""
+        assert not self.failures, self.failures[:5]
+        assert self.counts["PUT 204"] > 50
+        assert self.counts["GET 200"] > 50
+        rows = self._environment.database.query("SELECT username, date_of_birth FROM person")
+        stored = dict(row.split("|") for row in rows)
+        lost = {name for name, born in self.acknowledged.items() if stored.get(name) != born}
+        assert not lost
+        return ", ".join(f"{count} {key}" for key, count in sorted(self.counts.items())) + (
+            f", 0 failed, {len(self.acknowledged)} names kept"
+        )
+
+    def _work(self, prefix):
+        host = self._environment.balancer.cname
+        connection, turn = None, 0
+        while not self._stop.is_set():
+            if turn % REQUESTS == 0 or connection is None:
+                connection = http.client.HTTPConnection(host, timeout=20)
+            name = prefix + "".join(chr(ord("a") + int(digit)) for digit in str(turn % 500))
+            born = f"{1950 + turn % 50}-{1 + turn % 12:02}-03"
+            try:
+                if self._ask(connection, "PUT", name, json.dumps({"dateOfBirth": born}), 204):
+                    self.acknowledged[name] = born
+                self._ask(connection, "GET", name, None, 200)
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(f"{time.strftime('%H:%M:%S')} {error!r}")
+                connection = None
+            turn += 1
+            time.sleep(PAUSE)
+
+    def _ask(self, connection, method, name, body, wanted):
+        connection.request(method, f"/hello/{name}", body)
+        response = connection.getresponse()
+        text = response.read().decode()
+        self.counts[f"{method} {response.status}"] += 1
+        if response.status != wanted:
+            self.failures.append(f"{time.strftime('%H:%M:%S')} {method} {response.status} {text}")
+        return response.status == wanted
