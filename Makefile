@@ -4,7 +4,7 @@ RUN := .venv/bin/python -m
 SHELL_SCRIPTS := .ci/run scripts/build_and_deploy.sh .platform/hooks/predeploy/10_migrate.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev test test-docker check format lint types design shell dockerfile secrets requirements lock bench clean
+.PHONY: help run dev test test-docker check format lint types design shell dockerfile templates secrets requirements lock bench rehearse diagram clean
 
 help: ## List the actions
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +22,10 @@ test: .venv/installed ## Run the tests in parallel, with coverage (TEST_DATABASE
 test-docker: .venv/installed ## Run the tests of the image and of docker-compose.yml
 	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -s $(ARGS)
 
-check: format lint types design shell dockerfile secrets requirements ## All that can be checked without running it
+rehearse: .venv/installed ## Rehearse deployments: the real script and containers, AWS on loopback (needs Docker)
+	REQUIRE_DOCKER=1 $(RUN) pytest tests/rehearsal $(ARGS)
+
+check: format lint types design shell dockerfile templates secrets requirements ## All that can be checked without running it
 
 format: .venv/installed ## Check the formatting (.venv/bin/ruff format . mends it)
 	$(RUN) ruff format --check .
@@ -39,8 +42,13 @@ design: .venv/installed ## Check who imports what, and where SQL is
 shell: .venv/installed ## Check the shell scripts
 	.venv/bin/shellcheck $(SHELL_SCRIPTS)
 
-dockerfile: .venv/installed ## Check the Dockerfile
-	.venv/bin/hadolint Dockerfile
+dockerfile: .venv/installed ## Check the Dockerfiles
+	.venv/bin/hadolint Dockerfile tests/rehearsal/machine/Dockerfile
+
+templates: .venv/installed .venv/checkov/installed ## Check CloudFormation, that of .ebextensions included
+	$(RUN) scripts.templates dist/templates
+	.venv/bin/cfn-lint --regions eu-west-1 -- dist/templates/*
+	.venv/checkov/bin/checkov --directory dist/templates --framework cloudformation --quiet --compact --skip-download
 
 # .secrets.baseline holds no findings; its pattern names the placeholders of documents and tests
 secrets: .venv/installed ## Look for secrets in the files that git knows
@@ -57,6 +65,13 @@ bench: .venv/installed ## Measure throughput, latency, CPU and memory (needs wrk
 
 clean: ## Remove what was built and installed here, but not the data
 	rm -rf .venv dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+# checkov's dependencies fit with nobody else's
+.venv/checkov/installed: requirements-checkov.txt .venv/installed
+	@echo "Installing checkov into .venv/checkov (once, about a minute)..."
+	@.venv/bin/python -m venv .venv/checkov
+	@.venv/checkov/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-checkov.txt
+	@touch .venv/checkov/installed
 
 .venv/installed: requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

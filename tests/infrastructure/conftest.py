@@ -1,0 +1,54 @@
+"""What is configured, read from the files that are shipped."""
+
+from pathlib import Path
+
+import pytest
+
+from scripts import environments
+from tests import ebextensions
+
+# Every output that the stacks have, with values of the right shape
+OUTPUTS = {
+    "ServiceRole": "birthday-greetings-service",
+    "InstanceProfile": "birthday-greetings-instance",
+    "Vpc": "vpc-1234567890abcdef0",
+    "PublicSubnets": "subnet-1,subnet-2",
+    "DatabaseSubnetGroup": "database",
+    "DatabaseSecret": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:x/database-AbCdEf",
+    "Key": "arn:aws:kms:eu-west-1:123456789012:key/1234",
+    "MonitoringRole": "arn:aws:iam::123456789012:role/monitoring",
+    "OperationsTopic": "arn:aws:sns:eu-west-1:123456789012:operations",
+    "Certificate": "",
+    "PublicName": "",
+}
+
+
+@pytest.fixture(scope="session")
+def files():
+    """The files of .ebextensions by name."""
+    return ebextensions.read(Path(".ebextensions"))
+
+
+@pytest.fixture(scope="session")
+def shared(files):
+    """The options that .ebextensions set, as text."""
+    options = {}
+    for content in files.values():
+        options |= ebextensions.options(content)
+    return options
+
+
+@pytest.fixture(scope="session")
+def resources(files):
+    """The resources that .ebextensions declare."""
+    return {
+        name: resource
+        for content in files.values()
+        for name, resource in content.get("Resources", {}).items()
+    }
+
+
+def direct(environment, **outputs):
+    """What is set directly on an environment."""
+    options = environments.options(environment, OUTPUTS | outputs)
+    return {(one["Namespace"], one["OptionName"]): one["Value"] for one in options}

@@ -1,0 +1,103 @@
+"""The database of production must never be replaced by an empty one."""
+
+import pytest
+from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
+
+# As it was first deployed. None: not given.
+PINNED = {
+    "AvailabilityZone": None,
+    "BackupTarget": None,
+    "CharacterSetName": None,
+    "CustomIAMInstanceProfile": None,
+    "DBClusterIdentifier": None,
+    "DBClusterSnapshotIdentifier": None,
+    "DBInstanceIdentifier": {"Ref": "AWSEBEnvironmentName"},
+    "DBName": "birthday",
+    "DBSnapshotIdentifier": None,
+    "DBSubnetGroupName": {
+        "Fn::GetOptionSetting": {
+            "Namespace": "aws:elasticbeanstalk:customoption",
+            "OptionName": "DatabaseSubnetGroup",
+        }
+    },
+    "DBSystemId": None,
+    "Engine": "postgres",
+    "KmsKeyId": {
+        "Fn::GetOptionSetting": {
+            "Namespace": "aws:elasticbeanstalk:customoption",
+            "OptionName": "DatabaseKey",
+        }
+    },
+    "MasterUsername": "birthday",
+    "NcharCharacterSetName": None,
+    "PerformanceInsightsKMSKeyId": {
+        "Fn::GetOptionSetting": {
+            "Namespace": "aws:elasticbeanstalk:customoption",
+            "OptionName": "DatabaseKey",
+        }
+    },
+    "Port": "5432",
+    "RestoreTime": None,
+    "SourceDBClusterIdentifier": None,
+    "SourceDBInstanceAutomatedBackupsArn": None,
+    "SourceDBInstanceIdentifier": None,
+    "SourceDbiResourceId": None,
+    "SourceRegion": None,
+    "StorageEncrypted": True,
+    "Timezone": None,
+    "UseLatestRestorableTime": None,
+}
+
+# Of those that the schema calls conditional, these interrupt at most
+CHANGED_IN_PLACE = {
+    "AutoMinorVersionUpgrade",
+    "BackupRetentionPeriod",
+    "DBParameterGroupName",
+    "MultiAZ",
+    "PreferredMaintenanceWindow",
+}
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_a_property_whose_change_replaces_the_database_is_what_it_was(resources, name):
+    found = resources["Database"]["Properties"].get(name)
+    assert found == PINNED[name], (
+        f"{name} of the database is {found!r} and was {PINNED[name]!r}. Changing it makes "
+        "CloudFormation replace the database by an EMPTY one. Move the data by a snapshot into a "
+        "new environment instead, and change this test with it."
+    )
+
+
+def test_the_pinned_properties_are_all_that_cloudformation_names():
+    """By the schema of the resource, which cfn-lint carries."""
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("eu-west-1", "AWS::RDS::DBInstance").schema
+    named = {
+        pointer.removeprefix("/properties/")
+        for kind in ("createOnlyProperties", "conditionalCreateOnlyProperties")
+        for pointer in schema[kind]
+    }
+    assert named - CHANGED_IN_PLACE == set(PINNED) - {"Port"}
+
+
+def test_it_would_not_be_lost_with_its_environment(resources):
+    database = resources["Database"]
+    assert database["DeletionPolicy"] == database["UpdateReplacePolicy"] == "Snapshot"
+    assert database["Properties"]["BackupRetentionPeriod"] >= 14
+    assert database["Properties"]["DeleteAutomatedBackups"] is False
+
+
+def test_only_the_instances_reach_it(resources):
+    assert resources["Database"]["Properties"]["PubliclyAccessible"] is False
+    group = resources["DatabaseSecurityGroup"]["Properties"]
+    [rule] = group["SecurityGroupIngress"]
+    assert rule["SourceSecurityGroupId"] == {"Fn::GetAtt": ["AWSEBSecurityGroup", "GroupId"]}
+    assert (rule["FromPort"], rule["ToPort"]) == (5432, 5432)
+
+
+def test_it_takes_only_encrypted_connections_and_logs_nobody(resources, shared):
+    parameters = resources["DatabaseParameters"]["Properties"]["Parameters"]
+    assert parameters["rds.force_ssl"] == "1"
+    assert parameters["log_min_error_statement"] == "panic"
+    assert parameters["log_error_verbosity"] == "terse"
+    environment = "aws:elasticbeanstalk:application:environment"
+    assert shared[environment, "DATABASE_TLS"] == "verify-full"

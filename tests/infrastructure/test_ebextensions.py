@@ -1,0 +1,149 @@
+"""A mistake in .ebextensions is ignored by Beanstalk, file and all. Here it is not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests import ebextensions
+from tests.ebextensions import Catalogue, Mistake
+from tests.infrastructure.conftest import OUTPUTS, direct
+from web.config import SETTINGS
+
+ENVIRONMENTS = ("staging", "prod")
+
+
+def test_every_option_exists_and_has_an_allowed_value(shared):
+    for option, value in shared.items():
+        if not value.startswith("`"):
+            Catalogue().check(option, value)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize("certificate", ["", "arn:aws:acm:eu-west-1:123456789012:certificate/1"])
+def test_every_direct_option_exists_and_has_an_allowed_value(environment, certificate):
+    for option, value in direct(environment, Certificate=certificate).items():
+        Catalogue().check(option, value)
+
+
+def test_no_option_stands_in_two_files(files):
+    seen = {}
+    for name, content in files.items():
+        for option in ebextensions.options(content):
+            assert option not in seen, f"{option} stands in {seen[option]} and in {name}"
+            seen[option] = name
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_what_is_set_directly_masks_nothing_but_the_defaults_of_custom_options(shared, environment):
+    masked = set(shared) & set(direct(environment, Certificate="arn"))
+    assert {namespace for namespace, _ in masked} <= {"aws:elasticbeanstalk:customoption"}
+
+
+def test_functions_in_options_are_valid(shared):
+    for value in shared.values():
+        if value.startswith("`"):
+            assert set(ebextensions.functions(json.loads(value[1:-1]))) <= ebextensions.FUNCTIONS
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("option_settings: {}\noption_settings: {}", "stands twice"),
+        ("option_setings: {}", "unknown keys"),
+        ("- a", "no mapping"),
+        ("a: [", "is ignored"),
+        ("Resources: {A: {Properties: {B: {'Fn::Sub': x}}}}", "Fn::Sub"),
+        ("Resources: {A: {Properties: {B: !Ref x}}}", "is ignored"),
+    ],
+)
+def test_mistakes_in_a_file_are_found(text, what):
+    with pytest.raises(Mistake, match=what):
+        ebextensions.parse(text, "10-x.config")
+
+
+def test_a_file_of_another_name_is_found():
+    with pytest.raises(Mistake, match="does not end in"):
+        ebextensions.parse("{}", "10-x.yml")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "what"),
+    [
+        (("aws:autoscaling:agg", "MinSize"), "1", "no namespace"),
+        (("aws:autoscaling:asg", "Minsize"), "1", "no option"),
+        (("aws:autoscaling:asg", "MinSize"), "two", "may be"),
+        (("aws:autoscaling:asg", "MinSize"), "10001", "may be"),
+        (("aws:elasticbeanstalk:command", "DeploymentPolicy"), "immutable", "one of"),
+        (("aws:elasticbeanstalk:environment:process:default", "HealthCheckIntervall"), "5", "no o"),
+    ],
+)
+def test_mistakes_in_an_option_are_found(option, value, what):
+    with pytest.raises(Mistake, match=what):
+        Catalogue().check(option, value)
+
+
+def option(shared, environment, namespace, name):
+    return (shared | direct(environment))[namespace, name]
+
+
+def test_production_survives_the_loss_of_a_zone(shared):
+    assert int(option(shared, "prod", "aws:autoscaling:asg", "MinSize")) >= 2
+    assert len(OUTPUTS["PublicSubnets"].split(",")) == 2
+    assert direct("prod")["aws:elasticbeanstalk:customoption", "DatabaseMultiAZ"] == "true"
+    protection = ("aws:elasticbeanstalk:customoption", "DatabaseDeletionProtection")
+    assert direct("prod")[protection] == "true"
+
+
+def test_deployments_have_no_downtime(shared):
+    policy = shared["aws:elasticbeanstalk:command", "DeploymentPolicy"]
+    assert policy in ("Immutable", "RollingWithAdditionalBatch")
+    assert shared["aws:elasticbeanstalk:environment", "LoadBalancerType"] == "application"
+
+
+def test_scaling_makes_sense(shared):
+    trigger = {
+        name: value
+        for (namespace, name), value in shared.items()
+        if namespace == "aws:autoscaling:trigger"
+    }
+    assert trigger["MeasureName"] == "CPUUtilization"
+    assert trigger["Unit"] == "Percent"
+    assert 0 < int(trigger["LowerThreshold"]) < int(trigger["UpperThreshold"]) / 2
+    assert int(trigger["UpperThreshold"]) < 80
+    breach = int(trigger["Period"]) * int(trigger["EvaluationPeriods"])
+    assert breach == int(trigger["BreachDuration"])
+
+
+def test_certificate_brings_https_and_the_redirect():
+    without, having = direct("prod"), direct("prod", Certificate="arn:x")
+    assert set(having) - set(without) == {
+        ("aws:elbv2:listener:443", name)
+        for name in ("ListenerEnabled", "Protocol", "SSLCertificateArns", "SSLPolicy")
+    } | {("aws:elasticbeanstalk:customoption", "HttpsRedirectHost")}
+    assert having["aws:elbv2:listener:443", "SSLCertificateArns"] == "arn:x"
+
+
+def test_no_password_is_an_option(shared):
+    options = shared | direct("prod")
+    assert not [name for _, name in options if name in ("DBPassword", "RDS_PASSWORD")][1:]
+    secret = options["aws:elasticbeanstalk:application:environmentsecrets", "RDS_PASSWORD"]
+    assert secret == OUTPUTS["DatabaseSecret"] + ":password"
+
+
+def test_properties_are_settings_of_the_application(shared):
+
+    names = {
+        name
+        for namespace, name in shared | direct("prod")
+        if namespace.startswith("aws:elasticbeanstalk:application:environment")
+    }
+    assert names <= {setting.name for setting in SETTINGS}
+
+
+def test_the_hook_hands_over_every_setting_of_the_database():
+
+    hook = Path(".platform/hooks/predeploy/10_migrate.sh").read_text()
+    names = hook.split("for name in ")[1].split(";")[0].split()
+    wanted = {one.name for one in SETTINGS if one.name.startswith(("DATABASE_", "RDS_"))}
+    assert set(names) == wanted - {"DATABASE_POOL_SIZE"}
