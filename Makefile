@@ -19,7 +19,7 @@ test: .venv/installed ## Run the tests in parallel, with coverage (TEST_DATABASE
 	@rm -f .coverage .coverage.*
 	$(RUN) pytest -n auto --dist worksteal -m 'not docker' --cov --cov-report=term $(ARGS)
 
-test-docker: .venv/installed ## Run the tests of the image and of docker-compose.yml
+test-docker: .venv/installed ## Run the tests of the image and of docker-compose.yml, and the rehearsal
 	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -s $(ARGS)
 
 rehearse: .venv/installed ## Rehearse deployments: the real script and containers, AWS on loopback (needs Docker)
@@ -62,6 +62,9 @@ lock: .venv/installed ## Bring the locks up to date with their .in files (ARGS=-
 
 bench: .venv/installed ## Measure throughput, latency, CPU and memory (needs wrk)
 	$(RUN) benchmarks $(ARGS)
+
+diagram: .venv/installed ## Draw docs/production.png (needs Graphviz)
+	$(RUN) docs.production
 
 clean: ## Remove what was built and installed here, but not the data
 	rm -rf .venv dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache

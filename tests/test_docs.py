@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from docs import production
 from web.config import SETTINGS
 
 README = Path("README.md").read_text()
@@ -89,6 +90,11 @@ def test_every_dependency_has_its_reason():
     }
     assert set(reasons) == wanted
     assert all(reasons.values())
+
+
+def test_the_picture_of_production_was_drawn_from_its_code(tmp_path):
+    drawn = production.fingerprint(production.build(tmp_path / "production"))
+    assert production.drawn_from() == drawn, "run `make diagram`, and look at it"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

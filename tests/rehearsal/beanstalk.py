@@ -498,6 +498,7 @@ class Beanstalk:
         in_a_row = 0
         while in_a_row < 4:
             self._stop_if_aborted(environment)
+            instance.check()
             in_a_row = in_a_row + 1 if instance.healthy(path) else 0
             if time.monotonic() > deadline:
                 raise Failed(

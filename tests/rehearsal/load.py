@@ -1,13 +1,14 @@
 """Clients that save and greet without a pause, while something is deployed."""
 
+import contextlib
 import http.client
 import json
 import threading
 import time
 from collections import Counter
 
-PAUSE = 0.02  # seconds; the rate stays below the limit for one address
-REQUESTS = 25  # on one connection, then a new one is made
+PAUSE = 0.06  # seconds; the rate stays below the limit for one address
+TURNS = 25  # on one connection, then a new one is made
 
 
 class Load:
@@ -47,22 +48,25 @@ class Load:
         )
 
     def _work(self, prefix):
-        host = self._environment.balancer.cname
-        connection, turn = None, 0
+        turn = 0
         while not self._stop.is_set():
-            if turn % REQUESTS == 0 or connection is None:
-                connection = http.client.HTTPConnection(host, timeout=20)
-            name = prefix + "".join(chr(ord("a") + int(digit)) for digit in str(turn % 500))
-            born = f"{1950 + turn % 50}-{1 + turn % 12:02}-03"
-            try:
-                if self._ask(connection, "PUT", name, json.dumps({"dateOfBirth": born}), 204):
-                    self.acknowledged[name] = born
-                self._ask(connection, "GET", name, None, 200)
-            except (OSError, http.client.HTTPException) as error:
-                self.failures.append(f"{time.strftime('%H:%M:%S')} {error!r}")
-                connection = None
-            turn += 1
-            time.sleep(PAUSE)
+            connection = http.client.HTTPConnection(self._environment.balancer.cname, timeout=20)
+            with contextlib.closing(connection):
+                try:
+                    for _ in range(TURNS):
+                        self._turn(connection, prefix, turn)
+                        turn += 1
+                        time.sleep(PAUSE)
+                except (OSError, http.client.HTTPException) as error:
+                    self.failures.append(f"{time.strftime('%H:%M:%S')} {error!r}")
+                    time.sleep(PAUSE)
+
+    def _turn(self, connection, prefix, turn):
+        name = prefix + "".join(chr(ord("a") + int(digit)) for digit in str(turn % 500))
+        born = f"{1950 + turn % 50}-{1 + turn % 12:02}-03"
+        if self._ask(connection, "PUT", name, json.dumps({"dateOfBirth": born}), 204):
+            self.acknowledged[name] = born
+        self._ask(connection, "GET", name, None, 200)
 
     def _ask(self, connection, method, name, body, wanted):
         connection.request(method, f"/hello/{name}", body)

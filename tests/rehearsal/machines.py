@@ -190,6 +190,16 @@ class Instance:
         except (urllib.error.URLError, OSError):
             return False
 
+    def check(self):
+        """Raises Failed when the container has ended."""
+        state = docker("inspect", "--format", "{{.State.Running}}", self.application).stdout
+        if state.strip() != "true":
+            ended = docker("logs", "--tail", "5", self.application)
+            raise Failed(
+                f"[Instance: {self.id}] Docker container quit unexpectedly after launch: "
+                f"{ended.stdout}{ended.stderr}"
+            )
+
     def run(self, command, env=None, directory="/"):
         arguments = [part for name in env or {} for part in ("--env", name)]
         return docker(
@@ -249,13 +259,6 @@ class Instance:
             "run", "--detach", "--label", LABEL, *names, *volumes, image,
             env={**_path(), **environment},
         ).stdout.strip()  # fmt: skip
-        time.sleep(1)
-        state = docker("inspect", "--format", "{{.State.Running}}", self.application).stdout
-        if state.strip() != "true":
-            ended = docker("logs", "--tail", "5", self.application)
-            raise Failed(
-                f"Docker container quit unexpectedly after launch: {ended.stdout}{ended.stderr}"
-            )
 
     def _proxy(self, dockerrun, folder="staging"):
         port = dockerrun["Ports"][0]["ContainerPort"]

@@ -22,6 +22,7 @@ down_revision = "0001"
 
 
 def upgrade():
+    """Add it."""
     op.add_column("person", sa.Column("note", sa.Text(), nullable=True))
 '''
 

@@ -1,0 +1,458 @@
+"""Each way in which the deploy script can fail, with stand-ins for the commands that it uses."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+STUB = f"""#!{sys.executable}
+import json, os, pathlib, re, sys
+folder = pathlib.Path(os.environ["STUBS"])
+line = " ".join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]])
+with (folder / "calls").open("a") as calls:
+    calls.write(line + "\\n")
+for when, code, out, err in json.loads((folder / "rules").read_text()):
+    if re.search(when, line):
+        sys.stdout.write(out)
+        sys.stderr.write(err)
+        sys.exit(code)
+"""
+LABEL = r"[0-9a-f]{12}-7"
+DIGEST = "sha256:" + "a" * 64
+NAME = "birthday-greetings-staging"
+
+
+def ready(version="old", health="Green\tOk", status="Ready"):
+    return f"{status}\t{version}\t{health}\texample.eu-west-1.elasticbeanstalk.com\n"
+
+
+# A world in which all goes well, from which each test differs
+WORLD = {
+    "describe-environments": (0, ready("new"), ""),
+    "describe-instances-health": (0, "new\tnew\n", ""),
+    "describe-application-versions.*--version-labels (?P<label>.*) --query": (0, "None\n", ""),
+    "describe-application-versions": (0, "older old\n", ""),
+    "describe-repositories": (0, "host/birthday-greetings\n", ""),
+    "describe-images": (0, f"{DIGEST}\n", ""),
+    "describe-stacks": (0, "\n", ""),
+    "create-storage-location": (0, "bucket\n", ""),
+    "get-login-password": (0, "secret\n", ""),
+    "describe-events": (0, "", ""),
+    "list-objects": (0, "", ""),
+}
+
+
+class Desk:
+    """A copy of the project's scripts, with commands that answer as they are told."""
+
+    def __init__(self, folder):
+        self.folder, self.stubs = folder / "project", folder / "stubs"
+        self.stubs.mkdir()
+        shutil.copytree("scripts", self.folder / "scripts")
+        shutil.copytree(".elasticbeanstalk", self.folder / ".elasticbeanstalk")
+        shutil.copytree("devops", self.folder / "devops")
+        (self.folder / ".gitignore").write_text("dist\n__pycache__\n")
+        for name in ("aws", "eb", "docker", "make", "python3"):
+            (self.stubs / name).write_text(STUB)
+            (self.stubs / name).chmod(0o755)
+        self.rules = dict(WORLD)
+        self.git("init", "--quiet")
+        self.git("config", "user.name", "Somebody")
+        self.git("config", "user.email", "owner@example.com")
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", "Something")
+
+    def git(self, *arguments):
+        subprocess.run(["git", *arguments], cwd=self.folder, check=True, capture_output=True)
+
+    def run(self, *arguments, **env):
+        """Exit code and all output of the script."""
+        return self._run(["scripts/build_and_deploy.sh", *arguments], env)
+
+    def source(self, command, **env):
+        """The same of a command after the script was read, which does nothing by itself."""
+        text = f"source scripts/build_and_deploy.sh; prepare; {command}"
+        return self._run(["bash", "-c", text], env)
+
+    def calls(self, pattern=""):
+        path = self.stubs / "calls"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [line for line in lines if re.search(pattern, line)]
+
+    def _run(self, command, env):
+        rules = [[when, *answer] for when, answer in self.rules.items()]
+        (self.stubs / "rules").write_text(json.dumps(rules))
+        ended = subprocess.run(
+            command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={
+                "PATH": f"{self.stubs}:{os.environ['PATH']}", "HOME": str(self.folder),
+                "STUBS": str(self.stubs), "POLL_SECONDS": "0.1", "HEALTH_TIMEOUT": "1",
+                "BUILD_NUMBER": "7",
+            } | env,
+            timeout=60,
+        )  # fmt: skip
+        return ended.returncode, ended.stdout
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Desk(tmp_path)
+
+
+def first(rule, answer, rules):
+    """``rules`` with one that is asked before the others."""
+    return {rule: answer} | {when: value for when, value in rules.items() if when != rule}
+
+
+def exists(desk, *labels):
+    """Let versions be known."""
+    for label in labels:
+        rule = f"describe-application-versions.*--version-labels {label} "
+        desk.rules = first(rule, (0, f"{label}\n", ""), desk.rules)
+
+
+# --- Usage ------------------------------------------------------------------------------------
+
+
+def test_help_is_the_header(desk):
+    code, output = desk.run("--help")
+    assert code == 0
+    assert output.startswith("Build the image once")
+    assert "rollback ENV" in output
+    assert "set -euo" not in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["bild"], "no command bild"),
+        (["--force"], "no option --force"),
+        (["deploy"], "deploy needs an environment"),
+        (["build", "staging"], "takes no environment"),
+        (["deploy", "staging", "prod"], "too many words"),
+        (["deploy", "staging", "--version"], "--version needs a version"),
+    ],
+)
+def test_wrong_usage(desk, arguments, what):
+    code, output = desk.run(*arguments)
+    assert code == 2
+    assert what in output
+    assert not desk.calls()
+
+
+@pytest.mark.parametrize("name", ["DEPLOY_TIMEOUT", "POLL_SECONDS", "HEALTH_TIMEOUT"])
+def test_wrong_numbers(desk, name):
+    code, output = desk.run("status", **{name: "soon"})
+    assert code == 2
+    assert f"{name} 'soon'" in output
+
+
+def test_a_tool_that_is_missing(desk):
+    (desk.stubs / "eb").unlink()
+    path = f"{desk.stubs}:/usr/bin:/bin"
+    code, output = desk.run("build", PATH=path)
+    assert code == 1
+    assert "there is no 'eb' command" in output
+    assert "make .venv/installed" in output
+
+
+# --- Build ------------------------------------------------------------------------------------
+
+
+def published(desk):
+    """Let the image be known only after the push, and the version after it was created."""
+    desk.rules = first("describe-images", (255, "", "ImageNotFoundException"), desk.rules)
+
+
+def test_a_tree_that_is_not_committed(desk):
+    (desk.folder / "scripts/new.txt").write_text("x")
+    code, output = desk.run("build")
+    assert code == 1
+    assert "?? scripts/new.txt" in output
+    assert not desk.calls("docker|eb ")
+
+
+def test_a_tree_that_is_not_committed_if_that_is_allowed(desk):
+    (desk.folder / "scripts/new.txt").write_text("x")
+    desk.rules = first("docker build", (1, "", "no space left"), desk.rules)
+    published(desk)
+    code, output = desk.run("build", "--allow-dirty")
+    assert code == 1
+    assert re.search(f"APP_VERSION={LABEL}-dirty", output)
+
+
+def test_no_repository(desk):
+    desk.rules["describe-repositories"] = (255, "", "RepositoryNotFoundException")
+    code, output = desk.run("build")
+    assert code == 1
+    assert "create staging" in output
+    assert not desk.calls("docker build")
+
+
+def test_a_build_that_fails(desk):
+    published(desk)
+    desk.rules = first("docker build", (1, "", "no space left"), desk.rules)
+    code, output = desk.run("build")
+    assert code == 1
+    assert "the image cannot be built" in output
+    assert not desk.calls("docker push|eb ")
+
+
+def test_a_login_that_is_refused(desk):
+    published(desk)
+    desk.rules = first("docker login", (1, "", "unauthorized"), desk.rules)
+    code, output = desk.run("build")
+    assert code == 1
+    assert "unauthorized" in output
+    assert "the registry host refuses the login" in output
+    assert "secret" not in output
+    assert not desk.calls("docker push|eb ")
+
+
+def test_a_push_that_fails(desk):
+    published(desk)
+    desk.rules = first("docker push", (1, "", "connection reset"), desk.rules)
+    code, output = desk.run("build")
+    assert code == 1
+    assert "the image cannot be pushed" in output
+    assert not desk.calls("eb ")
+
+
+def test_an_image_that_is_not_there_after_the_push(desk):
+    published(desk)
+    code, output = desk.run("build")
+    assert code == 1
+    assert "does not have the image" in output
+    assert not desk.calls("eb ")
+
+
+def test_eb_says_nothing_is_wrong_but_there_is_no_version(desk):
+    code, output = desk.run("build")
+    assert code == 1
+    assert "eb says nothing is wrong, but there is no version" in output
+    assert not (desk.folder / "dist/version").exists()
+
+
+def test_aws_does_not_answer(desk):
+    desk.rules = {"^aws": (255, "", "Could not connect to the endpoint URL")}
+    code, output = desk.run("status")
+    assert code == 255
+    code, output = desk.run("deploy", "staging", "--version", "new")
+    assert code == 1
+    assert "Could not connect" in output
+    assert not desk.calls("eb deploy")
+
+
+# --- Deploy -----------------------------------------------------------------------------------
+
+
+def test_a_deployment(desk):
+    exists(desk, "new")
+    code, output = desk.run("deploy", "staging", "--version", "new")
+    assert code == 0, output
+    assert f"{NAME} runs new" in output
+    assert desk.calls(f"eb deploy {NAME} --version new --timeout 40 --region eu-west-1")
+    assert desk.calls("python3 -m scripts.smoke http://example.eu-west-1.elasticbeanstalk.com new")
+    assert desk.calls(f"put-object.*deployments/{NAME}/.* deploy new")
+    assert desk.calls(f"s3 rm.*locks/{NAME}")
+
+
+def test_the_public_name_is_smoke_tested_if_there_is_one(desk):
+    exists(desk, "new")
+    desk.rules["describe-stacks"] = (0, "hello.example.com\n", "")
+    code, output = desk.run("deploy", "staging", "--version", "new")
+    assert code == 0, output
+    assert desk.calls("scripts.smoke https://hello.example.com new")
+
+
+@pytest.mark.parametrize(
+    ("rule", "answer", "what"),
+    [
+        ("describe-environments", (0, "None\n", ""), "create staging"),
+        ("describe-environments", (0, ready(status="Terminating"), ""), "being terminated"),
+        ("describe-images", (255, "", "ImageNotFoundException"), "is gone from the registry"),
+        ("describe-images", (255, "", "AccessDenied"), "does not say whether there is an image"),
+        ("create-storage-location", (255, "", "AccessDenied"), "does not name Beanstalk's bucket"),
+        ("put-object.*locks", (255, "", "AccessDenied"), "cannot be taken"),
+        ("put-object.*locks", (255, "", "PreconditionFailed"), "another run is at work"),
+    ],
+)
+def test_what_keeps_a_deployment_from_beginning(desk, rule, answer, what):
+    exists(desk, "new")
+    desk.rules = first(rule, answer, desk.rules)
+    code, output = desk.run("deploy", "staging", "--version", "new", **holder(desk))
+    assert code == 1
+    assert what in output
+    assert "next:" in output
+    assert not desk.calls("eb deploy")
+
+
+def holder(desk):
+    """Let `aws s3 cp` bring what another run has left."""
+    script = desk.stubs / "aws"
+    text = script.read_text()
+    script.write_text(
+        text + '\nif "s3 cp" in line:\n    pathlib.Path(sys.argv[-1]).write_text("somebody@else")\n'
+    )
+    return {}
+
+
+def test_a_version_that_is_not_there(desk):
+    code, output = desk.run("deploy", "staging", "--version", "new")
+    assert code == 1
+    assert "there is no version new" in output
+    assert "older old" in output
+
+
+def test_nothing_was_built_here(desk):
+    code, output = desk.run("deploy", "staging")
+    assert code == 1
+    assert "no version was built here" in output
+    assert not desk.calls("eb deploy")
+
+
+@pytest.mark.parametrize(
+    ("environment", "instances"),
+    [
+        (ready("old"), "old\told\n"),  # eb said 0, and nothing was deployed
+        (ready("new"), "new\told\n"),  # one instance was left behind
+        (ready("new", "Red\tSevere"), "new\tnew\n"),
+        (ready("new", "Green\tWarning"), "new\tnew\n"),
+        (ready("new"), ""),  # nobody knows what the instances run
+    ],
+)
+def test_eb_succeeds_and_the_environment_is_not_as_it_should_be(desk, environment, instances):
+    exists(desk, "new", "old")
+    desk.rules |= {
+        "describe-environments": (0, environment, ""),
+        "describe-instances-health": (0, instances, ""),
+    }
+    code, output = desk.run("deploy", "staging", "--version", "new")
+    assert code == 1
+    assert "eb deploy ended" not in output
+    assert "FAILED" in output
+    assert not desk.calls("put-object.*deploy new")
+    assert desk.calls(f"s3 rm.*locks/{NAME}")
+
+
+def test_a_failure_that_left_everything_as_it_was_needs_no_way_back(desk):
+    exists(desk, "new")
+    desk.rules |= {
+        "describe-environments": (0, ready("old"), ""),
+        "describe-instances-health": (0, "old\told\n", ""),
+        "eb deploy": (4, "", "ServiceError"),
+    }
+    code, output = desk.run("deploy", "staging", "--version", "new")
+    assert code == 1
+    assert "eb deploy ended with exit code 4" in output
+    assert "all instances of birthday-greetings-staging still run old, and serve" in output
+    assert len(desk.calls("eb deploy")) == 1
+
+
+def test_the_way_back_fails_too(desk):
+    exists(desk, "new", "old")
+    desk.rules |= {
+        "describe-environments": (0, ready("old", "Red\tSevere"), ""),
+        "describe-instances-health": (0, "new\told\n", ""),
+        "eb deploy": (4, "", "ServiceError"),
+    }
+    code, output = desk.run("deploy", "staging", "--version", "new")
+    assert code == 1
+    assert "going back to old failed too" in output
+    assert "Red/Severe, its instances at: new, old" in output
+    assert len(desk.calls("eb deploy")) == 2
+
+
+def test_a_failed_smoke_test_of_the_version_that_was_there_before(desk):
+    exists(desk, "new")
+    desk.rules = first("scripts.smoke", (1, "", "smoke: FAILED"), desk.rules)
+    code, output = desk.run("deploy", "staging", "--version", "new")
+    assert code == 1
+    assert "it was deployed before" in output
+    assert "rollback staging" in output
+    assert len(desk.calls("eb deploy")) == 1
+
+
+def test_production_is_not_touched_when_staging_failed(desk):
+    exists(desk, "new")
+    desk.rules = first("eb deploy", (4, "", "ServiceError"), desk.rules)
+    desk.rules["describe-instances-health"] = (0, "old\n", "")
+    desk.rules["describe-environments"] = (0, ready("old"), "")
+    code, output = desk.source("build() { built=new; }; everything")
+    assert code == 1, output
+    assert desk.calls("make check")
+    assert not desk.calls("birthday-greetings-prod")
+
+
+def test_checks_that_do_not_pass(desk):
+    desk.rules = first("make check", (2, "", "ruff: no"), desk.rules)
+    code, output = desk.run()
+    assert code == 1
+    assert "the checks do not pass" in output
+    assert not desk.calls("docker|eb |aws")
+
+
+def test_an_environment_that_never_is_ready(desk):
+    desk.rules["describe-environments"] = (0, ready(status="Updating"), "")
+    code, output = desk.source(f"minutes=0; wait_until_ready {NAME}")
+    assert code == 1
+    assert "still Updating after 0 minutes" in output
+    assert "abort-environment-update" in output
+
+
+# --- Rollback ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("log", "current", "before"),
+    [
+        (["deploy a", "deploy b"], "b", "a"),
+        (["deploy a", "deploy b", "deploy c"], "b", "a"),
+        (["deploy a", "deploy b", "deploy c", "rollback b"], "b", "a"),
+        (["deploy a", "deploy b", "rollback a", "deploy c"], "c", "a"),
+        (["deploy a", "deploy b", "deploy b"], "b", "a"),
+        (["deploy a"], "a", ""),
+        ([], "a", ""),
+        (["deploy a", "deploy b"], "z", ""),
+    ],
+)
+def test_the_version_before(desk, log, current, before):
+    keys = [
+        f"deployments/{NAME}/20260101T0000{number:02}Z {entry}" for number, entry in enumerate(log)
+    ]
+    desk.rules["list-objects"] = (0, "".join(f"{key}\n" for key in keys) or "None\n", "")
+    code, output = desk.source(f"bucket=b; version_before {NAME} {current}")
+    assert code == 0
+    assert output.strip() == before
+
+
+def test_a_rollback_without_a_version_before(desk):
+    code, output = desk.run("rollback", "staging")
+    assert code == 1
+    assert f"the log knows no version of {NAME} before new" in output
+    assert not desk.calls("eb deploy")
+
+
+# --- Dry run ----------------------------------------------------------------------------------
+
+
+def test_a_dry_run_changes_nothing(desk):
+    published(desk)
+    code, output = desk.run("--dry-run")
+    assert code == 0, output
+    changing = "docker (build|push|login)|eb |make|put-object|s3 rm|create-environment|update-env"
+    assert not desk.calls(changing)
+    for command in ("make check", "docker build", "docker push", "eb appversion", "eb deploy"):
+        assert command in output
+
+
+def test_create_of_an_environment_that_is_not_in_the_file(desk):
+    (desk.stubs / "python3").unlink()
+    code, output = desk.run("create", "production")
+    assert code == 1
+    assert "has no 'production'. There are: staging, prod." in output
+    assert not desk.calls("cloudformation|create-environment")

@@ -1,0 +1,79 @@
+"""The source bundle: what is on the list, the same bytes each time."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from scripts import bundle
+
+IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/birthday-greetings@sha256:" + "0f" * 32
+
+
+@pytest.fixture
+def written(tmp_path):
+    bundle.write(IMAGE, tmp_path / "a/bundle.zip")
+    return tmp_path / "a/bundle.zip"
+
+
+def test_it_holds_what_beanstalk_reads_and_nothing_else(written):
+    with zipfile.ZipFile(written) as archive:
+        names = archive.namelist()
+    assert names[0] == "Dockerrun.aws.json"
+    assert {name.split("/")[0] for name in names} == {
+        "Dockerrun.aws.json", ".ebextensions", ".platform",
+    }  # fmt: skip
+    assert ".platform/nginx/nginx.conf" in names
+
+
+def test_the_image_is_in_it_by_its_digest(written):
+    with zipfile.ZipFile(written) as archive:
+        dockerrun = json.loads(archive.read("Dockerrun.aws.json"))
+    assert dockerrun["AWSEBDockerrunVersion"] == "1"
+    assert dockerrun["Image"] == {"Name": IMAGE, "Update": "false"}
+    assert dockerrun["Ports"] == [{"ContainerPort": 8000}]
+
+
+def test_hooks_are_executable_and_the_same_for_changed_settings(written):
+    with zipfile.ZipFile(written) as archive:
+        hooks = [one for one in archive.infolist() if one.filename.endswith("10_migrate.sh")]
+        assert len(hooks) == 2
+        assert {one.external_attr >> 16 for one in hooks} == {0o100755}
+        assert len({archive.read(one) for one in hooks}) == 1
+
+
+def test_the_same_files_give_the_same_bytes(written, tmp_path):
+    for path in Path(".ebextensions").iterdir():
+        path.touch()
+    bundle.write(IMAGE, tmp_path / "b.zip")
+    assert (tmp_path / "b.zip").read_bytes() == written.read_bytes()
+    assert not list(tmp_path.glob("*.unfinished"))
+
+
+@pytest.mark.parametrize(
+    "image", ["birthday-greetings", "x/y:latest", "x/y@sha256:12", f"{IMAGE} x"]
+)
+def test_an_image_that_is_not_pinned_is_refused(image, tmp_path):
+    with pytest.raises(SystemExit, match="is not pinned"):
+        bundle.write(image, tmp_path / "b.zip")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".ebextensions/10-x.yml",
+        ".ebextensions/x.config",
+        ".ebextensions/sub/10-x.config",
+        ".platform/hooks/predeploy/migrate",
+        ".platform/hooks/install/10_x.sh",
+        ".platform/nginx/nginx.conf.bak",
+    ],
+)
+def test_a_file_that_would_be_shipped_for_nothing_is_refused(name, tmp_path):
+    (tmp_path / "Dockerrun.aws.json").write_text("{}")
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).touch()
+    with pytest.raises(SystemExit, match="is nothing that Beanstalk reads"):
+        bundle.write(IMAGE, tmp_path / "b.zip", tmp_path)
+    assert not (tmp_path / "b.zip").exists()
