@@ -45,7 +45,9 @@ usage() {
 
 # A command that changes something
 run() {
-    echo "+ $*" >&2
+    local shown=("$@")
+    [ "$1" != patiently ] || shown=("${@:3}")
+    echo "+ ${shown[*]}" >&2
     [ -n "$dry_run" ] || "$@"
 }
 
@@ -375,7 +377,7 @@ settle() { # NAME
 
 events() {
     aws elasticbeanstalk describe-events --environment-name "$1" --max-items 12 --output text \
-        --query 'reverse(Events)[].[EventDate, Severity, Message]' | grep -v '^None$' >&2 || :
+        --query 'Events[].[EventDate, Severity, Message]' | grep -v '^None$' | sort >&2 || :
 }
 
 versions() {

@@ -8,6 +8,10 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -140,6 +144,60 @@ def test_up_to_a_greeting(stack):
 
 def test_no_port_of_the_database_is_published(stack):
     assert docker("port", stack.container("db")).stdout == ""
+
+
+def ask_as_from_outside(stack, path, method="GET", body=None):
+    """Status, media type and Retry-After of a request that came through a load balancer."""
+    headers = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
+    asked = urllib.request.Request(stack.url(path), body, headers, method=method)
+    try:
+        with urllib.request.urlopen(asked, timeout=20) as response:
+            return response.status, response.headers.get_content_type(), None
+    except urllib.error.HTTPError as error:
+        with error:
+            kind = error.headers.get_content_type()
+            return error.code, kind, error.headers["Retry-After"]
+
+
+def test_nginx_closes_operators_paths_to_the_outside_world(stack):
+    assert request("GET", stack.url("/readyz"))[0] == 200
+    assert ask_as_from_outside(stack, "/readyz")[:2] == (404, "application/problem+json")
+    assert ask_as_from_outside(stack, "/livez")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/hello/john%0A", None, 400),
+        ("GET", "/hello/john%00", None, 400),
+        ("GET", "/hello/Jo%2Fhn", None, 404),
+        ("PUT", "/hello/John", b" " * 5000, 413),
+        ("PUT", "/hello/John", b" " * 2_000_000, 413),
+        ("GET", "/hello/" + "a" * 9000, None, 414),
+        ("GET", "/problem/429", None, 404),
+    ],
+)
+def test_what_is_wrong_is_answered_the_same_way_through_nginx(stack, method, path, body, status):
+    answer = ask_as_from_outside(stack, path, method, body)
+    assert answer[:2] == (status, "application/problem+json")
+
+
+def test_one_address_gets_so_much_and_no_more(stack):
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: ask_as_from_outside(stack, "/livez"), range(900)))
+    counted = Counter(answers)
+    assert counted[200, "application/json", None] >= 200
+    assert counted[429, "application/problem+json", "1"] > 0
+    assert sum(counted.values()) == 900
+    assert len(counted) == 2
+
+
+def test_nginx_logs_routes_and_no_names(stack):
+    request("GET", stack.url("/hello/Someone"))
+    log = stack.compose("logs", "--no-log-prefix", "nginx")
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert {"/hello/<username>", "/livez"} <= {line["route"] for line in lines}
+    assert "Someone" not in log
 
 
 def test_down_and_up_again_keeps_the_data(stack):

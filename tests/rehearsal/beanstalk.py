@@ -28,7 +28,7 @@ STACK = "64bit Amazon Linux 2023 v4.13.7 running Docker"
 REGION, ACCOUNT = "eu-west-1", "123456789012"
 PLATFORM_ARN = f"arn:aws:elasticbeanstalk:{REGION}::platform/{PLATFORM}/4.13.7"
 BUCKET = f"elasticbeanstalk-{REGION}-{ACCOUNT}"
-HEALTHY_WITHIN = 25  # seconds; of Beanstalk's own some 10 minutes
+HEALTHY_WITHIN = 15  # seconds; of Beanstalk's own some 10 minutes
 SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
 PROPERTIES = "aws:elasticbeanstalk:application:environment"
 # A change of these is a replacement, which CloudFormation refuses for what has a name of its own
@@ -576,6 +576,7 @@ class Beanstalk:
         if environment.database is None:
             parameters = self._evaluated(environment, "DatabaseParameters")["Parameters"]
             environment.tell("Creating the database.")
+            properties["MasterUserPassword"] = self._resolved(properties["MasterUserPassword"])
             environment.database = Database(
                 properties, parameters, self.trust, environment.folder / "database"
             )
@@ -589,18 +590,18 @@ class Beanstalk:
                 )
 
     def _evaluated(self, environment, name):
-        """The properties of a resource, with dynamic references resolved as CloudFormation does."""
-        properties = ebextensions.evaluate(
+        """The properties of a resource."""
+        return ebextensions.evaluate(
             environment.release.resources[name]["Properties"],
             environment.option,
             self._reference(environment),
         )
-        password = properties.get("MasterUserPassword", "")
-        if password.startswith("{{resolve:secretsmanager:"):
-            secret, _, key = password.removeprefix("{{resolve:secretsmanager:")[:-2].split(":")
-            found = self._client("secretsmanager").get_secret_value(SecretId=secret)
-            properties["MasterUserPassword"] = json.loads(found["SecretString"])[key]
-        return properties
+
+    def _resolved(self, text):
+        """A dynamic reference to a secret, resolved as CloudFormation does at creation."""
+        secret, _, key = text.removeprefix("{{resolve:secretsmanager:")[:-2].split(":")
+        found = self._client("secretsmanager").get_secret_value(SecretId=secret)
+        return json.loads(found["SecretString"])[key]
 
 
 def _aware(moment):

@@ -234,7 +234,7 @@ def test_a_secret_that_is_missing(world, base, second):
 
 def test_a_version_that_is_healthy_and_wrong(world, base, no_checks, seen):
     project, staging = world.project, world.environment("staging")
-    replace("web/birthday.py", "Hello, ", "Hallo, ")(project.folder)
+    replace("web/birthday.py", "Your birthday is", "Your day is")(project.folder)
     project.git("commit", "--quiet", "--all", "--no-verify", "--message", "A mistake")
     try:
         with Load(staging, "W") as load:
@@ -341,13 +341,8 @@ def test_a_run_that_is_interrupted_can_be_repeated(world, base, second):
 
 def test_a_dry_run_changes_nothing(world, base, no_checks):
     printed = world.project.script("--dry-run", **no_checks)
-    for command in (
-        "docker build",
-        "docker push",
-        "eb appversion",
-        "eb deploy birthday-greetings-prod",
-    ):
-        assert f"+ {command}" in printed or ("+ patiently" in printed and command in printed)
+    for command in ("docker build", "docker push", "eb appversion", "eb deploy"):
+        assert f"+ {command}" in printed
     assert world.beanstalk.calls == []
     assert world.runs("staging") == world.runs("prod") == base
 
