@@ -13,6 +13,8 @@ RUN find /opt/venv -name '*.so*' -exec strip --strip-unneeded {} + \
     && find /opt/venv -path '*/site-packages/*' -type d \( -name tests -o -name testing \) -prune -exec rm -rf {} +
 
 FROM packages AS test
+# hadolint ignore=DL3008  # what some tests need, in whatever version
+RUN apt-get update && apt-get install -y --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 COPY requirements-dev.txt /
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip --python /opt/venv/bin/python install --require-hashes -r /requirements-dev.txt

@@ -415,7 +415,8 @@ rollback() { # ENV
 status() {
     aws elasticbeanstalk describe-environments --application-name "$application" --no-include-deleted \
         ${1:+--environment-names "$(environment "$1")"} --output table \
-        --query 'Environments[].{Environment: EnvironmentName, Status: Status, Version: VersionLabel, Health: HealthStatus, Address: CNAME}'
+        --query 'Environments[].{Environment: EnvironmentName, Status: Status, Version: VersionLabel, Health: HealthStatus, Address: CNAME}' ||
+        die "AWS does not say what runs where" "nothing was changed" "look at the message above: credentials, permissions, network"
 }
 
 # --- Create ------------------------------------------------------------------------------------

@@ -240,7 +240,8 @@ def test_eb_says_nothing_is_wrong_but_there_is_no_version(desk):
 def test_aws_does_not_answer(desk):
     desk.rules = {"^aws": (255, "", "Could not connect to the endpoint URL")}
     code, output = desk.run("status")
-    assert code == 255
+    assert code == 1
+    assert "AWS does not say what runs where" in output
     code, output = desk.run("deploy", "staging", "--version", "new")
     assert code == 1
     assert "Could not connect" in output

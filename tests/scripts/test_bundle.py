@@ -1,6 +1,8 @@
 """The source bundle: what is on the list, the same bytes each time."""
 
 import json
+import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
