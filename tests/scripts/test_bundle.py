@@ -53,6 +53,22 @@ def test_the_same_files_give_the_same_bytes(written, tmp_path):
     assert not list(tmp_path.glob("*.unfinished"))
 
 
+def test_ebignore_would_let_nothing_else_through(tmp_path):
+    shipped = {"Dockerrun.aws.json", ".ebextensions/10-x.config", ".platform/nginx/conf.d/x.conf"}
+    others = {"Dockerfile", "docker-compose.yml", ".env", "web/hello.py", "tests/.env"}
+    for name in shipped | others:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    shutil.copy(".ebignore", tmp_path)
+    git = ["git", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    listing = subprocess.run(
+        [*git, "ls-files", "--others", "--exclude-from=.ebignore"],
+        capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    assert set(listing.stdout.split()) == shipped
+
+
 @pytest.mark.parametrize(
     "image", ["birthday-greetings", "x/y:latest", "x/y@sha256:12", f"{IMAGE} x"]
 )
