@@ -1,12 +1,15 @@
 import re
 from datetime import date
+from urllib.parse import unquote
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from marshmallow import ValidationError
 from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from web import create_app
+from web import create_app, schema
 
 
 def test_the_document_describes_the_api(client):
@@ -62,9 +65,27 @@ def test_schemathesis_finds_nothing(app, context, on, path, method, mode):
     @given(operation.as_strategy(generation_mode=mode))
     @settings(max_examples=100, suppress_health_check=list(HealthCheck))
     def call(case):
-        case.call_and_validate()
+        response = case.call_and_validate(excluded_checks=JUDGEMENTS)
+        if path.startswith("/hello/") and response.status_code in (200, 204, 400):
+            assert (response.status_code != 400) == is_right(case)
 
     call()
+
+
+# Its own verdict on what is valid rests on another edition of Unicode: letters that Python does not
+# know yet are valid to it, and the name ªµÜÑ is not
+JUDGEMENTS = [negative_data_rejection, positive_data_acceptance]
+
+
+def is_right(case):
+    """Whether a request is valid by the rules that test_schema.py tests."""
+    try:
+        schema.parse_name(unquote(case.path_parameters["username"]))
+        if case.method == "PUT":
+            schema.parse_date(case.body["dateOfBirth"])
+    except (ValidationError, KeyError, TypeError):
+        return False
+    return True
 
 
 def test_the_version_is_in_the_document(env):
