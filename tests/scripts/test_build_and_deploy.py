@@ -13,6 +13,8 @@ STUB = f"""#!{sys.executable}
 import json, os, pathlib, re, sys
 folder = pathlib.Path(os.environ["STUBS"])
 line = " ".join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]])
+if "--password-stdin" in line:
+    sys.stdin.read()  # as docker does; who writes to one that has ended dies of it
 with (folder / "calls").open("a") as calls:
     calls.write(line + "\\n")
 for when, code, out, err in json.loads((folder / "rules").read_text()):
