@@ -334,6 +334,8 @@ deploy() { # ENV LABEL [rollback]
         die "the image of version $version is gone from the registry" "nothing was changed" "name another version, or build the commit ${version%%-*} again"
     lock "$name"
     before=$(wait_until_ready "$name")
+    # Deployed by other means, the console for one: a later rollback must know it
+    [ -n "$dry_run" ] || [ "$before" = "$version" ] || [ "$(history "$name" | tail -n 1)" = "$before" ] || record "$name" deploy "$before"
     say "$name: from $before to $version"
     if update "$name" "$version" && smoke "$1" "$version"; then
         record "$name" "${3:-deploy}" "$version"
@@ -385,9 +387,9 @@ versions() {
         --query 'ApplicationVersions[].VersionLabel' --output text | grep -v '^None$' | paste -sd ' ' || :
 }
 
-# The version before CURRENT in the log, where what was rolled back does not count
-version_before() { # NAME CURRENT
-    local kind label log=() i
+# The versions of NAME by the log, one on a line, the newest last; what was rolled back does not count
+history() { # NAME
+    local kind label log=()
     while read -r _ kind label; do
         if [ "$kind" = rollback ]; then
             while [ "${#log[@]}" -gt 0 ] && [ "${log[-1]}" != "$label" ]; do unset 'log[-1]'; done
@@ -395,9 +397,11 @@ version_before() { # NAME CURRENT
         [ "${#log[@]}" -gt 0 ] && [ "${log[-1]}" = "$label" ] || log+=("$label")
     done < <(aws s3api list-objects-v2 --bucket "$bucket" --prefix "deployments/$1/" --query 'Contents[].[Key]' --output text |
         grep "^deployments/" | sort)
-    for ((i = ${#log[@]} - 1; i > 0; i--)); do
-        [ "${log[i]}" != "$2" ] || { echo "${log[i - 1]}" && return; }
-    done
+    [ "${#log[@]}" -eq 0 ] || printf '%s\n' "${log[@]}"
+}
+
+version_before() { # NAME CURRENT
+    history "$1" | awk -v current="$2" '$0 == current && NR > 1 { found = before } { before = $0 } END { print found }'
 }
 
 rollback() { # ENV

@@ -433,6 +433,22 @@ def test_the_version_before(desk, log, current, before):
     assert output.strip() == before
 
 
+def test_what_was_deployed_by_other_means_is_put_into_the_log(desk):
+    exists(desk, "new")
+    desk.rules["list-objects"] = (0, f"deployments/{NAME}/20260101T000000Z deploy a\n", "")
+    desk.rules["describe-environments"] = (0, ready("b"), "")
+    desk.run("deploy", "staging", "--version", "new")
+    assert desk.calls(f"put-object.*deployments/{NAME}/.* deploy b")
+
+
+def test_what_the_log_knows_is_not_put_into_it_again(desk):
+    exists(desk, "new")
+    desk.rules["list-objects"] = (0, f"deployments/{NAME}/20260101T000000Z deploy b\n", "")
+    desk.rules["describe-environments"] = (0, ready("b"), "")
+    desk.run("deploy", "staging", "--version", "new")
+    assert not desk.calls("put-object.* deploy b")
+
+
 def test_a_rollback_without_a_version_before(desk):
     code, output = desk.run("rollback", "staging")
     assert code == 1
