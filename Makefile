@@ -1,10 +1,10 @@
 # Every common action; `make` alone lists them.
 PYTHON ?= python3
 RUN := .venv/bin/python -m
-SHELL_SCRIPTS := .ci/run scripts/build_and_deploy.sh .platform/hooks/predeploy/10_migrate.sh
+SHELL_SCRIPTS := .ci/run scripts/build_and_deploy.sh scripts/setup.sh .platform/hooks/predeploy/10_migrate.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev test test-docker check format lint types design shell dockerfile templates secrets requirements lock bench rehearse diagram clean
+.PHONY: help run dev test test-docker check format lint types design shell dockerfile templates owner secrets requirements pre-commit lock bench rehearse diagram clean
 
 help: ## List the actions
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ test-docker: .venv/installed ## Run the tests of the image and of docker-compose
 rehearse: .venv/installed ## Rehearse deployments: the real script and containers, AWS on loopback (needs Docker)
 	REQUIRE_DOCKER=1 $(RUN) pytest tests/rehearsal $(ARGS)
 
-check: format lint types design shell dockerfile templates secrets requirements ## All that can be checked without running it
+check: format lint types design shell dockerfile templates owner secrets requirements ## All that can be checked without running it
 
 format: .venv/installed ## Check the formatting (.venv/bin/ruff format . mends it)
 	$(RUN) ruff format --check .
@@ -43,12 +43,19 @@ shell: .venv/installed ## Check the shell scripts
 	.venv/bin/shellcheck $(SHELL_SCRIPTS)
 
 dockerfile: .venv/installed ## Check the Dockerfiles
-	.venv/bin/hadolint Dockerfile tests/rehearsal/machine/Dockerfile
+	.venv/bin/hadolint Dockerfile tests/rehearsal/machine/Dockerfile tests/rehearsal/codebuild/Dockerfile .devcontainer/Dockerfile
 
 templates: .venv/installed .venv/checkov/installed ## Check CloudFormation, that of .ebextensions included
 	$(RUN) scripts.templates dist/templates
 	.venv/bin/cfn-lint --regions eu-west-1 -- dist/templates/*
 	.venv/checkov/bin/checkov --directory dist/templates --framework cloudformation --quiet --compact --skip-download
+
+owner: .venv/installed ## Check devops/owner.json and devops/release_window.toml
+	@$(RUN) scripts.owner check
+	@$(RUN) scripts.release_window check
+
+pre-commit: .venv/installed ## Run everything that runs before a commit, on all files
+	.venv/bin/pre-commit run --all-files
 
 # .secrets.baseline holds no findings; its pattern names the placeholders of documents and tests
 secrets: .venv/installed ## Look for secrets in the files that git knows

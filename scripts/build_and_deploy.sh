@@ -8,19 +8,26 @@
 #   deploy ENV [--version LABEL]    deploy a published version (the one built last), smoke test it,
 #                                   and go back to the version before if anything is wrong
 #   smoke ENV|URL                   see by the public name whether it serves
+#   release                         give the approval that the pipeline waits for, if the release window
+#                                   is open; else tell the team what waits
 #   rollback ENV                    deploy the version that was there before this one
 #   create ENV [--version LABEL]    make what is missing (stacks, application, version, environment) and
 #                                   set what stands in devops/environments.toml; safe to run again
+#   bootstrap                       make or change the pipeline, as devops/owner.json and
+#                                   devops/release_window.toml say; safe to run again
 #   status [ENV]                    what runs where
 #
 # ENV is staging or prod, or another one of devops/environments.toml.
 #
-#   --dry-run        print every command that would change something, and run none of them
+#   --dry-run        print every command that would change something, and run none of them; bootstrap
+#                    shows what the stacks would change
+#   --forward        deploy only if what runs is not newer, by the history of git
 #   --allow-dirty    build although something is not committed; the version says so
 #
 # Environment variables: those of the AWS CLI (credentials, AWS_DEFAULT_REGION), BUILD_NUMBER (part of the
 # version; the time, if absent), DEPLOY_TIMEOUT (minutes for one deployment, 40), HEALTH_TIMEOUT (seconds
-# until it is healthy after that, 300), POLL_SECONDS (10).
+# until it is healthy after that, 300), SMOKE_TIMEOUT (seconds for each check of the smoke test, 60),
+# POLL_SECONDS (10).
 #
 # Needs bash 4, docker, git, python3, timeout, and eb and aws (`make .venv/installed` brings these two).
 # Exit codes: 0 done; 1 not done, the last lines say what happened, how things are, and what to do;
@@ -32,6 +39,7 @@ say() { echo "deploy: $*" >&2; }
 
 # What happened, how things are now, what to do
 die() {
+    failure="$1. Now: $2"
     say "FAILED: $1"
     say "  now: $2"
     say "  next: $3"
@@ -55,7 +63,8 @@ config() { sed -nE "s/^  $1: *(.*)$/\1/p" .elasticbeanstalk/config.yml; }
 
 prepare() {
     [ "${BASH_VERSINFO[0]}" -ge 4 ] || die "this bash is of version $BASH_VERSION" "nothing was changed" "install bash 4 or newer; on macOS: brew install bash"
-    dry_run='' allow_dirty='' lock_key='' child='' bucket='' work='' built='' difference=''
+    dry_run='' allow_dirty='' forward='' lock_key='' child='' bucket='' work='' built='' difference=''
+    deployment='' failure=''
     application=$(config application_name)
     artifact=$(config artifact)
     [ ! -x .venv/bin/eb ] || PATH="$PWD/.venv/bin:$PATH"
@@ -71,6 +80,7 @@ prepare() {
 
 cleanup() {
     local code=$?
+    report "FAILED" "${failure:-it was interrupted}"
     unlock
     [ -z "$work" ] || rm -rf "$work"
     exit "$code"
@@ -265,6 +275,33 @@ build() {
     built=$label
 }
 
+# --- Report ------------------------------------------------------------------------------------
+
+# Every deployment ends with one message to all who want to know, whoever started it and however it
+# ended. That the message cannot be sent is no failure of the deployment.
+report() { # RESULT [DETAIL]
+    local name version began topic urgent=false
+    [ -n "$deployment" ] || return 0
+    read -r name version began <<<"$deployment"
+    deployment=''
+    topic=$(output "$application-foundation" DeploymentsTopic) || topic=''
+    [ "$1" = succeeded ] || [ "$name" != "$(environment prod)" ] || urgent=true
+    if [ -z "$topic" ] || ! message "$name" "$version" "$((SECONDS - began))" "$@" >"$work/message" ||
+        ! aws sns publish --topic-arn "$topic" --subject "$name: $version $1" --message-structure json \
+            --message "file://$work/message" >/dev/null \
+            --message-attributes "{\"urgent\": {\"DataType\": \"String\", \"StringValue\": \"$urgent\"}}"; then
+        say "Nobody was told of this deployment: see the message above, or whether the stack $application-foundation has the topic"
+    fi
+}
+
+message() { # NAME VERSION SECONDS RESULT [DETAIL]
+    local who=${CODEBUILD_INITIATOR:-}
+    [ -n "$who" ] || who=$(aws sts get-caller-identity --query Arn --output text) || who='somebody'
+    python3 -m scripts.message "$1: $2 $4" "version: $2" "environment: $1" "who: $who" \
+        "result: $4${5:+: $5}" "duration: $(($3 / 60)) min $(($3 % 60)) s" \
+        "link: ${CODEBUILD_BUILD_URL:-https://$AWS_DEFAULT_REGION.console.aws.amazon.com/elasticbeanstalk/home?region=$AWS_DEFAULT_REGION#/environments}"
+}
+
 # --- Deploy ------------------------------------------------------------------------------------
 
 wait_until_ready() { # NAME: prints its version
@@ -336,14 +373,25 @@ deploy() { # ENV LABEL [rollback]
     before=$(wait_until_ready "$name")
     # Deployed by other means, the console for one: a later rollback must know it
     [ -n "$dry_run" ] || [ "$before" = "$version" ] || [ "$(history "$name" | tail -n 1)" = "$before" ] || record "$name" deploy "$before"
+    [ -z "$forward" ] || refuse_older "$name" "$before" "$version"
     say "$name: from $before to $version"
+    [ -n "$dry_run" ] || deployment="$name $version $SECONDS"
     if update "$name" "$version" && smoke "$1" "$version"; then
         record "$name" "${3:-deploy}" "$version"
         unlock
+        report succeeded
         say "$name runs $version"
         return
     fi
     restore "$1" "$before" "$version"
+}
+
+# An execution of the pipeline that waited, or is repeated, must not undo what came after it
+refuse_older() { # NAME BEFORE VERSION
+    local code=0
+    git merge-base --is-ancestor "${2%%-*}" "${3%%-*}" || code=$?
+    [ "$code" -ne 1 ] || die "$1 runs $2, which is not older than $3" "nothing was changed" "deploy a newer commit; to go back on purpose: rollback ${1#"$application-"}, or deploy without --forward"
+    [ "$code" -eq 0 ] || die "git cannot tell whether $2 is older than $3" "nothing was changed" "run it in a clone with the whole history; if ${2%%-*} is on no branch any more, deploy without --forward"
 }
 
 # After a failure: the version before, on every instance. Always ends with exit code 1.
@@ -451,12 +499,20 @@ platform() {
         --query "SolutionStacks[?starts_with(@, '${branch#* running on } v') && ends_with(@, ' running ${branch%% running on *}')] | [0]"
 }
 
+# What all environments stand on
+foundation() {
+    local parameters
+    parameters=$(python3 -m scripts.owner parameters foundation) || exit 1
+    mapfile -t parameters <<<"$parameters"
+    ${1:-stack} "$application-foundation" devops/foundation.yml "${parameters[@]}"
+}
+
 create() { # ENV [LABEL]
     require python3 timeout eb aws
     local name label=$2 foundation="$application-foundation" parameters
     name=$(environment "$1")
     parameters=$(python3 -m scripts.environments parameters "$1") || exit 1
-    stack "$foundation" devops/foundation.yml
+    foundation
     mapfile -t parameters <<<"$parameters"
     stack "$name" devops/environment.yml "Environment=$name" "Foundation=$foundation" "${parameters[@]}"
     run aws elasticbeanstalk create-application --application-name "$application" >/dev/null 2>"$work/error" ||
@@ -503,6 +559,77 @@ finish() { # ENV
     die "$name is there, but does not serve as it should" "$difference" "mend what the events above say and run it again, or terminate it: eb terminate $name"
 }
 
+# --- The pipeline ------------------------------------------------------------------------------
+
+# What a template would change in a stack, which is left as it was
+preview() { # NAME TEMPLATE [PARAMETER=VALUE...]
+    local printed change_set is_new=''
+    aws cloudformation describe-stacks --stack-name "$1" >/dev/null 2>&1 || is_new=yes
+    printed=$(aws cloudformation deploy --stack-name "$1" --template-file "$2" --capabilities CAPABILITY_IAM \
+        --no-execute-changeset --no-fail-on-empty-changeset --tags "Application=$application" \
+        ${3:+--parameter-overrides "${@:3}"}) ||
+        die "what would change in the stack $1 cannot be found out" "nothing was changed" "look at the message above"
+    change_set=$(grep -o 'arn:[^ ]*changeSet[^ ]*' <<<"$printed") || { say "$1: nothing would change" && return; }
+    say "$1 would change:"
+    aws cloudformation describe-change-set --change-set-name "$change_set" --output text \
+        --query 'Changes[].ResourceChange.[Action, LogicalResourceId, ResourceType, Replacement]' ||
+        say "AWS does not tell what; look at $change_set in the console"
+    if [ -n "$is_new" ]; then
+        aws cloudformation delete-stack --stack-name "$1"
+    else
+        aws cloudformation delete-change-set --change-set-name "$change_set"
+    fi || say "The preview could not be removed: delete $change_set"
+}
+
+# Made by a handshake in the console, once: PENDING before, AVAILABLE after, or nothing
+connection() {
+    local arn
+    arn=$(output "$application-pipeline" Connection 2>/dev/null) || return 0
+    [ -z "$arn" ] || [ "$arn" = None ] || aws codestar-connections get-connection --connection-arn "$arn" \
+        --query Connection.ConnectionStatus --output text ||
+        die "AWS does not say how the connection $arn is" "nothing was changed" "look at the message above: credentials, permissions, network"
+}
+
+# Authorised by an administrator of Slack in the console, once
+has_slack() { # WORKSPACE
+    [ -n "$1" ] && [ "$(aws chatbot describe-slack-workspaces --output text \
+        --query "SlackWorkspaces[?SlackTeamId=='$1'].SlackTeamId")" = "$1" ]
+}
+
+bootstrap() {
+    require python3 aws
+    local parameters connected workspace act=stack console="https://$AWS_DEFAULT_REGION.console.aws.amazon.com"
+    [ -z "$dry_run" ] || act=preview
+    python3 -m scripts.release_window check >&2 || die "the release window makes no sense" "nothing was changed" "mend devops/release_window.toml"
+    parameters=$(python3 -m scripts.owner parameters pipeline) || die "the owner is not known" "nothing was changed" "mend devops/owner.json"
+    connected=$(connection) || exit 1
+    workspace=$(sed -n 's/^SlackWorkspace=//p' <<<"$parameters")
+    if [ -n "$workspace" ] && ! has_slack "$workspace"; then
+        say "Slack is left out, because the workspace $workspace is not authorised in this account. Do it at $console/chatbot, and run this again"
+        parameters=${parameters/SlackWorkspace=$workspace/SlackWorkspace=}
+    fi
+    foundation "$act"
+    if [ -n "$dry_run" ] && ! output "$application-foundation" ImagesArn >/dev/null 2>&1; then
+        say "what the pipeline would change can be seen once there is the foundation"
+        return
+    fi
+    mapfile -t parameters <<<"$parameters"
+    "$act" "$application-pipeline" devops/pipeline.yml "Foundation=$application-foundation" \
+        "Connected=$([ "$connected" = AVAILABLE ] && echo true || echo false)" "${parameters[@]}"
+    [ "$connected" = AVAILABLE ] || [ -n "$dry_run" ] || {
+        say "there is no pipeline yet: complete the connection to the repository at $console/codesuite/settings/connections"
+        say "  next: run this again"
+        return
+    }
+    say "the pipeline: $console/codesuite/codepipeline/pipelines/$application/view"
+}
+
+release() {
+    require python3
+    python3 -m scripts.release "$application" ||
+        die "the approval was neither given nor asked for" "what waits, waits" "decide in the console: approve or reject it there"
+}
+
 everything() {
     require make
     run make check >&2 || die "the checks do not pass" "nothing was built" "mend what they say"
@@ -519,6 +646,7 @@ main() {
         -h | --help) sed -nE '2,/^set -/{ /^#/s/^# ?//p; }' "${BASH_SOURCE[0]}" && return ;;
         --dry-run) dry_run=yes ;;
         --allow-dirty) allow_dirty=yes ;;
+        --forward) forward=yes ;;
         --version)
             version=${2:-}
             [ -n "$version" ] || usage "--version needs a version"
@@ -537,7 +665,7 @@ dispatch() { # VERSION [WORD...]
     [ "$#" -le 3 ] || usage "too many words"
     case $command in
     deploy | rollback | create | smoke) [ -n "$environment" ] || usage "$command needs an environment" ;;
-    build | '') [ -z "$environment" ] || usage "$command takes no environment" ;;
+    build | bootstrap | release | '') [ -z "$environment" ] || usage "$command takes no environment" ;;
     status) ;;
     *) usage "there is no command $command" ;;
     esac
@@ -550,6 +678,8 @@ dispatch() { # VERSION [WORD...]
     deploy) deploy "$environment" "${version:-$(last_built)}" ;;
     create) create "$environment" "$version" ;;
     rollback) rollback "$environment" ;;
+    bootstrap) bootstrap ;;
+    release) release ;;
     smoke) smoke "$environment" "$version" || die "the smoke test of $environment failed" "nothing was changed" "see above" ;;
     status) status "$environment" ;;
     esac

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-LOCKS = ("requirements", "requirements-dev", "requirements-checkov")
+LOCKS = ("requirements", "requirements-dev", "requirements-deploy", "requirements-checkov")
 COMPILE = ("--universal", "--python-version=3.11", "--generate-hashes", "--no-emit-index-url")
 
 

@@ -78,8 +78,8 @@ def parameters(owner: dict[str, Any], stack: str) -> dict[str, str]:
     return {
         "Repository": owner["repository"],
         "SlackWorkspace": slack.get("workspace", ""),
-        "SlackChannel": slack.get("channel", ""),
-        "SlackDeployments": slack.get("deployments", ""),
+        "SlackChannel": slack.get("channel", "none"),
+        "SlackDeployments": slack.get("deployments", "none"),
         "WindowSchedule": calendar.schedule(),
         "WindowTimeZone": calendar.zone.key,
     }

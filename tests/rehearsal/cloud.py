@@ -15,6 +15,7 @@ import bcrypt
 import boto3
 from moto.cloudformation.models import CloudFormationBackend
 from moto.cloudformation.responses import CloudFormationResponse
+from moto.codepipeline.responses import CodePipelineResponse
 from moto.core.common_models import CloudFormationModel
 from moto.core.responses import ActionResult
 from moto.ecr.exceptions import ImageNotFoundException
@@ -25,6 +26,7 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from moto.secretsmanager.models import secretsmanager_backends
 
 from tests.rehearsal.machines import docker, remove, start
+from tests.rehearsal.pipeline import CodePipeline
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 PASSWORD = f"{ACCOUNT}-auth-token"  # what moto gives for a login to ECR
@@ -110,11 +112,12 @@ class Registry:
 class Cloud:
     """All of AWS, on one port."""
 
-    def __init__(self, folder, beanstalk):
+    def __init__(self, folder, beanstalk, receiver):
         folder.mkdir(parents=True, exist_ok=True)
         self.registry = Registry(folder)
         self.login_password = PASSWORD
-        self.beanstalk = beanstalk
+        self.beanstalk, self.receiver = beanstalk, receiver
+        self.pipeline = None
         self._mend()
         # A local address that is no AWS host's: moto takes the service from the signature
         self._server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -130,8 +133,14 @@ class Cloud:
             for name, value in os.environ.items()
             if not name.startswith(("AWS_", "CODEBUILD_", "DOCKER_CONFIG"))
         }
-        return kept | {
+        return kept | self.credentials()
+
+    def credentials(self):
+        """The part of it that is about AWS."""
+        return {
             "AWS_ENDPOINT_URL": self.url,
+            "AWS_ENDPOINT_URL_CHATBOT": self.receiver.url,
+            "AWS_ENDPOINT_URL_CODESTAR_CONNECTIONS": self.receiver.url,
             "AWS_ACCESS_KEY_ID": "rehearsal",
             "AWS_SECRET_ACCESS_KEY": "rehearsal",
             "AWS_MAX_ATTEMPTS": "2",
@@ -172,6 +181,12 @@ class Cloud:
         for action in self.beanstalk.actions:
             setattr(EBResponse, action, partialmethod(answer, action))
 
+        def answer_about_pipeline(response, action):
+            return ActionResult(getattr(self.pipeline, action)(**json.loads(response.body)))
+
+        for action in CodePipeline.actions:
+            setattr(CodePipelineResponse, action, partialmethod(answer_about_pipeline, action))
+
 
 def _mend_repositories(registry):
     # The repository is where our registry is
@@ -209,6 +224,8 @@ def _mend_change_sets():
         execute(backend, change_set_name, stack_name)
         for stack in backend.stacks.values():
             if stack_name in (None, stack.name, stack.stack_id):
+                for name in stack.resource_map.resources:
+                    stack.resource_map[name]  # made now if its condition has become true
                 stack._parse_template()
                 stack.output_map = stack._create_output_map()
                 backend.exports |= {export.name: export for export in stack.exports}

@@ -1,5 +1,6 @@
 """The world of the rehearsal: a cloud, a clone of this project, staging and production at one version."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -13,7 +14,23 @@ from tests.docker.conftest import engine  # noqa: F401  # a fixture, by its name
 from tests.rehearsal import machines
 from tests.rehearsal.beanstalk import Beanstalk
 from tests.rehearsal.cloud import Cloud
+from tests.rehearsal.pipeline import IMAGE, CodeBuild, CodePipeline, Receiver, build_image
 
+# The placeholders of devops/owner.json are refused, and rightly so
+OWNER = {
+    "team": "greeters",
+    "email": "team@greetings.test",
+    "escalation": "chief@greetings.test",
+    "repository": "greeters/birthday-greetings",
+    "slack": {"workspace": "TABCDEF12", "channel": "CABCDEF12", "deployments": "CABCDEF34"},
+}
+# Waiting times, shortened
+TIMES = {
+    "POLL_SECONDS": "0.5",
+    "HEALTH_TIMEOUT": "30",
+    "DEPLOY_TIMEOUT": "3",
+    "SMOKE_TIMEOUT": "10",
+}
 ROWS = []  # scenario, outcome, seconds, what was seen
 
 
@@ -68,6 +85,7 @@ class Project:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).unlink(missing_ok=True)
                 shutil.copy2(here / name, folder / name, follow_symlinks=False)
+        (folder / "devops/owner.json").write_text(json.dumps(OWNER, indent=2) + "\n")
         (folder / ".venv").symlink_to(here / ".venv")
         with (folder / ".git/info/exclude").open("a") as excluded:
             excluded.write(".venv\n")
@@ -75,7 +93,7 @@ class Project:
         self.git("config", "user.email", "owner@example.com")
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "--no-verify", "--message", "As it is")
-        self._base = self.git("rev-parse", "HEAD")
+        self.base = self.git("rev-parse", "HEAD")
 
     def git(self, *arguments):
         return subprocess.run(
@@ -97,9 +115,7 @@ class Project:
         return ended.stdout
 
     def environment(self):
-        return self._cloud.environment() | {
-            "POLL_SECONDS": "0.5", "HEALTH_TIMEOUT": "30", "DEPLOY_TIMEOUT": "3",
-        }  # fmt: skip
+        return self._cloud.environment() | TIMES
 
     def build(self, edit=None):
         """Publish a version, after ``edit(folder)`` if given; returns its label."""
@@ -111,7 +127,7 @@ class Project:
             printed = self.script("build", BUILD_NUMBER=str(self._builds))
             return printed.strip().split("\n")[-1]
         finally:
-            self.git("reset", "--quiet", "--hard", self._base)
+            self.git("reset", "--quiet", "--hard", self.base)
 
 
 class World:
@@ -119,8 +135,16 @@ class World:
 
     def __init__(self, folder):
         self.beanstalk = Beanstalk(folder / "instances")
-        self.cloud = Cloud(folder / "registry", self.beanstalk)
+        self.receiver = Receiver()
+        self.cloud = Cloud(folder / "registry", self.beanstalk, self.receiver)
         self.project = Project(folder / "a project", self.cloud)
+        self.build = CodeBuild(folder / "builds", self.cloud.credentials() | TIMES)
+        self.pipeline = CodePipeline(
+            folder / "sources",
+            self.build,
+            lambda **message: self.cloud.client("sns").publish(**message),
+        )
+        self.cloud.pipeline = self.pipeline
 
     def environment(self, name):
         return self.beanstalk.environments[f"birthday-greetings-{name}"]
@@ -137,6 +161,7 @@ class World:
 @pytest.fixture(scope="session")
 def world(engine):  # noqa: F811
     machines.build_machine(Path(__file__).parent / "machine")
+    build_image()
     folder = Path(tempfile.mkdtemp(prefix="birthday-rehearsal-"))
     world = None
     try:
@@ -146,8 +171,13 @@ def world(engine):  # noqa: F811
         if world:
             world.beanstalk.stop()
             world.cloud.stop()
+            world.receiver.stop()
         left = machines.docker("ps", "--all", "--quiet", "--filter", f"label={machines.LABEL}")
         machines.remove(*left.stdout.split())
+        # What builds leave belongs to root, whoever we are
+        machines.docker(
+            "run", "--rm", "--volume", f"{folder}:/left", IMAGE, "rm", "-rf", "/left/builds"
+        )
         shutil.rmtree(folder)
 
 

@@ -456,6 +456,221 @@ def test_a_rollback_without_a_version_before(desk):
     assert not desk.calls("eb deploy")
 
 
+# --- Report and order -------------------------------------------------------------------------
+
+
+def told(desk):
+    """What was said to everybody: the title's end, and the words of the result."""
+    return [line.partition("scripts.message ")[2] for line in desk.calls("scripts.message")]
+
+
+@pytest.fixture
+def topic(desk):
+    desk.rules = first("describe-stacks.*DeploymentsTopic", (0, "arn:topic\n", ""), desk.rules)
+    exists(desk, "new")
+
+
+def test_everybody_is_told_of_a_deployment(desk, topic):
+    desk.rules["get-caller-identity"] = (0, "arn:aws:iam::123456789012:user/somebody\n", "")
+    code, output = desk.run("deploy", "staging", "--version", "new")
+    assert code == 0, output
+    [text] = told(desk)
+    assert text.startswith(
+        f"{NAME}: new succeeded version: new environment: {NAME} who: arn:aws:iam"
+    )
+    assert "result: succeeded duration: 0 min" in text
+    assert "link: https://eu-west-1.console.aws.amazon.com/elasticbeanstalk" in text
+    [sent] = desk.calls("sns publish")
+    assert "--topic-arn arn:topic" in sent
+    assert '"StringValue": "false"' in sent
+
+
+def test_a_pipeline_says_that_it_was_it(desk, topic):
+    desk.run(
+        "deploy", "staging", "--version", "new",
+        CODEBUILD_INITIATOR="codepipeline/birthday-greetings", CODEBUILD_BUILD_URL="https://build",
+    )  # fmt: skip
+    [text] = told(desk)
+    assert "who: codepipeline/birthday-greetings" in text
+    assert "link: https://build" in text
+
+
+@pytest.mark.parametrize(("environment", "urgent"), [("staging", "false"), ("prod", "true")])
+def test_everybody_is_told_of_a_failure_and_the_escalation_of_one_in_production(
+    desk, topic, environment, urgent
+):
+    desk.rules["eb deploy"] = (4, "", "")
+    code, _ = desk.run("deploy", environment, "--version", "new")
+    assert code == 1
+    [text] = told(desk)
+    assert "new FAILED" in text
+    assert "result: FAILED: version new" in text
+    [sent] = desk.calls("sns publish")
+    assert f'"StringValue": "{urgent}"' in sent
+
+
+def test_a_refusal_before_anything_was_changed_is_not_told(desk, topic):
+    code, _ = desk.run("deploy", "staging", "--version", "unknown")
+    assert code == 1
+    assert not told(desk)
+
+
+def test_that_nobody_can_be_told_is_no_failure(desk, topic):
+    desk.rules["sns publish"] = (255, "", "AccessDenied")
+    code, output = desk.run("deploy", "staging", "--version", "new")
+    assert code == 0
+    assert "Nobody was told of this deployment" in output
+
+
+def test_without_a_topic_nobody_is_told(desk):
+    exists(desk, "new")
+    code, output = desk.run("deploy", "staging", "--version", "new")
+    assert code == 0
+    assert "Nobody was told of this deployment" in output
+    assert not desk.calls("sns publish")
+
+
+def commits(desk, number):
+    """Labels of some commits, the oldest first."""
+    found = []
+    for _ in range(number):
+        desk.git("commit", "--quiet", "--allow-empty", "--message", "Next")
+        head = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"],
+            cwd=desk.folder, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        found.append(f"{head.stdout.strip()}-1")
+    return found
+
+
+def test_forward_deploys_what_is_newer(desk):
+    old, new = commits(desk, 2)
+    exists(desk, old, new)
+    desk.rules["describe-environments"] = (0, ready(old), "")
+    desk.run("deploy", "staging", "--version", new, "--forward")
+    assert desk.calls(f"eb deploy {NAME} --version {new}")
+
+
+def test_forward_refuses_what_is_older(desk):
+    old, new = commits(desk, 2)
+    exists(desk, old, new)
+    desk.rules["describe-environments"] = (0, ready(new), "")
+    code, output = desk.run("deploy", "staging", "--version", old, "--forward")
+    assert code == 1
+    assert f"{NAME} runs {new}, which is not older than {old}" in output
+    assert not desk.calls("eb deploy")
+    assert desk.calls(f"s3 rm.*locks/{NAME}")
+
+
+def test_forward_refuses_what_git_does_not_know(desk):
+    [new] = commits(desk, 1)
+    exists(desk, new)
+    desk.rules["describe-environments"] = (0, ready("0123456789ab-1"), "")
+    code, output = desk.run("deploy", "staging", "--version", new, "--forward")
+    assert code == 1
+    assert "git cannot tell whether 0123456789ab-1 is older" in output
+    assert not desk.calls("eb deploy")
+
+
+# --- The pipeline -----------------------------------------------------------------------------
+
+PARAMETERS = "\n".join(["Repository=a/b", "SlackWorkspace=T1234567", "SlackChannel=C1", ""])
+
+
+@pytest.fixture
+def owned(desk):
+    desk.rules |= {
+        "scripts.owner parameters pipeline": (0, PARAMETERS, ""),
+        "scripts.owner parameters foundation": (0, "OperationsEmail=a@b.test\n", ""),
+        "describe-slack-workspaces": (0, "T1234567\n", ""),
+        "get-connection": (0, "AVAILABLE\n", ""),
+    }
+    desk.rules = first("describe-stacks.*Connection'", (0, "arn:connection\n", ""), desk.rules)
+
+
+def test_bootstrap_makes_the_foundation_and_the_pipeline(desk, owned):
+    code, output = desk.run("bootstrap")
+    assert code == 0, output
+    foundation, pipeline = desk.calls("cloudformation deploy")
+    assert "birthday-greetings-foundation" in foundation
+    assert "OperationsEmail=a@b.test" in foundation
+    assert "Connected=true Repository=a/b SlackWorkspace=T1234567" in pipeline
+    assert "codepipeline/pipelines/birthday-greetings/view" in output
+
+
+def test_the_first_bootstrap_asks_for_the_handshake(desk, owned):
+    del desk.rules["describe-stacks.*Connection'"]
+    code, output = desk.run("bootstrap")
+    assert code == 0, output
+    assert desk.calls("cloudformation deploy.*Connected=false")
+    assert "there is no pipeline yet: complete the connection" in output
+
+
+def test_a_connection_that_is_pending(desk, owned):
+    desk.rules["get-connection"] = (0, "PENDING\n", "")
+    code, output = desk.run("bootstrap")
+    assert code == 0, output
+    assert desk.calls("cloudformation deploy.*Connected=false")
+
+
+@pytest.mark.parametrize("answer", [(0, "\n", ""), (255, "", "AccessDenied")])
+def test_a_workspace_that_nobody_authorised_is_left_out(desk, owned, answer):
+    desk.rules["describe-slack-workspaces"] = answer
+    code, output = desk.run("bootstrap")
+    assert code == 0, output
+    assert "the workspace T1234567 is not authorised" in output
+    assert desk.calls("cloudformation deploy.* SlackWorkspace= ")
+
+
+@pytest.mark.parametrize("what", ["scripts.owner", "scripts.release_window"])
+def test_bootstrap_refuses_files_that_make_no_sense(desk, owned, what):
+    desk.rules = first(what, (1, "", "a mistake"), desk.rules)
+    code, output = desk.run("bootstrap")
+    assert code == 1
+    assert "nothing was changed" in output
+    assert not desk.calls("cloudformation deploy")
+
+
+def test_a_dry_run_of_bootstrap_shows_what_would_change_and_leaves_nothing(desk, owned):
+    change_set = "arn:aws:cloudformation:x:1:changeSet/a/b"
+    desk.rules |= {
+        "cloudformation deploy": (0, f"Run: aws describe-change-set {change_set}\n", ""),
+        "describe-change-set": (0, "Modify\tPipeline\tAWS::CodePipeline::Pipeline\tFalse\n", ""),
+    }
+    code, output = desk.run("--dry-run", "bootstrap")
+    assert code == 0, output
+    assert "birthday-greetings-pipeline would change:\nModify\tPipeline" in output
+    assert len(desk.calls(f"delete-change-set --change-set-name {change_set}")) == 2
+    assert all("--no-execute-changeset" in one for one in desk.calls("cloudformation deploy"))
+
+
+def test_a_dry_run_of_the_first_bootstrap_removes_the_stack_that_it_made(desk, owned):
+    desk.rules["cloudformation deploy"] = (0, "arn:aws:cloudformation:x:1:changeSet/a/b\n", "")
+    desk.rules = first("describe-stacks", (255, "", "does not exist"), desk.rules)
+    code, output = desk.run("--dry-run", "bootstrap")
+    assert code == 0, output
+    assert desk.calls("delete-stack --stack-name birthday-greetings-foundation")
+    assert "can be seen once there is the foundation" in output
+
+
+def test_a_dry_run_when_nothing_would_change(desk, owned):
+    desk.rules["cloudformation deploy"] = (0, "No changes to deploy\n", "")
+    code, output = desk.run("--dry-run", "bootstrap")
+    assert code == 0, output
+    assert output.count("nothing would change") == 2
+    assert not desk.calls("delete-")
+
+
+def test_release_is_the_business_of_its_own_program(desk):
+    code, _ = desk.run("release")
+    assert code == 0
+    assert desk.calls("python3 -m scripts.release birthday-greetings")
+    desk.rules["scripts.release"] = (1, "", "")
+    code, output = desk.run("release")
+    assert code == 1
+    assert "what waits, waits" in output
+
+
 # --- Dry run ----------------------------------------------------------------------------------
 
 

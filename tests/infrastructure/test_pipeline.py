@@ -1,0 +1,125 @@
+"""What must hold of the pipeline beyond what cfn-lint and checkov know."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from scripts import release_window
+from tests import cloudformation
+
+TEMPLATE = cloudformation.load("devops/pipeline.yml")
+RESOURCES = TEMPLATE["Resources"]
+PROJECTS = {
+    name: one["Properties"]
+    for name, one in RESOURCES.items()
+    if one["Type"] == "AWS::CodeBuild::Project"
+}
+PIPELINE = RESOURCES["Pipeline"]["Properties"]
+
+
+def statements(role):
+    for policy in RESOURCES[role]["Properties"]["Policies"]:
+        yield from policy["PolicyDocument"]["Statement"]
+
+
+def actions(role):
+    for statement in statements(role):
+        some = statement["Action"]
+        yield from [some] if isinstance(some, str) else some
+
+
+def test_only_the_project_that_builds_images_is_privileged():
+    privileged = {
+        name for name, one in PROJECTS.items() if one["Environment"].get("PrivilegedMode")
+    }
+    assert privileged == {"Build"}
+
+
+def test_a_pull_request_can_neither_deploy_nor_read_what_is_deployed():
+    role = PROJECTS["PullRequests"]["ServiceRole"]["Fn::GetAtt"][0]
+    assert "ManagedPolicyArns" not in RESOURCES[role]["Properties"]
+    services = {action.partition(":")[0] for action in actions(role)}
+    assert services == {"logs", "codebuild", "codeconnections", "codestar-connections"}
+    assert PROJECTS["PullRequests"]["Cache"]["Type"] == "LOCAL"
+
+
+@pytest.mark.parametrize(
+    "role", [name for name, one in RESOURCES.items() if one["Type"] == "AWS::IAM::Role"]
+)
+def test_no_role_may_do_everything(role):
+    for statement in statements(role):
+        if statement["Effect"] == "Allow":
+            assert "*" not in statement["Action"]
+            only_on_all = {"ecr:GetAuthorizationToken", "elasticbeanstalk:CreateStorageLocation"}
+            assert statement["Resource"] != "*" or statement["Action"] in only_on_all
+
+
+def test_only_the_release_role_may_approve():
+    may = {
+        name
+        for name, one in RESOURCES.items()
+        if one["Type"] == "AWS::IAM::Role" and "codepipeline:PutApprovalResult" in actions(name)
+    }
+    assert may == {"ReleaseRole"}
+
+
+def test_the_right_to_approve_names_the_approval_that_there_is():
+    [resource] = [
+        one["Resource"]["Fn::Sub"]
+        for one in statements("ReleaseRole")
+        if one["Action"] == "codepipeline:PutApprovalResult"
+    ]
+    _, stage, action = resource.rsplit(":", 1)[1].split("/")
+    [found] = [one for one in PIPELINE["Stages"] if one["Name"] == stage]
+    [approval] = [one for one in found["Actions"] if one["Name"] == action]
+    assert approval["ActionTypeId"]["Category"] == "Approval"
+
+
+def test_the_stages_are_in_the_order_that_was_agreed():
+    assert [stage["Name"] for stage in PIPELINE["Stages"]] == [
+        "Source", "Verify", "Build", "Staging", "Release", "Production",
+    ]  # fmt: skip
+    assert PIPELINE["ExecutionMode"] == "SUPERSEDED"
+
+
+def test_an_approval_and_the_window_begin_together():
+    [release] = [stage for stage in PIPELINE["Stages"] if stage["Name"] == "Release"]
+    assert {action["RunOrder"] for action in release["Actions"]} == {1}
+
+
+def test_an_approval_waits_longer_than_any_freeze():
+    [release] = [stage for stage in PIPELINE["Stages"] if stage["Name"] == "Release"]
+    days = release["Actions"][0]["TimeoutInMinutes"] / 60 / 24
+    for freeze in release_window.read().freezes:
+        assert (freeze.last - freeze.first).days + 1 <= days
+
+
+@pytest.mark.parametrize("name", list(PROJECTS))
+def test_every_project_reads_a_buildspec_that_there_is_and_calls_what_people_call(name):
+    buildspec = yaml.safe_load(Path(PROJECTS[name]["Source"]["BuildSpec"]).read_text())
+    commands = buildspec["phases"]["build"]["commands"]
+    assert commands
+    for command in commands:
+        assert re.match(r"make |scripts/build_and_deploy\.sh |export VERSION=", command)
+
+
+def test_no_buildspec_is_where_eb_would_read_it():
+    assert not list(Path().glob("buildspec.y*ml"))
+
+
+def test_variables_of_actions_are_those_that_earlier_ones_export():
+    exported = {"codepipeline.PipelineExecutionId"}
+    for stage in PIPELINE["Stages"]:
+        for action in stage["Actions"]:
+            used = set(re.findall(r"#{([\w.]+)}", json.dumps(action)))
+            assert used <= exported
+        for action in stage["Actions"]:
+            if "Namespace" in action:
+                project = action["Configuration"]["ProjectName"]["Ref"]
+                path = PROJECTS[project]["Source"]["BuildSpec"]
+                env = yaml.safe_load(Path(path).read_text())["env"]
+                exported |= {f"{action['Namespace']}.{one}" for one in env["exported-variables"]}
+    assert "Build.VERSION" in exported

@@ -1,0 +1,244 @@
+"""The pipeline of devops/pipeline.yml, from a commit to production, and who is told of what."""
+
+import time
+
+import pytest
+
+from tests.rehearsal.load import Load
+from tests.rehearsal.pipeline import PIPELINE, Declared, Failed
+from tests.rehearsal.test_rehearsal import replace
+
+TEAM, CHIEF = "/email/team@greetings.test", "/email/chief@greetings.test"
+CHANNEL, DEPLOYMENTS = "/slack/CABCDEF12", "/slack/CABCDEF34"
+VERIFY = "birthday-greetings-verify"
+WINDOW = """owner = "team@greetings.test"
+time_zone = "Europe/Berlin"
+[[window]]
+days = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+from = "00:00"
+to = "24:00"
+"""
+FREEZE = """[[freeze]]
+first = 2000-01-01
+last = 2999-12-31
+reason = "Nobody releases anything here"
+"""
+
+
+@pytest.fixture(scope="session")
+def bootstrapped(world, created):
+    """What `bootstrap` printed: without the handshakes, and with them."""
+    shown = world.project.script("--dry-run", "bootstrap")
+    assert not Declared.resources["AWS::CodeBuild::Project"]
+    before = world.project.script("bootstrap")
+    assert not Declared.resources["AWS::CodePipeline::Pipeline"]
+    world.receiver.connection = "AVAILABLE"
+    world.receiver.workspaces = ["TABCDEF12"]
+    after = world.project.script("bootstrap")
+    return before, shown, after
+
+
+@pytest.fixture
+def pipeline(world, base, bootstrapped, tmp_path):
+    """The pipeline, in whose checks and tests a stand-in for `make` finds everything in order."""
+    (tmp_path / "make").write_text("#!/bin/sh\n")
+    (tmp_path / "make").chmod(0o755)
+    world.build.stand_ins[VERIFY] = tmp_path
+    world.receiver.messages.clear()
+    world.build.outputs.clear()
+    yield world.pipeline
+    world.build.stand_ins.clear()
+    world.pipeline.approval_seconds = 3600
+
+
+def begin(world, *edits, window=WINDOW):
+    """Push a commit with ``edits`` to main."""
+    project = world.project
+    (project.folder / "devops/release_window.toml").write_text(window)
+    for edit in edits:
+        edit(project.folder)
+    project.git("commit", "--quiet", "--all", "--no-verify", "--message", "A change")
+    try:
+        return world.pipeline.start(project.folder)
+    finally:
+        project.git("reset", "--quiet", "--hard", "HEAD~1")
+
+
+def version(execution):
+    return execution.variables["Build.VERSION"]
+
+
+def told(world, path, *words, within=20):
+    """Wait until ``path`` is told something with all of ``words``."""
+    deadline = time.monotonic() + within
+    while True:
+        for text in world.receiver.told(path):
+            if all(word in text for word in words):
+                return text
+        assert time.monotonic() < deadline, (words, world.receiver.messages)
+        time.sleep(0.2)
+
+
+def test_bootstrap_asks_for_the_handshakes_and_then_makes_the_pipeline(world, bootstrapped):
+    before, shown, after = bootstrapped
+    assert "there is no pipeline yet: complete the connection" in before
+    assert "the workspace TABCDEF12 is not authorised" in before
+    assert "birthday-greetings-pipeline would change:" in shown
+    assert "AWS::CodeBuild::Project" in shown
+    assert f"codepipeline/pipelines/{PIPELINE}/view" in after
+    assert PIPELINE in Declared.resources["AWS::CodePipeline::Pipeline"]
+    again = world.project.script("bootstrap")
+    assert f"codepipeline/pipelines/{PIPELINE}/view" in again
+
+
+def test_a_pull_request_is_checked_and_tested(world, bootstrapped, seen):
+    world.build.stand_ins.clear()
+    head = world.project.git("rev-parse", "HEAD")
+    began = time.monotonic()
+    try:
+        world.build.run("birthday-greetings-pull-requests", world.project.folder, head, {})
+    finally:
+        output = world.build.outputs[-1][1]
+    assert "Required test coverage of 95.0% reached" in output
+    assert "private keys" in output
+    seen(f"checks and tests in a clean container took {time.monotonic() - began:.0f} s")
+
+
+def test_inside_of_the_window_a_commit_goes_all_the_way(world, pipeline, seen):
+    staging, prod = (world.environment(name) for name in ("staging", "prod"))
+    with Load(staging, "T") as at_staging, Load(prod, "Q") as at_prod:
+        execution = begin(world)
+        stages = pipeline.wait()
+    assert list(stages.values()) == ["Succeeded"] * 6
+    assert world.runs("staging") == world.runs("prod") == version(execution)
+    assert (
+        "By the pipeline itself. The release window is open"
+        in (execution.actions["Release", "Approve"]["summary"])
+    )
+    for name in ("staging", "prod"):
+        text = told(
+            world, DEPLOYMENTS, f"birthday-greetings-{name}: {version(execution)} succeeded"
+        )
+        assert f"who: codepipeline/{PIPELINE}" in text
+        assert "duration: " in text
+        assert "link: https://eu-west-1.console.aws.amazon.com/codebuild/" in text
+    assert not world.receiver.told(CHANNEL)
+    assert not world.receiver.told(CHIEF)
+    seen(f"staging: {at_staging.check()}; prod: {at_prod.check()}")
+
+
+def test_outside_of_the_window_it_waits_until_somebody_decides(world, pipeline, base):
+    pipeline.approval_seconds = 30  # nobody decides
+    execution = begin(world, window=WINDOW + FREEZE)
+    stages = pipeline.wait()
+    assert stages == {
+        "Source": "Succeeded", "Verify": "Succeeded", "Build": "Succeeded", "Staging": "Succeeded",
+        "Release": "Failed",
+    }  # fmt: skip
+    for path in (TEAM, CHANNEL):
+        text = told(world, path, f"{version(execution)} waits for approval")
+        assert "Nobody releases anything here" in text
+        assert f"/codepipeline/pipelines/{PIPELINE}/view" in text
+        told(world, path, "Approval expired")
+    assert world.runs("prod") == base
+
+    pipeline.approval_seconds = 3600
+    waits = f"{version(execution)} waits for approval"
+    world.receiver.messages.clear()
+    pipeline.retry("Release")
+    told(world, TEAM, waits, within=60)
+    pipeline.decide("Rejected")
+    assert pipeline.wait()["Release"] == "Failed"
+    told(world, TEAM, "Rejected: By hand")
+    assert world.runs("prod") == base
+
+    world.receiver.messages.clear()
+    pipeline.retry("Release")
+    told(world, TEAM, waits, within=60)
+    pipeline.decide("Approved")
+    assert pipeline.wait()["Production"] == "Succeeded"
+    assert world.runs("prod") == version(execution)
+    told(world, DEPLOYMENTS, f"birthday-greetings-prod: {version(execution)} succeeded")
+
+
+def test_tests_that_fail_end_it_before_anything_is_built(world, pipeline, base):
+    world.build.stand_ins.clear()
+    project = Declared.resources["AWS::CodeBuild::Project"][VERIFY]
+    hooks = "format,lint,types,design,shell,dockerfile,templates,requirements,secrets"
+    before = dict(project["Environment"])
+    project["Environment"]["EnvironmentVariables"] = [
+        {"Name": "SKIP", "Value": hooks},
+        {"Name": "ARGS", "Value": "tests/web/test_birthday.py --junit-xml=dist/tests.xml"},
+    ]
+    try:
+        edit = replace("web/birthday.py", "Your birthday is", "Your day is")
+        begin(world, edit)
+        stages = pipeline.wait()
+    finally:
+        project["Environment"] = before
+    assert stages == {"Source": "Succeeded", "Verify": "Failed"}
+    [(_, output)] = world.build.outputs
+    assert "FAILED tests/web/test_birthday.py" in output
+    for path in (TEAM, CHANNEL):
+        told(world, path, '"stage": "Verify"', "FAILED")
+    assert not world.receiver.told(DEPLOYMENTS)
+    assert world.runs("staging") == world.runs("prod") == base
+
+
+def test_a_smoke_test_that_fails_in_staging_leaves_production_alone(world, pipeline, base):
+    execution = begin(world, replace("web/birthday.py", "Your birthday is", "Your day is"))
+    stages = pipeline.wait()
+    assert stages["Staging"] == "Failed"
+    assert "Release" not in stages
+    assert world.runs("staging") == world.runs("prod") == base
+    failed = f"birthday-greetings-staging: {version(execution)} FAILED"
+    assert "was rolled back" in told(world, DEPLOYMENTS, failed)
+    told(world, TEAM, '"stage": "Staging"')
+    assert not world.receiver.told(CHIEF)
+
+
+def test_a_smoke_test_that_fails_in_production_goes_back(world, pipeline, base, seen):
+    prod = world.environment("prod")
+    option = ("aws:elasticbeanstalk:application:environment", "HOLIDAY")
+    prod.direct[option] = "yes"
+    edit = replace(
+        "web/birthday.py",
+        "Your birthday is",
+        "Your {'day' if __import__('os').environ.get('HOLIDAY') else 'birthday'} is",
+    )
+    try:
+        with Load(prod, "V") as load:
+            execution = begin(world, edit)
+            stages = pipeline.wait()
+    finally:
+        del prod.direct[option]
+    assert stages["Release"] == "Succeeded"
+    assert stages["Production"] == "Failed"
+    assert world.runs("staging") == version(execution)
+    assert world.runs("prod") == base
+    failed = f"birthday-greetings-prod: {version(execution)} FAILED"
+    for path in (DEPLOYMENTS, TEAM, CHIEF):
+        assert "was rolled back" in told(world, path, failed)
+    told(world, CHANNEL, '"stage": "Production"')
+    seen(load.check())
+
+
+def test_an_older_commit_does_not_overtake_a_newer_one(world, pipeline, base):
+    """As when somebody repeats the last stage of an execution that is older than what runs."""
+    project = world.project
+    project.git("commit", "--quiet", "--allow-empty", "--no-verify", "--message", "Newer")
+    project.git("branch", "newer")
+    try:
+        newer = project.script("build", BUILD_NUMBER="newer").strip().split("\n")[-1]
+        project.git("reset", "--quiet", "--hard", "HEAD~1")
+        project.script("deploy", "staging", "--version", newer)
+        with pytest.raises(Failed):
+            world.build.run(
+                "birthday-greetings-deploy", project.folder, project.git("rev-parse", "HEAD"),
+                {"ENVIRONMENT": "staging", "VERSION": base},
+            )  # fmt: skip
+    finally:
+        project.git("reset", "--quiet", "--hard", project.base)
+        project.git("branch", "--quiet", "-D", "newer")
+    assert f"runs {newer}, which is not older than {base}" in world.build.outputs[-1][1]
+    assert world.runs("staging") == newer
