@@ -54,6 +54,7 @@ def load(env: Mapping[str, str]) -> dict[str, Any]:
     values = {setting.name: setting.read(env) for setting in SETTINGS}
     return {
         "APP_VERSION": values["APP_VERSION"],
+        "DATABASE_NEXT_PASSWORD": values["RDS_NEXT_PASSWORD"],
         "DATABASE_POOL_SIZE": values["DATABASE_POOL_SIZE"] or values["THREADS"],
         "LOG_LEVEL": values["LOG_LEVEL"],
         "SERVER": {name.lower(): values[name] for name in ("HOST", "PORT", "WORKERS", "THREADS")},
@@ -148,6 +149,12 @@ SETTINGS = (
     Setting("RDS_DB_NAME", "ebdb", "the database's name"),
     Setting("RDS_USERNAME", "", "the database's user"),
     Setting("RDS_PASSWORD", "", "that user's password, as it is", secret=True),
+    Setting(
+        "RDS_NEXT_PASSWORD",
+        "",
+        "what is tried where RDS_PASSWORD is refused, so that it can be changed",
+        secret=True,
+    ),
     Setting("DATABASE_TLS", "", "one of " + ", ".join(TLS_MODES), _one_of(*TLS_MODES)),
     Setting("DATABASE_CA_FILE", "", "a readable file of PEM certificates", _file),
     Setting(

@@ -1,6 +1,7 @@
 """The table of people, and all the SQL that requests run."""
 
 import select
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -11,7 +12,7 @@ from flask import Flask, current_app
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from psycopg2.extensions import connection
-from sqlalchemy import CheckConstraint, Text
+from sqlalchemy import CheckConstraint, Dialect, Text, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from web.watchdog import Watchdog
@@ -25,6 +26,7 @@ _OUTAGES = (
     psycopg2.InterfaceError,
     psycopg2.errors.ReadOnlySqlTransaction,  # of a primary that was demoted
 )
+_REFUSED = "password authentication failed"  # there is no code for it before one is connected
 _FIND = "SELECT date_of_birth FROM person WHERE username = %s"
 _SAVE = """
     INSERT INTO person (username, date_of_birth) VALUES (%s, %s)
@@ -73,6 +75,9 @@ def init_app(app: Flask) -> None:
     """Give ``app`` its connection pool and the ``flask db`` commands."""
     db.init_app(app)
     migrate.init_app(app, db)
+    if other := app.config["DATABASE_NEXT_PASSWORD"]:
+        with app.app_context():
+            event.listen(db.engine, "do_connect", _with_either_password(other))
     places: Places = SimpleQueue()
     for _ in range(app.config["DATABASE_POOL_SIZE"]):
         places.put(None)
@@ -97,6 +102,32 @@ def save(name: str, born: date) -> None:
 def ping() -> None:
     """Return when the database answers; raises Unavailable."""
     _execute("SELECT 1")
+
+
+def _with_either_password(other: str) -> Callable[..., connection]:
+    """Connects with the password that is configured or, where it is refused, with ``other``.
+
+    The one that was accepted comes first from then on. While the database's password is changed,
+    every process knows both, so that nobody has to change at the same moment.
+    """
+    accepted: list[str] = []
+
+    def connect(
+        dialect: Dialect, _record: object, arguments: list[Any], parameters: dict[str, Any]
+    ) -> connection:
+        first, second = parameters["password"], other
+        if accepted == [other]:
+            first, second = second, first
+        try:
+            made = dialect.connect(*arguments, **parameters | {"password": first})
+        except psycopg2.OperationalError as error:
+            if _REFUSED not in str(error):
+                raise
+            made = dialect.connect(*arguments, **parameters | {"password": second})
+            accepted[:] = [second]
+        return cast(connection, made)
+
+    return connect
 
 
 def _execute(statement: str, *parameters: object) -> tuple[Any, ...] | None:

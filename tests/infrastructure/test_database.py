@@ -3,6 +3,8 @@
 import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
+from tests import cloudformation
+
 # As it was first deployed. None: not given.
 PINNED = {
     "AvailabilityZone": None,
@@ -101,3 +103,15 @@ def test_it_takes_only_encrypted_connections_and_logs_nobody(resources, shared):
     assert parameters["log_error_verbosity"] == "terse"
     environment = "aws:elasticbeanstalk:application:environment"
     assert shared[environment, "DATABASE_TLS"] == "verify-full"
+
+
+def test_the_password_is_not_generated_again():
+    """A change here makes CloudFormation generate another one, which the database does not know."""
+    template = cloudformation.load("devops/environment.yml")
+    secret = template["Resources"]["DatabaseSecret"]["Properties"]
+    assert secret["GenerateSecretString"] == {
+        "SecretStringTemplate": '{"username": "birthday", "next_password": "none"}',
+        "GenerateStringKey": "password",
+        "PasswordLength": 40,
+        "ExcludePunctuation": True,
+    }, "Take it back: no instance that starts later would reach the database."

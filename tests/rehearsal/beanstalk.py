@@ -312,6 +312,21 @@ class Beanstalk:
         older = STACK.replace("4.13.7", "4.12.0")
         return {"SolutionStacks": ["64bit Amazon Linux 2023 v6.6.0 running ECS", STACK, older]}
 
+    # --- RDS, for the databases of environments ------------------------------------------------
+
+    def change_password(self, DBInstanceIdentifier, MasterUserPassword, **_):
+        database = self._find(DBInstanceIdentifier).database
+        database.change_password(MasterUserPassword)
+        return self.describe_database(DBInstanceIdentifier)
+
+    def describe_database(self, name):
+        self._find(name)
+        return {
+            "DBInstanceIdentifier": name,
+            "DBInstanceStatus": "available",
+            "PendingModifiedValues": {},
+        }
+
     # --- What it does --------------------------------------------------------------------------
 
     def _note(self, action):

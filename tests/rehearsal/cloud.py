@@ -23,6 +23,7 @@ from moto.ecr.models import Repository
 from moto.ecr.responses import ECRResponse
 from moto.elasticbeanstalk.responses import EBResponse
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+from moto.rds.responses import RDSResponse
 from moto.secretsmanager.models import secretsmanager_backends
 
 from tests.rehearsal.machines import docker, remove, start
@@ -49,17 +50,21 @@ class Secret(CloudFormationModel):
     @classmethod
     def create_from_cloudformation_json(cls, name, cloudformation_json, account_id, region, **_):
         properties = cloudformation_json["Properties"]
-        wanted = properties["GenerateSecretString"]
         backend = secretsmanager_backends[account_id][region]
+        if "SecretString" in properties:
+            return cls._create(backend, properties["Name"], properties["SecretString"])
+        wanted = properties["GenerateSecretString"]
         no_punctuation = wanted["ExcludePunctuation"] in (True, "true")
         password = backend.get_random_password(
             int(wanted["PasswordLength"]), "", False, no_punctuation, False, False, False, True
         )
         value = json.loads(wanted["SecretStringTemplate"])
         value[wanted["GenerateStringKey"]] = json.loads(password)["RandomPassword"]
-        created = backend.create_secret(
-            properties["Name"], json.dumps(value), None, None, [], None, None, [], False
-        )
+        return cls._create(backend, properties["Name"], json.dumps(value))
+
+    @classmethod
+    def _create(cls, backend, name, text):
+        created = backend.create_secret(name, text, None, None, [], None, None, [], False)
         return cls(json.loads(created)["ARN"])
 
     @classmethod
@@ -183,6 +188,16 @@ class Cloud:
 
         def answer_about_pipeline(response, action):
             return ActionResult(getattr(self.pipeline, action)(**json.loads(response.body)))
+
+        def modify_db_instance(response):
+            return ActionResult({"DBInstance": self.beanstalk.change_password(**response.params)})
+
+        def describe_db_instances(response):
+            name = response.params["DBInstanceIdentifier"]
+            return ActionResult({"DBInstances": [self.beanstalk.describe_database(name)]})
+
+        RDSResponse.modify_db_instance = modify_db_instance
+        RDSResponse.describe_db_instances = describe_db_instances
 
         for action in CodePipeline.actions:
             setattr(CodePipelineResponse, action, partialmethod(answer_about_pipeline, action))

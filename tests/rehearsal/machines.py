@@ -131,6 +131,11 @@ class Database:
             "exec", self.container, "psql", "-U", user, "-d", name, "-Atc", sql
         ).stdout.split("\n")[:-1]
 
+    def change_password(self, password):
+        """What ModifyDBInstance does; connections that there are stay."""
+        self.query(f"ALTER USER {self.properties['MasterUsername']} PASSWORD '{password}'")
+        self.properties["MasterUserPassword"] = password
+
     def _wait(self):
         deadline = time.monotonic() + 60
         command = ("exec", self.container, "pg_isready", "-h", "127.0.0.1")

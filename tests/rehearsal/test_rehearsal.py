@@ -389,3 +389,44 @@ def wait_for_call(world, action):
     while action not in world.beanstalk.calls:
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def test_another_password_for_the_database_while_people_use_it(world, base, seen):
+    prod = world.environment("prod")
+    before = prod.database.properties["MasterUserPassword"]
+    with Load(prod, "N") as load:
+        printed = secrets_command(world, "rotate", "prod")
+    after = prod.database.properties["MasterUserPassword"]
+    assert after != before
+    assert before not in printed
+    assert after not in printed
+    assert world.runs("prod") == base
+    command = f"PGPASSWORD={before} psql 'host={prod.database.host} user=birthday dbname=birthday' -c 'SELECT 1'"
+    old = subprocess.run(
+        ["docker", "exec", prod.database.container, "bash", "-c", command],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert "password authentication failed" in old.stderr
+    # Whatever starts from now on knows the new one alone
+    world.project.script("deploy", "prod", "--version", base)
+    seen(load.check())
+
+
+def test_secrets_are_listed_by_name_and_set_from_standard_input(world, base):
+    listed = secrets_command(world, "list", "staging")
+    assert "RDS_PASSWORD  birthday-greetings-staging/database" in listed
+    assert world.environment("staging").database.properties["MasterUserPassword"] not in listed
+    printed = secrets_command(world, "set", "staging", "TOKEN", text="a value\n")
+    assert "TOKEN of staging is set" in printed
+    assert "a value" not in printed
+    assert 'TOKEN = "{ApplicationSecret}:TOKEN"' in printed
+
+
+def secrets_command(world, *arguments, text=""):
+    ended = subprocess.run(
+        [".venv/bin/python", "-m", "scripts.secrets", *arguments], cwd=world.project.folder, input=text,
+        env=world.project.environment() | {"AWS_DEFAULT_REGION": "eu-west-1"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout
+    return ended.stdout

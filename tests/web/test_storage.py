@@ -9,7 +9,8 @@ from datetime import date
 import flask_migrate
 import psycopg2
 import pytest
-from sqlalchemy import exc, text
+from flask import current_app
+from sqlalchemy import exc, make_url, text
 
 from scripts.postgres import Server, ensure_database
 from web import create_app, storage
@@ -160,3 +161,81 @@ def test_outages(server):
     assert client.get("/hello/John").status_code == 200
     with app.app_context():
         db.engine.dispose()
+
+
+class Passwords:
+    """A database of which only the password counts; what was tried, in order."""
+
+    def __init__(self, url):
+        self.accepted, self.tried = "old", []
+        self._url, self._connect = url, psycopg2.connect
+
+    def connect(self, *_, password, **__):
+        self.tried.append(password)
+        if password != self.accepted:
+            raise psycopg2.OperationalError('FATAL:  password authentication failed for user "x"')
+        return self._connect(self._url)
+
+
+@pytest.fixture
+def rotated(database_url, monkeypatch):
+    """An application that knows two passwords, and a database that takes one of them."""
+    url = make_url(database_url)
+    application = create_app(
+        {
+            "RDS_HOSTNAME": url.query.get("host") or url.host,
+            "RDS_PORT": str(url.query.get("port") or url.port or 5432),
+            "RDS_DB_NAME": url.database,
+            "RDS_USERNAME": url.username,
+            "RDS_PASSWORD": "old",
+            "RDS_NEXT_PASSWORD": "new",
+        }
+    )
+    passwords = Passwords(database_url)
+    monkeypatch.setattr(psycopg2, "connect", passwords.connect)
+    with application.app_context():
+        yield passwords
+
+
+def renew():
+    """The next request opens a connection of its own."""
+    places = current_app.extensions[storage.PLACES]
+    for _ in range(places.qsize()):
+        kept = places.get()
+        if kept:
+            kept.close()
+        places.put(None)
+
+
+def test_the_password_may_change_at_any_moment(rotated):
+    storage.ping()
+    assert rotated.tried == ["old"]
+    rotated.accepted = "new"
+    renew()
+    storage.ping()
+    assert rotated.tried == ["old", "old", "new"]
+    renew()
+    storage.ping()
+    assert rotated.tried[3:] == ["new"]  # the one that was accepted comes first
+    rotated.accepted = "old"
+    renew()
+    storage.ping()
+    assert rotated.tried[4:] == ["new", "old"]
+
+
+def test_a_database_that_takes_neither_password_is_unavailable(rotated):
+    rotated.accepted = "another"
+    with pytest.raises(storage.Unavailable):
+        storage.ping()
+    assert rotated.tried == ["old", "new"]
+
+
+def test_another_failure_is_no_reason_to_try_the_other_password(rotated, monkeypatch):
+    def connect(*_, **parameters):
+        rotated.tried.append(parameters["password"])
+        raise psycopg2.OperationalError("could not connect to server")
+
+    monkeypatch.setattr(psycopg2, "connect", connect)
+    with pytest.raises(storage.Unavailable):
+        storage.ping()
+    assert rotated.tried == ["old"]

@@ -18,7 +18,7 @@ image=$(jq --exit-status --raw-output .Image.Name "$folder/Dockerrun.aws.json") 
 
 # By name only, so that no value is on a command line; Beanstalk sets them for hooks
 settings=()
-for name in DATABASE_URL RDS_HOSTNAME RDS_PORT RDS_DB_NAME RDS_USERNAME RDS_PASSWORD DATABASE_TLS DATABASE_CA_FILE; do
+for name in DATABASE_URL RDS_HOSTNAME RDS_PORT RDS_DB_NAME RDS_USERNAME RDS_PASSWORD RDS_NEXT_PASSWORD DATABASE_TLS DATABASE_CA_FILE; do
     settings+=(--env "$name")
 done
 
