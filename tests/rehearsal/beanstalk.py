@@ -314,10 +314,9 @@ class Beanstalk:
 
     # --- RDS, for the databases of environments ------------------------------------------------
 
-    def change_password(self, DBInstanceIdentifier, MasterUserPassword, **_):
-        database = self._find(DBInstanceIdentifier).database
-        database.change_password(MasterUserPassword)
-        return self.describe_database(DBInstanceIdentifier)
+    def change_password(self, name, password):
+        self._find(name).database.change_password(password)
+        return self.describe_database(name)
 
     def describe_database(self, name):
         self._find(name)

@@ -190,7 +190,9 @@ class Cloud:
             return ActionResult(getattr(self.pipeline, action)(**json.loads(response.body)))
 
         def modify_db_instance(response):
-            return ActionResult({"DBInstance": self.beanstalk.change_password(**response.params)})
+            name = response.params["DBInstanceIdentifier"]
+            password = response.params["MasterUserPassword"]
+            return ActionResult({"DBInstance": self.beanstalk.change_password(name, password)})
 
         def describe_db_instances(response):
             name = response.params["DBInstanceIdentifier"]
