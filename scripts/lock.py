@@ -12,7 +12,13 @@ import tempfile
 from pathlib import Path
 
 LOCKS = ("requirements", "requirements-dev", "requirements-deploy", "requirements-checkov")
-COMPILE = ("--universal", "--python-version=3.11", "--generate-hashes", "--no-emit-index-url")
+COMPILE = (
+    "--universal",
+    "--python-version=3.11",
+    "--generate-hashes",
+    "--no-emit-index-url",
+    "--no-strip-extras",  # pip before 23.3 goes for the newest release otherwise
+)
 
 
 def main() -> None:

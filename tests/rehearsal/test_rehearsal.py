@@ -124,12 +124,13 @@ def test_the_outside_world_sees_no_operators_paths_and_no_versions_of_nginx(worl
     request = urllib.request.Request(f"{url}/hello/john%0A")
     with pytest.raises(urllib.error.HTTPError, match="400"):
         urllib.request.urlopen(request, timeout=10)
-    instance = environment.instances[0]
-    log = instance.run("cat /var/log/nginx/access.log /var/log/nginx/error.log")
-    assert '"route":"/hello/<username>"' in log
-    assert "SmokeTest" not in log
-    assert "healthd" not in log
-    assert instance.run("wc -l </var/log/nginx/healthd/application.log").strip() != "0"
+    command = "cat /var/log/nginx/access.log /var/log/nginx/error.log"
+    logs = [instance.run(command) for instance in environment.instances]
+    assert '"route":"/hello/<username>"' in "".join(logs)
+    assert "SmokeTest" not in "".join(logs)
+    for instance, log in zip(environment.instances, logs, strict=True):
+        assert "healthd" not in log
+        assert instance.run("wc -l </var/log/nginx/healthd/application.log").strip() != "0"
 
 
 def test_the_whole_way_with_a_migration_while_people_use_it(world, base, seen):

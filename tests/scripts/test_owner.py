@@ -70,10 +70,17 @@ def test_no_json(text, what):
 
 
 @pytest.mark.parametrize("stack", ["foundation", "pipeline"])
-def test_nobody_is_told_at_a_placeholder(stack):
-    published = owner.load(owner.FILE.read_text())
-    with pytest.raises(owner.Mistake, match="is a placeholder"):
-        owner.parameters(published, stack)
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("email", "owner@example.com"),
+        ("escalation", "owner@example.com"),
+        ("repository", "example/birthday-greetings"),
+    ],
+)
+def test_nobody_is_told_at_a_placeholder(stack, key, value):
+    with pytest.raises(owner.Mistake, match=f"'{value}' is a placeholder"):
+        owner.parameters(OWNER | {key: value}, stack)
 
 
 @pytest.mark.parametrize("value", ["T00000000", "C00000002"])
@@ -87,7 +94,10 @@ def test_placeholders_of_slack(value):
     ("arguments", "what"),
     [(["parameters", "pipeline"], "is a placeholder"), (["tell"], "Usage"), ([], "Usage")],
 )
-def test_the_command_refuses(monkeypatch, arguments, what):
+def test_the_command_refuses(monkeypatch, tmp_path, arguments, what):
+    placeholder = OWNER | {"email": "owner@example.com"}
+    (tmp_path / "owner.json").write_text(json.dumps(placeholder))
+    monkeypatch.setattr(owner, "FILE", tmp_path / "owner.json")
     monkeypatch.setattr("sys.argv", ["owner", *arguments])
     with pytest.raises(SystemExit, match=what):
         owner.main()

@@ -126,13 +126,18 @@ def test_other_scripts(web):
 
 def test_a_body_without_a_length(web):
     assert web.request("PUT", "/hello/John", iter([BODY[:5], BODY[5:]]))[0] == 204
-    assert web.request("PUT", "/hello/John", iter([b" " * 3000] * 3))[0] == 413
+    for length in (4096, 4097, 9000):
+        chunks = iter([b" " * 1000] * (length // 1000) + [b" " * (length % 1000)])
+        expected = 400 if length == 4096 else 413
+        assert web.request("PUT", "/hello/John", chunks)[0] == expected
 
 
-def test_the_answer_to_a_long_body_can_be_read(web):
+@pytest.mark.parametrize("chunked", [False, True])
+def test_the_answer_to_a_long_body_can_be_read(web, chunked):
     """Many clients do not listen before they have sent everything."""
     for _ in range(20):
-        status, headers, _ = web.request("PUT", "/hello/John", b"[" * 100_000)
+        body = iter([b"[" * 1000] * 100) if chunked else b"[" * 100_000
+        status, headers, _ = web.request("PUT", "/hello/John", body)
         assert (status, headers["Content-Type"]) == (413, "application/problem+json")
 
 
