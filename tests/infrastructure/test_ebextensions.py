@@ -120,8 +120,31 @@ def test_certificate_brings_https_and_the_redirect():
     assert set(having) - set(without) == {
         ("aws:elbv2:listener:443", name)
         for name in ("ListenerEnabled", "Protocol", "SSLCertificateArns", "SSLPolicy")
-    } | {("aws:elasticbeanstalk:customoption", "HttpsRedirectHost")}
+    } | {("aws:elasticbeanstalk:customoption", "HttpsRedirectPaths")}
     assert having["aws:elbv2:listener:443", "SSLCertificateArns"] == "arn:x"
+
+
+def redirected(shared, resources, **outputs):
+    """The patterns of the paths that lead from http to https."""
+    options = shared | direct("prod", **outputs)
+    rule = ebextensions.evaluate(
+        resources["HttpsRedirect"]["Properties"],
+        lambda namespace, name: options.get((namespace, name)),
+        lambda name, attribute: name,
+    )
+    [condition] = rule["Conditions"]
+    assert condition["Field"] == "path-pattern"
+    return condition["PathPatternConfig"]["Values"]
+
+
+def test_every_path_leads_to_https_where_there_is_a_certificate_and_none_elsewhere(
+    shared, resources
+):
+    """By path: a load balancer refuses "*" for a host, which needs a dot and a name after it."""
+    assert redirected(shared, resources, Certificate="arn:x") == ["/*"]
+    [never] = redirected(shared, resources)
+    assert "*" not in never
+    assert never.startswith("/")
 
 
 def test_no_password_is_an_option(shared):
