@@ -51,11 +51,11 @@ usage() {
     exit 2
 }
 
-# A command that changes something
+# A command that changes something. It is shown even where its messages go into a file
 run() {
     local shown=("$@")
     [ "$1" != patiently ] || shown=("${@:3}")
-    echo "+ ${shown[*]}" >&2
+    echo "+ ${shown[*]}" >&3
     [ -n "$dry_run" ] || "$@"
 }
 
@@ -73,6 +73,7 @@ prepare() {
     [[ $minutes =~ ^[1-9][0-9]*$ ]] || usage "DEPLOY_TIMEOUT '$minutes' is no number of minutes"
     [[ $poll =~ ^[0-9]+(\.[0-9]+)?$ ]] || usage "POLL_SECONDS '$poll' is no number of seconds"
     [[ $health_timeout =~ ^[1-9][0-9]*$ ]] || usage "HEALTH_TIMEOUT '$health_timeout' is no number of seconds"
+    exec 3>&2
     trap cleanup EXIT
     trap interrupted INT TERM HUP
     work=$(mktemp -d)
@@ -176,10 +177,9 @@ storage() {
 # S3 lets only one of two writers create an object
 lock() {
     local key="locks/$1" holder
-    [ -z "$dry_run" ] || return 0
     storage
     echo "$(whoami)@$(uname -n), process $$, since $(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$work/lock"
-    if aws s3api put-object --bucket "$bucket" --key "$key" --body "$work/lock" --if-none-match '*' >/dev/null 2>"$work/error"; then
+    if run aws s3api put-object --bucket "$bucket" --key "$key" --body "$work/lock" --if-none-match '*' >/dev/null 2>"$work/error"; then
         lock_key=$key
         return
     fi
@@ -195,7 +195,7 @@ lock() {
 
 unlock() {
     [ -n "$lock_key" ] || return 0
-    aws s3 rm --quiet "s3://$bucket/$lock_key" || say "The lock could not be given back. Do it: aws s3 rm s3://$bucket/$lock_key"
+    run aws s3 rm --quiet "s3://$bucket/$lock_key" || say "The lock could not be given back. Do it: aws s3 rm s3://$bucket/$lock_key"
     lock_key=''
 }
 
@@ -270,9 +270,10 @@ build() {
     run python3 -m scripts.bundle "$uri@$digest" "$artifact" ||
         die "the bundle cannot be made" "the image $label is published, nothing is deployed" "mend what the message above says"
     publish_version "$label"
-    [ -n "$dry_run" ] || echo "$label" >dist/version
-    say "version $label is published: image $digest"
     built=$label
+    [ -z "$dry_run" ] || return 0
+    echo "$label" >dist/version
+    say "version $label is published: image $digest"
 }
 
 # --- Report ------------------------------------------------------------------------------------
@@ -287,7 +288,7 @@ report() { # RESULT [DETAIL]
     topic=$(output "$application-foundation" DeploymentsTopic) || topic=''
     [ "$1" = succeeded ] || [ "$name" != "$(environment prod)" ] || urgent=true
     if [ -z "$topic" ] || ! message "$name" "$version" "$((SECONDS - began))" "$@" >"$work/message" ||
-        ! aws sns publish --topic-arn "$topic" --subject "$name: $version $1" --message-structure json \
+        ! run aws sns publish --topic-arn "$topic" --subject "$name: $version $1" --message-structure json \
             --message "file://$work/message" >/dev/null \
             --message-attributes "{\"urgent\": {\"DataType\": \"String\", \"StringValue\": \"$urgent\"}}"; then
         say "Nobody was told of this deployment: see the message above, or whether the stack $application-foundation has the topic"
@@ -356,8 +357,7 @@ smoke() { # ENV|URL [LABEL]
 
 # The log of what was deployed, which rollback reads
 record() { # NAME deploy|rollback LABEL
-    [ -z "$dry_run" ] || return 0
-    aws s3api put-object --bucket "$bucket" --key "deployments/$1/$(date -u +%Y%m%dT%H%M%SZ) $2 $3" >/dev/null ||
+    run aws s3api put-object --bucket "$bucket" --key "deployments/$1/$(date -u +%Y%m%dT%H%M%SZ) $2 $3" >/dev/null ||
         say "The deployment is not in the log, and a later rollback will not know it."
 }
 
@@ -372,15 +372,15 @@ deploy() { # ENV LABEL [rollback]
     lock "$name"
     before=$(wait_until_ready "$name")
     # Deployed by other means, the console for one: a later rollback must know it
-    [ -n "$dry_run" ] || [ "$before" = "$version" ] || [ "$(history "$name" | tail -n 1)" = "$before" ] || record "$name" deploy "$before"
+    [ "$before" = "$version" ] || [ "$(history "$name" | tail -n 1)" = "$before" ] || record "$name" deploy "$before"
     [ -z "$forward" ] || refuse_older "$name" "$before" "$version"
     say "$name: from $before to $version"
-    [ -n "$dry_run" ] || deployment="$name $version $SECONDS"
+    deployment="$name $version $SECONDS"
     if update "$name" "$version" && smoke "$1" "$version"; then
         record "$name" "${3:-deploy}" "$version"
         unlock
         report succeeded
-        say "$name runs $version"
+        [ -n "$dry_run" ] || say "$name runs $version"
         return
     fi
     restore "$1" "$before" "$version"
@@ -507,18 +507,27 @@ foundation() {
     ${1:-stack} "$application-foundation" devops/foundation.yml "${parameters[@]}"
 }
 
-create() { # ENV [LABEL]
-    require python3 timeout eb aws
-    local name label=$2 foundation="$application-foundation" parameters
-    name=$(environment "$1")
+# What one environment stands on
+ground() { # ENV NAME
+    local parameters
     parameters=$(python3 -m scripts.environments parameters "$1") || exit 1
     foundation
     mapfile -t parameters <<<"$parameters"
-    stack "$name" devops/environment.yml "Environment=$name" "Foundation=$foundation" "${parameters[@]}"
+    stack "$2" devops/environment.yml "Environment=$2" "Foundation=$application-foundation" "${parameters[@]}"
     run aws elasticbeanstalk create-application --application-name "$application" >/dev/null 2>"$work/error" ||
         grep -q 'already exists' "$work/error" || { cat "$work/error" >&2 && die "the application cannot be created" "the stacks are there" "run it again"; }
-    [ -z "$dry_run" ] || { say "would set on $name what devops/environments.toml says, with a version, and smoke test it" && return; }
-    outputs "$foundation" "$name" | python3 -m scripts.environments options "$1" >"$work/options" ||
+}
+
+create() { # ENV [LABEL]
+    require python3 timeout eb aws
+    local name label=$2
+    name=$(environment "$1")
+    ground "$1" "$name"
+    if [ -n "$dry_run" ] && ! output "$name" Vpc >/dev/null 2>&1; then
+        say "what would be set on $name can be seen once there are the stacks"
+        return
+    fi
+    outputs "$application-foundation" "$name" | python3 -m scripts.environments options "$1" >"$work/options" ||
         die "the options of $name are not known" "the stacks are there" "look at the message above"
     lock "$name"
     if [ "$(describe "$name" | cut -f1)" = None ]; then
@@ -533,16 +542,21 @@ create() { # ENV [LABEL]
             ${label:+--version-label "$label"} >/dev/null ||
             die "the settings of $name cannot be changed" "it is as it was" "look at the message above"
     fi
+    if [ -n "$dry_run" ]; then
+        cat "$work/options" >&2
+        return
+    fi
     finish "$1"
 }
 
 launch() { # ENV LABEL
-    version_exists "$2" || die "there is no version $2" "there is no environment" "build it, or name one of: $(versions)"
+    version_exists "$2" || [ -n "$dry_run" ] ||
+        die "there is no version $2" "there is no environment" "build it, or name one of: $(versions)"
     run aws elasticbeanstalk create-environment --application-name "$application" --environment-name "$name" \
         --version-label "$2" --solution-stack-name "$(platform)" --option-settings "file://$work/options" \
         --tags "Key=Application,Value=$application" >/dev/null ||
         die "the environment $name cannot be created" "the stacks are there, it is not" "look at the message above"
-    say "$name is being created; the database alone takes some 15 minutes"
+    [ -n "$dry_run" ] || say "$name is being created; the database alone takes some 15 minutes"
 }
 
 finish() { # ENV

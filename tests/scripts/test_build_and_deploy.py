@@ -13,8 +13,8 @@ STUB = f"""#!{sys.executable}
 import json, os, pathlib, re, sys
 folder = pathlib.Path(os.environ["STUBS"])
 line = " ".join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]])
-if "--password-stdin" in line:
-    sys.stdin.read()  # as docker does; who writes to one that has ended dies of it
+if re.search("--password-stdin|python3 -c|environments options", line):
+    sys.stdin.read()  # as these do; who writes to one that has ended dies of it
 with (folder / "calls").open("a") as calls:
     calls.write(line + "\\n")
 for when, code, out, err in json.loads((folder / "rules").read_text()):
@@ -250,6 +250,39 @@ def test_aws_does_not_answer(desk):
     assert not desk.calls("eb deploy")
 
 
+@pytest.mark.parametrize(
+    ("rule", "what"),
+    [
+        ("describe-application-versions", "AWS does not say whether version"),
+        ("scripts.bundle", "the bundle cannot be made"),
+        ("eb appversion", "cannot be created"),
+    ],
+)
+def test_what_keeps_a_version_from_being_published(desk, rule, what):
+    desk.rules = first(rule, (1, "", "no"), desk.rules)
+    code, output = desk.run("build")
+    assert code == 1
+    assert what in output
+    assert "next:" in output
+    assert not (desk.folder / "dist/version").exists()
+
+
+def test_a_version_is_never_built_twice(desk):
+    desk.rules = first("describe-application-versions", (0, "LABEL\n", ""), desk.rules)
+    code, output = desk.source("new_label() { echo LABEL; }; build")
+    assert code == 1
+    assert "version LABEL exists, and is never replaced" in output
+    assert not desk.calls("docker|eb ")
+
+
+def test_an_image_of_files_that_were_not_committed_is_not_used_again(desk):
+    (desk.folder / "scripts/new.txt").write_text("x")
+    code, output = desk.run("build", "--allow-dirty")
+    assert code == 1
+    assert "of files that were not committed" in output
+    assert not desk.calls("docker push|eb ")
+
+
 # --- Deploy -----------------------------------------------------------------------------------
 
 
@@ -405,6 +438,24 @@ def test_an_environment_that_never_is_ready(desk):
     assert code == 1
     assert "still Updating after 0 minutes" in output
     assert "abort-environment-update" in output
+
+
+def test_a_smoke_test_by_itself(desk):
+    assert desk.run("smoke", "http://127.0.0.1:8000")[0] == 0
+    assert desk.calls("scripts.smoke http://127.0.0.1:8000$")
+    desk.rules = first("scripts.smoke", (1, "", "smoke: FAILED"), desk.rules)
+    code, output = desk.run("smoke", "staging")
+    assert code == 1
+    assert "the smoke test of staging failed" in output
+    assert "nothing was changed" in output
+
+
+def test_a_lock_that_cannot_be_given_back_is_no_failure_and_no_secret(desk):
+    exists(desk, "new")
+    desk.rules = first("s3 rm", (255, "", "AccessDenied"), desk.rules)
+    code, output = desk.run("deploy", "staging", "--version", "new")
+    assert code == 0
+    assert f"Do it: aws s3 rm s3://bucket/locks/{NAME}" in output
 
 
 # --- Rollback ---------------------------------------------------------------------------------
@@ -572,6 +623,90 @@ def test_forward_refuses_what_git_does_not_know(desk):
     assert not desk.calls("eb deploy")
 
 
+# --- Create -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nothing_yet(desk):
+    """There is no environment until one was created."""
+    exists(desk, "new")
+    script = desk.stubs / "aws"
+    script.write_text(
+        script.read_text().replace(
+            "for when",
+            "made = (folder / 'calls').read_text().count('create-environment')\n"
+            "if 'describe-environments' in line and not made:\n"
+            "    sys.exit(print('None'))\n"
+            "for when",
+        )
+    )
+
+
+def test_an_environment_from_nothing(desk, nothing_yet):
+    desk.rules["list-available-solution-stacks"] = (0, "64bit X v1 running Docker\n", "")
+    code, output = desk.run("create", "staging", "--version", "new")
+    assert code == 0, output
+    assert len(desk.calls("cloudformation deploy")) == 2
+    [made] = desk.calls("create-environment")
+    assert f"--environment-name {NAME} --version-label new" in made
+    assert "--solution-stack-name 64bit X v1 running Docker" in made
+    assert desk.calls(f"put-object.*deployments/{NAME}/.* deploy new")
+    assert desk.calls(f"s3 rm.*locks/{NAME}")
+
+
+def test_an_environment_that_is_there_gets_its_settings(desk):
+    code, output = desk.run("create", "staging")
+    assert code == 0, output
+    [changed] = desk.calls("update-environment")
+    assert "--option-settings" in changed
+    assert "--version-label" not in changed
+    assert not desk.calls("create-environment|docker|eb ")
+
+
+def test_an_environment_whose_creation_failed_half_way_gets_a_version(desk):
+    exists(desk, "new")
+    desk.rules["describe-environments"] = (0, ready("None", "Red\tSevere"), "")
+    code, output = desk.run("create", "staging", "--version", "new")
+    assert desk.calls("update-environment.*--version-label new")
+    assert code == 1
+    assert "is there, but does not serve as it should" in output
+    assert f"eb terminate {NAME}" in output
+    assert desk.calls(f"s3 rm.*locks/{NAME}")
+
+
+@pytest.mark.parametrize(
+    ("rule", "what"),
+    [
+        ("cloudformation deploy", f"the stack {NAME.removesuffix('staging')}foundation cannot be"),
+        ("create-application", "the application cannot be created"),
+        ("scripts.environments options", f"the options of {NAME} are not known"),
+        ("put-object.*locks", f"the lock of {NAME} cannot be taken"),
+        ("create-environment", f"the environment {NAME} cannot be created"),
+    ],
+)
+def test_what_keeps_an_environment_from_being_made(desk, nothing_yet, rule, what):
+    desk.rules = first(rule, (255, "", "AccessDenied"), desk.rules)
+    code, output = desk.run("create", "staging", "--version", "new")
+    assert code == 1
+    assert what in output
+    assert "next:" in output
+
+
+def test_settings_that_aws_refuses(desk):
+    desk.rules["update-environment"] = (255, "", "InvalidParameterValue")
+    code, output = desk.run("create", "staging")
+    assert code == 1
+    assert f"the settings of {NAME} cannot be changed" in output
+    assert "it is as it was" in output
+
+
+def test_a_version_for_a_new_environment_that_is_not_there(desk, nothing_yet):
+    code, output = desk.run("create", "staging", "--version", "other")
+    assert code == 1
+    assert "there is no version other" in output
+    assert not desk.calls("create-environment")
+
+
 # --- The pipeline -----------------------------------------------------------------------------
 
 PARAMETERS = "\n".join(["Repository=a/b", "SlackWorkspace=T1234567", "SlackChannel=C1", ""])
@@ -661,6 +796,22 @@ def test_a_dry_run_when_nothing_would_change(desk, owned):
     assert not desk.calls("delete-")
 
 
+@pytest.mark.parametrize(
+    ("rule", "arguments", "what"),
+    [
+        ("get-connection", ["bootstrap"], "AWS does not say how the connection arn:connection is"),
+        ("cloudformation deploy", ["bootstrap"], "cannot be made"),
+        ("cloudformation deploy", ["--dry-run", "bootstrap"], "cannot be found out"),
+    ],
+)
+def test_what_keeps_bootstrap_from_ending(desk, owned, rule, arguments, what):
+    desk.rules[rule] = (255, "", "AccessDenied")
+    code, output = desk.run(*arguments)
+    assert code == 1
+    assert what in output
+    assert "next:" in output
+
+
 def test_release_is_the_business_of_its_own_program(desk):
     code, _ = desk.run("release")
     assert code == 0
@@ -678,10 +829,40 @@ def test_a_dry_run_changes_nothing(desk):
     published(desk)
     code, output = desk.run("--dry-run")
     assert code == 0, output
-    changing = "docker (build|push|login)|eb |make|put-object|s3 rm|create-environment|update-env"
+    changing = "docker (build|push|login)|eb |make|put-object|s3 rm|sns publish"
     assert not desk.calls(changing)
-    for command in ("make check", "docker build", "docker push", "eb appversion", "eb deploy"):
-        assert command in output
+    for command in (
+        "make check", "docker build", "docker push", "eb appversion", "eb deploy",
+        "aws s3api put-object --bucket bucket --key locks/", "aws s3 rm",
+        f"aws s3api put-object --bucket bucket --key deployments/{NAME}/",
+    ):  # fmt: skip
+        assert f"+ {command}" in output
+    assert "runs" not in output
+    assert "is published" not in output
+
+
+def test_a_dry_run_of_the_first_create_cannot_know_what_will_be_set(desk):
+    desk.rules["describe-stacks"] = (255, "", "does not exist")
+    code, output = desk.run("--dry-run", "create", "staging")
+    assert code == 0, output
+    assert output.count("+ aws cloudformation deploy") == 2
+    assert "+ aws elasticbeanstalk create-application" in output
+    assert "can be seen once there are the stacks" in output
+    assert not desk.calls("cloudformation deploy|create-|docker|eb ")
+
+
+@pytest.mark.parametrize("exists_already", [True, False])
+def test_a_dry_run_of_create_shows_what_would_be_set(desk, exists_already):
+    desk.rules["scripts.environments options"] = (0, '[{"OptionName": "MinSize"}]\n', "")
+    desk.rules = first("describe-stacks.*'Vpc'", (0, "vpc-1\n", ""), desk.rules)
+    if not exists_already:
+        desk.rules["describe-environments"] = (0, "None\n", "")
+    code, output = desk.run("--dry-run", "create", "staging", "--version", "new")
+    assert code == 0, output
+    command = "update" if exists_already else "create"
+    assert f"+ aws elasticbeanstalk {command}-environment" in output
+    assert "MinSize" in output
+    assert not desk.calls("cloudformation deploy|create-(app|env)|update-env|put-object|s3 rm")
 
 
 def test_create_of_an_environment_that_is_not_in_the_file(desk):
