@@ -30,8 +30,9 @@ LOOK = {
     "fontname": "DejaVu Sans",
     "fontsize": "22",
     "pad": "0.4",
-    "nodesep": "0.7",
-    "ranksep": "1.1",
+    "splines": "spline",
+    "nodesep": "0.6",
+    "ranksep": "1.4",
 }
 SMALL = {"fontname": "DejaVu Sans", "fontsize": "14"}
 CLUSTER = {"fontname": "DejaVu Sans", "fontsize": "15", "labeljust": "l", "margin": "22"}
@@ -83,33 +84,38 @@ def drawn_from() -> str:
 
 def _draw() -> None:
     people = Users("people and programs")
-    deployer = Client("build_and_deploy.sh\n(a person or CI)")
     with Cluster("AWS region", graph_attr=CLUSTER):
         with Cluster("Elastic Beanstalk environment, in a VPC of its own", graph_attr=CLUSTER):
             with Cluster("public subnets, two zones", graph_attr=CLUSTER):
-                balancer = ElbApplicationLoadBalancer("load balancer\nasks /readyz, drains 30 s")
+                balancer = ElbApplicationLoadBalancer("load balancer:\nasks /readyz, drains 30 s")
                 instances = EC2Instances("2 to 8 instances:\nnginx, then the container")
-            with Cluster("subnets without a way out", graph_attr=CLUSTER):
+            with Cluster("subnets without a way out, two zones", graph_attr=CLUSTER):
                 database = RDSPostgresqlInstance(
-                    "PostgreSQL 18, Multi-AZ\nencrypted, backups 14 days"
+                    "PostgreSQL 18, Multi-AZ,\nencrypted, backups 14 days"
                 )
         with Cluster("outlives environments", graph_attr=CLUSTER):
-            secret = SecretsManager("password\n(Secrets Manager)")
-            key = KMS("key of the\ndatabase")
+            secret = SecretsManager("passwords\n(Secrets Manager)")
+            key = KMS("key (KMS)")
             images = ECR("images\n(ECR, immutable)")
             bundles = S3("bundles, locks,\nlog of deployments")
-        logs = Cloudwatch("logs, health,\nmetrics, 90 days")
-        topic = SimpleNotificationServiceSns("operators' topic")
-    people >> Edge(label="https") >> balancer >> Edge(label="http") >> instances
-    instances >> Edge(label="TLS, verified") >> database
-    instances >> Edge(label="at the start", style="dashed") >> secret
-    instances >> Edge(label="pull by digest", style="dashed") >> images
-    instances >> Edge(style="dashed") >> logs
-    logs >> Edge(label="events", style="dashed") >> topic
-    database >> Edge(style="dotted") >> key
-    secret >> Edge(style="dotted") >> key
-    deployer >> Edge(label="docker push") >> images
-    deployer >> Edge(label="eb appversion,\neb deploy") >> bundles
+        logs = Cloudwatch("logs, health,\nmetrics (CloudWatch)")
+        topic = SimpleNotificationServiceSns("topics: operators,\ndeployments")
+    deployer = Client("build_and_deploy.sh,\nrun by CI or a person")
+    people >> _edge("https") >> balancer >> _edge("http") >> instances
+    instances >> _edge("TLS, verified") >> database
+    instances >> _edge("at the start", "dashed") >> secret
+    instances >> _edge("pull by digest", "dashed") >> images
+    instances >> _edge("stream", "dashed") >> logs
+    logs >> _edge("events", "dashed") >> topic
+    database >> _edge("", "dotted") >> key
+    secret >> _edge("", "dotted") >> key
+    images << _edge("docker push") << deployer
+    bundles << _edge("eb appversion, eb deploy") << deployer
+    topic << _edge("result") << deployer
+
+
+def _edge(label: str, style: str = "solid") -> Edge:
+    return Edge(label=f" {label} ", style=style)
 
 
 def _with_text(picture: bytes, text: str) -> bytes:
