@@ -125,8 +125,11 @@ environment() { echo "$application-$1"; }
 describe() {
     aws elasticbeanstalk describe-environments --application-name "$application" --no-include-deleted \
         --environment-names "$1" --output text \
-        --query 'Environments[0].[Status, VersionLabel, Health, HealthStatus, CNAME]' && return
-    die "AWS does not say how $1 is" "nothing was changed by this step" "look at the message above: credentials, permissions, network"
+        --query 'Environments[0].[Status, VersionLabel, Health, HealthStatus, CNAME]'
+}
+
+unknown() { # NAME
+    die "AWS does not say how $1 is" "this run does nothing more" "look at the message above: credentials, permissions, network"
 }
 
 # The versions that the instances run, each once; nothing if AWS does not say
@@ -159,10 +162,11 @@ output() {
 }
 
 url() {
-    local name cname
+    local name answer cname
     case $1 in http://* | https://*) echo "$1" && return ;; esac
     name=$(output "$(environment "$1")" PublicName) || return 1
-    read -r _ _ _ _ cname <<<"$(describe "$(environment "$1")")"
+    answer=$(describe "$(environment "$1")") || return 1
+    read -r _ _ _ _ cname <<<"$answer"
     [ -z "$name" ] || [ "$name" = None ] || { echo "https://$name" && return; }
     echo "http://$cname"
 }
@@ -308,7 +312,7 @@ message() { # NAME VERSION SECONDS RESULT [DETAIL]
 wait_until_ready() { # NAME: prints its version
     local deadline=$((SECONDS + minutes * 60)) answer status version
     while :; do
-        answer=$(describe "$1") || exit 1
+        answer=$(describe "$1") || unknown "$1"
         read -r status version _ <<<"$answer"
         case $status in
         Ready) echo "$version" && return ;;
@@ -316,7 +320,7 @@ wait_until_ready() { # NAME: prints its version
         Terminating | Terminated) die "$1 is being terminated" "nothing was changed" "wait for the end of it, then: create ${1#"$application-"}" ;;
         esac
         [ "$SECONDS" -lt "$deadline" ] ||
-            die "$1 is still $status after $minutes minutes" "nothing was changed by this run; AWS goes on with what it does" "look at 'eb events $1', or stop it: aws elasticbeanstalk abort-environment-update --environment-name $1"
+            die "$1 is still $status after $minutes minutes" "this run does nothing more; AWS goes on with what it does" "look at 'eb events $1', or stop it: aws elasticbeanstalk abort-environment-update --environment-name $1"
         say "$1 is $status; waiting until it is Ready"
         sleep "$poll"
     done
@@ -324,8 +328,10 @@ wait_until_ready() { # NAME: prints its version
 
 # Whether all that can be asked says that NAME runs LABEL and nothing else; says what is different
 is_running() { # NAME LABEL
-    local status version colour health instances
-    read -r status version colour health _ <<<"$(describe "$1")" || return 1
+    local answer status version colour health instances
+    difference="AWS does not say how $1 is"
+    answer=$(describe "$1") || return 1
+    read -r status version colour health _ <<<"$answer"
     instances=$(running "$1") || return 1
     difference="$1 is $status, with version $version, $colour/$health, its instances at: ${instances//$'\n'/, }"
     [ "$status/$version/$colour/$health/$instances" = "Ready/$2/Green/Ok/$2" ]
@@ -416,8 +422,12 @@ restore() { # ENV BEFORE FAILED
 
 # After eb gave up waiting, AWS is still at it, and takes nothing else until it is done or stopped
 settle() { # NAME
-    local status
-    read -r status _ <<<"$(describe "$1")" || :
+    local deadline=$((SECONDS + health_timeout)) answer status
+    until answer=$(describe "$1"); do
+        [ "$SECONDS" -lt "$deadline" ] || unknown "$1"
+        sleep "$poll"
+    done
+    read -r status _ <<<"$answer"
     [ "$status" = Ready ] || {
         say "$1 is $status: stopping what it does"
         run aws elasticbeanstalk abort-environment-update --environment-name "$1" || :
@@ -474,9 +484,18 @@ status() {
 # --- Create ------------------------------------------------------------------------------------
 
 stack() { # NAME TEMPLATE [PARAMETER=VALUE...]
+    if [ "$(stack_status "$1")" = ROLLBACK_COMPLETE ]; then
+        say "the first try to make the stack $1 failed: removing what it left"
+        run aws cloudformation delete-stack --stack-name "$1"
+        run aws cloudformation wait stack-delete-complete --stack-name "$1"
+    fi
     run aws cloudformation deploy --stack-name "$1" --template-file "$2" --capabilities CAPABILITY_IAM \
         --no-fail-on-empty-changeset --tags "Application=$application" ${3:+--parameter-overrides "${@:3}"} >&2 ||
         die "the stack $1 cannot be made" "CloudFormation has undone what it began" "look at: aws cloudformation describe-stack-events --stack-name $1"
+}
+
+stack_status() {
+    aws cloudformation describe-stacks --stack-name "$1" --query 'Stacks[0].StackStatus' --output text 2>/dev/null || :
 }
 
 outputs() {
@@ -520,7 +539,7 @@ ground() { # ENV NAME
 
 create() { # ENV [LABEL]
     require python3 timeout eb aws
-    local name label=$2
+    local name label=$2 before began=''
     name=$(environment "$1")
     ground "$1" "$name"
     if [ -n "$dry_run" ] && ! output "$name" Vpc >/dev/null 2>&1; then
@@ -530,17 +549,15 @@ create() { # ENV [LABEL]
     outputs "$application-foundation" "$name" | python3 -m scripts.environments options "$1" >"$work/options" ||
         die "the options of $name are not known" "the stacks are there" "look at the message above"
     lock "$name"
-    if [ "$(describe "$name" | cut -f1)" = None ]; then
+    before=$(describe "$name") || unknown "$name"
+    if [[ $before == None* ]]; then
         if [ -z "$label" ]; then
             build
             label=$built
         fi
-        launch "$1" "$label"
+        launch "$label"
     else
-        [ "$(wait_until_ready "$name")" != None ] || label=${label:-$(last_built)} # its creation failed half-way
-        run aws elasticbeanstalk update-environment --environment-name "$name" --option-settings "file://$work/options" \
-            ${label:+--version-label "$label"} >/dev/null ||
-            die "the settings of $name cannot be changed" "it is as it was" "look at the message above"
+        change "$label"
     fi
     if [ -n "$dry_run" ]; then
         cat "$work/options" >&2
@@ -549,20 +566,41 @@ create() { # ENV [LABEL]
     finish "$1"
 }
 
-launch() { # ENV LABEL
-    version_exists "$2" || [ -n "$dry_run" ] ||
-        die "there is no version $2" "there is no environment" "build it, or name one of: $(versions)"
+launch() { # LABEL
+    version_exists "$1" || [ -n "$dry_run" ] ||
+        die "there is no version $1" "there is no environment" "build it, or name one of: $(versions)"
     run aws elasticbeanstalk create-environment --application-name "$application" --environment-name "$name" \
-        --version-label "$2" --solution-stack-name "$(platform)" --option-settings "file://$work/options" \
+        --version-label "$1" --solution-stack-name "$(platform)" --option-settings "file://$work/options" \
         --tags "Key=Application,Value=$application" >/dev/null ||
         die "the environment $name cannot be created" "the stacks are there, it is not" "look at the message above"
     [ -n "$dry_run" ] || say "$name is being created; the database alone takes some 15 minutes"
 }
 
+change() { # [LABEL]
+    local label=$1 current
+    current=$(wait_until_ready "$name") || exit 1
+    if [ "$current" = None ] && [ -z "$label" ]; then # its creation failed half-way
+        label=$(last_built) || exit 1
+    fi
+    began=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+    run aws elasticbeanstalk update-environment --environment-name "$name" --option-settings "file://$work/options" \
+        ${label:+--version-label "$label"} >/dev/null ||
+        die "the settings of $name cannot be changed" "it is as it was" "look at the message above"
+}
+
+# AWS takes settings, and may find later that they cannot be had: then they are what they were before
+mistakes_since() { # NAME TIME
+    aws elasticbeanstalk describe-events --environment-name "$1" --start-time "$2" --severity ERROR \
+        --query 'Events[].Message' --output text | grep -v '^None$' || :
+}
+
 finish() { # ENV
-    local name version
-    name=$(environment "$1")
-    version=$(wait_until_ready "$name")
+    local version
+    version=$(wait_until_ready "$name") || exit 1
+    if [ -n "$began" ] && [ -n "$(mistakes_since "$name" "$began")" ]; then
+        events "$name"
+        die "$name did not take what was set" "AWS has taken back what it could, and $name has version $version" "mend what the events above say, in devops/environments.toml as a rule, and run it again"
+    fi
     if wait_until_running "$name" "$version" && smoke "$1" "$version"; then
         record "$name" deploy "$version"
         unlock
@@ -689,7 +727,10 @@ dispatch() { # VERSION [WORD...]
         build
         echo "$built"
         ;;
-    deploy) deploy "$environment" "${version:-$(last_built)}" ;;
+    deploy)
+        [ -n "$version" ] || version=$(last_built) || exit 1
+        deploy "$environment" "$version"
+        ;;
     create) create "$environment" "$version" ;;
     rollback) rollback "$environment" ;;
     bootstrap) bootstrap ;;

@@ -458,6 +458,35 @@ def test_a_lock_that_cannot_be_given_back_is_no_failure_and_no_secret(desk):
     assert f"Do it: aws s3 rm s3://bucket/locks/{NAME}" in output
 
 
+def test_that_aws_is_silent_once_does_not_keep_from_going_back(desk):
+    describe = f"""describe() {{
+        echo asked >>"$STUBS/asked"
+        [ "$(wc -l <"$STUBS/asked")" -gt 2 ] && echo '{ready("old").strip()}'
+    }}"""
+    code, output = desk.source(f"{describe}; settle {NAME}", HEALTH_TIMEOUT="30")
+    assert code == 0, output
+    assert "FAILED" not in output
+
+
+def test_everybody_is_told_the_truth_when_aws_is_silent_after_a_failure(desk, topic):
+    desk.rules["eb deploy"] = (4, "", "ServiceError")
+    silent = 'describe() { [ ! -e "$STUBS/silent" ] && echo "$old"; }'
+    deploy = "update() { touch $STUBS/silent; return 1; }; deploy staging new"
+    code, output = desk.source(f"old='{ready('old').strip()}'; {silent}; {deploy}")
+    assert code == 1
+    assert f"AWS does not say how {NAME} is" in output
+    [text] = told(desk)
+    assert f"result: FAILED: AWS does not say how {NAME} is" in text
+
+
+def test_without_an_address_nothing_is_smoke_tested(desk):
+    desk.rules["describe-environments"] = (255, "", "AccessDenied")
+    code, output = desk.run("smoke", "staging")
+    assert code == 1
+    assert "the smoke test of staging failed" in output
+    assert not desk.calls("scripts.smoke")
+
+
 # --- Rollback ---------------------------------------------------------------------------------
 
 
@@ -698,6 +727,35 @@ def test_settings_that_aws_refuses(desk):
     assert code == 1
     assert f"the settings of {NAME} cannot be changed" in output
     assert "it is as it was" in output
+
+
+def test_settings_that_aws_takes_and_takes_back(desk):
+    """The environment is Ready and healthy afterwards, with the settings that it had."""
+    desk.rules = first(
+        "describe-events.*--severity ERROR", (0, "The environment was reverted\n", ""), desk.rules
+    )
+    code, output = desk.run("create", "staging")
+    assert code == 1
+    assert f"{NAME} did not take what was set" in output
+    assert "devops/environments.toml" in output
+    assert not desk.calls("put-object.*deployments")
+    assert desk.calls(f"s3 rm.*locks/{NAME}")
+
+
+def test_a_stack_whose_first_try_failed_is_made_anew(desk):
+    desk.rules = first("describe-stacks.*StackStatus", (0, "ROLLBACK_COMPLETE\n", ""), desk.rules)
+    desk.source("stack some template.yml")
+    assert [line.split()[2] for line in desk.calls("cloudformation")] == [
+        "describe-stacks", "delete-stack", "wait", "deploy",
+    ]  # fmt: skip
+
+
+def test_an_environment_of_which_aws_says_nothing_is_left_alone(desk):
+    desk.rules["describe-environments"] = (255, "", "AccessDenied")
+    code, output = desk.run("create", "staging")
+    assert code == 1
+    assert f"AWS does not say how {NAME} is" in output
+    assert not desk.calls("update-environment|create-environment")
 
 
 def test_a_version_for_a_new_environment_that_is_not_there(desk, nothing_yet):
