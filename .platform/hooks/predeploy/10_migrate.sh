@@ -11,7 +11,7 @@ set -euo pipefail
 for folder in "$PWD" /var/app/staging /var/app/current; do
     [ ! -f "$folder/Dockerrun.aws.json" ] || break
 done
-image=$(jq --exit-status --raw-output .Image.Name "$folder/Dockerrun.aws.json") || {
+image=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["Image"]["Name"])' "$folder/Dockerrun.aws.json" 2>/dev/null) || {
     echo "10_migrate: no image is named in $folder/Dockerrun.aws.json. Deploy a bundle that scripts/build_and_deploy.sh made." >&2
     exit 1
 }
@@ -22,8 +22,18 @@ for name in DATABASE_URL RDS_HOSTNAME RDS_PORT RDS_DB_NAME RDS_USERNAME RDS_PASS
     settings+=(--env "$name")
 done
 
+# The platform has pulled it as a rule. If not, its own login to ECR may be too old: it lasts twelve hours
+registry=${image%%/*}
+if [[ $registry == *.dkr.ecr.*.amazonaws.com* ]] && ! docker image inspect "$image" >/dev/null 2>&1; then
+    aws ecr get-login-password --region "$(cut -d. -f4 <<<"$registry")" |
+        docker login --username AWS --password-stdin "$registry" >&2 || {
+        echo "10_migrate: the registry $registry refuses the login. The instance's role must allow ecr:GetAuthorizationToken." >&2
+        exit 1
+    }
+fi
+
 echo "10_migrate: migrating with $image" >&2
-timeout 300 docker run --rm --read-only --cap-drop ALL --volume /etc/pki/rds:/etc/pki/rds:ro \
+timeout 300 docker run --rm --init --read-only --cap-drop ALL --volume /etc/pki/rds:/etc/pki/rds:ro \
     "${settings[@]}" "$image" flask db upgrade || {
     echo "10_migrate: the database is not migrated (exit code $?). The lines above say why; nothing has been changed by this run." >&2
     exit 1
