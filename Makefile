@@ -4,10 +4,10 @@ RUN := .venv/bin/python -m
 SHELL_SCRIPTS := .ci/run scripts/build_and_deploy.sh scripts/setup.sh .platform/hooks/predeploy/10_migrate.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev test test-docker check format lint types design shell dockerfile templates owner secrets requirements pre-commit lock bench rehearse diagram clean
+.PHONY: help run dev test test-docker check format lint types design shell dockerfile templates owner secrets requirements pre-commit lock bench rehearse rehearse-pipeline diagram clean
 
 help: ## List the actions
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: .venv/installed ## Serve on http://127.0.0.1:8000, with a PostgreSQL of its own (PORT=... for another port)
 	@$(if $(PORT),PORT=$(PORT)) $(RUN) scripts.run
@@ -19,11 +19,14 @@ test: .venv/installed ## Run the tests in parallel, with coverage (TEST_DATABASE
 	@rm -f .coverage .coverage.*
 	$(RUN) pytest -n auto --dist worksteal -m 'not docker' --cov --cov-report=term $(ARGS)
 
-test-docker: .venv/installed ## Run the tests of the image and of docker-compose.yml, and the rehearsal
+test-docker: .venv/installed ## Run the tests of the image and of docker-compose.yml, and both rehearsals
 	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -s $(ARGS)
 
 rehearse: .venv/installed ## Rehearse deployments: the real script and containers, AWS on loopback (needs Docker)
-	REQUIRE_DOCKER=1 $(RUN) pytest tests/rehearsal $(ARGS)
+	REQUIRE_DOCKER=1 $(RUN) pytest tests/rehearsal/test_rehearsal.py $(ARGS)
+
+rehearse-pipeline: .venv/installed ## Rehearse the pipeline in the same way, from a commit to production
+	REQUIRE_DOCKER=1 $(RUN) pytest tests/rehearsal/test_pipeline.py $(ARGS)
 
 check: format lint types design shell dockerfile templates owner secrets requirements ## All that can be checked without running it
 
@@ -78,16 +81,17 @@ clean: ## Remove what was built and installed here, but not the data
 
 # checkov's dependencies fit with nobody else's
 .venv/checkov/installed: requirements-checkov.txt .venv/installed
-	@echo "Installing checkov into .venv/checkov (once, about a minute)..."
+	@echo "Installing checkov into .venv/checkov (once, about half a minute)..."
 	@.venv/bin/python -m venv .venv/checkov
-	@.venv/checkov/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-checkov.txt
+	@.venv/checkov/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-checkov.txt
 	@touch .venv/checkov/installed
 
+# Most of what is installed is never used, and what is used is compiled then: half the time
 .venv/installed: requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "This project needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1)." >&2; \
 		echo "If a newer one is installed, name it: make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 1; }
-	@echo "Installing into .venv (once, about a minute)..."
+	@echo "Installing into .venv (once, about half a minute)..."
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.txt
 	@touch .venv/installed
