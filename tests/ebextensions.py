@@ -91,9 +91,7 @@ class Catalogue:
     def check(self, option: tuple[str, str], value: str) -> None:
         """Raises Mistake when there is no such option, or ``value`` is none of its values."""
         namespace, name = option
-        known = self._namespaces.get(namespace) or self._namespaces.get(
-            re.sub(r"(listener|process):[\w]+$", r"\1:*", namespace)
-        )
+        known = self._known(namespace)
         if known is None:
             raise Mistake(f"there is no namespace {namespace}")
         rule = known.get(name, known.get("*"))
@@ -103,6 +101,18 @@ class Catalogue:
             raise Mistake(f"{namespace} {name} is {value!r}, and may be one of {rule['values']}")
         if "range" in rule and not _within(value, *rule["range"]):
             raise Mistake(f"{namespace} {name} is {value!r}, and may be {rule['range']}")
+
+    def default(self, option: tuple[str, str]) -> str | None:
+        """What holds where nothing is set, or None."""
+        namespace, name = option
+        default: str | None = (self._known(namespace) or {}).get(name, {}).get("default")
+        return default
+
+    def _known(self, namespace: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self._namespaces.get(namespace) or self._namespaces.get(
+            re.sub(r"(listener|process):[\w]+$", r"\1:*", namespace)
+        )
+        return found
 
 
 def _within(value: str, least: float, most: float) -> bool:

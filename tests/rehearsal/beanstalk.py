@@ -1,7 +1,7 @@
 """A small control plane of Elastic Beanstalk, for the Docker platform.
 
 It does what is documented of the real one: versions from S3, settings by precedence (direct before
-.ebextensions before defaults), a file with a mistake ignored with a warning, immutable deployments
+saved before .ebextensions before defaults), a file with a mistake ignored with a warning, immutable deployments
 and rolling ones with an additional batch, hooks, secrets fetched when an instance starts, enhanced
 health, events in Beanstalk's words, one operation at a time. Everything that runs is real. Waiting
 times are shortened.
@@ -28,9 +28,10 @@ STACK = "64bit Amazon Linux 2023 v4.13.7 running Docker"
 REGION, ACCOUNT = "eu-west-1", "123456789012"
 PLATFORM_ARN = f"arn:aws:elasticbeanstalk:{REGION}::platform/{PLATFORM}/4.13.7"
 BUCKET = f"elasticbeanstalk-{REGION}-{ACCOUNT}"
-HEALTHY_WITHIN = 15  # seconds; of Beanstalk's own some 10 minutes
+HEALTHY_WITHIN = 10  # seconds; of Beanstalk's own some 10 minutes
 SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
 PROPERTIES = "aws:elasticbeanstalk:application:environment"
+CATALOGUE = ebextensions.Catalogue()
 # A change of these is a replacement, which CloudFormation refuses for what has a name of its own
 REPLACED = (
     "DBInstanceIdentifier", "DBName", "MasterUsername", "Port", "StorageEncrypted", "KmsKeyId",
@@ -52,7 +53,6 @@ class Release:
     def __init__(self, label, bundle, warn):
         self.label, self.bundle = label, bundle
         self.options, self.resources, self.files = {}, {}, {}
-        catalogue = ebextensions.Catalogue()
         with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
             names = sorted(n for n in archive.namelist() if n.startswith(".ebextensions/"))
             for name in names:
@@ -61,7 +61,7 @@ class Release:
                     options = ebextensions.options(content)
                     for option, value in options.items():
                         if not value.startswith("`"):
-                            catalogue.check(option, value)
+                            CATALOGUE.check(option, value)
                 except ebextensions.Mistake as mistake:
                     warn(f"Configuration files cannot be read and are ignored: {mistake}")
                     continue
@@ -69,12 +69,19 @@ class Release:
                 self.resources |= content.get("Resources", {})
                 self.files |= content.get("files", {})
 
+    def is_set_up_as(self, other):
+        """Whether another version's .ebextensions say the same."""
+        return (self.options, self.resources, self.files) == (
+            other.options, other.resources, other.files,
+        )  # fmt: skip
+
 
 class Environment:
     """One environment, its machines and its events."""
 
-    def __init__(self, name, application, direct, folder, number):
-        self.name, self.application, self.direct = name, application, direct
+    def __init__(self, name, application, direct, saved, folder, number):
+        self.name, self.application = name, application
+        self.direct, self.saved = direct, saved
         self.folder, self.id = folder / name, f"e-rehearse{number:02}"
         self.status, self.label, self.release = "Launching", None, None
         self.instances, self.balancer, self.database = [], None, None
@@ -94,12 +101,14 @@ class Environment:
             }
         )
 
+    def options(self):
+        """What is set, by Beanstalk's precedence."""
+        return self.release.options | self.saved | self.direct
+
     def option(self, namespace, name):
-        """A setting by Beanstalk's precedence, or None."""
-        for options in (self.direct, self.release.options):
-            if (namespace, name) in options:
-                return options[namespace, name]
-        return None
+        """A setting, which may be a default, or None."""
+        found = self.options().get((namespace, name))
+        return CATALOGUE.default((namespace, name)) if found is None else found
 
     def colour(self):
         """Colour and health, as enhanced health would see them now."""
@@ -119,7 +128,8 @@ class Beanstalk:
     actions = (
         "check_dns_availability", "create_application", "describe_applications",
         "create_application_version", "describe_application_versions", "create_storage_location",
-        "create_environment", "update_environment", "describe_environments", "describe_events",
+        "create_configuration_template", "create_environment", "update_environment",
+        "describe_environments", "describe_events",
         "describe_configuration_settings", "describe_instances_health",
         "describe_environment_health", "describe_platform_version", "list_platform_branches",
         "list_platform_versions", "list_available_solution_stacks", "abort_environment_update",
@@ -129,6 +139,7 @@ class Beanstalk:
         self.folder = folder
         self.trust = TrustStore()
         self.applications, self.versions, self.environments = set(), {}, {}
+        self.templates = {}  # saved configurations
         self.denied = set()  # actions for which permission is missing
         self.stalled = False  # whether deployments are begun and never end
         self.calls = []
@@ -199,6 +210,11 @@ class Beanstalk:
         ]
         return {"ApplicationVersions": found}
 
+    def create_configuration_template(self, ApplicationName, TemplateName, OptionSettings, **_):
+        self._note("create_configuration_template")
+        self.templates[TemplateName] = self._direct(OptionSettings)
+        return {"ApplicationName": ApplicationName, "TemplateName": TemplateName}
+
     def create_environment(self, ApplicationName, EnvironmentName, **more):
         self._note("create_environment")
         if EnvironmentName in self.environments:
@@ -207,8 +223,9 @@ class Beanstalk:
         if label not in self.versions:
             raise Invalid(f"No Application Version named '{label}' found.")
         direct = self._direct(more.get("OptionSettings", []))
+        saved = self.templates[more["TemplateName"]] if "TemplateName" in more else {}
         environment = Environment(
-            EnvironmentName, ApplicationName, direct, self.folder, len(self.environments)
+            EnvironmentName, ApplicationName, direct, saved, self.folder, len(self.environments)
         )
         self.environments[EnvironmentName] = environment
         environment.tell("createEnvironment is starting.")
@@ -261,11 +278,9 @@ class Beanstalk:
         return {"Events": events[::-1]}
 
     def describe_configuration_settings(self, EnvironmentName, **_):
-        environment = self._find(EnvironmentName)
-        options = environment.release.options | environment.direct
         settings = [
             {"Namespace": namespace, "OptionName": name, "Value": value}
-            for (namespace, name), value in sorted(options.items())
+            for (namespace, name), value in sorted(self._find(EnvironmentName).options().items())
         ]
         return {"ConfigurationSettings": [{"OptionSettings": settings}]}
 
@@ -342,11 +357,11 @@ class Beanstalk:
         return {bucket["Name"] for bucket in self._client("s3").list_buckets()["Buckets"]}
 
     def _direct(self, settings):
-        catalogue, direct = ebextensions.Catalogue(), {}
+        direct = {}
         for one in settings:
             option = (one["Namespace"], one["OptionName"])
             try:
-                catalogue.check(option, one["Value"])
+                CATALOGUE.check(option, one["Value"])
             except ebextensions.Mistake as mistake:
                 raise Invalid(f"Invalid option specification: {mistake}") from mistake
             direct[option] = one["Value"]
@@ -416,9 +431,16 @@ class Beanstalk:
             self._stop_if_aborted(environment)
             time.sleep(0.2)
         try:
-            self._make_database(environment)
             policy = environment.option("aws:elasticbeanstalk:command", "DeploymentPolicy")
             deploy = {"Immutable": self._immutable, "RollingWithAdditionalBatch": self._rolling}
+            if policy not in deploy:
+                raise Failed(f"The policy {policy} has a downtime, and is not rehearsed.")
+            if policy == "Immutable" and not release.is_set_up_as(before):
+                raise Failed(
+                    "You cannot perform an immutable deployment concurrently with changes of "
+                    "configuration settings or resources."
+                )
+            self._make_database(environment)
             deploy[policy](environment, release)
         except Exception:
             environment.release = before
@@ -428,15 +450,29 @@ class Beanstalk:
         environment.tell("Environment update completed successfully.")
 
     def _configure(self, environment, changed):
-        environment.direct |= changed
+        before = environment.direct
+        environment.direct = before | changed
         environment.tell("Updating environment's configuration settings.")
+        try:
+            self._configure_instances(environment)
+        except Failed as failed:
+            environment.tell(str(failed), "ERROR")
+            environment.direct = before
+            self._configure_instances(environment)
+            environment.status = "Ready"
+            environment.tell(
+                "The environment was reverted to the previous configuration setting.", "ERROR"
+            )
+            return
+        environment.status = "Ready"
+        environment.tell("Successfully deployed new configuration to environment.")
+        environment.tell("Environment update completed successfully.")
+
+    def _configure_instances(self, environment):
         for instance in environment.instances:
             self._out(environment, instance)
             instance.configure(self._environment(environment))
             self._in(environment, instance)
-        environment.status = "Ready"
-        environment.tell("Successfully deployed new configuration to environment.")
-        environment.tell("Environment update completed successfully.")
 
     def _immutable(self, environment, release):
         old, count = (
@@ -463,16 +499,18 @@ class Beanstalk:
 
     def _rolling(self, environment, release):
         count = int(environment.option("aws:autoscaling:asg", "MinSize"))
+        percentage = int(environment.option("aws:elasticbeanstalk:command", "BatchSize"))
+        batch = max(1, count * percentage // 100)
         old = list(environment.instances)
-        extra = self._add(environment, release, 1)
+        extra = self._add(environment, release, batch)
         environment.instances = old + extra
-        for instance in old[: count - 1]:
+        for instance in old[: count - batch]:
             self._stop_if_aborted(environment)
             self._out(environment, instance)
             self._install(environment, instance, release)
             self._in(environment, instance)
-        environment.instances = extra + old[: count - 1]
-        self._terminate(environment, old[count - 1 :])
+        environment.instances = extra + old[: count - batch]
+        self._terminate(environment, old[count - batch :])
 
     def _add(self, environment, release, count):
         """New instances with ``release``, serving; none at all if one of them fails."""
@@ -518,7 +556,7 @@ class Beanstalk:
                 raise Failed(
                     f"[Instance: {instance.id}] is not healthy: Target.ResponseCodeMismatch at {path}"
                 )
-            time.sleep(0.25)
+            time.sleep(0.1)
         environment.balancer.add(instance)
 
     def _out(self, environment, instance):
@@ -528,9 +566,12 @@ class Beanstalk:
         environment.balancer.remove(instance, float(drain))
 
     def _terminate(self, environment, instances):
-        for instance in instances:
+        def end(instance):
             self._out(environment, instance)
             instance.terminate()
+
+        with ThreadPoolExecutor(len(instances) or 1) as pool:
+            list(pool.map(end, instances))
 
     def _stop_if_aborted(self, environment):
         if environment.aborted.is_set():
@@ -545,7 +586,7 @@ class Beanstalk:
 
     def _environment(self, environment):
         """The environment of the container: properties, and secrets as they are now."""
-        options = environment.release.options | environment.direct
+        options = environment.options()
         values = {
             name: str(
                 ebextensions.evaluate(value, environment.option, self._reference(environment))

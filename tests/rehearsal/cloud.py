@@ -97,6 +97,13 @@ class Registry:
         found = self._get(f"/v2/{repository}/manifests/{tag}")
         return found and found.headers["Docker-Content-Digest"]
 
+    def stop(self):
+        """Remove it, and what the engine keeps of its images."""
+        remove(self.container)
+        images = docker("images", "--quiet", "--filter", f"reference={self.host}/*").stdout.split()
+        if images:
+            docker("rmi", "--force", *set(images), check=False)
+
     def _get(self, path):
         login = b64encode(f"AWS:{PASSWORD}".encode()).decode()
         kinds = (
@@ -164,7 +171,7 @@ class Cloud:
 
     def stop(self):
         self._server.stop()
-        remove(self.registry.container)
+        self.registry.stop()
 
     def _mend(self):
         _mend_repositories(self.registry)

@@ -1,11 +1,13 @@
 """The world of the rehearsal: a cloud, a clone of this project, staging and production at one version."""
 
+import functools
 import json
 import re
 import shutil
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from tests.docker.conftest import engine  # noqa: F401  # a fixture, by its name
 from tests.rehearsal import machines
 from tests.rehearsal.beanstalk import Beanstalk
 from tests.rehearsal.cloud import Cloud
+from tests.rehearsal.load import Load
 from tests.rehearsal.pipeline import IMAGE, CodeBuild, CodePipeline, Receiver, build_image
 
 # The placeholders of devops/owner.json are refused, and rightly so
@@ -29,9 +32,11 @@ TIMES = {
     "POLL_SECONDS": "0.5",
     "HEALTH_TIMEOUT": "30",
     "DEPLOY_TIMEOUT": "3",
-    "SMOKE_TIMEOUT": "10",
+    "SMOKE_TIMEOUT": "5",
 }
+ENVIRONMENTS = ("staging", "prod")
 ROWS = []  # scenario, outcome, seconds, what was seen
+USED = Counter()  # requests by environment and kind, and names, of all scenarios that passed
 
 
 def pytest_collection_modifyitems(items):
@@ -41,31 +46,47 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group("docker"))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Whatever a scenario does to an environment: those who use it must not notice."""
+    result = yield
+    for name, load in getattr(item, "people", {}).items():
+        load.check()
+        note(item, f"{name}: {load.counts['PUT 204']} PUT and {load.counts['GET 200']} GET")
+        USED.update(load.counts | {"names": len(load.acknowledged)})
+    return result
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     if report.when == "call" and "rehearsal" in item.path.parts:
         name = item.name.removeprefix("test_").replace("_", " ")
-        ROWS.append((name, report.outcome, report.duration, getattr(item, "seen", "")))
+        ROWS.append((name, report.outcome, report.duration, getattr(item, "seen", [])))
 
 
 def pytest_terminal_summary(terminalreporter):
-    if ROWS:
-        terminalreporter.section("the rehearsal")
-        for name, outcome, seconds, seen in ROWS:
-            terminalreporter.write_line(f"{outcome:7} {seconds:5.0f} s  {name}")
-            if seen:
-                terminalreporter.write_line(f"{'':17}{seen}")
+    if not ROWS:
+        return
+    terminalreporter.section("the rehearsal")
+    for name, outcome, seconds, seen in ROWS:
+        terminalreporter.write_line(f"{outcome:7} {seconds:5.0f} s  {name}")
+        if seen:
+            terminalreporter.write_line(f"{'':17}{'; '.join(seen)}")
+    terminalreporter.write_line(
+        f"While all that passed was done: {USED['PUT 204']} PUT and {USED['GET 200']} GET, of which 0 failed; "
+        f"{USED['names']} names were acknowledged, of which 0 are lost."
+    )
+
+
+def note(item, text):
+    item.seen = [*getattr(item, "seen", []), text]
 
 
 @pytest.fixture
 def seen(request):
     """Notes what a scenario saw, for the table at the end."""
-
-    def note(text):
-        request.node.seen = text
-
-    return note
+    return functools.partial(note, request.node)
 
 
 class Project:
@@ -170,6 +191,7 @@ def world(engine):  # noqa: F811
     finally:
         if world:
             world.beanstalk.stop()
+            world.build.stop()
             world.cloud.stop()
             world.receiver.stop()
         left = machines.docker("ps", "--all", "--quiet", "--filter", f"label={machines.LABEL}")
@@ -192,15 +214,25 @@ def created(world):
 
 
 @pytest.fixture
-def base(world, created):
-    """The first version, which both environments run when a scenario begins."""
+def base(world, created, request):
+    """The first version, which both environments run when a scenario begins; people use it."""
     label = created[0]
-    for name in ("staging", "prod"):
+    people = {name: Load(world.environment(name)) for name in ENVIRONMENTS}
+    request.node.people = people
+    try:
+        return_to(world, label)
+        yield label
+    finally:
+        for load in people.values():
+            load.stop()
+
+
+def return_to(world, label):
+    """Let both environments run ``label``."""
+    for name in ENVIRONMENTS:
         environment = world.beanstalk.wait(f"birthday-greetings-{name}")
-        environment.direct.pop(("aws:elasticbeanstalk:command", "DeploymentPolicy"), None)
         if {one.version for one in environment.instances} != {label}:
             world.beanstalk.update_environment(environment.name, VersionLabel=label)
-            world.beanstalk.wait(environment.name)
+    for name in ENVIRONMENTS:
         assert world.runs(name) == label
     world.beanstalk.calls.clear()
-    return label

@@ -271,24 +271,21 @@ class Instance:
             f"upstream docker {{ server {address(self.application)}:{port}; keepalive 256; }}\n"
         )
         self.run(
-            "mkdir -p /etc/nginx/conf.d/elasticbeanstalk /var/log/nginx/healthd && "
+            "mkdir -p /etc/nginx/conf.d /var/log/nginx/healthd && "
+            "chown nginx /var/log/nginx/healthd && "
             f"cp -r /var/app/{folder}/.platform/nginx/. /etc/nginx/ && "
             'printf "%s" "$UPSTREAM" >/etc/nginx/conf.d/elasticbeanstalk-nginx-docker-upstream.conf && '
             'printf "%s" "$FORMAT" >/etc/nginx/conf.d/healthd_http.conf && '
-            'printf "%s" "$HEALTH" >/etc/nginx/conf.d/elasticbeanstalk/healthd.conf && '
-            'printf "%s" "$LOCATION" >/etc/nginx/conf.d/elasticbeanstalk/00_application.conf && '
             "nginx -t 2>&1 && if [ -s /run/nginx.pid ]; then nginx -s reload; else nginx; fi",
-            {"UPSTREAM": upstream, "FORMAT": HEALTH_FORMAT, "HEALTH": HEALTH_LOG, "LOCATION": LOCATION},
-        )  # fmt: skip
+            {"UPSTREAM": upstream, "FORMAT": HEALTH_FORMAT},
+        )
 
 
-# What the platform puts beside our nginx.conf
+# What the platform puts into conf.d beside the upstream
 HEALTH_FORMAT = (
     'log_format healthd \'$msec"$uri"$status"$request_time"$upstream_response_time"'
     "$http_x_forwarded_for';\n"
 )
-HEALTH_LOG = "access_log /var/log/nginx/healthd/application.log healthd;\n"
-LOCATION = "location / { proxy_pass http://docker; }\n"
 
 
 class LoadBalancer:

@@ -7,6 +7,7 @@ Messages are posted over HTTP, to a receiver in which each address and each chan
 Not done: several executions at once, IAM, and what Slack makes of a message.
 """
 
+import hashlib
 import json
 import re
 import shlex
@@ -32,6 +33,8 @@ ACCOUNT, REGION = "123456789012", "eu-west-1"
 IMAGE = "birthday-greetings-codebuild"
 PIPELINE = "birthday-greetings"
 SOURCE = "/codebuild/output/src/src"
+PHASES = ("install", "pre_build", "build")
+PACKAGES = "python3 -m pip install "
 EVENTS = "codepipeline-pipeline-action-execution-failed"
 
 
@@ -182,13 +185,18 @@ class Failed(Exception):
 
 
 class CodeBuild:
-    """Runs a project's buildspec in a clean container, with the project's cache."""
+    """Runs a project's buildspec in a clean container, with the project's cache.
+
+    An install phase that installs packages and does nothing else is run once for the same commands
+    and locks: later builds begin with what it left in its container.
+    """
 
     def __init__(self, folder, environment):
         self.folder, self._environment = folder, environment
         self.number = 0
         self.outputs = []  # (project, output)
         self.stand_ins = {}  # folders of commands that come first, by project
+        self._installed = {}  # images by the commands and locks of the install phase
 
     def run(self, project, source, commit, variables):
         """What was exported. Raises Failed when a command of the buildspec did."""
@@ -198,9 +206,11 @@ class CodeBuild:
         subprocess.run(["git", "clone", "--quiet", str(source), str(work / "src")], check=True)
         subprocess.run(["git", "checkout", "--quiet", commit], cwd=work / "src", check=True)
         buildspec = yaml.safe_load((work / "src" / properties["Source"]["BuildSpec"]).read_text())
-        (work / "script").write_text(_script(buildspec))
-        arguments = self._arguments(project, properties, buildspec, commit, variables, work)
-        code, output = self._run(arguments)
+        volumes = self._volumes(project, properties, buildspec, work)
+        image, phases = self._install(buildspec, volumes, work)
+        (work / "script").write_text(_script(buildspec, phases))
+        environment = self._environment_of(project, properties, buildspec, commit, variables)
+        code, output = _run(*volumes, *environment, image)
         self.outputs.append((project, output))
         print(f"\n[{project}]\n{output[-3000:]}")  # noqa: T201
         exported = work / "exported"
@@ -214,7 +224,30 @@ class CodeBuild:
             raise Failed(f"{project} ended with exit code {code}")
         return dict(one.split("=", 1) for one in found)
 
-    def _arguments(self, project, properties, buildspec, commit, variables, work):
+    def stop(self):
+        for image in self._installed.values():
+            docker("rmi", image, check=False)
+
+    def _install(self, buildspec, volumes, work):
+        """The image to begin with, and the phases that remain."""
+        commands = buildspec["phases"]["install"]["commands"]
+        if not all(one.startswith(PACKAGES) for one in commands):
+            return IMAGE, PHASES
+        locks = [path.read_text() for path in sorted((work / "src").glob("requirements*.txt"))]
+        key = hashlib.sha256("\n".join(commands + locks).encode()).hexdigest()[:12]
+        if key not in self._installed:
+            (work / "script").write_text(_script(buildspec, PHASES[:1]))
+            name = f"install-{key}-{uuid.uuid4()}"
+            code, output = _run(f"--name={name}", *volumes, IMAGE, keep=True)
+            if not code:
+                self._installed[key] = f"{IMAGE}:{key}"
+                docker("commit", name, self._installed[key])
+            docker("rm", name)
+            if code:
+                raise Failed(f"the install phase ended with exit code {code}: {output[-3000:]}")
+        return self._installed[key], PHASES[1:]
+
+    def _environment_of(self, project, properties, buildspec, commit, variables):
         environment = dict(buildspec.get("env", {}).get("variables", {}))
         for one in properties["Environment"].get("EnvironmentVariables", []):
             environment[one["Name"]] = one["Value"]
@@ -231,33 +264,37 @@ class CodeBuild:
             "GIT_CONFIG_KEY_0": "safe.directory",
             "GIT_CONFIG_VALUE_0": "*",
         }
-        arguments = [f"--env={name}={value}" for name, value in environment.items()]
-        arguments += ["--volume", f"{work}:/codebuild/output/src", "--workdir", SOURCE]
+        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        environment["PATH"] = f"/stand-ins:{path}" if project in self.stand_ins else path
+        return [f"--env={name}={value}" for name, value in environment.items()]
+
+    def _volumes(self, project, properties, buildspec, work):
+        arguments = ["--volume", f"{work}:/codebuild/output/src", "--workdir", SOURCE]
         for path in buildspec.get("cache", {}).get("paths", []):
             cached = self.folder / "cache" / project
             cached.mkdir(parents=True, exist_ok=True)
             arguments += ["--volume", f"{cached}:{path.removesuffix('/**/*')}"]
         if properties["Environment"].get("PrivilegedMode") in (True, "true"):
             arguments += ["--volume", "/var/run/docker.sock:/var/run/docker.sock"]
-        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         if project in self.stand_ins:
             arguments += ["--volume", f"{self.stand_ins[project]}:/stand-ins:ro"]
-            path = f"/stand-ins:{path}"
-        return [*arguments, f"--env=PATH={path}"]
-
-    def _run(self, arguments):
-        ended = subprocess.run(
-            ["docker", "run", "--rm", "--network=host", "--label", LABEL, *arguments, IMAGE,
-             "bash", "/codebuild/output/src/script"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900,
-        )  # fmt: skip
-        return ended.returncode, ended.stdout
+        return arguments
 
 
-def _script(buildspec):
+def _run(*arguments, keep=False):
+    """Exit code and output of the script in a container."""
+    ended = subprocess.run(
+        ["docker", "run", *([] if keep else ["--rm"]), "--network=host", "--label", LABEL,
+         *arguments, "bash", "/codebuild/output/src/script"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900,
+    )  # fmt: skip
+    return ended.returncode, ended.stdout
+
+
+def _script(buildspec, phases):
     """The phases in one shell: the first command that fails ends it with its exit code."""
     lines = []
-    for phase in ("install", "pre_build", "build"):
+    for phase in phases:
         lines.append(f"echo '[Container] Entering phase {phase.upper()}'")
         for command in buildspec["phases"].get(phase, {}).get("commands", []):
             lines += [f"echo {shlex.quote('[Container] ' + command)}", command]
@@ -289,7 +326,6 @@ class CodePipeline:
 
     def __init__(self, folder, build, publish):
         self.folder, self.build, self._publish = folder, build, publish
-        self.approval_seconds = 3600  # of Timeout, which is in minutes
         self.execution = None
         self._decisions = {}
         self._decided = threading.Condition()
@@ -324,7 +360,7 @@ class CodePipeline:
         return self.execution.stages
 
     def decide(self, status):
-        """Somebody approves or rejects in the console."""
+        """Somebody decides in the console: Approved or Rejected; or nobody ever does: Expired."""
         deadline = time.monotonic() + 120
         while True:
             for (stage, action), state in list(self.execution.actions.items()):
@@ -416,12 +452,10 @@ class CodePipeline:
 
     def _approval(self, token):
         with self._decided:
-            decided = self._decided.wait_for(
-                lambda: token in self._decisions, self.approval_seconds
-            )
-        if not decided:
-            raise Failed("Approval expired")
+            self._decided.wait_for(lambda: token in self._decisions)
         result = self._decisions[token]
+        if result["status"] == "Expired":
+            raise Failed("Approval expired")
         if result["status"] != "Approved":
             raise Failed(f"Rejected: {result['summary']}")
         return result["summary"]

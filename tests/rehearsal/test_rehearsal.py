@@ -2,15 +2,18 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import threading
 import time
 import urllib.request
+from types import SimpleNamespace
 
 import pytest
 
-from tests.rehearsal.load import Load
+from tests.rehearsal.beanstalk import Environment
+from tests.rehearsal.conftest import ENVIRONMENTS
 
 MIGRATION = '''"""A column that the version before does not know."""
 
@@ -79,13 +82,13 @@ def test_environments_from_nothing_and_again(world, created, base, seen):
     label, staging, prod, seconds = created
     assert "is published" in staging
     assert "docker build" not in prod
-    for name in ("staging", "prod"):
+    for name in ENVIRONMENTS:
         environment = world.environment(name)
         assert environment.database.properties["StorageEncrypted"] is True
         warnings = [one["Message"] for one in environment.events if one["Severity"] == "WARN"]
         assert not warnings
         assert world.runs(name) == label
-    staging, prod = (world.environment(name) for name in ("staging", "prod"))
+    staging, prod = (world.environment(name) for name in ENVIRONMENTS)
     assert staging.database.properties["MultiAZ"] == "false"
     assert prod.database.properties["MultiAZ"] == "true"
     passwords = {one.database.properties["MasterUserPassword"] for one in (staging, prod)}
@@ -95,9 +98,27 @@ def test_environments_from_nothing_and_again(world, created, base, seen):
     seen(f"both from nothing in {seconds:.0f} s")
 
 
+def test_settings_hold_by_their_precedence(world, created):
+    """An environment of its own, which has no version and so no machines."""
+    health, policy = "aws:elasticbeanstalk:environment:process:default", "HealthCheckPath"
+    staging = world.environment("staging")
+    other = Environment("other", "x", {}, {}, staging.folder, 99)
+    other.release = SimpleNamespace(options={})
+    assert other.option(health, policy) == "/"
+    other.release = staging.release
+    assert other.option(health, policy) == "/readyz"
+    world.beanstalk.create_configuration_template(
+        "x", "saved", [{"Namespace": health, "OptionName": policy, "Value": "/saved"}]
+    )
+    other.saved = world.beanstalk.templates["saved"]
+    assert other.option(health, policy) == "/saved"
+    other.direct[health, policy] = "/direct"
+    assert other.option(health, policy) == "/direct"
+
+
 def test_nothing_secret_is_in_options_events_or_output(world, created, base):
     _, *outputs, _ = created
-    for name in ("staging", "prod"):
+    for name in ENVIRONMENTS:
         environment = world.environment(name)
         password = environment.database.properties["MasterUserPassword"]
         assert len(password) == 40
@@ -124,16 +145,16 @@ def test_the_outside_world_sees_no_operators_paths_and_no_versions_of_nginx(worl
     request = urllib.request.Request(f"{url}/hello/john%0A")
     with pytest.raises(urllib.error.HTTPError, match="400"):
         urllib.request.urlopen(request, timeout=10)
-    command = "cat /var/log/nginx/access.log /var/log/nginx/error.log"
+    command = "cat /var/log/nginx/access.log /var/log/nginx/error.log /var/log/nginx/healthd/*"
     logs = [instance.run(command) for instance in environment.instances]
     assert '"route":"/hello/<username>"' in "".join(logs)
     assert "SmokeTest" not in "".join(logs)
-    for instance, log in zip(environment.instances, logs, strict=True):
-        assert "healthd" not in log
-        assert instance.run("wc -l </var/log/nginx/healthd/application.log").strip() != "0"
+    for instance in environment.instances:
+        health = instance.run("cat /var/log/nginx/healthd/application.log.*")
+        assert re.search(r'^\d+\.\d{3}"/hello/<username>"204"\d+\.\d{3}"\d+\.\d{3}"$', health, re.M)
 
 
-def test_the_whole_way_with_a_migration_while_people_use_it(world, base, seen):
+def test_the_whole_way_with_a_migration(world, base):
     def edit(folder):
         (folder / "web/migrations/versions/0002_note.py").write_text(MIGRATION)
         world.project.git("add", "--all")
@@ -141,10 +162,8 @@ def test_the_whole_way_with_a_migration_while_people_use_it(world, base, seen):
     project = world.project
     edit(project.folder)
     project.git("commit", "--quiet", "--no-verify", "--message", "Add a column")
-    staging, prod = (world.environment(name) for name in ("staging", "prod"))
     try:
-        with Load(staging, "S") as at_staging, Load(prod, "P") as at_prod:
-            printed = project.script(BUILD_NUMBER="whole.way")
+        printed = project.script(BUILD_NUMBER="whole.way")
     finally:
         project.git("reset", "--quiet", "--hard", "HEAD~1")
     label = printed.split("deploy: version ")[1].split()[0]
@@ -153,29 +172,58 @@ def test_the_whole_way_with_a_migration_while_people_use_it(world, base, seen):
     assert world.runs("staging") == world.runs("prod") == label
     assert column(world, "staging")
     assert column(world, "prod")
-    seen(f"staging: {at_staging.check()}; prod: {at_prod.check()}")
 
 
-def test_a_rolling_deployment_while_people_use_it(world, base, second, seen):
+@pytest.fixture
+def immutable(world, base):
+    """Staging, with the other policy that has no downtime."""
     staging = world.environment("staging")
-    staging.direct["aws:elasticbeanstalk:command", "DeploymentPolicy"] = (
-        "RollingWithAdditionalBatch"
-    )
-    with Load(staging, "R") as load:
-        world.project.script("deploy", "staging", "--version", second)
+    policy = ("aws:elasticbeanstalk:command", "DeploymentPolicy")
+    staging.direct[policy] = "Immutable"
+    yield staging
+    del staging.direct[policy]
+
+
+def test_an_immutable_deployment(world, immutable, second):
+    world.project.script("deploy", "staging", "--version", second)
     assert world.runs("staging") == second
-    seen(load.check())
 
 
-def test_a_rollback_to_an_image_that_is_older_than_the_database(world, base, second, seen):
+def in_the_container(instance, name):
+    ended = subprocess.run(
+        ["docker", "exec", instance.application, "printenv", name],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return ended.stdout.strip()
+
+
+def test_settings_of_a_version_come_with_it(world, base):
+    other = replace(".ebextensions/50-application.config", "LOG_LEVEL: INFO", "LOG_LEVEL: WARNING")
+    label = world.project.build(other)
+    world.project.script("deploy", "staging", "--version", label)
+    assert world.runs("staging") == label
+    levels = [in_the_container(one, "LOG_LEVEL") for one in world.environment("staging").instances]
+    assert levels == ["WARNING"] * 2
+
+
+def test_a_deployment_that_stops_half_way_leaves_no_mixture(world, base):
+    hook, line = ".platform/hooks/predeploy/10_migrate.sh", "set -euo pipefail\n"
+    fails_on_the_second = replace(hook, line, f"{line}[ ! -d /var/app/current ] || exit 7\n")
+    label = world.project.build(fails_on_the_second)
+    printed = world.project.script("deploy", "staging", "--version", label, check=False)
+    assert "Command failed on instance" in printed
+    assert f"birthday-greetings-staging: going back to {base}" in printed
+    assert "failed in staging and was rolled back" in printed
+    assert world.runs("staging") == base
+
+
+def test_a_rollback_to_an_image_that_is_older_than_the_database(world, base, second):
     world.project.script("deploy", "prod", "--version", second)
     assert column(world, "prod")
-    with Load(world.environment("prod"), "B") as load:
-        printed = world.project.script("rollback", "prod")
+    printed = world.project.script("rollback", "prod")
     assert f"from {second} to {base}" in printed
     assert world.runs("prod") == base
     assert column(world, "prod")
-    seen(load.check())
 
 
 @pytest.mark.parametrize(
@@ -203,21 +251,19 @@ def test_a_rollback_to_an_image_that_is_older_than_the_database(world, base, sec
         ),
     ],
 )
-def test_a_version_that_cannot_be_deployed(world, base, no_checks, edit, reason, seen):
+def test_a_version_that_cannot_be_deployed(world, base, no_checks, edit, reason):
     project, staging = world.project, world.environment("staging")
     edit(project.folder)
     project.git("commit", "--quiet", "--all", "--no-verify", "--message", "A mistake")
     world.beanstalk.calls.clear()
     try:
-        with Load(staging, "F") as load:
-            printed = project.script(check=False, **no_checks)
+        printed = project.script(check=False, **no_checks)
     finally:
         project.git("reset", "--quiet", "--hard", "HEAD~1")
     assert reason in printed
     assert f"all instances of {staging.name} still run {base}, and serve" in printed
     assert world.runs("staging") == world.runs("prod") == base
     assert world.beanstalk.calls.count("update_environment") == 1
-    seen(load.check())
 
 
 def test_a_secret_that_is_missing(world, base, second):
@@ -233,20 +279,18 @@ def test_a_secret_that_is_missing(world, base, second):
     assert world.runs("staging") == base
 
 
-def test_a_version_that_is_healthy_and_wrong(world, base, no_checks, seen):
+def test_a_version_that_is_healthy_and_wrong(world, base, no_checks):
     project, staging = world.project, world.environment("staging")
     replace("web/birthday.py", "Your birthday is", "Your day is")(project.folder)
     project.git("commit", "--quiet", "--all", "--no-verify", "--message", "A mistake")
     try:
-        with Load(staging, "W") as load:
-            printed = project.script(check=False, **no_checks)
+        printed = project.script(check=False, **no_checks)
     finally:
         project.git("reset", "--quiet", "--hard", "HEAD~1")
     assert "a birthday is saved and greeted: FAILED" in printed
     assert "failed in staging and was rolled back" in printed
     assert f"{staging.name} runs {base}, and serves" in printed
     assert world.runs("staging") == world.runs("prod") == base
-    seen(load.check())
 
 
 def test_a_version_is_never_published_twice(world, base):
@@ -348,28 +392,34 @@ def test_a_dry_run_changes_nothing(world, base, no_checks):
     assert world.runs("staging") == world.runs("prod") == base
 
 
-def test_changed_settings_reach_running_instances(world, base, seen):
+def test_changed_settings_reach_running_instances(world, base):
     staging = world.environment("staging")
     option = ("aws:elasticbeanstalk:application:environment", "TIME_ZONE")
-    with Load(staging, "C") as load:
-        world.beanstalk.update_environment(
-            staging.name,
-            OptionSettings=[
-                {"Namespace": option[0], "OptionName": option[1], "Value": "Pacific/Kiritimati"}
-            ],
-        )
-        world.beanstalk.wait(staging.name)
-    environment = [
-        subprocess.run(
-            ["docker", "exec", one.application, "printenv", "TIME_ZONE"],
-            capture_output=True, text=True, check=True,
-        ).stdout
-        for one in staging.instances
-    ]  # fmt: skip
+    world.beanstalk.update_environment(
+        staging.name,
+        OptionSettings=[
+            {"Namespace": option[0], "OptionName": option[1], "Value": "Pacific/Kiritimati"}
+        ],
+    )
+    world.beanstalk.wait(staging.name)
+    zones = [in_the_container(one, "TIME_ZONE") for one in staging.instances]
     del staging.direct[option]
-    assert environment == ["Pacific/Kiritimati\n"] * 2
+    assert zones == ["Pacific/Kiritimati"] * 2
     assert staging.events[-1]["Message"] == "Environment update completed successfully."
-    seen(load.check())
+
+
+def test_settings_that_do_not_work_are_taken_back_and_said_so(world, base):
+    """What the application refuses to start with; for AWS, the environment is as healthy as before."""
+    project, file = world.project, "devops/environments.toml"
+    setting = '[staging."aws:elasticbeanstalk:application:environment"]\nTHREADS = 0\n\n'
+    replace(file, "[staging.stack]", f"{setting}[staging.stack]")(project.folder)
+    try:
+        printed = project.script("create", "staging", check=False)
+    finally:
+        project.git("reset", "--quiet", "--hard", project.base)
+    assert "birthday-greetings-staging did not take what was set" in printed
+    assert "reverted to the previous configuration" in printed
+    assert world.runs("staging") == base
 
 
 def test_status_shows_what_runs_where(world, base):
@@ -392,11 +442,10 @@ def wait_for_call(world, action):
         time.sleep(0.2)
 
 
-def test_another_password_for_the_database_while_people_use_it(world, base, seen):
+def test_another_password_for_the_database(world, base):
     prod = world.environment("prod")
     before = prod.database.properties["MasterUserPassword"]
-    with Load(prod, "N") as load:
-        printed = secrets_command(world, "rotate", "prod")
+    printed = secrets_command(world, "rotate", "prod")
     after = prod.database.properties["MasterUserPassword"]
     assert after != before
     assert before not in printed
@@ -410,7 +459,6 @@ def test_another_password_for_the_database_while_people_use_it(world, base, seen
     assert "password authentication failed" in old.stderr
     # Whatever starts from now on knows the new one alone
     world.project.script("deploy", "prod", "--version", base)
-    seen(load.check())
 
 
 def test_secrets_are_listed_by_name_and_set_from_standard_input(world, base):
