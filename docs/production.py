@@ -106,7 +106,7 @@ def _draw() -> None:
     instances >> _edge("at the start", "dashed") >> secret
     instances >> _edge("pull by digest", "dashed") >> images
     instances >> _edge("stream", "dashed") >> logs
-    logs >> _edge("events", "dashed") >> topic
+    instances >> _edge("events", "dashed") >> topic
     database >> _edge("", "dotted") >> key
     secret >> _edge("", "dotted") >> key
     images << _edge("docker push") << deployer

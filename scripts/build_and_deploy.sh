@@ -29,7 +29,8 @@
 # until it is healthy after that, 300), SMOKE_TIMEOUT (seconds for each check of the smoke test, 60),
 # POLL_SECONDS (10).
 #
-# Needs bash 4, docker, git, python3, timeout, and eb and aws (`make .venv/installed` brings these two).
+# Needs bash 4, docker, git, make, python3 (3.11), timeout, and eb and aws (`make .venv/installed` brings
+# these two).
 # Exit codes: 0 done; 1 not done, the last lines say what happened, how things are, and what to do;
 # 2 wrong usage; 130 interrupted.
 set -euo pipefail
@@ -282,8 +283,8 @@ build() {
 
 # --- Report ------------------------------------------------------------------------------------
 
-# Every deployment ends with one message to all who want to know, whoever started it and however it
-# ended. That the message cannot be sent is no failure of the deployment.
+# Every deploy and rollback ends with one message to all who want to know, whoever started it and however
+# it ended. That the message cannot be sent is no failure of the deployment.
 report() { # RESULT [DETAIL]
     local name version began topic urgent=false
     [ -n "$deployment" ] || return 0
@@ -486,8 +487,9 @@ status() {
 stack() { # NAME TEMPLATE [PARAMETER=VALUE...]
     if [ "$(stack_status "$1")" = ROLLBACK_COMPLETE ]; then
         say "the first try to make the stack $1 failed: removing what it left"
-        run aws cloudformation delete-stack --stack-name "$1"
-        run aws cloudformation wait stack-delete-complete --stack-name "$1"
+        { run aws cloudformation delete-stack --stack-name "$1" &&
+            run aws cloudformation wait stack-delete-complete --stack-name "$1"; } ||
+            die "what the first try to make the stack $1 left cannot be removed" "what was made before it stays" "look at: aws cloudformation describe-stack-events --stack-name $1"
     fi
     run aws cloudformation deploy --stack-name "$1" --template-file "$2" --capabilities CAPABILITY_IAM \
         --no-fail-on-empty-changeset --tags "Application=$application" ${3:+--parameter-overrides "${@:3}"} >&2 ||
@@ -539,7 +541,7 @@ ground() { # ENV NAME
 
 create() { # ENV [LABEL]
     require python3 timeout eb aws
-    local name label=$2 before began=''
+    local name label=$2 found began=''
     name=$(environment "$1")
     ground "$1" "$name"
     if [ -n "$dry_run" ] && ! output "$name" Vpc >/dev/null 2>&1; then
@@ -549,8 +551,8 @@ create() { # ENV [LABEL]
     outputs "$application-foundation" "$name" | python3 -m scripts.environments options "$1" >"$work/options" ||
         die "the options of $name are not known" "the stacks are there" "look at the message above"
     lock "$name"
-    before=$(describe "$name") || unknown "$name"
-    if [[ $before == None* ]]; then
+    found=$(describe "$name") || unknown "$name"
+    if [[ $found == None* ]]; then
         if [ -z "$label" ]; then
             build
             label=$built
@@ -590,14 +592,17 @@ change() { # [LABEL]
 
 # AWS takes settings, and may find later that they cannot be had: then they are what they were before
 mistakes_since() { # NAME TIME
-    aws elasticbeanstalk describe-events --environment-name "$1" --start-time "$2" --severity ERROR \
-        --query 'Events[].Message' --output text | grep -v '^None$' || :
+    local found
+    found=$(aws elasticbeanstalk describe-events --environment-name "$1" --start-time "$2" --severity ERROR \
+        --query 'Events[].Message' --output text) || return 1
+    [ "$found" = None ] || echo "$found"
 }
 
 finish() { # ENV
-    local version
+    local version mistakes=''
     version=$(wait_until_ready "$name") || exit 1
-    if [ -n "$began" ] && [ -n "$(mistakes_since "$name" "$began")" ]; then
+    [ -z "$began" ] || mistakes=$(mistakes_since "$name" "$began") || unknown "$name"
+    if [ -n "$mistakes" ]; then
         events "$name"
         die "$name did not take what was set" "AWS has taken back what it could, and $name has version $version" "mend what the events above say, in devops/environments.toml as a rule, and run it again"
     fi

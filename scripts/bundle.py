@@ -56,7 +56,7 @@ def _mode(name: str) -> int:
         r"\.platform/(config)?hooks/(prebuild|predeploy|postdeploy)/\d\d_\w+\.sh", name
     ):
         return 0o755
-    if re.fullmatch(r"\.platform/nginx/(conf\.d/(elasticbeanstalk/)?)?[\w-]+\.conf", name):
+    if re.fullmatch(r"\.platform/nginx/(conf\.d/)?[\w-]+\.conf", name):
         return 0o644
     raise SystemExit(f"bundle: {name} is nothing that Beanstalk reads. Remove or rename it.")
 

@@ -5,8 +5,8 @@ Usage: python -m scripts.secrets list ENV        names, never values; exit code 
        python -m scripts.secrets rotate ENV      another password for the database, while it is used
 
 Which secrets there are stands in devops/environments.toml, in "environmentsecrets". What runs keeps
-what it was started with: after a change, the version that runs is deployed once more. All of them
-can be run again after a failure, and go on where they ended.
+what it was started with: after a change of one of them, what runs is deployed once more. All of
+this can be run again after a failure, and goes on where it ended.
 """
 
 import getpass
@@ -114,7 +114,11 @@ def rotate(environment: str) -> None:
     _wait_for_database(name)
     _write(arn, value | {"password": new, "next_password": new})
     print(f"secrets: the database of {environment} has another password, and the old one is gone.")
-    _run("smoke", environment)
+    if subprocess.run(["scripts/build_and_deploy.sh", "smoke", environment]).returncode:
+        _stop(
+            "the password is changed, but the smoke test failed",
+            f"look at the message above; then: scripts/build_and_deploy.sh smoke {environment}",
+        )
 
 
 def _secrets(environment: str) -> Iterator[Secret]:
@@ -183,11 +187,9 @@ def _deploy_again(environment: str) -> None:
     )["Environments"]
     if not described:
         _stop(f"there is no environment {environment}", f"create {environment}")
-    _run("deploy", environment, "--version", described[0]["VersionLabel"])
-
-
-def _run(*arguments: str) -> None:
-    if subprocess.run(["scripts/build_and_deploy.sh", *arguments]).returncode:
+    label = described[0]["VersionLabel"]
+    command = ["scripts/build_and_deploy.sh", "deploy", environment, "--version", label]
+    if subprocess.run(command).returncode:
         _stop("what runs was not renewed; both passwords or values hold", "run it again")
 
 

@@ -1,12 +1,14 @@
 """A small control plane of Elastic Beanstalk, for the Docker platform.
 
 It does what is documented of the real one: versions from S3, settings by precedence (direct before
-saved before .ebextensions before defaults), a file with a mistake ignored with a warning, immutable deployments
-and rolling ones with an additional batch, hooks, secrets fetched when an instance starts, enhanced
-health, events in Beanstalk's words, one operation at a time. Everything that runs is real. Waiting
-times are shortened.
+saved before .ebextensions before defaults), a file with a mistake ignored with a warning, rolling
+deployments with an additional batch and immutable ones, hooks, secrets fetched when an instance
+starts or is updated, enhanced health, events in Beanstalk's words, one operation at a time.
+Everything that runs is real. Waiting times are shortened.
 
-Not done: scaling, managed updates, IAM, worker environments, and what AWS's own network does.
+Not done: scaling, managed updates, settings that need other instances, a version together with
+settings, resources other than the database and its parameters, and changes of these, https,
+termination, IAM, worker environments, and what AWS's own network does.
 """
 
 import io
@@ -504,13 +506,13 @@ class Beanstalk:
         old = list(environment.instances)
         extra = self._add(environment, release, batch)
         environment.instances = old + extra
-        for instance in old[: count - batch]:
+        for instance in old[:count]:
             self._stop_if_aborted(environment)
             self._out(environment, instance)
             self._install(environment, instance, release)
             self._in(environment, instance)
-        environment.instances = extra + old[: count - batch]
-        self._terminate(environment, old[count - batch :])
+        environment.instances = old[:count]
+        self._terminate(environment, extra + old[count:])
 
     def _add(self, environment, release, count):
         """New instances with ``release``, serving; none at all if one of them fails."""

@@ -1,10 +1,11 @@
 """CodePipeline, CodeBuild and those who are told, as devops/pipeline.yml and the buildspecs say.
 
 Stages, actions, projects, subscriptions and notification rules are what CloudFormation made of the
-template, with references resolved. Each build runs in a clean container from a clone with history.
+template, with references resolved. Each build runs in a container of its own, from a clone with history.
 Messages are posted over HTTP, to a receiver in which each address and each channel has a path.
 
-Not done: several executions at once, IAM, and what Slack makes of a message.
+Not done: several executions at once, GitHub's triggers, the clock that opens the window, IAM, and
+what Slack makes of a message.
 """
 
 import hashlib

@@ -729,15 +729,19 @@ def test_settings_that_aws_refuses(desk):
     assert "it is as it was" in output
 
 
-def test_settings_that_aws_takes_and_takes_back(desk):
+@pytest.mark.parametrize(
+    ("answer", "what"),
+    [
+        ((0, "The environment was reverted\n", ""), f"{NAME} did not take what was set"),
+        ((255, "", "AccessDenied"), f"AWS does not say how {NAME} is"),
+    ],
+)
+def test_settings_that_aws_takes_and_takes_back(desk, answer, what):
     """The environment is Ready and healthy afterwards, with the settings that it had."""
-    desk.rules = first(
-        "describe-events.*--severity ERROR", (0, "The environment was reverted\n", ""), desk.rules
-    )
+    desk.rules = first("describe-events.*--severity ERROR", answer, desk.rules)
     code, output = desk.run("create", "staging")
     assert code == 1
-    assert f"{NAME} did not take what was set" in output
-    assert "devops/environments.toml" in output
+    assert what in output
     assert not desk.calls("put-object.*deployments")
     assert desk.calls(f"s3 rm.*locks/{NAME}")
 
@@ -748,6 +752,15 @@ def test_a_stack_whose_first_try_failed_is_made_anew(desk):
     assert [line.split()[2] for line in desk.calls("cloudformation")] == [
         "describe-stacks", "delete-stack", "wait", "deploy",
     ]  # fmt: skip
+
+
+def test_a_stack_whose_first_try_cannot_be_removed(desk):
+    desk.rules = first("describe-stacks.*StackStatus", (0, "ROLLBACK_COMPLETE\n", ""), desk.rules)
+    desk.rules["cloudformation wait"] = (255, "", "Waiter failed")
+    code, output = desk.source("stack some template.yml")
+    assert code == 1
+    assert "what the first try to make the stack some left cannot be removed" in output
+    assert not desk.calls("cloudformation deploy")
 
 
 def test_an_environment_of_which_aws_says_nothing_is_left_alone(desk):

@@ -33,7 +33,7 @@ def test_the_image_is_in_it_by_its_digest(written):
     with zipfile.ZipFile(written) as archive:
         dockerrun = json.loads(archive.read("Dockerrun.aws.json"))
     assert dockerrun["AWSEBDockerrunVersion"] == "1"
-    assert dockerrun["Image"] == {"Name": IMAGE, "Update": "false"}
+    assert dockerrun["Image"] == {"Name": IMAGE, "Update": "true"}
     assert dockerrun["Ports"] == [{"ContainerPort": 8000}]
 
 

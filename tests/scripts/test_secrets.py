@@ -70,9 +70,9 @@ def aws(monkeypatch):
 
     def run(command):
         fake.done.append(("run", command[1:]))
-        return type("Ended", (), {"returncode": fake.code})
+        return type("Ended", (), {"returncode": fake.codes.get(command[1], 0)})
 
-    fake.code = 0
+    fake.codes = {}
     monkeypatch.setattr(secrets.subprocess, "run", run)
     return fake
 
@@ -140,16 +140,24 @@ def test_the_next_rotation_makes_another_one(aws, command):
 
 
 def test_a_rotation_that_did_not_end_is_continued(aws, command):
-    aws.code = 1
+    aws.codes = {"deploy": 1}
     end, _ = command("rotate", "prod")
     assert "what runs was not renewed" in end
     assert [kind for kind, _ in aws.done] == ["put", "run"]
-    aws.code = 0
+    aws.codes = {}
     aws.done.clear()
     end, printed = command("rotate", "prod")
     assert end == 0
     assert "going on with a rotation that did not end" in printed
     assert [kind for kind, _ in aws.done] == ["run", "modify", "put", "run"]
+
+
+def test_a_smoke_test_that_fails_after_the_change_is_no_reason_for_another_rotation(aws, command):
+    aws.codes = {"smoke": 1}
+    end, _ = command("rotate", "prod")
+    assert "the password is changed, but the smoke test failed" in end
+    assert "scripts/build_and_deploy.sh smoke prod" in end
+    assert aws.values[DATABASE]["password"] == "new-one"
 
 
 def test_the_database_is_waited_for(aws, command):
