@@ -81,17 +81,16 @@ clean: ## Remove what was built and installed here, but not the data
 
 # checkov's dependencies fit with nobody else's
 .venv/checkov/installed: requirements-checkov.txt .venv/installed
-	@echo "Installing checkov into .venv/checkov (once, about half a minute)..."
+	@echo "Installing checkov into .venv/checkov (once, about a minute)..."
 	@.venv/bin/python -m venv .venv/checkov
-	@.venv/checkov/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-checkov.txt
+	@.venv/checkov/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-checkov.txt
 	@touch .venv/checkov/installed
 
-# Most of what is installed is never used, and what is used is compiled then: half the time
 .venv/installed: requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "This project needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1)." >&2; \
 		echo "If a newer one is installed, name it: make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 1; }
-	@echo "Installing into .venv (once, about half a minute)..."
+	@echo "Installing into .venv (once, about a minute)..."
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.txt
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch .venv/installed
