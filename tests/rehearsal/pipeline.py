@@ -220,7 +220,7 @@ class CodeBuild:
             for name in report["files"]:
                 if not code and project not in self.stand_ins:
                     assert (work / "src" / name).exists(), name
-        docker("run", "--rm", "--volume", f"{work}:/work", IMAGE, "rm", "-rf", "/work/src")
+        docker("run", "--rm", "--volume", f"{work}:/left", IMAGE, "rm", "-rf", "/left/src")
         if code:
             raise Failed(f"{project} ended with exit code {code}")
         return dict(one.split("=", 1) for one in found)
