@@ -174,7 +174,12 @@ url() {
 
 # --- One at a time -----------------------------------------------------------------------------
 
+# Asking for Beanstalk's bucket makes it, where there is none; its name is known
 storage() {
+    if [ -n "$dry_run" ] && [ -z "$bucket" ]; then
+        run aws elasticbeanstalk create-storage-location
+        bucket="elasticbeanstalk-$AWS_DEFAULT_REGION-$(aws sts get-caller-identity --query Account --output text)"
+    fi
     [ -n "$bucket" ] || bucket=$(aws elasticbeanstalk create-storage-location --query S3Bucket --output text) ||
         die "AWS does not name Beanstalk's bucket" "nothing was changed" "look at the message above: credentials, permissions, network"
 }
@@ -523,7 +528,8 @@ platform() {
 # What all environments stand on
 foundation() {
     local parameters
-    parameters=$(python3 -m scripts.owner parameters foundation) || exit 1
+    parameters=$(python3 -m scripts.owner parameters foundation) ||
+        die "the owner is not known" "nothing was changed by this step" "mend devops/owner.json"
     mapfile -t parameters <<<"$parameters"
     ${1:-stack} "$application-foundation" devops/foundation.yml "${parameters[@]}"
 }
@@ -531,7 +537,8 @@ foundation() {
 # What one environment stands on
 ground() { # ENV NAME
     local parameters
-    parameters=$(python3 -m scripts.environments parameters "$1") || exit 1
+    parameters=$(python3 -m scripts.environments parameters "$1") ||
+        die "the settings of $1 are not known" "nothing was changed" "name an environment of devops/environments.toml, or add it there"
     foundation
     mapfile -t parameters <<<"$parameters"
     stack "$2" devops/environment.yml "Environment=$2" "Foundation=$application-foundation" "${parameters[@]}"

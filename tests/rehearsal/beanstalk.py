@@ -461,10 +461,10 @@ class Beanstalk:
             environment.tell(str(failed), "ERROR")
             environment.direct = before
             self._configure_instances(environment)
-            environment.status = "Ready"
             environment.tell(
                 "The environment was reverted to the previous configuration setting.", "ERROR"
             )
+            environment.status = "Ready"
             return
         environment.status = "Ready"
         environment.tell("Successfully deployed new configuration to environment.")

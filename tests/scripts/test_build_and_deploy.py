@@ -75,6 +75,13 @@ class Desk:
         """Exit code and all output of the script."""
         return self._run(["scripts/build_and_deploy.sh", *arguments], env)
 
+    def fails(self, *arguments, **env):
+        """The output of the script, which ends with exit code 1 and says what to do."""
+        code, output = self.run(*arguments, **env)
+        assert code == 1, output
+        assert "  next: " in output
+        return output
+
     def source(self, command, **env):
         """The same of a command after the script was read, which does nothing by itself."""
         text = f"source scripts/build_and_deploy.sh; prepare; {command}"
@@ -156,8 +163,7 @@ def test_wrong_numbers(desk, name):
 def test_a_tool_that_is_missing(desk):
     (desk.stubs / "eb").unlink()
     path = f"{desk.stubs}:/usr/bin:/bin"
-    code, output = desk.run("build", PATH=path)
-    assert code == 1
+    output = desk.fails("build", PATH=path)
     assert "there is no 'eb' command" in output
     assert "make .venv/installed" in output
 
@@ -172,8 +178,7 @@ def published(desk):
 
 def test_a_tree_that_is_not_committed(desk):
     (desk.folder / "scripts/new.txt").write_text("x")
-    code, output = desk.run("build")
-    assert code == 1
+    output = desk.fails("build")
     assert "?? scripts/new.txt" in output
     assert not desk.calls("docker|eb ")
 
@@ -182,15 +187,13 @@ def test_a_tree_that_is_not_committed_if_that_is_allowed(desk):
     (desk.folder / "scripts/new.txt").write_text("x")
     desk.rules = first("docker build", (1, "", "no space left"), desk.rules)
     published(desk)
-    code, output = desk.run("build", "--allow-dirty")
-    assert code == 1
+    output = desk.fails("build", "--allow-dirty")
     assert re.search(f"APP_VERSION={LABEL}-dirty", output)
 
 
 def test_no_repository(desk):
     desk.rules["describe-repositories"] = (255, "", "RepositoryNotFoundException")
-    code, output = desk.run("build")
-    assert code == 1
+    output = desk.fails("build")
     assert "create staging" in output
     assert not desk.calls("docker build")
 
@@ -198,8 +201,7 @@ def test_no_repository(desk):
 def test_a_build_that_fails(desk):
     published(desk)
     desk.rules = first("docker build", (1, "", "no space left"), desk.rules)
-    code, output = desk.run("build")
-    assert code == 1
+    output = desk.fails("build")
     assert "the image cannot be built" in output
     assert not desk.calls("docker push|eb ")
 
@@ -207,8 +209,7 @@ def test_a_build_that_fails(desk):
 def test_a_login_that_is_refused(desk):
     published(desk)
     desk.rules = first("docker login", (1, "", "unauthorized"), desk.rules)
-    code, output = desk.run("build")
-    assert code == 1
+    output = desk.fails("build")
     assert "unauthorized" in output
     assert "the registry host refuses the login" in output
     assert "secret" not in output
@@ -218,34 +219,29 @@ def test_a_login_that_is_refused(desk):
 def test_a_push_that_fails(desk):
     published(desk)
     desk.rules = first("docker push", (1, "", "connection reset"), desk.rules)
-    code, output = desk.run("build")
-    assert code == 1
+    output = desk.fails("build")
     assert "the image cannot be pushed" in output
     assert not desk.calls("eb ")
 
 
 def test_an_image_that_is_not_there_after_the_push(desk):
     published(desk)
-    code, output = desk.run("build")
-    assert code == 1
+    output = desk.fails("build")
     assert "does not have the image" in output
     assert not desk.calls("eb ")
 
 
 def test_eb_says_nothing_is_wrong_but_there_is_no_version(desk):
-    code, output = desk.run("build")
-    assert code == 1
+    output = desk.fails("build")
     assert "eb says nothing is wrong, but there is no version" in output
     assert not (desk.folder / "dist/version").exists()
 
 
 def test_aws_does_not_answer(desk):
     desk.rules = {"^aws": (255, "", "Could not connect to the endpoint URL")}
-    code, output = desk.run("status")
-    assert code == 1
+    output = desk.fails("status")
     assert "AWS does not say what runs where" in output
-    code, output = desk.run("deploy", "staging", "--version", "new")
-    assert code == 1
+    output = desk.fails("deploy", "staging", "--version", "new")
     assert "Could not connect" in output
     assert not desk.calls("eb deploy")
 
@@ -260,10 +256,8 @@ def test_aws_does_not_answer(desk):
 )
 def test_what_keeps_a_version_from_being_published(desk, rule, what):
     desk.rules = first(rule, (1, "", "no"), desk.rules)
-    code, output = desk.run("build")
-    assert code == 1
+    output = desk.fails("build")
     assert what in output
-    assert "next:" in output
     assert not (desk.folder / "dist/version").exists()
 
 
@@ -277,8 +271,7 @@ def test_a_version_is_never_built_twice(desk):
 
 def test_an_image_of_files_that_were_not_committed_is_not_used_again(desk):
     (desk.folder / "scripts/new.txt").write_text("x")
-    code, output = desk.run("build", "--allow-dirty")
-    assert code == 1
+    output = desk.fails("build", "--allow-dirty")
     assert "of files that were not committed" in output
     assert not desk.calls("docker push|eb ")
 
@@ -320,10 +313,8 @@ def test_the_public_name_is_smoke_tested_if_there_is_one(desk):
 def test_what_keeps_a_deployment_from_beginning(desk, rule, answer, what):
     exists(desk, "new")
     desk.rules = first(rule, answer, desk.rules)
-    code, output = desk.run("deploy", "staging", "--version", "new", **holder(desk))
-    assert code == 1
+    output = desk.fails("deploy", "staging", "--version", "new", **holder(desk))
     assert what in output
-    assert "next:" in output
     assert not desk.calls("eb deploy")
 
 
@@ -338,15 +329,13 @@ def holder(desk):
 
 
 def test_a_version_that_is_not_there(desk):
-    code, output = desk.run("deploy", "staging", "--version", "new")
-    assert code == 1
+    output = desk.fails("deploy", "staging", "--version", "new")
     assert "there is no version new" in output
     assert "older old" in output
 
 
 def test_nothing_was_built_here(desk):
-    code, output = desk.run("deploy", "staging")
-    assert code == 1
+    output = desk.fails("deploy", "staging")
     assert "no version was built here" in output
     assert not desk.calls("eb deploy")
 
@@ -367,8 +356,7 @@ def test_eb_succeeds_and_the_environment_is_not_as_it_should_be(desk, environmen
         "describe-environments": (0, environment, ""),
         "describe-instances-health": (0, instances, ""),
     }
-    code, output = desk.run("deploy", "staging", "--version", "new")
-    assert code == 1
+    output = desk.fails("deploy", "staging", "--version", "new")
     assert "eb deploy ended" not in output
     assert "FAILED" in output
     assert not desk.calls("put-object.*deploy new")
@@ -382,8 +370,7 @@ def test_a_failure_that_left_everything_as_it_was_needs_no_way_back(desk):
         "describe-instances-health": (0, "old\told\n", ""),
         "eb deploy": (4, "", "ServiceError"),
     }
-    code, output = desk.run("deploy", "staging", "--version", "new")
-    assert code == 1
+    output = desk.fails("deploy", "staging", "--version", "new")
     assert "eb deploy ended with exit code 4" in output
     assert "all instances of birthday-greetings-staging still run old, and serve" in output
     assert len(desk.calls("eb deploy")) == 1
@@ -396,8 +383,7 @@ def test_the_way_back_fails_too(desk):
         "describe-instances-health": (0, "new\told\n", ""),
         "eb deploy": (4, "", "ServiceError"),
     }
-    code, output = desk.run("deploy", "staging", "--version", "new")
-    assert code == 1
+    output = desk.fails("deploy", "staging", "--version", "new")
     assert "going back to old failed too" in output
     assert "Red/Severe, its instances at: new, old" in output
     assert len(desk.calls("eb deploy")) == 2
@@ -406,8 +392,7 @@ def test_the_way_back_fails_too(desk):
 def test_a_failed_smoke_test_of_the_version_that_was_there_before(desk):
     exists(desk, "new")
     desk.rules = first("scripts.smoke", (1, "", "smoke: FAILED"), desk.rules)
-    code, output = desk.run("deploy", "staging", "--version", "new")
-    assert code == 1
+    output = desk.fails("deploy", "staging", "--version", "new")
     assert "it was deployed before" in output
     assert "rollback staging" in output
     assert len(desk.calls("eb deploy")) == 1
@@ -426,8 +411,7 @@ def test_production_is_not_touched_when_staging_failed(desk):
 
 def test_checks_that_do_not_pass(desk):
     desk.rules = first("make check", (2, "", "ruff: no"), desk.rules)
-    code, output = desk.run()
-    assert code == 1
+    output = desk.fails()
     assert "the checks do not pass" in output
     assert not desk.calls("docker|eb |aws")
 
@@ -444,8 +428,7 @@ def test_a_smoke_test_by_itself(desk):
     assert desk.run("smoke", "http://127.0.0.1:8000")[0] == 0
     assert desk.calls("scripts.smoke http://127.0.0.1:8000$")
     desk.rules = first("scripts.smoke", (1, "", "smoke: FAILED"), desk.rules)
-    code, output = desk.run("smoke", "staging")
-    assert code == 1
+    output = desk.fails("smoke", "staging")
     assert "the smoke test of staging failed" in output
     assert "nothing was changed" in output
 
@@ -481,8 +464,7 @@ def test_everybody_is_told_the_truth_when_aws_is_silent_after_a_failure(desk, to
 
 def test_without_an_address_nothing_is_smoke_tested(desk):
     desk.rules["describe-environments"] = (255, "", "AccessDenied")
-    code, output = desk.run("smoke", "staging")
-    assert code == 1
+    output = desk.fails("smoke", "staging")
     assert "the smoke test of staging failed" in output
     assert not desk.calls("scripts.smoke")
 
@@ -530,8 +512,7 @@ def test_what_the_log_knows_is_not_put_into_it_again(desk):
 
 
 def test_a_rollback_without_a_version_before(desk):
-    code, output = desk.run("rollback", "staging")
-    assert code == 1
+    output = desk.fails("rollback", "staging")
     assert f"the log knows no version of {NAME} before new" in output
     assert not desk.calls("eb deploy")
 
@@ -635,8 +616,7 @@ def test_forward_refuses_what_is_older(desk):
     old, new = commits(desk, 2)
     exists(desk, old, new)
     desk.rules["describe-environments"] = (0, ready(new), "")
-    code, output = desk.run("deploy", "staging", "--version", old, "--forward")
-    assert code == 1
+    output = desk.fails("deploy", "staging", "--version", old, "--forward")
     assert f"{NAME} runs {new}, which is not older than {old}" in output
     assert not desk.calls("eb deploy")
     assert desk.calls(f"s3 rm.*locks/{NAME}")
@@ -646,8 +626,7 @@ def test_forward_refuses_what_git_does_not_know(desk):
     [new] = commits(desk, 1)
     exists(desk, new)
     desk.rules["describe-environments"] = (0, ready("0123456789ab-1"), "")
-    code, output = desk.run("deploy", "staging", "--version", new, "--forward")
-    assert code == 1
+    output = desk.fails("deploy", "staging", "--version", new, "--forward")
     assert "git cannot tell whether 0123456789ab-1 is older" in output
     assert not desk.calls("eb deploy")
 
@@ -715,16 +694,13 @@ def test_an_environment_whose_creation_failed_half_way_gets_a_version(desk):
 )
 def test_what_keeps_an_environment_from_being_made(desk, nothing_yet, rule, what):
     desk.rules = first(rule, (255, "", "AccessDenied"), desk.rules)
-    code, output = desk.run("create", "staging", "--version", "new")
-    assert code == 1
+    output = desk.fails("create", "staging", "--version", "new")
     assert what in output
-    assert "next:" in output
 
 
 def test_settings_that_aws_refuses(desk):
     desk.rules["update-environment"] = (255, "", "InvalidParameterValue")
-    code, output = desk.run("create", "staging")
-    assert code == 1
+    output = desk.fails("create", "staging")
     assert f"the settings of {NAME} cannot be changed" in output
     assert "it is as it was" in output
 
@@ -739,8 +715,7 @@ def test_settings_that_aws_refuses(desk):
 def test_settings_that_aws_takes_and_takes_back(desk, answer, what):
     """The environment is Ready and healthy afterwards, with the settings that it had."""
     desk.rules = first("describe-events.*--severity ERROR", answer, desk.rules)
-    code, output = desk.run("create", "staging")
-    assert code == 1
+    output = desk.fails("create", "staging")
     assert what in output
     assert not desk.calls("put-object.*deployments")
     assert desk.calls(f"s3 rm.*locks/{NAME}")
@@ -765,15 +740,13 @@ def test_a_stack_whose_first_try_cannot_be_removed(desk):
 
 def test_an_environment_of_which_aws_says_nothing_is_left_alone(desk):
     desk.rules["describe-environments"] = (255, "", "AccessDenied")
-    code, output = desk.run("create", "staging")
-    assert code == 1
+    output = desk.fails("create", "staging")
     assert f"AWS does not say how {NAME} is" in output
     assert not desk.calls("update-environment|create-environment")
 
 
 def test_a_version_for_a_new_environment_that_is_not_there(desk, nothing_yet):
-    code, output = desk.run("create", "staging", "--version", "other")
-    assert code == 1
+    output = desk.fails("create", "staging", "--version", "other")
     assert "there is no version other" in output
     assert not desk.calls("create-environment")
 
@@ -831,8 +804,7 @@ def test_a_workspace_that_nobody_authorised_is_left_out(desk, owned, answer):
 @pytest.mark.parametrize("what", ["scripts.owner", "scripts.release_window"])
 def test_bootstrap_refuses_files_that_make_no_sense(desk, owned, what):
     desk.rules = first(what, (1, "", "a mistake"), desk.rules)
-    code, output = desk.run("bootstrap")
-    assert code == 1
+    output = desk.fails("bootstrap")
     assert "nothing was changed" in output
     assert not desk.calls("cloudformation deploy")
 
@@ -877,10 +849,8 @@ def test_a_dry_run_when_nothing_would_change(desk, owned):
 )
 def test_what_keeps_bootstrap_from_ending(desk, owned, rule, arguments, what):
     desk.rules[rule] = (255, "", "AccessDenied")
-    code, output = desk.run(*arguments)
-    assert code == 1
+    output = desk.fails(*arguments)
     assert what in output
-    assert "next:" in output
 
 
 def test_release_is_the_business_of_its_own_program(desk):
@@ -888,8 +858,7 @@ def test_release_is_the_business_of_its_own_program(desk):
     assert code == 0
     assert desk.calls("python3 -m scripts.release birthday-greetings")
     desk.rules["scripts.release"] = (1, "", "")
-    code, output = desk.run("release")
-    assert code == 1
+    output = desk.fails("release")
     assert "what waits, waits" in output
 
 
@@ -897,15 +866,17 @@ def test_release_is_the_business_of_its_own_program(desk):
 
 
 def test_a_dry_run_changes_nothing(desk):
+    desk.rules["get-caller-identity"] = (0, "123456789012\n", "")
+    bucket = "elasticbeanstalk-eu-west-1-123456789012"
     published(desk)
     code, output = desk.run("--dry-run")
     assert code == 0, output
-    changing = "docker (build|push|login)|eb |make|put-object|s3 rm|sns publish"
+    changing = "docker (build|push|login)|eb |make|put-object|s3 rm|sns publish|create-storage"
     assert not desk.calls(changing)
     for command in (
         "make check", "docker build", "docker push", "eb appversion", "eb deploy",
-        "aws s3api put-object --bucket bucket --key locks/", "aws s3 rm",
-        f"aws s3api put-object --bucket bucket --key deployments/{NAME}/",
+        f"aws s3api put-object --bucket {bucket} --key locks/", "aws s3 rm",
+        f"aws s3api put-object --bucket {bucket} --key deployments/{NAME}/",
     ):  # fmt: skip
         assert f"+ {command}" in output
     assert "runs" not in output
@@ -938,7 +909,6 @@ def test_a_dry_run_of_create_shows_what_would_be_set(desk, exists_already):
 
 def test_create_of_an_environment_that_is_not_in_the_file(desk):
     (desk.stubs / "python3").unlink()
-    code, output = desk.run("create", "production")
-    assert code == 1
+    output = desk.fails("create", "production")
     assert "has no 'production'. There are: staging, prod." in output
     assert not desk.calls("cloudformation|create-environment")

@@ -11,7 +11,7 @@ set -euo pipefail
 for folder in "$PWD" /var/app/staging /var/app/current; do
     [ ! -f "$folder/Dockerrun.aws.json" ] || break
 done
-image=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["Image"]["Name"])' "$folder/Dockerrun.aws.json" 2>/dev/null) || {
+image=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["Image"]["Name"])' "$folder/Dockerrun.aws.json") || {
     echo "10_migrate: no image is named in $folder/Dockerrun.aws.json. Deploy a bundle that scripts/build_and_deploy.sh made." >&2
     exit 1
 }
