@@ -1,11 +1,13 @@
 """What all tests share: a real PostgreSQL, and the application on it."""
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import flask_migrate
 import psycopg2
@@ -18,7 +20,7 @@ from sqlalchemy import make_url
 from scripts.postgres import Server, ensure_database
 from tests.factories import PersonFactory
 from web import create_app
-from web.storage import db
+from web.storage import POOL, db
 
 # The same examples in every run, and no deadline: these machines are shared
 settings.register_profile("tests", derandomize=True, deadline=None, database=None)
@@ -78,6 +80,7 @@ def app(env: dict[str, str]) -> Iterator[Flask]:
     with application.app_context():
         flask_migrate.upgrade()
     yield application
+    application.extensions[POOL].close()
     with application.app_context():
         db.engine.dispose()
 
@@ -87,6 +90,7 @@ def context(app: Flask) -> Iterator[None]:
     """An application context, and nobody in the database."""
     with app.app_context():
         db.session.execute(db.delete(db.Model.metadata.tables["person"]))
+        db.session.commit()
         yield
         db.session.remove()
 
@@ -107,6 +111,12 @@ def person(context: None) -> type[PersonFactory]:
 def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[date], None]:
     """Sets the day that the application takes for today."""
     return lambda day: monkeypatch.setattr("web.hello.today", lambda: day)
+
+
+@pytest.fixture
+def lines(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]]]:
+    """Reads the lines that were logged since the last call."""
+    return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
 def _drop(url: str, name: str) -> None:

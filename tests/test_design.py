@@ -39,8 +39,10 @@ def test_sql_is_in_storage_only(module):
     assert not [text for text in strings if isinstance(text, str) and SQL.search(text)]
 
 
-@pytest.mark.parametrize("module", sorted(set(MODULES) - {"storage", "config"}))
-def test_the_database_is_known_to_storage_only(module):
+@pytest.mark.parametrize(
+    "module", sorted(set(MODULES) - {"storage", "pool", "connection", "config"})
+)
+def test_the_database_is_known_to_storage_and_below_only(module):
     assert not roots(module) & DATABASE
 
 
@@ -51,7 +53,7 @@ def test_only_the_factory_imports_the_views(module):
 
 def test_the_application_is_small_and_its_functions_are_short():
     code = "\n".join(ast.unparse(tree) for tree in MODULES.values())  # without comments
-    assert sum(bool(line.strip()) for line in code.splitlines()) < 700
+    assert sum(bool(line.strip()) for line in code.splitlines()) < 900
     for name, tree in MODULES.items():
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):

@@ -7,10 +7,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
-from sqlalchemy import URL, NullPool, make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
-
-from web.storage import CONNECT_TIMEOUT, STATEMENT_TIMEOUT
 
 DRIVER = "postgresql+psycopg2"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -18,87 +16,13 @@ TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"
 
 
 class ConfigError(click.ClickException):
-    """An environment variable makes no sense. The message names it and what is expected.
+    """An environment variable is invalid or missing. The message names it and what is expected.
 
     A ClickException, so that ``flask`` commands show it as one line, too.
     """
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One environment variable: ``expected`` says in words what ``parse`` accepts."""
-
-    name: str
-    default: str
-    expected: str
-    parse: Callable[[str], Any] = str
-    secret: bool = False
-
-    def read(self, env: Mapping[str, str]) -> Any:
-        """Its value in ``env``, or the default where it is absent or empty. Raises ConfigError."""
-        text = env.get(self.name) or self.default
-        try:
-            return self.parse(text)
-        except (ValueError, OSError, LookupError, ArgumentError):
-            shown = "" if self.secret else f" {text!r}"
-            raise ConfigError(
-                f"{self.name}{shown} makes no sense: expected {self.expected}."
-            ) from None
-
-
-def load(env: Mapping[str, str]) -> dict[str, Any]:
-    """The configuration of the Flask application, and of its server under SERVER.
-
-    Raises ConfigError on the first variable of ``env`` that makes no sense.
-    """
-    values = {setting.name: setting.read(env) for setting in SETTINGS}
-    return {
-        "APP_VERSION": values["APP_VERSION"],
-        "DATABASE_NEXT_PASSWORD": values["RDS_NEXT_PASSWORD"],
-        "DATABASE_POOL_SIZE": values["DATABASE_POOL_SIZE"] or values["THREADS"],
-        "LOG_LEVEL": values["LOG_LEVEL"],
-        "SERVER": {name.lower(): values[name] for name in ("HOST", "PORT", "WORKERS", "THREADS")},
-        "SQLALCHEMY_DATABASE_URI": _database(values),
-        "SQLALCHEMY_ENGINE_OPTIONS": _engine_options(),
-        "TIME_ZONE": values["TIME_ZONE"],
-    }
-
-
-def read(name: str, env: Mapping[str, str]) -> Any:
-    """The value of the one variable ``name``. Raises ConfigError."""
-    return next(setting for setting in SETTINGS if setting.name == name).read(env)
-
-
-def _database(values: Mapping[str, Any]) -> URL:
-    url: URL | None = values["DATABASE_URL"]
-    if url is None and not values["RDS_HOSTNAME"]:
-        raise ConfigError(
-            "DATABASE_URL is missing: expected postgresql://user:password@host:5432/name, "
-            "or the parts in RDS_HOSTNAME, RDS_PORT, RDS_DB_NAME, RDS_USERNAME and RDS_PASSWORD."
-        )
-    if url is None:
-        url = URL.create(
-            DRIVER,
-            values["RDS_USERNAME"],
-            values["RDS_PASSWORD"],
-            values["RDS_HOSTNAME"],
-            values["RDS_PORT"],
-            values["RDS_DB_NAME"],
-        )
-    tls = {"sslmode": values["DATABASE_TLS"], "sslrootcert": values["DATABASE_CA_FILE"]}
-    return url.update_query_dict({name: value for name, value in tls.items() if value})
-
-
-def _engine_options() -> dict[str, Any]:
-    return {
-        "isolation_level": "AUTOCOMMIT",
-        "skip_autocommit_rollback": True,
-        "poolclass": NullPool,  # web.storage keeps the connections
-        "connect_args": {
-            "connect_timeout": CONNECT_TIMEOUT,
-            "options": f"-c statement_timeout={STATEMENT_TIMEOUT}s",
-        },
-    }
+# Parsers: the text of a variable in, its value out; ValueError and the like for invalid text
 
 
 def _database_url(text: str) -> URL | None:
@@ -136,6 +60,26 @@ def _file(text: str) -> str:
     return text
 
 
+@dataclass(frozen=True)
+class Setting:
+    """One environment variable: ``expected`` says in words what ``parse`` accepts."""
+
+    name: str
+    default: str
+    expected: str
+    parse: Callable[[str], Any] = str
+    secret: bool = False
+
+    def read(self, env: Mapping[str, str]) -> Any:
+        """Its value in ``env``, or the default where it is absent or empty. Raises ConfigError."""
+        text = env.get(self.name) or self.default
+        try:
+            return self.parse(text)
+        except (ValueError, OSError, LookupError, ArgumentError):
+            shown = "" if self.secret else f" {text!r}"
+            raise ConfigError(f"Invalid {self.name}{shown}: expected {self.expected}.") from None
+
+
 SETTINGS = (
     Setting(
         "DATABASE_URL",
@@ -160,14 +104,68 @@ SETTINGS = (
     Setting(
         "DATABASE_POOL_SIZE",
         "",
-        "connections of each worker, 1 to 100; as many as THREADS if not given",
-        _whole(1, 100),
+        "the connections of each worker, 1 to 63 and fewer than THREADS; THREADS - 1 if not given",
+        _whole(1, 63),
     ),
     Setting("TIME_ZONE", "UTC", "an IANA time zone such as Europe/Berlin", ZoneInfo),
     Setting("LOG_LEVEL", "INFO", "one of " + ", ".join(LOG_LEVELS), _one_of(*LOG_LEVELS)),
     Setting("APP_VERSION", "dev", "the deployed version, shown at /livez"),
     Setting("HOST", "127.0.0.1", "the address to listen on"),
     Setting("PORT", "8000", "a port, 1 to 65535", _whole(1, 65535)),
-    Setting("WORKERS", "2", "server processes, 1 to 64", _whole(1, 64)),
-    Setting("THREADS", "4", "threads of each worker, 1 to 64", _whole(1, 64)),
+    Setting("WORKERS", "2", "the number of server processes, 1 to 64", _whole(1, 64)),
+    Setting("THREADS", "4", "the number of threads of each worker, 2 to 64", _whole(2, 64)),
 )
+
+
+def load(env: Mapping[str, str]) -> dict[str, Any]:
+    """The configuration of the Flask application, and of its server under SERVER.
+
+    Raises ConfigError on the first variable of ``env`` that is invalid or missing.
+    """
+    values = {setting.name: setting.read(env) for setting in SETTINGS}
+    return {
+        "APP_VERSION": values["APP_VERSION"],
+        "DATABASE_NEXT_PASSWORD": values["RDS_NEXT_PASSWORD"],
+        "DATABASE_POOL_SIZE": _pool_size(values),
+        "LOG_LEVEL": values["LOG_LEVEL"],
+        "SERVER": {name.lower(): values[name] for name in ("HOST", "PORT", "WORKERS", "THREADS")},
+        "SQLALCHEMY_DATABASE_URI": _database(values),
+        "TIME_ZONE": values["TIME_ZONE"],
+    }
+
+
+def read(name: str, env: Mapping[str, str]) -> Any:
+    """The value of the one variable ``name``. Raises ConfigError."""
+    return next(setting for setting in SETTINGS if setting.name == name).read(env)
+
+
+def _pool_size(values: Mapping[str, Any]) -> int:
+    """At least one thread of a worker is never in the database, so that /livez is answered."""
+    threads: int = values["THREADS"]
+    size: int = values["DATABASE_POOL_SIZE"] or threads - 1
+    if size >= threads:
+        raise ConfigError(
+            f"Invalid DATABASE_POOL_SIZE '{size}': expected fewer connections than THREADS, "
+            f"which is {threads}, so that one thread can always answer /livez."
+        )
+    return size
+
+
+def _database(values: Mapping[str, Any]) -> URL:
+    url: URL | None = values["DATABASE_URL"]
+    if url is None and not values["RDS_HOSTNAME"]:
+        raise ConfigError(
+            "DATABASE_URL is missing: expected postgresql://user:password@host:5432/name, "
+            "or the parts in RDS_HOSTNAME, RDS_PORT, RDS_DB_NAME, RDS_USERNAME and RDS_PASSWORD."
+        )
+    if url is None:
+        url = URL.create(
+            DRIVER,
+            values["RDS_USERNAME"],
+            values["RDS_PASSWORD"],
+            values["RDS_HOSTNAME"],
+            values["RDS_PORT"],
+            values["RDS_DB_NAME"],
+        )
+    tls = {"sslmode": values["DATABASE_TLS"], "sslrootcert": values["DATABASE_CA_FILE"]}
+    return url.update_query_dict({name: value for name, value in tls.items() if value})

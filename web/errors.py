@@ -1,45 +1,45 @@
-"""Everything that goes wrong, as one shape: the problem document of RFC 9457."""
+"""Every error, in one shape: the problem document of RFC 9457. All handlers are on this page."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, json
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException
 
-from web import storage
+from web.outage import Unavailable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = "5"  # seconds
 
 
-class Problem(Schema):
-    """The answer to a request that cannot be served."""
-
-    type = fields.String(
-        required=True,
-        metadata={"description": "A URI that names the kind of problem.", "example": "about:blank"},
-    )
-    title = fields.String(
-        required=True,
-        metadata={"description": "The kind of problem, in words.", "example": "Bad Request"},
-    )
-    status = fields.Integer(required=True, metadata={"description": "The HTTP status code."})
-    detail = fields.String(
-        required=True, metadata={"description": "What went wrong this time, and what to do."}
-    )
-    errors = fields.Dict(
-        keys=fields.String(),
-        values=fields.List(fields.String()),
-        metadata={"description": "What is wrong with each part of the request, by its name."},
-    )
-
-
 def init_app(app: Flask) -> None:
-    """Answer the exceptions that are not HTTP errors by themselves with problem documents."""
+    """Answer all exceptions. Call it last: flask-smorest registers a handler of its own."""
     app.register_error_handler(ValidationError, _invalid)
-    app.register_error_handler(storage.Unavailable, _unavailable)
+    app.register_error_handler(Unavailable, _unavailable)
+    app.register_error_handler(HTTPException, _http)  # any other exception arrives here as 500
+
+
+def _invalid(error: ValidationError) -> Response:
+    errors = error.normalized_messages()
+    name, messages = next(iter(errors.items()))
+    return problem(HTTPStatus.BAD_REQUEST, f"{name} is not valid. {messages[0]}", errors)
+
+
+def _unavailable(error: Unavailable) -> Response:
+    return problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        f"The database is temporarily unavailable. Try again in {RETRY_AFTER} seconds.",
+        headers={"Retry-After": RETRY_AFTER},
+    )
+
+
+def _http(error: HTTPException) -> Response:
+    """The problem document for an HTTP error, with those of its headers that carry meaning."""
+    status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    headers = [(name, value) for name, value in error.get_headers() if name != "Content-Type"]
+    return problem(status, error.description or HTTPStatus(status).description, headers=headers)
 
 
 def problem(
@@ -55,24 +55,3 @@ def problem(
     if errors:
         body["errors"] = errors
     return Response(json.dumps(body), status, headers, content_type=MEDIA_TYPE)
-
-
-def from_http(error: HTTPException) -> Response:
-    """The problem document for an HTTP error, with those of its headers that carry meaning."""
-    status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
-    headers = [(name, value) for name, value in error.get_headers() if name != "Content-Type"]
-    return problem(status, error.description or HTTPStatus(status).description, headers=headers)
-
-
-def _invalid(error: ValidationError) -> Response:
-    errors = error.normalized_messages()
-    name, messages = next(iter(errors.items()))
-    return problem(HTTPStatus.BAD_REQUEST, f"{name} is not valid. {messages[0]}", errors)
-
-
-def _unavailable(error: storage.Unavailable) -> Response:
-    return problem(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        f"The database does not answer at the moment. Try again in {RETRY_AFTER} seconds.",
-        headers={"Retry-After": RETRY_AFTER},
-    )

@@ -14,22 +14,22 @@ blueprint = Blueprint("hello", __name__, description="Dates of birth in, greetin
 
 @blueprint.route("/hello/<username>", parameters=[USERNAME])
 class Hello(MethodView):
-    """One user."""
+    """One user. ``response`` and ``alt_response`` only describe; the views build the answers."""
 
-    init_every_request = False
+    init_every_request = False  # the views keep no state
 
     @blueprint.response(HTTPStatus.OK, schema.Greeting, content_type="application/json")
-    @blueprint.alt_response(HTTPStatus.NOT_FOUND, **PROBLEM, description="Nobody of that name")
+    @blueprint.alt_response(HTTPStatus.NOT_FOUND, **PROBLEM, description="User not found")
     def get(self, username: str) -> Response:
         """Greet a user.
 
-        Says in how many days the next birthday is, or congratulates. Who was born on
-        29 February has birthday on 1 March in years without one.
+        Says in how many days the next birthday is, or congratulates. People born on 29 February
+        celebrate on 1 March in non-leap years.
         """
         name = schema.parse_name(username)
         born = storage.find(name)
         if born is None:
-            abort(HTTPStatus.NOT_FOUND, "Nobody of that name is known. PUT a date of birth first.")
+            abort(HTTPStatus.NOT_FOUND, "User not found. PUT a date of birth first.")
         return json_response({"message": birthday.greeting(name, born, today())})
 
     @blueprint.arguments(schema.Birth, as_kwargs=True)
@@ -37,12 +37,12 @@ class Hello(MethodView):
     def put(self, username: str, born: date) -> Response:
         """Save a user's date of birth.
 
-        The user may be new or known. Doing it again changes nothing.
+        The user may be new or known. Repeating the request changes nothing.
         """
         name = schema.parse_name(username)
-        storage.save(name, schema.parse_past(born, today()))
+        storage.save(name, schema.require_past(born, today()))
         response = Response(status=HTTPStatus.NO_CONTENT)
-        del response.headers["Content-Type"]
+        del response.headers["Content-Type"]  # Flask labels an empty answer text/html
         return response
 
 

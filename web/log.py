@@ -6,6 +6,7 @@ import logging.config
 import os
 import re
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -15,30 +16,25 @@ from typing import Any
 
 from flask import Flask, request
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._=/+-]{1,128}")
+# Only what cannot be somebody's name or date of birth: a UUID, 16 to 64 hexadecimal digits, a
+# ULID, or a trace id of AWS. The same patterns are in .platform/nginx/nginx.conf
+_REQUEST_ID = re.compile(
+    r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+    r"|[0-9a-fA-F]{16,64}"
+    r"|[0-7][0-9A-HJKMNP-TV-Z]{25}"
+    r"|1-[0-9a-f]{8}-[0-9a-f]{24}"
+)
 _TRACE_ID = re.compile(r"Root=(1-[0-9a-f]{8}-[0-9a-f]{24})")
+_METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 _ID_KEY = "web.request_id"  # in the environ of a request
 
 _requests = logging.getLogger("web.requests")
 
 
-class Application(Flask):
-    """A Flask application without asynchronous views, and without paths in its log."""
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """``func`` itself. To ask each function anew whether it is asynchronous takes its time."""
-        return func
-
-    def log_exception(self, exc_info: Any) -> None:
-        """Log that a request failed, but not its path: a name is in it."""
-        fields = {"request_id": request.environ[_ID_KEY]}
-        self.logger.error("unhandled exception", exc_info=exc_info, extra={"fields": fields})
-
-
 class Formatter(logging.Formatter):
     """A record as one line of JSON.
 
-    Of exceptions it shows class and place, never the message: the database's messages quote
+    Of exceptions it shows class and stack, never the message: the database's messages quote
     the row that they are about.
     """
 
@@ -56,11 +52,47 @@ class Formatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class Output:
+    """Standard output. A line that cannot be written is counted, and reported once one can be.
+
+    A full disk or a closed pipe must not turn a request that was served into an error.
+    """
+
+    def __init__(self) -> None:
+        self._lost = 0
+        self._reporting = threading.Lock()
+
+    def write(self, line: str) -> None:
+        """Write ``line``, which ends with a line break. Never raises."""
+        try:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+        except (OSError, ValueError, AttributeError):  # failed, closed, or not there at all
+            self._lost += 1
+            return
+        if self._lost and self._reporting.acquire(blocking=False):
+            lost, self._lost = self._lost, 0
+            _logger.error("log lines were delayed or lost", extra={"fields": {"lines": lost}})
+            self._reporting.release()
+
+
+class Handler(logging.Handler):
+    """Writes records to standard output."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line for ``record``."""
+        _output.write(f"{self.format(record)}\n")
+
+
+_output = Output()
+_logger = logging.getLogger("web.log")
+
+
 class RequestLog:
     """WSGI middleware: gives a request its id and a response its headers, and logs both.
 
-    It writes its lines without the help of ``logging``, which takes longer than all the rest
-    of a request but the database.
+    Its line has the keys of Formatter, but is put together by hand: by ``logging`` and as hooks
+    of Flask, it cost more than everything else in a request but the database.
     """
 
     def __init__(self, wsgi_app: Callable[..., Iterable[bytes]]) -> None:
@@ -70,13 +102,13 @@ class RequestLog:
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         """Answer a request as PEP 3333 says."""
-        started = time.perf_counter()
+        began = time.perf_counter()
         request_id = environ[_ID_KEY] = _request_id(environ)
         route = status = None
 
         def respond(line: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             nonlocal route, status
-            rule = environ["werkzeug.request"].url_rule
+            rule = environ["werkzeug.request"].url_rule  # Flask's request, put there by werkzeug
             route, status = rule and rule.rule, line[:3]
             headers.append(("X-Request-ID", request_id))
             headers.append(("X-Content-Type-Options", "nosniff"))
@@ -86,14 +118,14 @@ class RequestLog:
 
         body = self._wsgi_app(environ, respond)
         if _requests.isEnabledFor(logging.INFO):
-            sys.stdout.write(
+            method = environ["REQUEST_METHOD"]
+            _output.write(
                 f'{{"time": "{_now()}", "level": "info", "logger": "web.requests", '
-                f'"message": "request", "method": {json.dumps(environ["REQUEST_METHOD"])}, '
+                f'"message": "request", "method": "{method if method in _METHODS else "OTHER"}", '
                 f'"route": {json.dumps(route)}, "status": {status}, '
-                f'"duration_ms": {(time.perf_counter() - started) * 1000:.2f}, '
+                f'"duration_ms": {(time.perf_counter() - began) * 1000:.2f}, '
                 f'"request_id": "{request_id}"}}\n'
             )
-            sys.stdout.flush()
         return body
 
 
@@ -103,15 +135,13 @@ def configuration(level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": Formatter}},
-        "handlers": {
-            "stdout": {
-                "class": "logging.StreamHandler",
-                "stream": "ext://sys.stdout",
-                "formatter": "json",
-            }
-        },
+        "handlers": {"stdout": {"()": Handler, "formatter": "json"}},
         "root": {"level": level, "handlers": ["stdout"]},
-        "loggers": {"_granian": {}, "granian.access": {}},
+        "loggers": {
+            "_granian": {},
+            "granian.access": {},
+            "werkzeug": {"level": "WARNING"},  # the line of `make dev` for a request has its path
+        },
     }
 
 
@@ -121,10 +151,16 @@ def init_app(app: Flask) -> None:
     app.wsgi_app = RequestLog(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's docs say
 
 
+def failed_request(logger: logging.Logger, exc_info: Any) -> None:
+    """Log that the current request failed with the exception ``exc_info``."""
+    fields = {"request_id": request.environ[_ID_KEY]}
+    logger.error("unhandled exception", exc_info=exc_info, extra={"fields": fields})
+
+
 def _request_id(environ: dict[str, Any]) -> str:
     """The id that the caller or the load balancer gave, if it looks like one, else a new one."""
     given = environ.get("HTTP_X_REQUEST_ID", "")
-    if given and _REQUEST_ID.fullmatch(given):
+    if _REQUEST_ID.fullmatch(given):
         return str(given)
     trace = _TRACE_ID.search(environ.get("HTTP_X_AMZN_TRACE_ID", ""))
     return trace[1] if trace else os.urandom(16).hex()

@@ -73,7 +73,7 @@ def test_it_is_unhealthy_when_nothing_listens(start, image):
 def test_nonsense_in_the_environment_is_one_line(image):
     ended = docker("run", "--rm", "--env=WORKERS=no", image, check=False)
     assert ended.returncode == 1
-    assert ended.stderr.startswith("web: WORKERS 'no' makes no sense")
+    assert ended.stderr.startswith("web: Invalid WORKERS 'no'")
     assert ended.stderr.count("\n") == 1
 
 

@@ -155,7 +155,7 @@ def test_a_taken_port_is_told(folder):
 def test_nonsense_in_the_environment_is_one_line(folder):
     run = Run(folder, TIME_ZONE="Mars")
     assert run.end() == 1
-    assert "TIME_ZONE 'Mars' makes no sense" in run.output
+    assert "Invalid TIME_ZONE 'Mars'" in run.output
     assert "Traceback" not in run.output
 
 

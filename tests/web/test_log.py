@@ -1,5 +1,7 @@
 import json
+import logging
 import re
+import sys
 
 import pytest
 
@@ -7,18 +9,6 @@ from web import log, storage
 
 NAME = "Rumpelstiltskin"
 BORN = "1812-12-20"
-
-
-@pytest.fixture
-def lines(capsys, caplog):
-    """The lines that were written, those of requests last."""
-    formatter = log.Formatter()
-
-    def read():
-        records = [formatter.format(record) for record in caplog.records if record.name == "web"]
-        return [json.loads(line) for line in (*records, *capsys.readouterr().out.splitlines())]
-
-    return read
 
 
 def test_each_request_is_one_line(client, lines):
@@ -51,7 +41,7 @@ def test_a_failure_shows_its_place_and_nobody_s_name(client, lines, monkeypatch)
         raise ValueError(f"row of {name}") from KeyError(name)
 
     monkeypatch.setattr(storage, "find", fail)
-    response = client.get(f"/hello/{NAME}", headers={"X-Request-ID": "a1"})
+    response = client.get(f"/hello/{NAME}", headers={"X-Request-ID": UUID})
     assert response.status_code == 500
     assert response.content_type == "application/problem+json"
     assert NAME not in response.text
@@ -60,30 +50,95 @@ def test_a_failure_shows_its_place_and_nobody_s_name(client, lines, monkeypatch)
     assert failure["level"] == "error"
     assert failure["exception"] == ["builtins.ValueError", "builtins.KeyError"]
     assert failure["stack"][-1].endswith(" fail")
-    assert failure["request_id"] == request["request_id"] == "a1"
+    assert failure["request_id"] == request["request_id"] == UUID
     assert NAME not in str(written)
 
 
+UUID = "0190d5b2-7c1e-7b3a-9f00-0123456789ab"
+TRACE = "1-67891233-abcdef012345678912345678"
+NEW = re.compile(r"[0-9a-f]{32}")
+
+
 @pytest.mark.parametrize(
-    ("headers", "expected"),
-    [
-        ({"X-Request-ID": "abc-123"}, "abc-123"),
-        ({"X-Request-ID": "x" * 129}, None),
-        ({"X-Request-ID": "two words"}, None),
-        ({"X-Request-ID": "é"}, None),
-        ({"X-Request-ID": ""}, None),
-        (
-            {"X-Amzn-Trace-Id": "Self=1-1-1;Root=1-67891233-abcdef012345678912345678;Sampled=1"},
-            "1-67891233-abcdef012345678912345678",
-        ),
-        ({"X-Amzn-Trace-Id": "Root=nonsense"}, None),
-        ({"X-Amzn-Trace-Id": "Root=1-67891233-abcdef012345678912345678", "X-Request-ID": "a"}, "a"),
-    ],
-)
-def test_the_request_id(client, headers, expected):
+    "given",
+    [UUID, UUID.upper(), "0123456789abcdef", "ABCDEF" * 10, "a" * 64, "01ARZ3NDEKTSV4RRFFQ69G5FAV", TRACE],
+)  # fmt: skip
+def test_an_id_that_names_nobody_is_kept(client, lines, given):
     for path in ("/livez", "/nowhere", "/hello/j0hn"):
-        given = client.get(path, headers=headers).headers["X-Request-ID"]
-        assert given == expected or (expected is None and re.fullmatch(r"[0-9a-f]{32}", given))
+        answer = client.get(path, headers={"X-Request-ID": given})
+        assert answer.headers["X-Request-ID"] == given
+    assert {line["request_id"] for line in lines()} == {given}
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["", "Jo_1990-05-17", "abc-123", "two words", "é", "19900517", "a" * 65, "Rumpelstiltskin",
+     "01ARZ3NDEKTSV4RRFFQ69G5FAU", "81ARZ3NDEKTSV4RRFFQ69G5FAV", f"{UUID}x", f"{UUID} ", "{" + UUID + "}",
+     TRACE + "0", f"Root={TRACE}", "x" * 5000],
+    ids=lambda given: ascii(given[:30]),
+)  # fmt: skip
+def test_any_other_id_is_replaced(client, lines, given):
+    answer = client.get("/livez", headers={"X-Request-ID": given}).headers["X-Request-ID"]
+    assert NEW.fullmatch(answer)
+    assert {line["request_id"] for line in lines()} == {answer}
+
+
+def test_the_load_balancer_s_trace_id_is_used_where_the_caller_gives_none(client):
+    header = {"X-Amzn-Trace-Id": f"Self=1-1-1;Root={TRACE};Sampled=1"}
+    assert client.get("/livez", headers=header).headers["X-Request-ID"] == TRACE
+    both = header | {"X-Request-ID": UUID}
+    assert client.get("/livez", headers=both).headers["X-Request-ID"] == UUID
+    wrong = {"X-Amzn-Trace-Id": "Root=nonsense"}
+    assert NEW.fullmatch(client.get("/livez", headers=wrong).headers["X-Request-ID"])
+
+
+@pytest.mark.parametrize(
+    ("method", "logged"),
+    [("GET", "GET"), ("PROPFIND", "OTHER"), ("JOHN19900517", "OTHER"), ("get", "OTHER")],
+)
+def test_only_known_methods_are_logged(client, lines, method, logged):
+    client.open("/livez", method=method)
+    assert [line["method"] for line in lines()] == [logged]
+
+
+def test_both_ways_to_write_a_line_have_the_same_keys(client, lines):
+    client.get("/livez")
+    record = logging.LogRecord("web", logging.INFO, "", 0, "hello", (), None)
+    (line,) = lines()
+    assert [*line][:4] == [*json.loads(log.Formatter().format(record))]
+
+
+class Broken:
+    """A standard output that fails for a while."""
+
+    def __init__(self, error):
+        self.error, self.text = error, ""
+
+    def write(self, text):
+        if self.error:
+            raise self.error
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "no space left"), BrokenPipeError(), ValueError("closed"), None], ids=repr
+)
+def test_a_log_that_cannot_be_written_costs_no_answer(client, person, monkeypatch, error):
+    output = Broken(error) if error else None
+    monkeypatch.setattr(sys, "stdout", output)
+    saved = client.put(f"/hello/{NAME}", json={"dateOfBirth": BORN})
+    failed = client.get("/nowhere")
+    assert (saved.status_code, failed.status_code) == (204, 404)
+    output = output or Broken(None)
+    output.error = None
+    monkeypatch.setattr(sys, "stdout", output)
+    client.get("/livez")
+    written = [json.loads(line) for line in output.text.splitlines()]
+    assert [line["message"] for line in written] == ["request", "log lines were delayed or lost"]
+    assert written[1]["lines"] == 2
 
 
 @pytest.mark.parametrize(

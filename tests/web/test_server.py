@@ -141,6 +141,16 @@ def test_the_answer_to_a_long_body_can_be_read(web, chunked):
         assert (status, headers["Content-Type"]) == (413, "application/problem+json")
 
 
+@pytest.mark.parametrize("sent", [0, 1, 28])
+def test_a_body_that_ends_too_early_is_refused(web, sent):
+    """Although what came of it may be valid: the query string in its place, or all but blanks."""
+    name = f"Early{'abc'[sent % 3]}"
+    head = f"PUT /hello/{name}?dateOfBirth=1990-05-17 HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\n"
+    answer = web.raw(head.encode() + BODY[:sent])
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+    assert web.request("GET", f"/hello/{name}")[0] == 404
+
+
 def test_what_is_no_http_is_no_server_error(web):
     for request in (b"\0\0\0\0\r\n\r\n", b"GET /hello/a b HTTP/1.1\r\n\r\n", b"PUT /hello/a HTTP/1.1\r\nContent-Length: x\r\n\r\n"):  # fmt: skip
         assert b" 500 " not in web.raw(request).split(b"\r\n")[0]
@@ -202,5 +212,8 @@ def test_nonsense_in_the_environment_is_one_line():
         text=True,
     )
     assert ended.returncode == 1
-    assert ended.stderr == "web: WORKERS 'no' makes no sense: expected server processes, 1 to 64.\n"
+    assert (
+        ended.stderr
+        == "web: Invalid WORKERS 'no': expected the number of server processes, 1 to 64.\n"
+    )
     assert ended.stdout == ""

@@ -1,6 +1,5 @@
 import os
 import signal
-import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,11 +8,11 @@ from datetime import date
 import flask_migrate
 import psycopg2
 import pytest
-from flask import current_app
-from sqlalchemy import exc, make_url, text
+from sqlalchemy import exc, text
 
 from scripts.postgres import Server, ensure_database
 from web import create_app, storage
+from web.outage import Unavailable
 from web.storage import Person, db
 
 BORN = {"dateOfBirth": "1990-05-17"}
@@ -67,54 +66,33 @@ def test_all_of_ascii_but_letters_is_refused_by_both(context):
                 storage.save(f"a{chr(code)}", date(1990, 5, 17))
 
 
-def test_a_statement_that_takes_too_long_is_given_up(context):
-    with pytest.raises(storage.Unavailable) as error:
-        storage._execute("SELECT pg_sleep(60)")
-    assert isinstance(error.value.__cause__, psycopg2.errors.QueryCanceled)
-    storage.ping()
-
-
 def test_a_demoted_primary_is_unavailable(context):
-    with pytest.raises(storage.Unavailable):
-        storage._execute("BEGIN READ ONLY; DELETE FROM person")
+    with pytest.raises(Unavailable):
+        storage._fetch("BEGIN READ ONLY; DELETE FROM person")
     storage.ping()
 
 
-def test_a_mistake_is_no_outage(context):
-    with pytest.raises(psycopg2.errors.UndefinedTable):
-        storage._execute("SELECT * FROM nothing")
+def test_a_wrong_statement_is_no_outage(context):
+    with pytest.raises(psycopg2.errors.UndefinedColumn):
+        storage._fetch("SELECT nothing FROM person")
     storage.ping()
 
 
-def test_waiting_for_a_free_connection_ends(env, monkeypatch):
-    monkeypatch.setattr(storage, "CONNECT_TIMEOUT", 0.2)
-    app = create_app(env | {"DATABASE_POOL_SIZE": "1"})
-    assert app.test_client().get("/readyz").status_code == 200
-    with app.app_context():
-        taken = app.extensions[storage.PLACES].get()
-        assert app.test_client().get("/readyz").status_code == 503
-        app.extensions[storage.PLACES].put(taken)
-        assert app.test_client().get("/readyz").status_code == 200
-
-
-def test_no_more_connections_are_opened_than_configured(env):
-    app = create_app(env | {"DATABASE_POOL_SIZE": "3"})
-
-    def ask(_):
-        with app.app_context():
-            return storage._execute("SELECT pg_backend_pid(), pg_sleep(0.02)")[0]
-
-    with ThreadPoolExecutor(12) as pool:
-        assert len(set(pool.map(ask, range(48)))) == 3
-
-
-def test_a_server_that_accepts_and_says_nothing_costs_three_seconds():
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
-        client = create_app({"DATABASE_URL": f"postgresql://me@127.0.0.1:{port}/x"}).test_client()
-        began = time.monotonic()
+def test_without_its_table_the_service_is_not_ready_and_says_why(env, context, lines):
+    app = create_app(env)
+    client = app.test_client()
+    try:
+        storage._fetch("ALTER TABLE person RENAME TO moved")
         assert client.get("/readyz").status_code == 503
-        assert 2 < time.monotonic() - began < 15
+        assert client.get("/hello/John").status_code == 503
+    finally:
+        storage._fetch("ALTER TABLE moved RENAME TO person")
+    assert client.get("/readyz").status_code == 200
+    line = next(line for line in lines() if line["logger"] == "web.database")
+    assert line["reason"] == "the table is missing: run 'flask db upgrade'"
+    assert line["exception"] == "psycopg2.errors.UndefinedTable"
+    assert line["sqlstate"] == "42P01"
+    app.extensions[storage.POOL].close()
 
 
 @pytest.fixture
@@ -159,83 +137,4 @@ def test_outages(server):
     for process in processes:
         os.kill(process, signal.SIGCONT)
     assert client.get("/hello/John").status_code == 200
-    with app.app_context():
-        db.engine.dispose()
-
-
-class Passwords:
-    """A database of which only the password counts; what was tried, in order."""
-
-    def __init__(self, url):
-        self.accepted, self.tried = "old", []
-        self._url, self._connect = url, psycopg2.connect
-
-    def connect(self, *_, password, **__):
-        self.tried.append(password)
-        if password != self.accepted:
-            raise psycopg2.OperationalError('FATAL:  password authentication failed for user "x"')
-        return self._connect(self._url)
-
-
-@pytest.fixture
-def rotated(database_url, monkeypatch):
-    """An application that knows two passwords, and a database that takes one of them."""
-    url = make_url(database_url)
-    application = create_app(
-        {
-            "RDS_HOSTNAME": url.query.get("host") or url.host,
-            "RDS_PORT": str(url.query.get("port") or url.port or 5432),
-            "RDS_DB_NAME": url.database,
-            "RDS_USERNAME": url.username,
-            "RDS_PASSWORD": "old",
-            "RDS_NEXT_PASSWORD": "new",
-        }
-    )
-    passwords = Passwords(database_url)
-    monkeypatch.setattr(psycopg2, "connect", passwords.connect)
-    with application.app_context():
-        yield passwords
-
-
-def renew():
-    """The next request opens a connection of its own."""
-    places = current_app.extensions[storage.PLACES]
-    for _ in range(places.qsize()):
-        kept = places.get()
-        if kept:
-            kept.close()
-        places.put(None)
-
-
-def test_the_password_may_change_at_any_moment(rotated):
-    storage.ping()
-    assert rotated.tried == ["old"]
-    rotated.accepted = "new"
-    renew()
-    storage.ping()
-    assert rotated.tried == ["old", "old", "new"]
-    renew()
-    storage.ping()
-    assert rotated.tried[3:] == ["new"]  # the one that was accepted comes first
-    rotated.accepted = "old"
-    renew()
-    storage.ping()
-    assert rotated.tried[4:] == ["new", "old"]
-
-
-def test_a_database_that_takes_neither_password_is_unavailable(rotated):
-    rotated.accepted = "another"
-    with pytest.raises(storage.Unavailable):
-        storage.ping()
-    assert rotated.tried == ["old", "new"]
-
-
-def test_another_failure_is_no_reason_to_try_the_other_password(rotated, monkeypatch):
-    def connect(*_, **parameters):
-        rotated.tried.append(parameters["password"])
-        raise psycopg2.OperationalError("could not connect to server")
-
-    monkeypatch.setattr(psycopg2, "connect", connect)
-    with pytest.raises(storage.Unavailable):
-        storage.ping()
-    assert rotated.tried == ["old"]
+    app.extensions[storage.POOL].close()

@@ -1,0 +1,120 @@
+"""A proxy in front of PostgreSQL that freezes at a chosen message, as a frozen server would."""
+
+import datetime
+import socket
+import ssl
+import struct
+import threading
+from contextlib import suppress
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+
+
+class Proxy:
+    """Forwards connections to ``server`` (host and port), and counts the messages of its answers.
+
+    The answer to a request for TLS and the handshake count as one message each. Before message
+    number ``freeze_at`` of all the messages of all connections, it stops until ``thaw()``.
+    """
+
+    def __init__(self, server, tls=None, freeze_at=None):
+        self._server = server
+        self._tls = tls
+        self._going = threading.Event()
+        self._going.set()
+        self._sockets = []
+        self._counting = threading.Lock()
+        self.freeze_at = freeze_at
+        self.messages = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.thaw()
+        for open_socket in (self._listener, *self._sockets):
+            with suppress(OSError):
+                open_socket.shutdown(socket.SHUT_RDWR)
+            open_socket.close()
+
+    def thaw(self):
+        """Go on, and never freeze again."""
+        self.freeze_at = None
+        self._going.set()
+
+    def _pass(self):
+        with self._counting:
+            if self.messages == self.freeze_at:
+                self._going.clear()
+            self.messages += 1
+        self._going.wait()
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._sockets.append(client)
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        with suppress(OSError):
+            if self._tls:
+                assert client.recv(8) == SSL_REQUEST
+                self._pass()
+                client.sendall(b"S")
+                self._pass()
+                client = self._tls.wrap_socket(client, server_side=True)
+            server = socket.create_connection(self._server)
+            self._sockets += [client, server]
+            threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
+            self._answer(server, client)
+
+    def _forward(self, client, server):
+        with suppress(OSError):
+            while data := client.recv(65536):
+                server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
+
+    def _answer(self, server, client):
+        answers = server.makefile("rb")
+        while head := answers.read(5):
+            message = head + answers.read(struct.unpack("!xi", head)[0] - 4)
+            self._pass()
+            client.sendall(message)
+        client.shutdown(socket.SHUT_RDWR)
+
+
+def tls_context(folder):
+    """A server's TLS context, with a certificate made in ``folder`` for this run."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = folder / "server.pem"
+    pem.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context

@@ -1,0 +1,315 @@
+"""The pool on a real PostgreSQL: freezes, broken answers, passwords."""
+
+import socket
+import struct
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg2
+import pytest
+from sqlalchemy import make_url
+
+from tests.support.proxy import Proxy, tls_context
+from web import connection, create_app, pool
+from web.outage import PATIENCE, Unavailable
+from web.storage import POOL
+
+NEVER_HANGS = 20  # seconds; an answer that is not limited would take for ever
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Time limits a tenth of the real ones, for tests that wait for them."""
+    monkeypatch.setattr(connection, "ANSWER_TIMEOUT", 0.4)
+
+
+@pytest.fixture
+def url(database_url, app):
+    return make_url(database_url)
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory):
+    return tls_context(tmp_path_factory.mktemp("tls"))
+
+
+def client_through(proxy, url, mode):
+    """A client of an application whose database is behind ``proxy``."""
+    host = url.set(host="127.0.0.1", port=proxy.port, query={"sslmode": mode})
+    app = create_app({"DATABASE_URL": host.render_as_string(hide_password=False)})
+    return app, app.test_client()
+
+
+def server_of(url):
+    return url.host, url.port or 5432
+
+
+@pytest.fixture(params=["disable", "require"])
+def make_proxy(request, url, tls):
+    mode = request.param
+    return mode, lambda freeze_at=None: Proxy(server_of(url), tls if mode == "require" else None, freeze_at)  # fmt: skip
+
+
+def messages_of(url, mode, make, requests):
+    """How many messages PostgreSQL answers to so many requests on one new connection."""
+    with make() as proxy:
+        app, client = client_through(proxy, url, mode)
+        for _ in range(requests):
+            assert client.get("/readyz").status_code == 200
+        app.extensions[POOL].close()
+        return proxy.messages
+
+
+def freeze(url, mode, make, message, kept):
+    """Freeze the server before one message; how long the answer took, and that it came back."""
+    with make(None if kept else message) as proxy:
+        app, client = client_through(proxy, url, mode)
+        if kept:
+            assert client.get("/readyz").status_code == 200
+            proxy.freeze_at = message
+        began = time.monotonic()
+        assert client.get("/readyz").status_code == 503
+        duration = time.monotonic() - began
+        assert client.get("/livez").status_code == 200
+        proxy.thaw()
+        assert client.get("/readyz").status_code == 200, (message, kept)
+        app.extensions[POOL].close()
+        return duration
+
+
+def test_a_freeze_at_any_message_ends_in_time(url, make_proxy, quick):
+    mode, make = make_proxy
+    new = messages_of(url, mode, make, 1)
+    both = messages_of(url, mode, make, 2)
+    assert new > 20
+    assert both > new
+    points = [(message, message >= new) for message in range(both)]
+    with ThreadPoolExecutor(len(points)) as threads:
+        durations = [*threads.map(lambda point: freeze(url, mode, make, *point), points)]
+    assert max(durations) < NEVER_HANGS
+
+
+def test_the_limits_add_up_to_less_than_four_seconds():
+    assert PATIENCE + connection.ANSWER_TIMEOUT < 4
+    assert connection.STATEMENT_TIMEOUT < connection.ANSWER_TIMEOUT
+
+
+def test_an_answer_that_drips_is_not_waited_for(quick):
+    """Each byte comes in time, but not the whole."""
+
+    def drip():
+        client, _ = listener.accept()
+        with client:
+            client.recv(1024)
+            for byte in b"R" + struct.pack("!ii", 1000, 10) + b"SCRAM-SHA-256\0" * 60:
+                try:
+                    client.sendall(bytes([byte]))
+                except OSError:
+                    return
+                time.sleep(0.05)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=drip, daemon=True).start()
+        port = listener.getsockname()[1]
+        app = create_app({"DATABASE_URL": f"postgresql://me@127.0.0.1:{port}/x?sslmode=disable"})
+        began = time.monotonic()
+        assert app.test_client().get("/readyz").status_code == 503
+        assert time.monotonic() - began < NEVER_HANGS
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"R\0\0\0\x08\0\0\0\0" + b"Z\0\0\0\x05I" + b"\xff" * 64])  # fmt: skip
+def test_a_server_that_is_no_postgresql_is_unavailable(answer, quick):
+    def serve():
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            with client:
+                client.recv(1024)
+                client.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        port = listener.getsockname()[1]
+        app = create_app({"DATABASE_URL": f"postgresql://me@127.0.0.1:{port}/x?sslmode=disable"})
+        assert app.test_client().get("/readyz").status_code == 503
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    ("error", "outage"),
+    [
+        (psycopg2.DatabaseError("lost synchronization with server"), True),
+        (psycopg2.DataError("unable to parse date"), True),
+        (psycopg2.OperationalError(), True),
+        (psycopg2.InterfaceError(), True),
+        (psycopg2.errors.QueryCanceled(), True),
+        (psycopg2.errors.AdminShutdown(), True),
+        (psycopg2.errors.TooManyConnections(), True),
+        (psycopg2.errors.DiskFull(), True),
+        (psycopg2.ProgrammingError("can't adapt type"), False),
+        (psycopg2.errors.SyntaxError(), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_counts_as_an_outage(error, outage):
+    assert connection.is_outage(error) is outage
+
+
+def test_no_more_connections_are_opened_than_configured(env, context):
+    app = create_app(env | {"DATABASE_POOL_SIZE": "3"})
+    fetch = app.extensions[POOL].fetch
+    with ThreadPoolExecutor(12) as threads:
+        rows = threads.map(lambda _: fetch("SELECT pg_backend_pid(), pg_sleep(0.02)"), range(48))
+    assert len({process for process, _ in rows}) == 3
+    app.extensions[POOL].close()
+
+
+def test_waiting_for_a_free_connection_ends_and_is_logged(env, context, lines):
+    app = create_app(env | {"DATABASE_POOL_SIZE": "1"})
+    client = app.test_client()
+    began = threading.Event()
+
+    def occupy():
+        began.set()
+        app.extensions[POOL].fetch("SELECT pg_sleep(1.5)")
+
+    occupying = threading.Thread(target=occupy)
+    occupying.start()
+    began.wait()
+    while client.get("/readyz").status_code == 200:  # until the other thread has the connection
+        pass
+    occupying.join()
+    assert client.get("/readyz").status_code == 200
+    reasons = [line["reason"] for line in lines() if line["level"] == "error"]
+    assert reasons == ["all connections were in use for 0.5 s"]
+    app.extensions[POOL].close()
+
+
+def test_a_connection_that_the_server_closed_is_replaced(env, context, person):
+    app = create_app(env | {"DATABASE_POOL_SIZE": "1"})
+    fetch = app.extensions[POOL].fetch
+    (first,) = fetch("SELECT pg_backend_pid()")
+    other = create_app(env).extensions[POOL]
+    other.fetch("SELECT pg_terminate_backend(%s, 5000)", first)
+    (second,) = fetch("SELECT pg_backend_pid()")
+    assert second != first
+    for each in (app.extensions[POOL], other):
+        each.close()
+
+
+def test_a_statement_is_cancelled_by_the_server_too(env, context):
+    """Or it would be executed, perhaps much later, for a caller who was told that it was not."""
+    app = create_app(env)
+    assert app.extensions[POOL].fetch("SHOW statement_timeout") == (
+        f"{connection.STATEMENT_TIMEOUT}s",
+    )
+    with pytest.raises(Unavailable) as failure:
+        app.extensions[POOL].fetch("SELECT pg_sleep(60)")
+    assert isinstance(failure.value.__cause__, psycopg2.errors.QueryCanceled)
+    assert app.extensions[POOL].fetch("SELECT 1") == (1,)
+    app.extensions[POOL].close()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wrong(url, **changes):
+    return url.set(**changes).render_as_string(hide_password=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda url: {"password": "wrong"}, "password authentication failed for user"),
+        (lambda url: {"database": "nowhere"}, 'database "nowhere" does not exist'),
+        (lambda url: {"port": free_port(), "query": {}}, "Connection refused"),
+        (lambda url: {"host": "nowhere.invalid", "query": {}}, "nowhere.invalid"),
+    ],
+    ids=["password", "database", "port", "host"],
+)
+def test_the_log_says_why_the_database_cannot_be_reached(url, change, reason, lines):
+    refuses(create_app({"DATABASE_URL": wrong(url, **change(url))}), reason, lines)
+
+
+def test_the_log_says_that_the_certificate_is_not_trusted(url, tls, lines, tmp_path):
+    tls_context(tmp_path)  # another authority than the one of the server
+    with Proxy(server_of(url), tls) as proxy:
+        query = {"sslmode": "verify-full", "sslrootcert": str(tmp_path / "server.pem")}
+        through = wrong(url, host="127.0.0.1", port=proxy.port, query=query)
+        refuses(create_app({"DATABASE_URL": through}), "certificate verify failed", lines)
+
+
+def refuses(app, reason, lines):
+    """The application answers 503 three times, and says once why."""
+    for _ in range(3):
+        assert app.test_client().get("/readyz").status_code == 503
+    (line,) = (line for line in lines() if line["logger"] == "web.database")
+    assert line["message"] == "the database is unavailable"
+    assert reason in line["reason"]
+    assert line["exception"] == "web.connection.LoginFailed"
+
+
+class Passwords:
+    """A database of which only the password counts; what was tried, in order."""
+
+    def __init__(self, url):
+        self.accepted, self.tried = "old", []
+        self._url, self._connect = url, psycopg2.connect
+
+    def connect(self, *, password, **parameters):
+        self.tried.append(password)
+        if password != self.accepted:
+            raise psycopg2.OperationalError('FATAL:  password authentication failed for user "x"')
+        return self._connect(self._url, async_=True)
+
+
+@pytest.fixture
+def rotated(url, monkeypatch):
+    """A pool that knows two passwords, and a database that takes one of them."""
+    passwords = Passwords(url.render_as_string(hide_password=False))
+    passwords.pool = pool.Pool(url.set(drivername="postgresql+psycopg2", password="old"), 2, "new")
+    monkeypatch.setattr(psycopg2, "connect", passwords.connect)
+    yield passwords
+    passwords.pool.close()
+
+
+def ping(rotated):
+    rotated.pool.close()  # the next request opens a connection of its own
+    rotated.pool.fetch("SELECT 1")
+
+
+def test_the_password_may_change_at_any_moment(rotated):
+    ping(rotated)
+    assert rotated.tried == ["old"]
+    rotated.accepted = "new"
+    ping(rotated)
+    assert rotated.tried == ["old", "old", "new"]
+    ping(rotated)
+    assert rotated.tried[3:] == ["new"]  # the one that was accepted comes first
+    rotated.accepted = "old"
+    ping(rotated)
+    assert rotated.tried[4:] == ["new", "old"]
+
+
+def test_a_database_that_takes_neither_password_is_unavailable(rotated):
+    rotated.accepted = "another"
+    with pytest.raises(Unavailable):
+        ping(rotated)
+    assert rotated.tried == ["old", "new"]
+
+
+def test_another_failure_is_no_reason_to_try_the_other_password(rotated, monkeypatch):
+    def connect(**parameters):
+        rotated.tried.append(parameters["password"])
+        raise psycopg2.OperationalError("could not connect to server")
+
+    monkeypatch.setattr(psycopg2, "connect", connect)
+    with pytest.raises(Unavailable):
+        ping(rotated)
+    assert rotated.tried == ["old"]

@@ -1,0 +1,83 @@
+"""Fail fast while the database is slow or away, and log why it is."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PATIENCE = 0.5  # seconds to wait for a free connection; a failure that takes longer is a slow one
+REMINDER = 60  # seconds between two log lines about the same outage
+
+logger = logging.getLogger("web.database")
+
+
+class Unavailable(Exception):
+    """The database refused, failed or did not answer in time; trying again later may help.
+
+    The message is for the log, and holds nothing that a row or a request contains.
+    """
+
+
+class Outage:
+    """What one process knows about the state of its database.
+
+    A database that is frozen or locked costs every request that asks it seconds, and soon all
+    threads wait for it, those that could answer /livez among them. So after a slow failure one
+    request at a time tries the database, and the others fail at once, until one succeeds. A
+    database that refuses connections is not slow: each request tries it.
+    """
+
+    def __init__(self) -> None:
+        self._slow = False
+        self._trying = threading.Lock()
+        self._changing = threading.Lock()
+        self._reachable = True
+        self._logged = 0.0  # when, by time.monotonic()
+
+    @contextmanager
+    def attempt(self) -> Iterator[float]:
+        """Ask the database within this context, which yields how long to wait for a connection.
+
+        That is PATIENCE, in seconds, or no time at all for the one request that tries a slow
+        database. Raises Unavailable where another request is trying. Unavailable from within
+        is a failure, a return without an exception a success.
+        """
+        slow = self._slow
+        if slow and not self._trying.acquire(blocking=False):
+            raise Unavailable("the database is slow, and another request is trying it")
+        began = time.monotonic()
+        try:
+            yield 0 if slow else PATIENCE
+        except Unavailable as failure:
+            self._slow = self._slow or time.monotonic() - began >= PATIENCE
+            self._log_failure(failure)
+            raise
+        else:
+            self._slow = False
+            if not self._reachable:
+                self._log_success()
+        finally:
+            if slow:
+                self._trying.release()
+
+    def _log_failure(self, failure: Unavailable) -> None:
+        with self._changing:
+            now = time.monotonic()
+            if not self._reachable and now - self._logged < REMINDER:
+                return
+            self._reachable, self._logged = False, now
+        cause = failure.__cause__
+        fields = {
+            "reason": str(failure),
+            "exception": cause and f"{type(cause).__module__}.{type(cause).__qualname__}",
+            "sqlstate": getattr(cause, "pgcode", None),
+        }
+        logger.error("the database is unavailable", extra={"fields": fields})
+
+    def _log_success(self) -> None:
+        with self._changing:
+            if self._reachable:
+                return
+            self._reachable = True
+        logger.warning("the database is available again")
