@@ -1,38 +1,97 @@
 """``python -m web``: serve the application, as configured by environment variables."""
 
 import os
+import signal
+import socket
 from datetime import timedelta
+from typing import Any
 
-from granian.constants import Interfaces
-from granian.server import Server
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.mp import MPServer
 
-from web import config, log
+from web import config, create_app, log
+from web.deadman import DeadMan
 
 GRACE = timedelta(seconds=8)  # for requests in flight at SIGTERM; Docker kills after 10
+
+# For the next request on a connection, and for the headers of a request. nginx on Beanstalk keeps
+# idle connections for 60 s; if we closed them first, a request that is just sent would be lost
+IDLE_TIMEOUT = timedelta(seconds=75)
+
+
+STOPPING = {signal.SIGINT, signal.SIGTERM}
+
+
+class Server(MPServer):
+    """granian, whose workers obey SIGTERM from their first moment."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Python forgets the signals that a child receives before it has recovered from the fork
+        os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_release)
+
+    def signal_handler_interrupt(self, *args: object, **kwargs: object) -> None:
+        """Stop. A worker inherits this handler, and has its own only once it has loaded."""
+        if os.getpid() != self.pid:
+            os._exit(0)
+        super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT, then let requests in flight finish.
 
-    Exits at once, with one line, when the configuration makes no sense.
+    Exits at once, with one line, when the configuration is invalid or the address is in use.
     """
     try:
         settings = config.load(os.environ)
     except config.ConfigError as error:
         raise SystemExit(f"web: {error.message}") from None
     server = settings["SERVER"]
+    refuse_second(server["host"], server["port"])
     Server(
-        "web:create_app",
+        "web.__main__:load",
         factory=True,
         interface=Interfaces.WSGI,
         address=server["host"],
         port=server["port"],
         workers=server["workers"],
         blocking_threads=server["threads"],
+        # HTTP/2 without TLS is of no use behind nginx, and lets headers of 16 MB in
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=IDLE_TIMEOUT // timedelta(milliseconds=1)),
         respawn_failed_workers=True,
         workers_kill_timeout=int(GRACE.total_seconds()),
         log_dictconfig=log.configuration(settings["LOG_LEVEL"]),
     ).serve()
+
+
+def _hold() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+
+
+def _release() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+
+
+def load() -> DeadMan:
+    """The application of one worker."""
+    app = create_app()
+    return DeadMan(app, app.config["SERVER"]["threads"])
+
+
+def refuse_second(host: str, port: int) -> None:
+    """Exit where another program listens on ``port``. granian would share it with its like."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise SystemExit(
+                f"web: cannot listen on port {port} of {host} ({error.strerror}). Stop the other "
+                "program, or choose another PORT."
+            ) from None
 
 
 if __name__ == "__main__":

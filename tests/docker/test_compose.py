@@ -4,14 +4,18 @@ import json
 import os
 import re
 import secrets
+import select
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from pathlib import Path
 
 import pytest
 
@@ -146,9 +150,9 @@ def test_no_port_of_the_database_is_published(stack):
     assert docker("port", stack.container("db")).stdout == ""
 
 
-def ask_as_from_outside(stack, path, method="GET", body=None):
+def ask_as_from_outside(stack, path, method="GET", body=None, address="198.51.100.7"):
     """Status, media type and Retry-After of a request that came through a load balancer."""
-    headers = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
+    headers = {"X-Forwarded-For": f"203.0.113.9, {address}"}
     asked = urllib.request.Request(stack.url(path), body, headers, method=method)
     try:
         with urllib.request.urlopen(asked, timeout=20) as response:
@@ -182,9 +186,100 @@ def test_what_is_wrong_is_answered_the_same_way_through_nginx(stack, method, pat
     assert answer[:2] == (status, "application/problem+json")
 
 
+def raw(stack, request):
+    """Status line, headers by name in lower case, and body of the answer to ``request``."""
+    with socket.create_connection(("127.0.0.1", stack.port), timeout=20) as connection:
+        connection.sendall(request)
+        answer = connection.makefile("rb").read().decode()
+    head, _, body = answer.partition("\r\n\r\n")
+    status, *headers = head.split("\r\n")
+    return (
+        status,
+        {name.lower(): value for name, value in (h.split(": ", 1) for h in headers)},
+        body,
+    )
+
+
+HOST = b"Host: x\r\nConnection: close\r\n"
+OWN_ANSWERS = {
+    "not HTTP": (b"\0\0\0\0\r\n\r\n", 400),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+    "no host": (b"GET /livez HTTP/1.1\r\n\r\n", 400),
+    "wrong length": (b"PUT /hello/Ann HTTP/1.1\r\n" + HOST + b"Content-Length: x\r\n\r\n", 400),
+    "two lengths": (b"PUT /hello/Ann HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    "wrong chunk": (b"PUT /hello/Ann HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", 400),
+    "internal path": (b"GET /problem HTTP/1.1\r\n" + HOST + b"\r\n", 404),
+    "operator's path": (b"GET /readyz HTTP/1.1\r\n" + HOST + b"X-Forwarded-For: 192.0.2.1\r\n\r\n", 404),
+    "trace": (b"TRACE /hello/Ann HTTP/1.1\r\n" + HOST + b"\r\n", 405),
+    "long body": (b"PUT /hello/Ann HTTP/1.1\r\n" + HOST + b"Content-Length: 4097\r\n\r\n" + b" " * 4097, 413),
+    "long chunks": (b"PUT /hello/Ann HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n1001\r\n" + b" " * 4097 + b"\r\n0\r\n\r\n", 413),
+    "long path": (b"GET /hello/" + b"a" * 9000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414),
+    "long header": (b"GET /livez HTTP/1.1\r\n" + HOST + b"X-A: " + b"a" * 9000 + b"\r\n\r\n", 431),
+    "coding": (b"PUT /hello/Ann HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip\r\n\r\n", 501),
+    "version": (b"GET /livez HTTP/3.0\r\n" + HOST + b"\r\n", 505),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", OWN_ANSWERS)
+def test_what_nginx_says_itself_is_a_problem_document_too(stack, what):
+    request, expected = OWN_ANSWERS[what]
+    status, headers, body = raw(stack, request)
+    problem = json.loads(body)
+    assert status.split()[1] == str(expected) == str(problem["status"])
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["cache-control"] == "no-store"
+    assert problem["title"] == HTTPStatus(expected).phrase or sys.version_info < (3, 13)
+    assert problem["detail"]
+    assert "nginx" not in body
+    line = logged(stack, headers["x-request-id"])
+    assert line["status"] == expected
+
+
+def logged(stack, request_id):
+    """The line of nginx for this request."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        log = stack.compose("logs", "--no-log-prefix", "nginx")
+        lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+        found = [line for line in lines if line["request_id"] == request_id]
+        if found:
+            (line,) = found
+            return line
+        time.sleep(0.2)
+    raise TimeoutError(request_id)
+
+
+def test_every_status_that_nginx_may_answer_has_a_title_and_a_detail():
+    """All that its source can say to a client; 499 and 444 are only for its log."""
+    configuration = Path(".platform/nginx/nginx.conf").read_text()
+    redirected = set(re.search(r"error_page ([\d ]+) /problem;", configuration)[1].split())
+    renamed = set(re.findall(r"error_page \d+ =(\d+) /problem;", configuration))
+    titles = re.search(r"map \$status \$title {(.*?)}", configuration, re.DOTALL)[1]
+    assert set(re.findall(r"^\s+(\d+)", titles, re.MULTILINE)) == redirected | renamed
+
+
+@pytest.mark.parametrize("given", ["0190d5b2-7c1e-7b3a-9f00-0123456789ab", "1-67891233-abcdef012345678912345678", None])  # fmt: skip
+@pytest.mark.parametrize("path", ["/livez", "/problem"])
+def test_the_id_of_a_request_is_the_same_in_answer_and_log(stack, given, path):
+    """Whether the application answers or nginx itself, the caller's or a new one."""
+    header = b"X-Request-ID: " + (given or "Rumpelstiltskin_1812-12-20").encode() + b"\r\n"
+    _, headers, _ = raw(stack, b"GET " + path.encode() + b" HTTP/1.1\r\n" + HOST + header + b"\r\n")
+    answered = headers["x-request-id"]
+    assert answered == given or (given is None and re.fullmatch(r"[0-9a-f]{32}", answered))
+    logged(stack, answered)
+    if path == "/livez":
+        assert answered in stack.compose("logs", "web")
+
+
 def test_one_address_gets_so_much_and_no_more(stack):
+    """Whatever it claims to be: here there is no load balancer whose word counts."""
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda _: ask_as_from_outside(stack, "/livez"), range(900)))
+        answers = list(
+            pool.map(
+                lambda n: ask_as_from_outside(stack, "/livez", address=f"192.0.2.{n % 250}"),
+                range(900),
+            )
+        )
     counted = Counter(answers)
     assert counted[200, "application/json", None] >= 200
     assert counted[429, "application/problem+json", "1"] > 0
@@ -192,12 +287,83 @@ def test_one_address_gets_so_much_and_no_more(stack):
     assert len(counted) == 2
 
 
-def test_nginx_logs_routes_and_no_names(stack):
-    request("GET", stack.url("/hello/Someone"))
-    log = stack.compose("logs", "--no-log-prefix", "nginx")
+def test_one_address_cannot_take_all_connections(stack):
+    """Bodies that trickle: 100 at a time are waited for, the others are refused, and go on."""
+    head = b"PUT /hello/Ann HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1\r\nContent-Length: 99\r\n\r\n"
+    held = []
+    try:
+        for _ in range(160):
+            connection = socket.create_connection(("127.0.0.1", stack.port), timeout=20)
+            connection.sendall(head + b"{")
+            held.append(connection)
+        refused = 0
+        deadline = time.monotonic() + 20
+        while refused < 60 and time.monotonic() < deadline:
+            for connection in held:
+                connection.sendall(b" ")
+            readable, _, _ = select.select(held, [], [], 0.2)
+            for connection in readable:
+                assert connection.recv(1024).startswith(b"HTTP/1.1 429 ")
+                held.remove(connection)
+                connection.close()
+                refused += 1
+        assert refused == 60
+        other = "import urllib.request as r; print(r.urlopen(r.Request('http://nginx/livez', headers={'X-Forwarded-For': '192.0.2.9'})).status)"
+        assert stack.compose("exec", "-T", "web", "python", "-c", other) == "200\n"
+    finally:
+        for connection in held:
+            connection.close()
+
+
+def test_a_body_that_stops_is_not_waited_for(stack):
+    head = b"PUT /hello/Ann HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{"
+    with socket.create_connection(("127.0.0.1", stack.port), timeout=60) as connection:
+        connection.sendall(head)
+        assert connection.recv(1024) == b""
+
+
+def test_nginx_logs_no_names(stack):
+    """Neither in a line of its own nor in an error, wherever in the request the name is."""
+    for sent in (
+        b"GET /hello/Rumpelstiltskin HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"RUMPELSTILTSKIN /hello/Rumpelstiltskin HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"GET /hello/Rumpelstiltskin HTTP/1.1\r\nRumpelstiltskin\r\n\r\n",
+        b"GET /hello/Rumpelstiltskin HTTP/1.1\r\n"
+        + HOST
+        + b"X-Request-ID: Rumpelstiltskin\r\n\r\n",
+        b"GET /hello/Rumpelstiltskin HTTP/1.1\r\n"
+        + HOST
+        + b"X-Amzn-Trace-Id: Root=Rumpelstiltskin\r\n\r\n",
+        b"GET /Rumpelstiltskin HTTP/1.1\r\nHost: Rumpelstiltskin\r\nConnection: close\r\n\r\n",
+        b"PUT /hello/Rumpelstiltskin HTTP/1.1\r\n" + HOST + b"Content-Length: 9999\r\n\r\n",
+    ):
+        _, headers, _ = raw(stack, sent)
+    logged(stack, headers["x-request-id"])
+    log = stack.compose("logs", "--no-log-prefix", "nginx", "web")
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-    assert {"/hello/<username>", "/livez"} <= {line["route"] for line in lines}
-    assert "Someone" not in log
+    assert {"/hello/<username>", "/livez"} <= {line.get("route") for line in lines}
+    assert "OTHER" in {line.get("method") for line in lines}
+    assert "rumpelstiltskin" not in log.lower()
+
+
+def test_services_have_no_more_rights_than_they_need(stack):
+    services = json.loads(stack.compose("--profile", "test", "config", "--format", "json"))[
+        "services"
+    ]
+    for name in ("db", "migrate", "web", "nginx"):
+        assert services[name]["cap_drop"] == ["ALL"], name
+        assert services[name]["security_opt"] == ["no-new-privileges:true"], name
+    assert {name for name in services if services[name].get("cap_add")} == {"nginx"}
+    in_network = {name for name in services if "database" in services[name]["networks"]}
+    assert in_network == {"db", "migrate", "web", "test"}
+    assert [*services["db"]["networks"]] == ["database"]
+    for name, service in services.items():
+        assert service["logging"]["options"]["max-size"], name
+    for name in ("db", "web", "nginx"):
+        status = stack.compose("exec", "-T", name, "cat", "/proc/1/status")
+        assert "NoNewPrivs:\t1" in status, name
+        allowed = int(re.search(r"CapPrm:\s+(\w+)", status)[1], 16)
+        assert allowed == (0xC1 if name == "nginx" else 0), name  # CHOWN, SETGID, SETUID
 
 
 def test_down_and_up_again_keeps_the_data(stack):

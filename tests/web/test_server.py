@@ -14,20 +14,22 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
+from web import __main__
+
 BODY = b'{"dateOfBirth": "1990-05-17"}'
 
 
 class Web:
     """A running server."""
 
-    def __init__(self, env, folder):
+    def __init__(self, env, folder, program=("-m", "web")):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.output = folder / "output"
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "web"],
+                [sys.executable, *program],
                 env=os.environ | env | {"PORT": str(self.port)},
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -77,11 +79,26 @@ class Web:
 
 
 @contextmanager
-def serving(env, folder):
-    server = Web(env, folder)
-    yield server
-    server.process.terminate()
-    server.process.wait(20)
+def serving(env, folder, program=("-m", "web")):
+    server = Web(env, folder, program)
+    try:
+        yield server
+    finally:
+        server.process.terminate()
+        server.process.wait(20)
+
+
+def changed(*changes):
+    """The arguments for Python to serve with other limits or another behaviour."""
+    modules = "from web import __main__ as main, deadman, health; import datetime, re, time"
+    return ("-c", "\n".join([modules, *changes, "main.main()"]))
+
+
+def wait_until(condition, what):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +188,119 @@ def test_a_worker_that_dies_comes_back(own):
         time.sleep(0.1)
     own.wait_until_up()
     assert own.request("PUT", "/hello/John", BODY)[0] == 204
+
+
+def test_connections_that_are_idle_or_too_slow_are_closed(env, app, tmp_path):
+    """Whether they have never sent anything, half a request, or whole ones before."""
+    limit = changed("main.IDLE_TIMEOUT = datetime.timedelta(seconds=1)")
+    request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    with serving(env, tmp_path, limit) as web:
+        for sent in (b"", request[:9], request):
+            with socket.create_connection(("127.0.0.1", web.port), timeout=60) as connection:
+                connection.sendall(sent)
+                assert (
+                    connection.makefile("rb").read().startswith(b"HTTP/1.1 200" * (sent == request))
+                )
+
+
+def test_idle_connections_are_kept_longer_than_the_proxy_keeps_them():
+    """The platform's nginx has 60 s for its upstream, and sends requests on them until then."""
+    assert __main__.IDLE_TIMEOUT.total_seconds() > 60
+
+
+def test_only_http_1_is_spoken(web):
+    assert web.raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0") == b""
+    upgrade = {
+        "Connection": "Upgrade, HTTP2-Settings",
+        "Upgrade": "h2c",
+        "HTTP2-Settings": "AAMAAABk",
+    }
+    assert web.request("GET", "/livez", headers=upgrade)[0] == 200
+
+
+def test_a_second_server_on_the_same_port_refuses_to_start(web, env):
+    ended = subprocess.run(
+        [sys.executable, "-m", "web"],
+        env=os.environ | env | {"PORT": str(web.port)},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"web: cannot listen on port {web.port} of 127.0.0.1")
+    assert ended.stderr.count("\n") == 1
+    assert web.request("GET", "/livez")[0] == 200
+
+
+def test_workers_end_when_their_server_was_killed(own):
+    workers = own.workers()
+    assert len(workers) == 2
+    own.process.kill()
+    _, left = psutil.wait_procs(workers, timeout=60)
+    assert not left
+
+
+NEVER = "main.GRACE = datetime.timedelta(days=1)"  # so that nobody is killed for not hearing
+
+
+@pytest.mark.parametrize(
+    "moment", ["now", *(f"Spawning worker-{n}" for n in (1, 2)), *["Started worker-2"] * 8]
+)
+def test_a_stop_while_it_starts_is_obeyed(env, moment):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    starting = subprocess.Popen(
+        [sys.executable, *changed(NEVER)],
+        env=os.environ | env | {"PORT": port},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while moment != "now" and moment not in starting.stdout.readline():
+            pass
+        starting.terminate()
+        starting.communicate(timeout=60)
+    finally:
+        starting.kill()
+
+
+HANG = "health.storage.ping = lambda: time.sleep(3600)"
+HANG_WITH_THE_LOCK = 'health.storage.ping = lambda: re.match("(a+)+$", "a" * 60 + "b")'
+
+
+@pytest.mark.parametrize(("hang", "requests"), [(HANG, 4), (HANG_WITH_THE_LOCK, 1)])
+def test_a_worker_that_hangs_is_replaced(env, app, tmp_path, hang, requests):
+    program = changed("deadman.LIMIT, deadman.LOOK = 1, 0.1", hang)
+    with serving(env | {"WORKERS": "1", "THREADS": "2"}, tmp_path, program) as web:
+        (before,) = web.workers()
+        asking = [
+            threading.Thread(target=web.raw, args=(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n",))
+            for _ in range(requests)
+        ]
+        for thread in asking:
+            thread.start()
+            time.sleep(0.1)  # granian may take two that come at once for one
+        wait_until(
+            lambda: not before.is_running() or before.status() == psutil.STATUS_ZOMBIE, "end"
+        )
+        for thread in asking:
+            thread.join()
+        web.wait_until_up()
+        assert "Timeout" in web.output.read_text()
+        assert "in <lambda>" in web.output.read_text()
+
+
+def test_a_worker_with_a_free_thread_is_left_alone(env, app, tmp_path):
+    program = changed("deadman.LIMIT, deadman.LOOK = 1, 0.1", HANG)
+    with serving(env | {"WORKERS": "1", "THREADS": "2"}, tmp_path, program) as web:
+        (before,) = web.workers()
+        with socket.create_connection(("127.0.0.1", web.port)) as waiting:
+            waiting.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+            ends = time.monotonic() + 3
+            while time.monotonic() < ends:
+                assert web.request("GET", "/livez")[0] == 200
+            assert web.workers() == [before]
+        before.kill()  # or it would wait for its request
 
 
 def test_a_request_in_flight_is_served_at_sigterm(own):
