@@ -94,6 +94,11 @@ def changed(*changes):
     return ("-c", "\n".join([modules, *changes, "main.main()"]))
 
 
+def has_ended(process):
+    """Whether it has, be it that nobody has asked for its exit code yet."""
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
 def wait_until(condition, what):
     deadline = time.monotonic() + 60
     while not condition():
@@ -235,8 +240,8 @@ def test_workers_end_when_their_server_was_killed(own):
     workers = own.workers()
     assert len(workers) == 2
     own.process.kill()
-    _, left = psutil.wait_procs(workers, timeout=60)
-    assert not left
+    for worker in workers:
+        wait_until(lambda worker=worker: has_ended(worker), "the end of a worker")
 
 
 NEVER = "main.GRACE = datetime.timedelta(days=1)"  # so that nobody is killed for not hearing
@@ -280,9 +285,7 @@ def test_a_worker_that_hangs_is_replaced(env, app, tmp_path, hang, requests):
         for thread in asking:
             thread.start()
             time.sleep(0.1)  # granian may take two that come at once for one
-        wait_until(
-            lambda: not before.is_running() or before.status() == psutil.STATUS_ZOMBIE, "end"
-        )
+        wait_until(lambda: has_ended(before), "the end of the worker")
         for thread in asking:
             thread.join()
         web.wait_until_up()
