@@ -3,7 +3,7 @@
 FROM python:3.13-slim-trixie AS packages
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 # hadolint ignore=DL3008  # they do their work here and are not shipped, in whatever version
-RUN apt-get update && apt-get install -y --no-install-recommends binutils make && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends binutils make tini && rm -rf /var/lib/apt/lists/*
 RUN python -m venv --without-pip /opt/venv
 COPY requirements.txt /
 RUN --mount=type=cache,target=/root/.cache/pip \
@@ -29,13 +29,11 @@ LABEL org.opencontainers.image.title="birthday-greetings" \
       org.opencontainers.image.description="Saves dates of birth and greets people with the days until their birthday" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="$APP_VERSION"
-# The first process of a container ignores SIGTERM until it has a handler for it, which takes Python
-# most of a second: tini is there at once. pip is of no use where nothing is installed any more
-# hadolint ignore=DL3008  # in whatever version the release has
-RUN apt-get update && apt-get install -y --no-install-recommends tini && rm -rf /var/lib/apt/lists/* /var/log/* \
-    && rm -rf /usr/local/bin/pip* /usr/local/lib/python3.13/site-packages/pip* /usr/local/lib/python3.13/ensurepip \
+# pip is of no use where nothing is installed any more
+RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3.13/site-packages/pip* /usr/local/lib/python3.13/ensurepip \
     && useradd --system --uid 10001 --no-create-home app
 COPY --from=packages /opt/venv /opt/venv
+COPY --from=packages /usr/bin/tini /usr/bin/tini
 WORKDIR /app
 COPY web web
 ENV PATH=/opt/venv/bin:$PATH \
@@ -48,6 +46,7 @@ USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --start-interval=1s \
     CMD ["python", "-Sc", "import http.client as h, os; c = h.HTTPConnection('127.0.0.1', int(os.environ.get('PORT') or 8000), 4); c.request('GET', '/livez'); raise SystemExit(c.getresponse().status != 200)"]
-# -s: also where it is not the first process (docker run --init)
+# The first process of a container ignores SIGTERM until it has a handler for it, which takes Python
+# most of a second: tini has one at once. -s: also where it is not the first (docker run --init)
 ENTRYPOINT ["tini", "-s", "--"]
 CMD ["python", "-m", "web"]

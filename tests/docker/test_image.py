@@ -1,9 +1,11 @@
 """What the image is, and how it behaves by itself."""
 
 import json
+import re
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,12 @@ def inspect(image):
 
 def run_in(image, *command):
     return docker("run", "--rm", "--user=0", image, *command).stdout
+
+
+def test_it_adds_little_to_its_base(image):
+    """Packages without their tests, symbols and caches; the base alone changes with its releases."""
+    base = re.findall(r"^FROM (\S+)", Path("Dockerfile").read_text(), re.M)[-1]
+    assert inspect(image)["Size"] - inspect(base)["Size"] < 70e6
 
 
 def test_it_is_labelled_and_not_root(image):
