@@ -1,0 +1,173 @@
+"""A service under load that things are done to, and one table of what became of it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import psycopg2
+import pytest
+
+from scripts.postgres import Server, ensure_database
+from tests.support.load import NO_ANSWER, Load
+
+TABLE = pytest.StashKey()
+TITLES = (
+    "fault", "requests", "200, 204", "503", "other 5xx", "no answer", "longest answer", "longest /livez",
+    "longest outage", "acknowledged", "lost", "wrong",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "faults" in item.path.parts:
+            item.add_marker(pytest.mark.faults)
+            item.add_marker(pytest.mark.xdist_group("faults"))
+
+
+def pytest_configure(config):
+    config.stash[TABLE] = []
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    rows = [TITLES, *config.stash[TABLE]]
+    if len(rows) == 1:
+        return
+    terminalreporter.section("faults (times in seconds)")
+    widths = [max(len(row[column]) for row in rows) for column in range(len(TITLES))]
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]  # fmt: skip
+        terminalreporter.line("  ".join(cells))
+
+
+def lacks(what):
+    """Skip for want of ``what``, or fail where nothing may be missing."""
+    if os.environ.get("REQUIRE_FAULTS") == "1":
+        pytest.fail(f"this machine has no {what}, and REQUIRE_FAULTS=1")
+    pytest.skip(f"this machine has no {what}; REQUIRE_FAULTS=1 makes this a failure")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Service:
+    """PostgreSQL and the server, as `make run` starts them."""
+
+    def __init__(self, home):
+        self.home = home
+        self.database = Server(home / "postgres")
+        self.port = free_port()
+        self.web = None
+
+    def start(self, **options):
+        """Start both, and migrate. ``options`` are those of start_web()."""
+        self.database.start()
+        ensure_database(self.database.url("postgres"), "faults_test")
+        flask = [sys.executable, "-m", "flask", "--app", "web", "db", "upgrade"]
+        subprocess.run(flask, env=self.env() | {"LOG_LEVEL": "ERROR"}, check=True)
+        self.start_web(**options)
+        return self
+
+    def env(self):
+        return os.environ | {"DATABASE_URL": self.url, "PORT": str(self.port)}
+
+    @property
+    def url(self):
+        return self.database.url("faults_test")
+
+    def start_web(self, output=None, **env):
+        """Start the server, with its log in ``output``, and wait until it is ready."""
+        with (self.home / "output").open("ab") as log:
+            self.web = subprocess.Popen(
+                [sys.executable, "-m", "web"],
+                env=self.env() | env,
+                stdout=log if output is None else output,
+                stderr=log,
+            )
+        deadline = time.monotonic() + 60
+        while not self.is_ready():
+            assert self.web.poll() is None, (self.home / "output").read_text()
+            assert time.monotonic() < deadline, (self.home / "output").read_text()
+            time.sleep(0.05)
+
+    def is_ready(self):
+        return Load("127.0.0.1", self.port)._ask("GET", "/readyz")[0] == 200
+
+    def workers(self):
+        return [
+            child
+            for child in psutil.Process(self.web.pid).children()
+            if child.status() != psutil.STATUS_ZOMBIE
+            and "resource_tracker" not in " ".join(child.cmdline())
+        ]
+
+    def signal_database(self, number):
+        """Send a signal to all processes of PostgreSQL."""
+        for process in self.database.process_ids():
+            os.kill(process, number)
+
+    def connect(self):
+        """A session of somebody else, which commits each statement by itself."""
+        connection = psycopg2.connect(self.url)
+        connection.autocommit = True
+        return connection
+
+    def stored(self):
+        """The date of birth of each name."""
+        connection = self.connect()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT username, date_of_birth FROM person")
+            rows = dict(cursor.fetchall())
+        connection.close()
+        return rows
+
+    def stop(self):
+        if self.web and self.web.poll() is None:
+            self.web.send_signal(signal.SIGTERM)
+            self.web.wait(30)
+        self.database.destroy()
+
+
+@pytest.fixture
+def service():
+    folder = Path(tempfile.mkdtemp(prefix="birthday-faults-"))
+    folder.chmod(0o711)
+    service = Service(folder)
+    try:
+        yield service
+    finally:
+        service.stop()
+        (folder / "output").unlink(missing_ok=True)
+        folder.rmdir()
+
+
+@pytest.fixture
+def judge(request, service):
+    """Enters a load into the table, and asserts what holds for every fault."""
+
+    def judge(load, *, may_be_cut=False):
+        stored = service.stored()
+        lost = load.lost(stored)
+        failed = load.total(*range(500, 600)) - load.total(503)
+        row = (
+            request.node.name.removeprefix("test_").replace("_", " "), load.counts.total(), load.total(200, 204),
+            load.total(503), failed, load.total(NO_ANSWER), f"{load.longest_answer:.2f}",
+            f"{load.longest_livez:.2f}", f"{load.longest_outage:.2f}", load.acknowledged, len(lost), len(load.wrong),
+        )  # fmt: skip
+        request.config.stash[TABLE].append([str(cell) for cell in row])
+        assert load.acknowledged > 0
+        assert not lost
+        assert not load.wrong
+        assert failed == 0
+        assert may_be_cut or load.total(NO_ANSWER) == 0
+        assert load.longest_answer < 15  # what nginx waits for
+
+    return judge

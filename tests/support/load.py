@@ -1,0 +1,149 @@
+"""Clients that save and greet without a pause, check every answer, and know what must be there."""
+
+import http.client
+import json
+import threading
+import time
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+
+from web.birthday import greeting
+
+NO_ANSWER = 0  # in place of a status
+PAUSE = 0.02  # seconds between two requests of a client
+
+
+def names(prefix, count):
+    """So many names that only consist of letters."""
+    letters = "ABCDEFGHIJ"
+    return [prefix + "".join(letters[int(digit)] for digit in str(n)) for n in range(count)]
+
+
+class Load:
+    """``clients`` threads that PUT and GET, and one that asks /livez; a context manager.
+
+    Each name belongs to one client, which therefore knows what it must read: after a PUT that
+    was acknowledged exactly that date, after any other PUT that date or the one before. Today is
+    ``day`` or, from some moment on, the next day. Answers may have a status of ``outages``.
+    """
+
+    def __init__(self, host, port, clients=8, headers=None, day=None, outages=(503,)):
+        self._address, self._headers = (host, port), headers or {}
+        self._outages = {*outages, NO_ANSWER}
+        day = day or datetime.now(UTC).date()
+        self._days = (day, day + timedelta(days=1))
+        self.counts = Counter()  # by method and status
+        self.saved = {}  # by name: the dates that may be stored; one, if the last PUT succeeded
+        self.acknowledged = 0
+        self.wrong = []
+        self.days_seen = set()  # on which of the two days there were greetings
+        self.longest_answer = self.longest_livez = self.longest_outage = 0.0
+        self._last_success = time.monotonic()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._work, args=(names(f"Client{'ABCDEFGH'[n]}x", 25),))
+            for n in range(clients)
+        ]
+        self._threads.append(threading.Thread(target=self._ask_livez))
+
+    def __enter__(self):
+        self._last_success = time.monotonic()
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def total(self, *statuses):
+        """How many answers had one of ``statuses``."""
+        return sum(count for (_, status), count in self.counts.items() if status in statuses)
+
+    def wait_for(self, condition, seconds=60):
+        """Wait until ``condition()`` holds. Raises TimeoutError."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not after {seconds} s; the answers so far: {self.counts}")
+            time.sleep(0.05)
+
+    def wait_for_more(self, status, count=50):
+        """Wait for ``count`` more answers with ``status``."""
+        before = self.total(status)
+        self.wait_for(lambda: self.total(status) >= before + count)
+
+    def lost(self, stored):
+        """The names for which ``stored``, the dates by name, has none that may be there."""
+        return {name for name, dates in self.saved.items() if stored.get(name) not in dates}
+
+    def _work(self, owned):
+        turn, days = 0, self._days
+        while not self._stop.wait(PAUSE):
+            name, turn = owned[turn % len(owned)], turn + 1
+            self._put(name, date(1900 + turn % 100, 1 + turn % 12, 4))
+            if day := self._get(name, days):
+                days = days[days.index(day) :]  # there is no way back
+
+    def _put(self, name, born):
+        before = self.saved.get(name, {None})
+        self.saved[name] = before | {born}
+        status, text = self._request(
+            "PUT", f"/hello/{name}", json.dumps({"dateOfBirth": str(born)})
+        )
+        if status == 204:
+            self.saved[name] = {born}
+            self.acknowledged += 1
+        self._check("PUT", status, text, {204})
+
+    def _get(self, name, days):
+        """The day of the greeting, if there was one and it is right."""
+        status, text = self._request("GET", f"/hello/{name}")
+        dates = self.saved[name]
+        self._check("GET", status, text, {200} | ({404} if None in dates else set()))
+        if status != 200:
+            return None
+        message = json.loads(text)["message"]
+        for day in days:
+            if message in {greeting(name, born, day) for born in dates - {None}}:
+                self.days_seen.add(day)
+                return day
+        self.wrong.append(f"GET {name}: {message}, saved {dates}, on {days}")
+        return None
+
+    def _check(self, method, status, text, right):
+        with self._lock:
+            self.counts[method, status] += 1
+        if status not in right | self._outages:
+            self.wrong.append(f"{method} {status}: {text}")
+
+    def _ask_livez(self):
+        while not self._stop.wait(0.05):
+            began = time.monotonic()
+            status, text = self._ask("GET", "/livez")
+            self.longest_livez = max(self.longest_livez, time.monotonic() - began)
+            self._check("livez", status, text, {200})
+
+    def _request(self, method, path, body=None):
+        began = time.monotonic()
+        status, text = self._ask(method, path, body)
+        now = time.monotonic()
+        with self._lock:
+            self.longest_answer = max(self.longest_answer, now - began)
+            if status in {200, 204}:
+                self.longest_outage = max(self.longest_outage, now - self._last_success)
+                self._last_success = now
+        return status, text
+
+    def _ask(self, method, path, body=None):
+        connection = http.client.HTTPConnection(*self._address, timeout=30)
+        try:
+            connection.request(method, path, body, self._headers)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        except (OSError, http.client.HTTPException) as error:
+            return NO_ANSWER, repr(error)
+        finally:
+            connection.close()
