@@ -1,9 +1,11 @@
 """Measure the service against an empty Flask view and against PostgreSQL alone.
 
 Usage: python -m benchmarks [--seconds N] [--rounds N] [--people N,N,...] [--servers WxT,WxT,...]
+                            [--chart FILE]
 
 --people   sizes of the table to compare (1000,100000,1000000)
 --servers  workers x threads to compare, for choosing WORKERS and THREADS (none)
+--chart    an SVG file to draw the CPU of each request into (none)
 
 Needs wrk. Each round measures all rows once, one after the other; the table shows the medians
 of the rounds, and ratios within them: machines differ and are busy, ratios hardly.
@@ -29,6 +31,7 @@ from pathlib import Path
 import psutil
 import psycopg2
 
+from benchmarks import chart
 from scripts.postgres import Server, ensure_database
 
 HERE = Path(__file__).parent
@@ -39,6 +42,7 @@ INSERT = """
     SELECT 'Name' || translate(n::text, '0123456789', 'ABCDEFGHIJ'), '1990-05-17'
     FROM generate_series(0, %s - 1) n ON CONFLICT DO NOTHING
 """
+COLUMNS = ("rate", "p50", "p99", "app", "database", "memory")  # of Result
 TITLES = (
     "",
     "req/s",
@@ -48,6 +52,7 @@ TITLES = (
     "db CPU us",
     "MB/worker",
     "app CPU, times empty",
+    "app CPU, times one SELECT",
 )
 
 
@@ -89,6 +94,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--people", default="1000,100000,1000000")
     parser.add_argument("--servers", default="")
+    parser.add_argument("--chart", type=Path)
     return parser.parse_args()
 
 
@@ -105,40 +111,74 @@ def compare(server: Server, env: dict[str, str], options: argparse.Namespace) ->
     show("Defaults", server, env, options, sizes)
 
 
+EMPTY, SELECT = "empty Flask view", "one SELECT by psycopg2"  # what the others are compared with
+
+
 def show(
     title: str, server: Server, env: dict[str, str], options: argparse.Namespace, sizes: list[int]
 ) -> None:
     """Print one table: an empty view, one that only asks the database, ours, and pgbench."""
     rounds: dict[str, list[Result]] = {}
-    growth: dict[str, list[float]] = {}
     populate(server, sizes[0])
     for people in sizes:
         populate(server, people)
+        rows = [
+            (EMPTY, "GET", "benchmarks.empty:app"),
+            (SELECT, "GET", "benchmarks.raw:app"),
+            (f"GET, {people:,} people", "GET", "web"),
+            (f"PUT, {people:,} people", "PUT", "web"),
+        ]
         for _ in range(options.rounds):
-            empty = measure("GET", 1000, "benchmarks.empty:app", server, env, options.seconds)
-            get = measure("GET", people, "web", server, env, options.seconds)
-            rounds.setdefault("empty Flask view", []).append(empty)
-            rounds.setdefault(f"GET, {people:,} people", []).append(get)
-            growth.setdefault(f"GET, {people:,} people", []).append(get.app / empty.app)
-            if people == sizes[0]:
-                raw = measure("GET", people, "benchmarks.raw:app", server, env, options.seconds)
-                rounds.setdefault("SELECT by psycopg2", []).append(raw)
-                growth.setdefault("SELECT by psycopg2", []).append(raw.app / empty.app)
-                put = measure("PUT", people, "web", server, env, options.seconds)
-                rounds.setdefault(f"PUT, {people:,} people", []).append(put)
-                growth.setdefault(f"PUT, {people:,} people", []).append(put.app / empty.app)
+            for name, method, target in rows:
+                result = measure(method, people, target, server, env, options.seconds)
+                rounds.setdefault(name, []).append(result)
     print(f"\n{title}: {CONNECTIONS} connections, {options.seconds} s, {options.rounds} rounds\n")
     print("| " + " | ".join(TITLES) + " |\n|---|" + "--:|" * (len(TITLES) - 1))
-    for name, results in rounds.items():
-        columns = ["rate", "p50", "p99", "app", "database", "memory"]
-        medians = [
-            statistics.median(getattr(result, column) for result in results) for column in columns
+    for name in rounds:
+        numbers = [
+            *(median(rounds[name], column) for column in COLUMNS),
+            *(ratio(rounds, name, base, sizes, options.rounds) for base in (EMPTY, SELECT)),
         ]
-        ratio = statistics.median(growth.get(name, [1.0]))
-        numbers = [f"{value:.1f}" if value < 100 else f"{value:.0f}" for value in medians]
-        print(f"| {name} | " + " | ".join([*numbers, f"{ratio:.2f}"]) + " |")
+        print(f"| {name} | " + " | ".join(map(written, numbers)) + " |")
     rate, cpu = pgbench(server, options.seconds)
-    print(f"| pgbench -S, 8 clients | {rate:.0f} | | | | {cpu:.1f} | | |", flush=True)
+    print(f"| pgbench -S, 8 clients | {rate:.0f} | | | | {cpu:.1f} | | | |", flush=True)
+    if options.chart:
+        options.chart.write_text(charted(rounds))
+
+
+def median(results: list[Result], column: str) -> float:
+    """The median of one quantity over the rounds."""
+    return statistics.median(getattr(result, column) for result in results)
+
+
+def ratio(
+    rounds: dict[str, list[Result]], name: str, base: str, sizes: list[int], count: int
+) -> float:
+    """The median of the CPU of ``name`` in each round, as a multiple of ``base`` in that round."""
+    bases = rounds[base]
+    if name not in (EMPTY, SELECT):  # those were measured with every size of the table
+        index = next(n for n, size in enumerate(sizes) if f", {size:,} people" in name)
+        bases = bases[index * count : (index + 1) * count]
+    return statistics.median(
+        ours.app / theirs.app for ours, theirs in zip(rounds[name], bases, strict=True)
+    )
+
+
+def written(number: float) -> str:
+    """``number`` with as many digits as mean something."""
+    return (
+        f"{number:.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+    )
+
+
+def charted(rounds: dict[str, list[Result]]) -> str:
+    """The CPU of the application and of PostgreSQL for each request, as SVG."""
+    bars = []
+    for name, results in rounds.items():
+        app, database = median(results, "app"), median(results, "database")
+        rate = median(results, "rate")
+        bars.append(chart.Bar(name, app, database, f"{app + database:.0f} us, {rate:.0f} req/s"))
+    return chart.draw("CPU for each request, in microseconds", ("application", "PostgreSQL"), bars)
 
 
 def populate(server: Server, people: int) -> None:
@@ -187,7 +227,17 @@ def serving(target: str, env: dict[str, str]) -> Iterator[tuple["subprocess.Pope
     workers, threads = env.get("WORKERS", "2"), env.get("THREADS", "4")
     command = [sys.executable, "-m", "web"]
     if target != "web":
-        command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--port", str(port)]
+        command = [
+            sys.executable,
+            "-m",
+            "granian",
+            "--interface",
+            "wsgi",
+            "--http",
+            "1",
+            "--port",
+            str(port),
+        ]
         command += ["--workers", workers, "--blocking-threads", threads, target]
     process = subprocess.Popen(
         command, env=env | {"PORT": str(port)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

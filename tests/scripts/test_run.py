@@ -159,11 +159,13 @@ def test_nonsense_in_the_environment_is_one_line(folder):
     assert "Traceback" not in run.output
 
 
-def test_development_reloads(folder):
+def test_development_reloads_and_logs_no_names(folder):
     run = Run(folder, "--dev").wait_until_up()
     serves(run)
     run.stop()
     assert "Debugger is active" in run.output
+    assert '"route": "/hello/<username>"' in run.output
+    assert "/hello/John HTTP" not in run.output  # as werkzeug would log it
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root can close a folder to others and enter it")
