@@ -1,4 +1,5 @@
 import os
+import socket
 import subprocess
 import sys
 
@@ -113,6 +114,16 @@ def test_downgrade_and_upgrade_again(empty, engine):
         assert (
             connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "0001"
         )
+
+
+def test_a_database_that_accepts_and_says_nothing_is_not_waited_for():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        status, output = run(
+            {"DATABASE_URL": f"postgresql://me@127.0.0.1:{port}/x"}, "db", "upgrade"
+        )
+    assert status == 1
+    assert "timeout expired" in output
 
 
 def test_nonsense_in_the_environment_is_one_line():

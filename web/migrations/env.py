@@ -1,7 +1,8 @@
 """How ``flask db`` runs migrations: one run at a time, and each in one transaction.
 
 Several instances may be told to migrate at the same moment, and an image may meet a database
-that a newer one has migrated already. Both end well here.
+that a newer one has migrated already. Both end well here. Statements may take as long as they
+need; who calls this sets a limit for the whole, as .platform/hooks does.
 """
 
 import logging
@@ -10,6 +11,7 @@ from alembic import context
 from flask import current_app
 from sqlalchemy import Connection, NullPool, create_engine, text
 
+LOGIN_TIMEOUT = 5  # seconds
 LOCK = 0x6269727468  # any number will do, as long as nothing else locks it: "birth" in ASCII
 TURN_TIMEOUT = "120s"  # for another run to end
 TABLE_TIMEOUT = "5s"  # for statements that use the table; the requests behind us must wait as long
@@ -20,7 +22,11 @@ logger = logging.getLogger("web.migrations")
 def run() -> None:
     """Migrate the database of the current application."""
     config = current_app.config
-    engine = create_engine(config["SQLALCHEMY_DATABASE_URI"], poolclass=NullPool)
+    engine = create_engine(
+        config["SQLALCHEMY_DATABASE_URI"],
+        poolclass=NullPool,
+        connect_args={"connect_timeout": LOGIN_TIMEOUT},
+    )
     metadata = current_app.extensions["migrate"].db.metadata
     with engine.connect() as connection:
         context.configure(connection, target_metadata=metadata)
