@@ -226,7 +226,7 @@ def wrong(url, **changes):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda url: {"password": "wrong"}, "password authentication failed for user"),
+        (lambda url: {"password": "for-development"}, "password authentication failed for user"),
         (lambda url: {"database": "nowhere"}, 'database "nowhere" does not exist'),
         (lambda url: {"port": free_port(), "query": {}}, "Connection refused"),
         (lambda url: {"host": "nowhere.invalid", "query": {}}, "nowhere.invalid"),
