@@ -6,20 +6,17 @@ from typing import Any
 
 import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_READ, connection
-from sqlalchemy.exc import InvalidRequestError
 
 ANSWER_TIMEOUT = 3  # seconds for everything a request asks of the database, login included
 STATEMENT_TIMEOUT = 2  # seconds until PostgreSQL cancels a statement whose client may have left
 
-OUTAGES = (
+_OUTAGES = (
     psycopg2.OperationalError,
     psycopg2.InterfaceError,
     psycopg2.errors.ReadOnlySqlTransaction,  # from a primary that was demoted
     psycopg2.errors.UndefinedTable,  # the migrations have not run yet
-    InvalidRequestError,  # SQLAlchemy: two new connections in a row were closed by the server
     UnicodeDecodeError,  # what is no PostgreSQL, or reports a refused login in its own encoding
 )
-ERRORS = (psycopg2.Error, *OUTAGES)  # all that asking the database raises
 
 # A refused login has no SQLSTATE, only libpq's message
 _REFUSED = "password authentication failed"
@@ -60,7 +57,7 @@ def open_connection(arguments: dict[str, Any], until: float) -> connection:
 def ask(
     asked: connection, until: float, statement: str, parameters: tuple[object, ...]
 ) -> tuple[Any, ...] | None:
-    """The first row that ``statement`` returns, or None. Raises one of ERRORS."""
+    """The first row that ``statement`` returns, or None. Raises psycopg2.Error and Overdue."""
     cursor = asked.cursor()
     cursor.execute(statement, parameters)
     _wait(asked, until, "the answer")
@@ -78,24 +75,22 @@ def is_stale(kept: connection) -> bool:
     return bool(socket.poll(0))
 
 
-def is_outage(error: Exception) -> bool:
+def is_outage(error: BaseException) -> bool:
     """Whether ``error`` means that the database is unavailable, not that we asked wrongly."""
     # What libpq cannot read breaks the protocol, and has no SQLSTATE; nor has what it cannot send
     unreadable = isinstance(error, psycopg2.DatabaseError) and error.pgcode is None
-    return isinstance(error, OUTAGES) or (
+    return isinstance(error, _OUTAGES) or (
         unreadable and not isinstance(error, psycopg2.ProgrammingError)
     )
 
 
-def describe(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     """What may be logged of ``error``: messages about statements may quote a row, and may not."""
     match error:
         case LoginFailed() | Overdue():
             return str(error)
         case psycopg2.errors.UndefinedTable():
             return "the table is missing: run 'flask db upgrade'"
-        case InvalidRequestError():
-            return "the server closed two new connections in a row"
         case _:
             return "a statement failed"
 
