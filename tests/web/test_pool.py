@@ -227,7 +227,10 @@ def wrong(url, **changes):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda url: {"password": "for-development"}, "password authentication failed for user"),
+        (
+            lambda url: {"password": f"not {url.password}"},
+            "password authentication failed for user",
+        ),
         (lambda url: {"database": "nowhere"}, 'database "nowhere" does not exist'),
         (lambda url: {"port": free_port(), "query": {}}, "Connection refused"),
         (lambda url: {"host": "nowhere.invalid", "query": {}}, "nowhere.invalid"),
