@@ -110,7 +110,7 @@ def person(context: None) -> type[PersonFactory]:
 @pytest.fixture
 def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[date], None]:
     """Sets the day that the application takes for today."""
-    return lambda day: monkeypatch.setattr("web.hello.today", lambda: day)
+    return lambda day: monkeypatch.setattr("web.clock.today", lambda zone: day)
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from docs import production
+from web import openapi
 from web.config import SETTINGS
 
 README = Path("README.md").read_text()
@@ -68,10 +70,17 @@ def test_the_table_of_the_api_is_that_of_the_openapi_document(client):
         f"{method.upper()} {path.replace('{', '<').replace('}', '>')}"
         for path, operations in document["paths"].items()
         for method in operations
-        if method in {"get", "put"}
+        if method in {"get", "put", "delete"}
     }
     named = {call.strip("`") for call, *_ in rows(README, "## Call it")}
-    assert described | {"GET /openapi.json", "GET /docs"} == named
+    assert described | {"GET /openapi.json", "GET /docs", "GET /docs/problems"} == named
+
+
+def test_the_changelog_begins_with_the_version_of_the_api():
+    versions = re.findall(r"^## (\S+)", Path("CHANGELOG.md").read_text(), re.MULTILINE)
+    assert versions[0] == openapi.VERSION
+    assert tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"] == versions[0]
+    assert len(set(versions)) == len(versions)
 
 
 def test_the_layout_names_what_is_there():

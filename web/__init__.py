@@ -23,7 +23,7 @@ class Application(Flask):
 
 def create_app(env: Mapping[str, str] = os.environ) -> Flask:
     """The WSGI application, configured from ``env``. Raises ConfigError for invalid values."""
-    app = Application(__name__)
+    app = Application(__name__, static_folder=None)
     app.config.from_mapping(config.load(env))
     log.init_app(app)
     storage.init_app(app)

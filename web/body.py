@@ -1,10 +1,9 @@
-"""Request bodies: read whatever their Content-Type, never longer than allowed, and only whole."""
+"""What a request says: path, query string and body, never longer than allowed, and only whole."""
 
-from typing import Any, NoReturn
+from typing import Any
 
-from flask import Request
+from flask import Request, current_app
 from marshmallow import Schema, ValidationError
-from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from web import schema
@@ -13,23 +12,25 @@ LIMIT = 4096  # bytes
 DRAIN_LIMIT = 1024 * 1024  # bytes of a longer body that are read, and ignored
 
 
-class BodyParser(FlaskParser):
-    """Reads JSON whatever its Content-Type, because ``curl -d`` sends a form's.
+def parse(req: Request, username: str, reader: Schema) -> dict[str, Any]:
+    """The values of ``reader``'s fields. Raises ValidationError for all that are invalid at once.
 
-    Without a body, the query string takes its place.
+    A body is read where ``reader`` takes a date of birth, as JSON whatever its Content-Type,
+    because ``curl -d`` sends a form's. Without a body, the query string takes its place.
     """
-
-    DEFAULT_VALIDATION_STATUS = 400
-
-    def load_json(self, req: Request, schema_: Schema) -> Any:
-        """What the request says, not yet validated. Raises ValidationError."""
-        body = read(req)
-        return schema.parse_object(body) if body else req.args.to_dict()
-
-    def handle_error(self, error: ValidationError, *args: Any, **kwargs: Any) -> NoReturn:
-        """Leave it to web.errors, like every other ValidationError."""
-        by_location: Any = error.messages
-        raise ValidationError(by_location["json"], error.field_name)
+    query = req.args.to_dict()
+    others = {
+        "username": username,
+        "timeZone": query.get("timeZone", current_app.config["TIME_ZONE"].key),
+    }
+    content = read(req) if isinstance(reader, schema.Birth) else b""
+    try:
+        given = schema.parse_object(content) if content else query
+    except ValidationError as error:
+        wrong = reader.validate(others, partial=True)
+        raise ValidationError(wrong | error.normalized_messages()) from None
+    values: dict[str, Any] = reader.load({**given, **others})
+    return values
 
 
 def read(req: Request) -> bytes:

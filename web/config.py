@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import click
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
+
+from web import clock
 
 DRIVER = "postgresql+psycopg2"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -60,6 +61,13 @@ def _file(text: str) -> str:
     return text
 
 
+def _digests(text: str) -> frozenset[bytes]:
+    words = text.replace(",", " ").split()
+    if not all(len(word) == 64 for word in words):
+        raise ValueError
+    return frozenset(map(bytes.fromhex, words))
+
+
 @dataclass(frozen=True)
 class Setting:
     """One environment variable: ``expected`` says in words what ``parse`` accepts."""
@@ -107,7 +115,14 @@ SETTINGS = (
         "the connections of each worker, 1 to 63 and fewer than THREADS; THREADS - 1 if not given",
         _whole(1, 63),
     ),
-    Setting("TIME_ZONE", "UTC", "an IANA time zone such as Europe/Berlin", ZoneInfo),
+    Setting("TIME_ZONE", "UTC", "an IANA time zone such as Europe/Berlin", clock.parse_zone),
+    Setting(
+        "API_KEYS",
+        "",
+        "SHA-256 digests of the keys that may write, in hexadecimal, with commas between them",
+        _digests,
+        secret=True,
+    ),
     Setting("LOG_LEVEL", "INFO", "one of " + ", ".join(LOG_LEVELS), _one_of(*LOG_LEVELS)),
     Setting("APP_VERSION", "dev", "the deployed version, shown at /livez"),
     Setting("HOST", "127.0.0.1", "the address to listen on"),
@@ -124,6 +139,7 @@ def load(env: Mapping[str, str]) -> dict[str, Any]:
     """
     values = {setting.name: setting.read(env) for setting in SETTINGS}
     return {
+        "API_KEYS": values["API_KEYS"],
         "APP_VERSION": values["APP_VERSION"],
         "DATABASE_NEXT_PASSWORD": values["RDS_NEXT_PASSWORD"],
         "DATABASE_POOL_SIZE": _pool_size(values),

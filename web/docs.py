@@ -1,5 +1,10 @@
-"""The documentation page: Swagger UI, from this host alone."""
+"""The documentation: Swagger UI and a page about problems, from this host alone."""
 
+import functools
+import gzip
+import hashlib
+import mimetypes
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
@@ -7,30 +12,87 @@ import flask
 import flask_swagger_ui
 from flask import Flask, Response
 
-# The parts of Swagger UI that the page needs
-SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
-ASSETS = {"swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"}
+# The parts of Swagger UI that the page needs, and ours
+_SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
+_OURS = Path(__file__).parent / "assets"
+ASSETS = {
+    "swagger-ui.css": _SWAGGER_UI,
+    "swagger-ui-bundle.js": _SWAGGER_UI,
+    "favicon-32x32.png": _SWAGGER_UI,
+    "docs.css": _OURS,
+    "docs.js": _OURS,
+}
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+FOREVER = "public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file as it is sent: plain, compressed, and the name of this very content."""
+
+    plain: bytes
+    compressed: bytes
+    digest: str
 
 
 def init_app(app: Flask) -> None:
-    """Serve the page at /docs, and its parts below."""
+    """Serve the pages at /docs and /docs/problems, and lead there from /."""
+    # Otherwise an empty path, as in GET http://host, would be redirected to http://host/
+    app.add_url_rule("/", view_func=front, strict_slashes=False)
     app.add_url_rule("/docs", view_func=page)
+    app.add_url_rule("/docs/problems", view_func=problems)
     app.add_url_rule("/docs/<name>", view_func=asset)
 
 
+def front() -> Response:
+    """The only redirect that there is; relative, for the host may have other names outside."""
+    return Response(status=HTTPStatus.FOUND, headers={"Location": "/docs"}, mimetype="text/plain")
+
+
 def page() -> Response:
-    """The page. It loads nothing from any other host."""
-    response = flask.make_response(flask.render_template("docs.html"))
+    """The API, to read and to try. It loads nothing from any other host."""
+    return _page("docs.html")
+
+
+def problems() -> Response:
+    """What the types of problems mean."""
+    return _page("problems.html")
+
+
+def asset(name: str) -> Response:
+    """A script, style sheet or picture of the pages; 404 for any other file.
+
+    The pages name each by its content, so that it never has to be asked for again.
+    """
+    if name not in ASSETS:
+        flask.abort(HTTPStatus.NOT_FOUND)
+    file = _load(name)
+    response = Response(file.plain, mimetype=mimetypes.guess_type(name)[0])
+    if flask.request.accept_encodings.quality("gzip"):
+        response = Response(file.compressed, mimetype=response.mimetype)
+        response.headers["Content-Encoding"] = "gzip"
+    response.vary.add("Accept-Encoding")
+    response.set_etag(file.digest, weak=True)  # weak: of the content, compressed or not
+    current = flask.request.args.get("v") == file.digest
+    response.headers["Cache-Control"] = FOREVER if current else "no-cache"
+    response.make_conditional(flask.request)
+    return response
+
+
+def _page(template: str) -> Response:
+    response = flask.make_response(flask.render_template(template, url=_url))
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return response
 
 
-def asset(name: str) -> Response:
-    """A script, style sheet or picture of Swagger UI; 404 for any other file."""
-    if name not in ASSETS:
-        flask.abort(HTTPStatus.NOT_FOUND)
-    return flask.send_from_directory(SWAGGER_UI, name)
+def _url(name: str) -> str:
+    return f"/docs/{name}?v={_load(name).digest}"
+
+
+@functools.cache
+def _load(name: str) -> Asset:
+    plain = (ASSETS[name] / name).read_bytes()
+    return Asset(plain, gzip.compress(plain), hashlib.sha256(plain).hexdigest()[:16])

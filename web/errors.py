@@ -1,12 +1,13 @@
 """Every error, in one shape: the problem document of RFC 9457. All handlers are on this page."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, json
 from marshmallow import ValidationError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from web.outage import Unavailable
 
@@ -14,44 +15,103 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = "5"  # seconds
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What problems of one type have in common."""
+
+    status: int
+    title: str
+    type: str
+
+
+# web/templates/problems.html explains these
+INVALID_REQUEST = Kind(400, "Invalid request", "/docs/problems#invalid-request")
+USER_NOT_FOUND = Kind(404, "User not found", "/docs/problems#user-not-found")
+DATABASE_UNAVAILABLE = Kind(503, "Database unavailable", "/docs/problems#database-unavailable")
+
+# Whose names Python changed in 3.13
+_TITLES = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+# In place of the framework's words; the same as in .platform/nginx/nginx.conf
+DETAILS = {
+    400: "This is not a valid HTTP request.",
+    404: "There is nothing here. See /docs for what there is.",
+    413: "The body may have 4096 bytes at most.",
+    500: "The server failed. Try again later; saving the same date again is safe.",
+}
+
+
+class UserNotFound(Exception):
+    """No date of birth is saved under a name."""
+
+    detail = "No date of birth is saved under this name. Save one with PUT first."
+
+
 def init_app(app: Flask) -> None:
     """Answer all exceptions. Call it last: flask-smorest registers a handler of its own."""
     app.register_error_handler(ValidationError, _invalid)
+    app.register_error_handler(UserNotFound, _user_not_found)
     app.register_error_handler(Unavailable, _unavailable)
+    app.register_error_handler(MethodNotAllowed, _method_not_allowed)
     app.register_error_handler(HTTPException, _http)  # any other exception arrives here as 500
 
 
+def blank(status: int) -> Kind:
+    """The kind of problem of which the HTTP status says all."""
+    return Kind(status, _TITLES.get(status) or HTTPStatus(status).phrase, "about:blank")
+
+
+def document(
+    kind: Kind, detail: str, errors: Mapping[str, list[str]] | None = None
+) -> dict[str, Any]:
+    """A problem document; ``errors`` holds messages by the name of each part that is wrong."""
+    body = {"type": kind.type, "title": kind.title, "status": kind.status, "detail": detail}
+    return body | ({"errors": errors} if errors else {})
+
+
+def invalid(errors: Mapping[str, list[str]]) -> dict[str, Any]:
+    """The problem document of a request whose parts ``errors`` are wrong."""
+    parts = sorted(errors.items())
+    detail = " ".join(f"{name}: {' '.join(messages)}" for name, messages in parts)
+    return document(INVALID_REQUEST, detail, errors)
+
+
+def unavailable() -> dict[str, Any]:
+    """The problem document of a request that the database could not serve."""
+    detail = f"The database is temporarily unavailable. Try again in {RETRY_AFTER} seconds."
+    return document(DATABASE_UNAVAILABLE, detail)
+
+
 def _invalid(error: ValidationError) -> Response:
-    errors = error.normalized_messages()
-    name, messages = next(iter(errors.items()))
-    return problem(HTTPStatus.BAD_REQUEST, f"{name} is not valid. {messages[0]}", errors)
+    return _response(invalid(error.normalized_messages()))
+
+
+def _user_not_found(error: UserNotFound) -> Response:
+    return _response(document(USER_NOT_FOUND, error.detail))
 
 
 def _unavailable(error: Unavailable) -> Response:
-    return problem(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        f"The database is temporarily unavailable. Try again in {RETRY_AFTER} seconds.",
-        headers={"Retry-After": RETRY_AFTER},
-    )
+    return _response(unavailable(), {"Retry-After": RETRY_AFTER})
+
+
+def _method_not_allowed(error: MethodNotAllowed) -> Response:
+    methods = sorted(error.valid_methods or ())
+    detail = f"This path has {', '.join(methods)}."
+    return _response(document(blank(405), detail), {"Allow": ", ".join(methods)})
 
 
 def _http(error: HTTPException) -> Response:
     """The problem document for an HTTP error, with those of its headers that carry meaning."""
-    status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    status = error.code or 500
+    ours = error.description is None or error.description == type(error).description
+    detail = (DETAILS.get(status) if ours else None) or error.description or ""
     headers = [(name, value) for name, value in error.get_headers() if name != "Content-Type"]
-    return problem(status, error.description or HTTPStatus(status).description, headers=headers)
+    return _response(document(blank(status), detail), headers)
 
 
-def problem(
-    status: int, detail: str, errors: Mapping[str, Any] | None = None, headers: Any = ()
-) -> Response:
-    """A problem document about ``status``; ``errors`` holds messages by name of the part."""
-    body = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-    }
-    if errors:
-        body["errors"] = errors
-    return Response(json.dumps(body), status, headers, content_type=MEDIA_TYPE)
+def _response(body: Mapping[str, Any], headers: Any = ()) -> Response:
+    return Response(json.dumps(body), body["status"], headers, content_type=MEDIA_TYPE)

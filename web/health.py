@@ -1,17 +1,15 @@
 """What load balancers and orchestrators ask."""
 
-from http import HTTPStatus
-
 from flask import Response, current_app
 
-from web import schema, storage
-from web.api import PROBLEM, Blueprint, json_response
+from web import openapi, storage
+from web.api import Blueprint, described, json_response
 
 blueprint = Blueprint("health", __name__, description="Is it up, is it ready")
 
 
 @blueprint.get("/livez")
-@blueprint.response(HTTPStatus.OK, schema.Alive, content_type="application/json")
+@described(openapi.LIVENESS)
 def livez() -> Response:
     """Report that the process is up, and its version.
 
@@ -21,12 +19,7 @@ def livez() -> Response:
 
 
 @blueprint.get("/readyz")
-@blueprint.response(HTTPStatus.OK, schema.Ready, content_type="application/json")
-@blueprint.alt_response(
-    HTTPStatus.SERVICE_UNAVAILABLE,
-    **PROBLEM,
-    description="The database is unavailable or its table is missing; the log says why",
-)
+@described(openapi.READINESS)
 def readyz() -> Response:
     """Report that the database answers and has its table, so that requests can be served."""
     storage.ping()

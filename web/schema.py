@@ -1,23 +1,33 @@
 """Untrusted text in, typed values out, or ValidationError; and the shapes of all answers."""
 
+import difflib
 import json
 import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, NoReturn
+from zoneinfo import ZoneInfo
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields
+from marshmallow import EXCLUDE, INCLUDE, Schema, ValidationError, fields, validates_schema
+
+from web import clock
 
 NAME_LIMIT = 64  # Unicode code points, counted after normalisation
-NAME_PATTERN = r"^\p{L}[\p{L}\p{M}]*$"  # as OpenAPI documents it; parse_name decides
 NAME_RULE = f"Use 1 to {NAME_LIMIT} letters and nothing else."
 DATE_RULE = "Use a real date, written YYYY-MM-DD."
+DATE_MISSING = f"The key is missing. {DATE_RULE}"
 JSON_RULE = 'Send a JSON object such as {"dateOfBirth": "1990-05-17"}.'
+ZONE_RULE = "Use an IANA time zone such as Europe/Berlin."
 
 # No character is composed of more than four, so that longer text cannot become a name. It is
 # refused unread: older Pythons need quadratic time to normalise it, 1.2 s of CPU for 64 KB
-_UNNORMALISED_LIMIT = 4 * NAME_LIMIT
+UNNORMALISED_LIMIT = 4 * NAME_LIMIT
+
+# The kinds of character in a name, J for U+200C and U+200D: letters, marks after a letter, and
+# single joiners between them, as Persian and Sinhala need
+_NAME = re.compile(r"L[LM]*(?:J[LM]+)*")
+_JOINERS = "\u200c\u200d"
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -25,14 +35,14 @@ def parse_name(text: str) -> str:
     """``text`` as a user name, in Unicode normalisation form C.
 
     A name is 1 to 64 letters of any script (category L*); marks (M*) may follow a letter, as
-    scripts such as Devanagari need. Case counts. Raises ValidationError for anything else.
+    scripts such as Devanagari need, and one U+200C or U+200D may stand between letters. Case
+    counts. Raises ValidationError for anything else: hyphens, apostrophes and blanks, too.
     """
-    if len(text) > _UNNORMALISED_LIMIT:
-        raise ValidationError(NAME_RULE, "username")
+    if len(text) > UNNORMALISED_LIMIT:
+        raise ValidationError(NAME_RULE)
     name = unicodedata.normalize("NFC", text)
-    categories = [unicodedata.category(character)[0] for character in name]
-    if not 1 <= len(name) <= NAME_LIMIT or categories[0] != "L" or not {*categories} <= {*"LM"}:
-        raise ValidationError(NAME_RULE, "username")
+    if len(name) > NAME_LIMIT or not _NAME.fullmatch("".join(map(_kind, name))):
+        raise ValidationError(NAME_RULE)
     return name
 
 
@@ -50,6 +60,16 @@ def parse_date(text: object) -> date:
         raise ValidationError(DATE_RULE) from None
 
 
+def parse_zone(text: str) -> ZoneInfo:
+    """The time zone of that IANA name. Raises ValidationError, with names that are close."""
+    try:
+        return clock.parse_zone(text)
+    except LookupError:
+        close = _close_zones(text)
+        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+        raise ValidationError(ZONE_RULE + hint) from None
+
+
 def require_past(born: date, today: date) -> date:
     """``born`` if it lies strictly before ``today``; raises ValidationError otherwise."""
     if born >= today:
@@ -60,10 +80,11 @@ def require_past(born: date, today: date) -> date:
 def parse_object(body: bytes) -> Mapping[str, Any]:
     """``body`` as the JSON object of RFC 8259: UTF-8, finite numbers, names to values.
 
-    Raises ValidationError for anything else, nesting too deep for the parser included.
+    A byte-order mark at its start is ignored. Raises ValidationError for anything else, nesting
+    too deep for the parser included.
     """
     try:
-        value = json.loads(body.decode(), parse_constant=_refuse_constant)
+        value = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise ValidationError(JSON_RULE, "body") from None
     if not isinstance(value, dict):
@@ -71,22 +92,50 @@ def parse_object(body: bytes) -> Mapping[str, Any]:
     return value
 
 
+class Name(fields.Field[str]):
+    """A user's name in a request; see parse_name for what is valid."""
+
+    def _deserialize(self, value: str, attr: Any, data: Any, **kwargs: Any) -> str:
+        return parse_name(value)
+
+
+class Zone(fields.Field[ZoneInfo]):
+    """A time zone in a request; see parse_zone for what is valid."""
+
+    def _deserialize(self, value: str, attr: Any, data: Any, **kwargs: Any) -> ZoneInfo:
+        return parse_zone(value)
+
+
 class DateOfBirth(fields.Field[date]):
     """A date of birth in a request; see parse_date for what is valid."""
 
-    default_error_messages = {"required": DATE_RULE, "null": DATE_RULE}  # noqa: RUF012  # as in Field
+    default_error_messages = {"required": DATE_MISSING, "null": DATE_RULE}  # noqa: RUF012  # as in Field
 
-    def _deserialize(
-        self, value: object, attr: str | None, data: Mapping[str, Any] | None, **kwargs: object
-    ) -> date:
+    def _deserialize(self, value: object, attr: Any, data: Any, **kwargs: Any) -> date:
         return parse_date(value)
 
 
-class Birth(Schema):
-    """The body of PUT /hello/<username>; keys that it does not know are ignored."""
+class Lenient(Schema):
+    """What all requests have in common: keys that are not known are ignored."""
 
     class Meta:
         unknown = EXCLUDE
+
+
+class Who(Lenient):
+    """Whom a request is about."""
+
+    name = Name(required=True, data_key="username")
+
+
+class Greet(Who):
+    """A request that depends on the day, too."""
+
+    zone = Zone(required=True, data_key="timeZone")
+
+
+class Birth(Lenient):
+    """The body of PUT /hello/<username>."""
 
     born = DateOfBirth(
         required=True,
@@ -100,7 +149,23 @@ class Birth(Schema):
     )
 
 
-class Greeting(Schema):
+class Save(Greet, Birth):
+    """All that PUT /hello/<username> says."""
+
+    @validates_schema(skip_on_field_errors=False)
+    def _require_past(self, data: Mapping[str, Any], **kwargs: Any) -> None:
+        if {"born", "zone"} <= data.keys():
+            require_past(data["born"], clock.today(data["zone"]))
+
+
+class Answer(Schema):
+    """What every answer has in common: it may gain keys, which callers are to ignore."""
+
+    class Meta:
+        unknown = INCLUDE
+
+
+class Greeting(Answer):
     """The answer to GET /hello/<username>."""
 
     message = fields.String(
@@ -109,25 +174,31 @@ class Greeting(Schema):
     )
 
 
-class Alive(Schema):
+OK = {"type": "string", "const": "ok"}
+
+
+class Alive(Answer):
     """The answer of /livez."""
 
-    status = fields.Constant("ok", required=True)
+    status = fields.Constant("ok", required=True, metadata=OK)
     version = fields.String(required=True, metadata={"description": "The deployed version."})
 
 
-class Ready(Schema):
+class Ready(Answer):
     """The answer of /readyz."""
 
-    status = fields.Constant("ok", required=True)
+    status = fields.Constant("ok", required=True, metadata=OK)
 
 
-class Problem(Schema):
+class Problem(Answer):
     """The answer to a request that cannot be served, as RFC 9457 defines it."""
 
     type = fields.String(
         required=True,
-        metadata={"description": "A URI that names the kind of problem.", "example": "about:blank"},
+        metadata={
+            "description": "A URI that names the kind of problem.",
+            "format": "uri-reference",
+        },
     )
     title = fields.String(
         required=True,
@@ -142,6 +213,21 @@ class Problem(Schema):
         values=fields.List(fields.String()),
         metadata={"description": "What is wrong with each part of the request, by its name."},
     )
+
+
+def _kind(character: str) -> str:
+    return "J" if character in _JOINERS else unicodedata.category(character)[0]
+
+
+def _close_zones(text: str) -> list[str]:
+    """At most three names that look like ``text``, which may be the city alone."""
+    by_word = {
+        word.lower(): zone
+        for zone in sorted(clock.ZONES)
+        for word in (zone, zone.rpartition("/")[2])
+    }
+    words = difflib.get_close_matches(text[:64].lower().replace(" ", "_"), by_word, cutoff=0.7)
+    return list(dict.fromkeys(by_word[word] for word in words))
 
 
 def _refuse_constant(name: str) -> NoReturn:

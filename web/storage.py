@@ -19,6 +19,7 @@ _SAVE = """
     INSERT INTO person (username, date_of_birth) VALUES (%s, %s)
     ON CONFLICT (username) DO UPDATE SET date_of_birth = EXCLUDED.date_of_birth
 """
+_DELETE = "DELETE FROM person WHERE username = %s"
 _PING = "SELECT FROM person LIMIT 1"
 
 
@@ -74,6 +75,11 @@ def save(name: str, born: date) -> None:
     not; saving again is always safe.
     """
     _fetch(_SAVE, name, born)
+
+
+def delete(name: str) -> None:
+    """Forget ``name`` and its date of birth, known or not. Raises Unavailable, like save."""
+    _fetch(_DELETE, name)
 
 
 def ping() -> None:

@@ -1,0 +1,114 @@
+"""A client that a public generator makes of the OpenAPI document, used for each verb and error."""
+
+import datetime
+import hashlib
+import importlib
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from web import create_app
+
+KEY = "an-open-secret"
+PACKAGE = "generated_birthday_client"
+
+
+@pytest.fixture(scope="module")
+def guarded(app, env):
+    """The application, where writing needs KEY, so that the client has all there is."""
+    return create_app(env | {"API_KEYS": hashlib.sha256(KEY.encode()).hexdigest()})
+
+
+@pytest.fixture(scope="module")
+def generated(guarded, tmp_path_factory):
+    """The functions and models of the client, as a program would import them."""
+    folder = tmp_path_factory.mktemp("client")
+    document = folder / "openapi.json"
+    document.write_text(json.dumps(guarded.test_client().get("/openapi.json").json))
+    (folder / "config.yml").write_text("post_hooks: []\n")  # its formatting is of no interest
+    made = subprocess.run(
+        [sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none", "--path", document,
+         "--output-path", folder / PACKAGE, "--config", folder / "config.yml", "--fail-on-warning"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stdout + made.stderr
+    sys.path.insert(0, str(folder))
+    names = {
+        "get_greeting": "api.hello.get_greeting",
+        "save": "api.hello.save_date_of_birth",
+        "delete": "api.hello.delete_user",
+        "liveness": "api.health.get_liveness",
+        "readiness": "api.health.get_readiness",
+        "models": "models",
+        "client": "client",
+    }
+    modules = {name: importlib.import_module(f"{PACKAGE}.{path}") for name, path in names.items()}
+    yield SimpleNamespace(**modules)
+    sys.path.remove(str(folder))
+    for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def caller(generated, guarded, context):
+    """The client with its key, connected to the application."""
+    return generated.client.AuthenticatedClient(
+        base_url="http://birthday",
+        token=KEY,
+        httpx_args={"transport": httpx.WSGITransport(app=guarded)},
+    )
+
+
+def birth(generated, born):
+    return generated.models.Birth(date_of_birth=datetime.date.fromisoformat(born))
+
+
+def test_it_saves_greets_and_deletes(generated, caller, on):
+    on(datetime.date(2026, 5, 12))
+    body = birth(generated, "1990-05-17")
+    assert generated.save.sync_detailed("Ann", client=caller, body=body).status_code == 204
+    greeting = generated.get_greeting.sync("Ann", client=caller, time_zone="Europe/Berlin")
+    assert greeting.message == "Hello, Ann! Your birthday is in 5 day(s)"
+    assert generated.delete.sync_detailed("Ann", client=caller).status_code == 204
+    assert generated.get_greeting.sync("Ann", client=caller).status == 404
+
+
+def test_it_reads_problems(generated, caller, on):
+    on(datetime.date(2026, 5, 12))
+    unknown = generated.get_greeting.sync("Nobody", client=caller)
+    assert unknown.type_ == "/docs/problems#user-not-found"
+    wrong = generated.save.sync("j0hn", client=caller, body=birth(generated, "2026-05-12"))
+    assert wrong.type_ == "/docs/problems#invalid-request"
+    assert set(wrong.errors.additional_properties) == {"username", "dateOfBirth"}
+    missing = generated.save.sync("John", client=caller)
+    assert missing.errors["dateOfBirth"][0].startswith("The key is missing.")
+    assert generated.delete.sync("j0hn", client=caller).status == 400
+
+
+def test_it_reads_that_a_key_is_needed(generated, caller):
+    stranger = generated.client.AuthenticatedClient(
+        base_url="http://birthday", token="wrong", httpx_args=caller._httpx_args
+    )
+    assert generated.delete.sync("John", client=stranger).status == 401
+    body = birth(generated, "1990-05-17")
+    assert generated.save.sync("John", client=stranger, body=body).title == "Unauthorized"
+
+
+def test_it_reads_health(generated, caller):
+    alive = generated.liveness.sync(client=caller)
+    assert (alive.status, alive.version) == ("ok", "dev")
+    assert generated.readiness.sync(client=caller).status == "ok"
+
+
+def test_it_reads_that_the_database_is_away(generated, caller, guarded):
+    app = create_app({"DATABASE_URL": "postgresql://me@127.0.0.1:1/nowhere"})
+    caller = generated.client.Client(
+        base_url="http://birthday", httpx_args={"transport": httpx.WSGITransport(app=app)}
+    )
+    away = generated.get_greeting.sync_detailed("John", client=caller)
+    assert away.parsed.type_ == "/docs/problems#database-unavailable"
+    assert away.headers["Retry-After"] == "5"

@@ -1,0 +1,27 @@
+"""Time zones, and which day it is in one of them: the only clock of greetings."""
+
+import zoneinfo
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+# From the package tzdata alone: systems differ in which names they know
+zoneinfo.reset_tzpath(to=())
+
+ZONES = frozenset(zoneinfo.available_timezones())  # IANA names
+
+
+def parse_zone(name: str) -> ZoneInfo:
+    """The time zone called ``name`` by IANA, such as Europe/Berlin. Raises LookupError."""
+    if name not in ZONES:
+        raise LookupError(name)
+    return ZoneInfo(name)
+
+
+def today(zone: ZoneInfo) -> date:
+    """The calendar day at this moment in ``zone``."""
+    return now().astimezone(zone).date()
+
+
+def now() -> datetime:
+    """This moment."""
+    return datetime.now(UTC)

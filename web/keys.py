@@ -1,0 +1,43 @@
+"""Who may write: everybody, or, where API_KEYS is set, those who send one of these keys."""
+
+import functools
+import hashlib
+import hmac
+from collections.abc import Callable
+from typing import Any
+
+from flask import current_app, request
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import Unauthorized
+
+DETAIL = "Send a valid key, in a header Authorization: Bearer <key>."
+CHALLENGE = WWWAuthenticate("bearer", {"realm": "birthday greetings"})
+
+
+def required(view: Callable[..., Any]) -> Callable[..., Any]:
+    """``view``, refused before it reads the request where a key is needed and not sent."""
+
+    @functools.wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        digests: frozenset[bytes] = current_app.config["API_KEYS"]
+        if digests and not is_valid(_key(), digests):
+            raise Unauthorized(DETAIL, www_authenticate=CHALLENGE)
+        return view(*args, **kwargs)
+
+    guarded._apidoc = getattr(view, "_apidoc", {}) | {"needs_key": True}  # type: ignore[attr-defined]
+    return guarded
+
+
+def is_valid(key: str, digests: frozenset[bytes]) -> bool:
+    """Whether one of ``digests`` is the SHA-256 digest of ``key``.
+
+    All of them are compared, each in a time that does not depend on where it differs. A digest
+    without salt is enough, because keys are random and long, unlike passwords.
+    """
+    digest = hashlib.sha256(key.encode()).digest()
+    return sum(hmac.compare_digest(digest, known) for known in digests) > 0
+
+
+def _key() -> str:
+    given = request.authorization
+    return given.token or "" if given is not None and given.type == "bearer" else ""

@@ -1,0 +1,198 @@
+"""What the OpenAPI document says beside what the code shows: texts, parameters and answers."""
+
+from typing import Any
+
+from flask import Flask
+from marshmallow import Schema
+
+from web import errors, keys, schema
+
+TITLE = "Birthday greetings"
+VERSION = "1.1.0"  # of what callers can rely on; CHANGELOG.md says what changed
+DESCRIPTION = """\
+Save somebody's date of birth, and ask how many days remain until the next birthday.
+
+People born on 29 February celebrate on 1 March in non-leap years. Which day is today is decided
+in the time zone of the parameter `timeZone`, or else in one that the operator configures (UTC by
+default).
+
+Every error is answered with a problem document (RFC 9457), whose `type` programs can rely on:
+[all types](docs/problems). Answers may gain keys: ignore those that you do not know.
+"""
+OPTIONS: dict[str, Any] = {
+    "info": {
+        "description": DESCRIPTION,
+        "license": {"name": "MIT", "identifier": "MIT"},
+        "contact": {"name": "The owner of the service", "email": "owner@example.com"},
+    },
+    "security": [],  # add_security says where a key is needed
+}
+KEY = "key"
+SECURITY_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A key that the operator of the service has given you.",
+}
+
+USERNAME: dict[str, Any] = {
+    "name": "username",
+    "in": "path",
+    "required": True,
+    "description": f"{schema.NAME_RULE} Letters of all scripts will do, marks may follow a letter, "
+    "and U+200C or U+200D may stand between two. Hyphens, apostrophes and blanks are refused. "
+    "Case counts. The letters are counted in Unicode normalisation form C.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": schema.UNNORMALISED_LIMIT},
+    "example": "John",
+}
+TIME_ZONE: dict[str, Any] = {
+    "name": "timeZone",
+    "in": "query",
+    "required": False,
+    "description": "The IANA time zone in which today is decided. Without it, the operator's.",
+    "schema": {"type": "string", "minLength": 1},
+    "example": "Europe/Berlin",
+}
+DATE_OF_BIRTH: dict[str, Any] = {
+    "name": "dateOfBirth",
+    "in": "query",
+    "required": False,
+    "description": "Read in place of a body where there is none.",
+    "schema": {"type": "string", "format": "date"},
+}
+BODY: dict[str, Any] = {
+    "required": False,
+    "description": "JSON, of at most 4096 bytes, whatever its Content-Type says. Without a body, "
+    "dateOfBirth is read from the query string.",
+    "content": {
+        "application/json": {"schema": schema.Birth, "example": {"dateOfBirth": "1990-05-17"}}
+    },
+}
+
+REQUEST_ID = {
+    "description": "The id of this request, which the logs have too.",
+    "schema": {"type": "string"},
+    "example": "3f2504e04f8941d39a0c0305e82c3301",
+}
+RETRY = {
+    "description": "How many seconds to wait before the next attempt.",
+    "schema": {"type": "integer", "minimum": 1},
+    "example": 5,
+}
+CHALLENGE = {
+    "description": "How to send a key.",
+    "schema": {"type": "string"},
+    "example": keys.CHALLENGE.to_header(),
+}
+
+
+def _problem(description: str, example: dict[str, Any], **headers: Any) -> dict[str, Any]:
+    return {
+        "description": description,
+        "headers": {"X-Request-ID": REQUEST_ID, **headers},
+        "content": {errors.MEDIA_TYPE: {"schema": schema.Problem, "example": example}},
+    }
+
+
+def _blank(status: int, detail: str) -> dict[str, Any]:
+    return errors.document(errors.blank(status), detail)
+
+
+# The answers that operations share, by their name in the document; 429 and 504 are those of nginx
+RESPONSES = {
+    "InvalidRequest": _problem(
+        "The request is invalid; `errors` lists all parts that are wrong",
+        errors.invalid({"username": [schema.NAME_RULE], "dateOfBirth": [schema.DATE_RULE]}),
+    ),
+    "Unauthorized": _problem(
+        "A key is needed, and none or an unknown one was sent",
+        _blank(401, keys.DETAIL),
+        **{"WWW-Authenticate": CHALLENGE},
+    ),
+    "UserNotFound": _problem(
+        "No date of birth is saved under this name",
+        errors.document(errors.USER_NOT_FOUND, errors.UserNotFound.detail),
+    ),
+    "NotFound": _problem("Not for the outside world", _blank(404, errors.DETAILS[404])),
+    "BodyTooLarge": _problem("The body is too large", _blank(413, errors.DETAILS[413])),
+    "TooManyRequests": _problem(
+        "Too many requests from one address",
+        _blank(429, "Slow down, and try again in a second."),
+        **{"Retry-After": RETRY},
+    ),
+    "ServerError": _problem("The server failed", _blank(500, errors.DETAILS[500])),
+    "DatabaseUnavailable": _problem(
+        "The database or the application is temporarily unavailable; the log says why",
+        errors.unavailable(),
+        **{"Retry-After": RETRY},
+    ),
+    "Timeout": _problem(
+        "The application did not answer in time",
+        _blank(504, "The application did not answer in time. Saving the same date again is safe."),
+        **{"Retry-After": RETRY},
+    ),
+    "Problem": _problem("Any other error", _blank(405, "This path has GET, HEAD, OPTIONS.")),
+}
+_EVERYWHERE: dict[Any, str] = {
+    429: "TooManyRequests",
+    500: "ServerError",
+    504: "Timeout",
+    "default": "Problem",
+}
+
+
+def _operation(
+    name: str,
+    success: dict[int, Any],
+    problems: dict[int, str],
+    **more: Any,
+) -> dict[str, Any]:
+    responses = {**success, **problems, **_EVERYWHERE}
+    return {"operationId": name, "responses": responses, **more}
+
+
+def _answer(
+    description: str, content: type[Schema] | None = None, **example: str
+) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": description, "headers": {"X-Request-ID": REQUEST_ID}}
+    if content:
+        answer["content"] = {"application/json": {"schema": content, "example": example}}
+    return answer
+
+
+_INVALID = {400: "InvalidRequest", 503: "DatabaseUnavailable"}
+
+# The operations. Their names become those of functions in generated clients
+GREET = _operation(
+    "getGreeting",
+    {200: _answer("The greeting", schema.Greeting, message="Hello, John! Happy birthday!")},
+    _INVALID | {404: "UserNotFound"},
+    parameters=[TIME_ZONE],
+)
+SAVE = _operation(
+    "saveDateOfBirth",
+    {204: _answer("Saved")},
+    _INVALID | {413: "BodyTooLarge"},
+    parameters=[TIME_ZONE, DATE_OF_BIRTH],
+    requestBody=BODY,
+)
+DELETE = _operation("deleteUser", {204: _answer("Deleted, or not known anyway")}, _INVALID)
+LIVENESS = _operation(
+    "getLiveness",
+    {200: _answer("The process is up", schema.Alive, status="ok", version="3f2504e04f89-7")},
+    {},
+)
+READINESS = _operation(
+    "getReadiness",
+    {200: _answer("Requests can be served", schema.Ready, status="ok")},
+    {404: "NotFound", 503: "DatabaseUnavailable"},
+)
+
+
+def add_security(
+    doc: dict[str, Any], doc_info: Any, *, app: Flask, **kwargs: Any
+) -> dict[str, Any]:
+    """``doc``, an operation, with the key that it needs where the application asks for keys."""
+    if doc_info.get("needs_key") and app.config["API_KEYS"]:
+        doc["security"] = [{KEY: []}]
+        doc.setdefault("responses", {})[401] = "Unauthorized"
+    return doc
