@@ -21,7 +21,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /app
 COPY . .
-CMD ["python", "-m", "pytest", "-n", "auto", "-m", "not docker and not faults"]
+CMD ["python", "-m", "pytest", "-n", "auto", "-m", "not docker and not faults and not browser"]
 
 FROM python:3.13-slim-trixie
 ARG APP_VERSION=dev

@@ -4,7 +4,7 @@ RUN := .venv/bin/python -m
 SHELL_SCRIPTS := .ci/run scripts/build_and_deploy.sh scripts/setup.sh .platform/hooks/predeploy/10_migrate.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev test test-faults test-docker check format lint types design shell dockerfile templates owner secrets requirements pre-commit lock bench rehearse rehearse-pipeline diagram clean
+.PHONY: help run dev test test-faults test-browser test-docker check format lint types design shell dockerfile templates owner secrets requirements pre-commit lock bench rehearse rehearse-pipeline diagram clean
 
 help: ## List the actions
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,10 +17,13 @@ dev: .venv/installed ## The same with reload and debugger
 
 test: .venv/installed ## Run the tests in parallel, with coverage (TEST_DATABASE_URL for a server of yours)
 	@rm -f .coverage .coverage.*
-	$(RUN) pytest -n auto --dist worksteal -m 'not docker and not faults' --cov --cov-report=term $(ARGS)
+	$(RUN) pytest -n auto --dist worksteal -m 'not docker and not faults and not browser' --cov --cov-report=term $(ARGS)
 
 test-faults: .venv/installed ## Kill, freeze and fill what the service needs, under load (skips what this machine lacks)
 	$(RUN) pytest -q -m faults $(ARGS)
+
+test-browser: .venv/installed ## Try the documentation in a browser (skipped where there is no Chromium)
+	$(RUN) pytest -q -m browser $(ARGS)
 
 test-docker: .venv/installed ## Run the tests of the image and of docker-compose.yml, and both rehearsals
 	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -s $(ARGS)
