@@ -360,11 +360,20 @@ update() { # NAME LABEL
     wait_until_running "$1" "$2"
 }
 
+# The key with which the smoke test may save where API_KEYS are set
+smoke_key() { # NAME STATE
+    local answer
+    answer=$(aws secretsmanager get-secret-value --secret-id "$1/smoke-test" --query SecretString --output text) &&
+        key=$(sed -nE 's/.*"key": ?"([A-Za-z0-9]+)".*/\1/p' <<<"$answer") && [ -n "$key" ] || [ -n "$dry_run" ] ||
+        die "the key of the smoke test of $1 cannot be read" "$2" \
+            "look at the message above; the stack has the key since: create ${1#"$application-"}"
+}
+
 smoke() { # ENV|URL [LABEL]
     local url
     url=$(url "$1") || return 1
     [ -z "$dry_run" ] || { say "would smoke test $url" && return; }
-    patiently 300 python3 -m scripts.smoke "$url" ${2:+"$2"} >&2
+    SMOKE_KEY=${key:-${SMOKE_KEY:-}} patiently 300 python3 -m scripts.smoke "$url" ${2:+"$2"} >&2
 }
 
 # The log of what was deployed, which rollback reads
@@ -381,6 +390,7 @@ deploy() { # ENV LABEL [rollback]
         die "there is no version $version" "nothing was changed" "build it, or name one of: $(versions)"
     [ -n "$(digest "$version")" ] || [ -n "$dry_run" ] ||
         die "the image of version $version is gone from the registry" "nothing was changed" "name another version, or build the commit ${version%%-*} again"
+    smoke_key "$name" "nothing was deployed"
     lock "$name"
     before=$(wait_until_ready "$name")
     # Deployed by other means, the console for one: a later rollback must know it
@@ -613,6 +623,7 @@ finish() { # ENV
         events "$name"
         die "$name did not take what was set" "AWS has taken back what it could, and $name has version $version" "mend what the events above say, in devops/environments.toml as a rule, and run it again"
     fi
+    smoke_key "$name" "$name has version $version, which was not smoke tested"
     if wait_until_running "$name" "$version" && smoke "$1" "$version"; then
         record "$name" deploy "$version"
         unlock
@@ -747,7 +758,9 @@ dispatch() { # VERSION [WORD...]
     rollback) rollback "$environment" ;;
     bootstrap) bootstrap ;;
     release) release ;;
-    smoke) smoke "$environment" "$version" || die "the smoke test of $environment failed" "nothing was changed" "see above" ;;
+    smoke)
+        [[ $environment == http* ]] || smoke_key "$(environment "$environment")" "nothing was changed"
+        smoke "$environment" "$version" || die "the smoke test of $environment failed" "nothing was changed" "see above" ;;
     status) status "$environment" ;;
     esac
 }

@@ -10,6 +10,7 @@ this can be run again after a failure, and goes on where it ended.
 """
 
 import getpass
+import hashlib
 import json
 import os
 import re
@@ -77,6 +78,8 @@ def change(environment: str, name: str) -> None:
     if name in known and known[name].arn != outputs["ApplicationSecret"]:
         _stop(f"{name} is not set by hand", f"python -m scripts.secrets rotate {environment}")
     value = _ask(name)
+    if name == "API_KEYS":
+        value = _with_smoke_test(value, outputs["SmokeTestSecret"])
     arn = outputs["ApplicationSecret"]
     _write(arn, (_read(arn) or {}) | {name: value})
     print(f"secrets: {name} of {environment} is set.")
@@ -119,6 +122,19 @@ def rotate(environment: str) -> None:
             "the password is changed, but the smoke test failed",
             f"look at the message above; then: scripts/build_and_deploy.sh smoke {environment}",
         )
+
+
+def _with_smoke_test(digests: str, arn: str) -> str:
+    """``digests``, and that of the smoke test's key, without which a deployment could not save."""
+    words = digests.replace(",", " ").split()
+    if not all(re.fullmatch(r"[0-9a-fA-F]{64}", word) for word in words):
+        _stop(
+            "API_KEYS are not SHA-256 digests, which have 64 hexadecimal digits",
+            "make them of the keys: printf %s KEY | openssl dgst -sha256 -r",
+        )
+    value = _read(arn) or _stop(f"there is no secret {arn}", "restore it in Secrets Manager")
+    own = hashlib.sha256(value["key"].encode()).hexdigest()
+    return ",".join(dict.fromkeys([*map(str.lower, words), own]))
 
 
 def _secrets(environment: str) -> Iterator[Secret]:

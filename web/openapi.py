@@ -71,7 +71,7 @@ BODY: dict[str, Any] = {
 REQUEST_ID = {
     "description": "The id of this request, which the logs have too.",
     "schema": {"type": "string"},
-    "example": "3f2504e04f8941d39a0c0305e82c3301",
+    "example": "3f2504e0-4f89-41d3-9a0c-0305e82c3301",
 }
 RETRY = {
     "description": "How many seconds to wait before the next attempt.",

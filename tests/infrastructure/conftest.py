@@ -16,6 +16,7 @@ OUTPUTS = {
     "DatabaseSubnetGroup": "database",
     "DatabaseSecret": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:x/database-AbCdEf",
     "ApplicationSecret": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:x/application-AbCdEf",
+    "SmokeTestSecret": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:x/smoke-test-AbCdEf",
     "Key": "arn:aws:kms:eu-west-1:123456789012:key/1234",
     "MonitoringRole": "arn:aws:iam::123456789012:role/monitoring",
     "OperationsTopic": "arn:aws:sns:eu-west-1:123456789012:operations",

@@ -13,6 +13,8 @@ STUB = f"""#!{sys.executable}
 import json, os, pathlib, re, sys
 folder = pathlib.Path(os.environ["STUBS"])
 line = " ".join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]])
+if "scripts.smoke" in line:
+    line += " with the key " + (os.environ.get("SMOKE_KEY") or "-")
 if re.search("--password-stdin|python3 -c|environments options", line):
     sys.stdin.read()  # as these do; who writes to one that has ended dies of it
 with (folder / "calls").open("a") as calls:
@@ -41,6 +43,7 @@ WORLD = {
     "describe-repositories": (0, "host/birthday-greetings\n", ""),
     "describe-images": (0, f"{DIGEST}\n", ""),
     "describe-stacks": (0, "\n", ""),
+    "get-secret-value": (0, '{"user": "smoke test", "key": "K3y"}\n', ""),
     "create-storage-location": (0, "bucket\n", ""),
     "get-login-password": (0, "secret\n", ""),
     "describe-events": (0, "", ""),
@@ -285,7 +288,9 @@ def test_a_deployment(desk):
     assert code == 0, output
     assert f"{NAME} runs new" in output
     assert desk.calls(f"eb deploy {NAME} --version new --timeout 40 --region eu-west-1")
-    assert desk.calls("python3 -m scripts.smoke http://example.eu-west-1.elasticbeanstalk.com new")
+    url = "http://example.eu-west-1.elasticbeanstalk.com"
+    assert desk.calls(f"python3 -m scripts.smoke {url} new with the key K3y$")
+    assert not desk.calls("K3y.*scripts")  # it is on no command line
     assert desk.calls(f"put-object.*deployments/{NAME}/.* deploy new")
     assert desk.calls(f"s3 rm.*locks/{NAME}")
 
@@ -424,9 +429,24 @@ def test_an_environment_that_never_is_ready(desk):
     assert "abort-environment-update" in output
 
 
+@pytest.mark.parametrize(
+    "command", [("deploy", "staging", "--version", "new"), ("smoke", "staging")]
+)
+@pytest.mark.parametrize(
+    "answer", [(255, "", "AccessDenied"), (0, "None\n", ""), (0, '{"user": "x"}\n', "")]
+)
+def test_the_key_of_the_smoke_test_is_needed_before_anything_is_done(desk, command, answer):
+    exists(desk, "new")
+    desk.rules = first("get-secret-value", answer, desk.rules)
+    output = desk.fails(*command)
+    assert "the key of the smoke test of birthday-greetings-staging cannot be read" in output
+    assert "create staging" in output
+    assert not desk.calls("^eb deploy|put-object|scripts.smoke")
+
+
 def test_a_smoke_test_by_itself(desk):
     assert desk.run("smoke", "http://127.0.0.1:8000")[0] == 0
-    assert desk.calls("scripts.smoke http://127.0.0.1:8000$")
+    assert desk.calls("scripts.smoke http://127.0.0.1:8000 with the key -$")
     desk.rules = first("scripts.smoke", (1, "", "smoke: FAILED"), desk.rules)
     output = desk.fails("smoke", "staging")
     assert "the smoke test of staging failed" in output

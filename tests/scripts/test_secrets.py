@@ -1,5 +1,6 @@
 """Secrets of an environment: listed without values, set, and rotated in an order that loses nobody."""
 
+import hashlib
 import io
 import json
 
@@ -26,6 +27,7 @@ class Aws:
         self.values = {
             DATABASE: {"username": "birthday", "password": "old-one", "next_password": "none"},
             APPLICATION: {},
+            OUTPUTS["SmokeTestSecret"]: {"user": "smoke test", "key": "K3y"},
         }
         self.done, self.states = [], ["available"]
         self.environments = [{"VersionLabel": "abc-1"}]
@@ -183,6 +185,27 @@ def test_a_secret_is_set_from_standard_input(aws, command):
     assert "a value" not in printed
     assert 'TOKEN = "{ApplicationSecret}:TOKEN"' in printed
     assert not [one for kind, one in aws.done if kind == "run"]
+
+
+def digest(key):
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("given", [digest("a"), f"{digest('a').upper()}, {digest('K3y')}\n"])
+def test_the_keys_for_writing_include_that_of_the_smoke_test(aws, command, given):
+    end, printed = command("set", "prod", "API_KEYS", text=given)
+    assert end == 0
+    assert aws.values[APPLICATION]["API_KEYS"] == f"{digest('a')},{digest('K3y')}"
+    assert "K3y" not in printed
+
+
+@pytest.mark.parametrize("given", ["a-key-itself", digest("a")[:-1], f"{digest('a')},x"])
+def test_what_is_not_a_digest_is_refused(aws, command, given):
+    end, printed = command("set", "prod", "API_KEYS", text=given)
+    assert "not SHA-256 digests" in end
+    assert "openssl dgst -sha256" in end
+    assert given not in printed + end
+    assert aws.values[APPLICATION] == {}
 
 
 def test_what_runs_is_renewed_when_it_knows_the_secret(aws, command, monkeypatch, tmp_path):

@@ -1,5 +1,6 @@
 """The smoke test must fail where the service does not do what it should."""
 
+import hashlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,7 +9,7 @@ import pytest
 from werkzeug.serving import make_server
 
 from scripts import smoke
-from web import create_app
+from web import create_app, storage
 
 
 @pytest.fixture
@@ -38,7 +39,20 @@ def serve():
 
 def test_it_passes_on_the_real_application(app, env, serve, capsys):
     smoke.check(serve(create_app(env | {"APP_VERSION": "v1"})), "v1", patience=0)
-    assert capsys.readouterr().out.count(": ok") == 4
+    assert (
+        len([line for line in capsys.readouterr().out.splitlines() if line.endswith(": ok")]) == 5
+    )
+    with app.app_context():
+        assert storage.find(smoke.USER) is None
+
+
+def test_it_passes_where_writing_needs_a_key(app, env, serve, monkeypatch):
+    digest = hashlib.sha256(b"K3y").hexdigest()
+    url = serve(create_app(env | {"API_KEYS": digest}))
+    with pytest.raises(SystemExit, match="the key of the smoke test is not among API_KEYS"):
+        smoke.check(url, None, patience=0)
+    monkeypatch.setenv("SMOKE_KEY", "K3y")
+    smoke.check(url, None, patience=0)
 
 
 def test_another_version_answers(app, env, serve):
