@@ -3,17 +3,20 @@ PYTHON ?= python3
 RUN := .venv/bin/python -m
 SHELL_SCRIPTS := .ci/run scripts/build_and_deploy.sh scripts/setup.sh .platform/hooks/predeploy/10_migrate.sh
 
+# Only docker compose reads .env, so that one file does not mean two things
+export FLASK_SKIP_DOTENV := 1
+
 .DEFAULT_GOAL := help
 .PHONY: help run dev test test-faults test-browser test-docker check format lint types design shell dockerfile templates owner secrets requirements pre-commit lock bench rehearse rehearse-pipeline diagram clean
 
 help: ## List the actions
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: .venv/installed ## Serve on http://127.0.0.1:8000, with a PostgreSQL of its own (PORT=... for another port)
-	@$(if $(PORT),PORT=$(PORT)) $(RUN) scripts.run
+run: .venv/run ## Serve on http://127.0.0.1:8000, with a PostgreSQL of its own (PORT=... for another port)
+	@exec $(if $(PORT),env PORT=$(PORT)) $(RUN) scripts.run
 
-dev: .venv/installed ## The same with reload and debugger
-	@$(if $(PORT),PORT=$(PORT)) $(RUN) scripts.run --dev
+dev: .venv/run ## The same with reload and debugger
+	@exec $(if $(PORT),env PORT=$(PORT)) $(RUN) scripts.run --dev
 
 test: .venv/installed ## Run the tests in parallel, with coverage (TEST_DATABASE_URL for a server of yours)
 	@rm -f .coverage .coverage.*
@@ -56,19 +59,19 @@ dockerfile: .venv/installed ## Check the Dockerfiles
 
 templates: .venv/installed .venv/checkov/installed ## Check CloudFormation, that of .ebextensions included
 	$(RUN) scripts.templates dist/templates
-	.venv/bin/cfn-lint --regions eu-west-1 -- dist/templates/*
-	.venv/checkov/bin/checkov --directory dist/templates --framework cloudformation --quiet --compact --skip-download
+	$(RUN) cfnlint --regions eu-west-1 -- dist/templates/*
+	.venv/checkov/bin/python -m checkov.main --directory dist/templates --framework cloudformation --quiet --compact --skip-download
 
 owner: .venv/installed ## Check devops/owner.json and devops/release_window.toml
 	@$(RUN) scripts.owner check
 	@$(RUN) scripts.release_window check
 
 pre-commit: .venv/installed ## Run everything that runs before a commit, on all files
-	.venv/bin/pre-commit run --all-files
+	$(RUN) pre_commit run --all-files
 
 # .secrets.baseline holds no findings; its pattern names the placeholders of documents and tests
 secrets: .venv/installed ## Look for secrets in the files that git knows
-	git ls-files -z | xargs -0 .venv/bin/detect-secrets-hook --no-verify --baseline .secrets.baseline
+	git ls-files -z | xargs -0 $(RUN) detect_secrets.pre_commit_hook --no-verify --baseline .secrets.baseline
 
 requirements: .venv/installed ## Check that the locks are up to date with their .in files
 	@$(RUN) scripts.lock --check
@@ -87,16 +90,19 @@ clean: ## Remove what was built and installed here, but not the data
 
 # checkov's dependencies fit with nobody else's
 .venv/checkov/installed: requirements-checkov.txt .venv/installed
-	@echo "Installing checkov into .venv/checkov (once, about a minute)..."
 	@.venv/bin/python -m venv .venv/checkov
-	@.venv/checkov/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-checkov.txt
-	@touch .venv/checkov/installed
+	@.venv/checkov/bin/python scripts/install.py requirements-checkov.txt
+	@touch $@
 
-.venv/installed: requirements-dev.txt
+.venv/installed: requirements-dev.txt .venv/run
+	@.venv/bin/python scripts/install.py requirements-dev.txt
+	@touch $@
+
+# Little, so that `make run` serves soon on a fresh machine
+.venv/run: requirements-run.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "This project needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1)." >&2; \
 		echo "If a newer one is installed, name it: make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 1; }
-	@echo "Installing into .venv (once, about a minute)..."
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	@touch .venv/installed
+	@.venv/bin/python scripts/install.py requirements-run.txt
+	@touch $@

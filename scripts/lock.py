@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-LOCKS = ("requirements", "requirements-dev", "requirements-deploy", "requirements-checkov")
+LOCKS = tuple(f"requirements{part}" for part in ("", "-run", "-deploy", "-dev", "-checkov"))
 COMPILE = (
     "--universal",
     "--python-version=3.11",

@@ -117,6 +117,10 @@ class Server:
             shutil.rmtree(data.readlink().parent)
         shutil.rmtree(self.home)
 
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def signal(self, number: signal.Signals) -> None:
         """Send ``number`` to the server if it runs."""
         if self._process is not None:

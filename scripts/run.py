@@ -4,9 +4,11 @@ Usage: python -m scripts.run [--dev]
 
 --dev serves with Flask's development server: it reloads when a file changes, and shows a
 debugger in the browser when something fails.
-The data is kept under .local/. PORT=... in the environment chooses another port than 8000.
+The data is kept under .local/. Settings are environment variables, as for the image; where one of
+them names a database, that one is served, and its migrations are left to you.
 """
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -14,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -25,6 +27,7 @@ HOME = Path(".local")
 DATABASE = "birthday"
 STOP_TIMEOUT = 15  # seconds
 START_TIMEOUT = 30  # seconds
+PAUSE = 0.5  # seconds between two looks at what should be running
 
 WELCOME = """
 Serving on {url} - documentation at {url}/docs
@@ -33,53 +36,89 @@ Try in another terminal:
   curl -i -X PUT {url}/hello/John -d '{{"dateOfBirth": "1990-05-17"}}'
   curl {url}/hello/John
 
-Ctrl-C stops it. The data stays in .local/postgres.
+Ctrl-C stops it. {data}
 """
 
 
 def main() -> None:
-    """Run until Ctrl-C or SIGTERM; exits with a sentence when something is in the way."""
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # SIGINT is ignored in the background of a script
+    """Run until Ctrl-C, SIGTERM or the end of the terminal; says what is in the way, if anything.
+
+    Exit code 1 also where the web server, PostgreSQL or make ends by itself.
+    """
+    # SIGINT is ignored in the background of a script
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
         serve(dev="--dev" in sys.argv[1:])
     except KeyboardInterrupt:
-        print("Stopped.")
-    except (PostgresError, config.ConfigError) as error:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print("Stopped.", flush=True)
+    except config.ConfigError as error:
+        raise SystemExit(f"make run: wrong configuration: {error}") from None
+    except PostgresError as error:
         raise SystemExit(f"make run: {error}") from None
 
 
 def serve(*, dev: bool) -> None:
     """Start PostgreSQL, migrate, start the web server, and wait until one is told to stop."""
+    env = os.environ | {"FLASK_APP": "web", "FLASK_SKIP_DOTENV": "1"}
+    address = _listen_address(env)
+    if any(env.get(name) for name in ("DATABASE_URL", "RDS_HOSTNAME")):
+        url = config.load(env)["SQLALCHEMY_DATABASE_URI"]
+        data = f"The data is in the database {url.database} on {url.host}."
+        _run_until_stopped(_command(address, dev=dev), env, address, data, lambda: True)
+        return
+    config.load(env | {"DATABASE_URL": "postgresql://here/birthday"})
     HOME.mkdir(exist_ok=True)
     lock = _lock()
-    host, port = _listen_address(os.environ)
     with Server(HOME / "postgres") as postgres, lock:
         ensure_database(postgres.url("postgres"), DATABASE)
-        env = os.environ | {"DATABASE_URL": postgres.url(DATABASE), "FLASK_APP": "web"}
-        flask = [sys.executable, "-m", "flask"]
-        quiet = env | {"LOG_LEVEL": "WARNING"}
-        if subprocess.run([*flask, "db", "upgrade"], env=quiet).returncode:
+        env["DATABASE_URL"] = postgres.url(DATABASE)
+        flask = [sys.executable, "-m", "flask", "db", "upgrade"]
+        if subprocess.run(flask, env=env | {"LOG_LEVEL": "WARNING"}).returncode:
             raise PostgresError("the migration failed; the reason is above. Nothing was changed.")
-        command = [sys.executable, "-m", "web"]
-        if dev:
-            command = [*flask, "run", "--debug", "--host", host, "--port", str(port)]
-        _run_until_stopped(command, env, (host, port))
+        data = "The data stays in .local/postgres."
+        _run_until_stopped(_command(address, dev=dev), env, address, data, postgres.is_running)
+
+
+def _command(address: tuple[str, int], *, dev: bool) -> list[str]:
+    host, port = address
+    if dev:
+        return [
+            sys.executable,
+            "-m",
+            "flask",
+            "run",
+            "--debug",
+            "--host",
+            host,
+            "--port",
+            str(port),
+        ]
+    return [sys.executable, "-m", "web", "--quiet"]
 
 
 def _run_until_stopped(
-    command: list[str], env: Mapping[str, str], address: tuple[str, int]
+    command: list[str],
+    env: Mapping[str, str],
+    address: tuple[str, int],
+    data: str,
+    has_database: Callable[[], bool],
 ) -> None:
+    parent = os.getppid()
     web = subprocess.Popen(command, env=env, start_new_session=True)
     try:
         if _wait_until_up(web, address):
             host, port = address
-            print(WELCOME.format(url=f"http://{host}:{port}"), flush=True)
-        status = web.wait()
-        raise SystemExit(f"make run: the web server has ended with exit code {status}.")
+            host = f"[{host}]" if ":" in host else host
+            print(WELCOME.format(url=f"http://{host}:{port}", data=data), flush=True)
+        while web.poll() is None and has_database():
+            if os.getppid() != parent:
+                raise KeyboardInterrupt  # make was killed
+            time.sleep(PAUSE)
+        if web.returncode is None:
+            raise PostgresError("PostgreSQL has ended by itself. See .local/postgres/log for why.")
+        raise SystemExit(f"make run: the web server has ended with exit code {web.returncode}.")
     finally:
         if web.poll() is None:
             web.terminate()

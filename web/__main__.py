@@ -1,13 +1,20 @@
-"""``python -m web``: serve the application, as configured by environment variables."""
+"""Serve the application, as configured by environment variables.
+
+Usage: python -m web [--quiet]
+
+--quiet leaves out what the server says about its own start and stop.
+"""
 
 import os
 import signal
 import socket
+import sys
 from datetime import timedelta
 from typing import Any
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
+from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from web import config, create_app, log
@@ -62,6 +69,8 @@ def main() -> None:
         http1_settings=HTTP1Settings(header_read_timeout=IDLE_TIMEOUT // timedelta(milliseconds=1)),
         respawn_failed_workers=True,
         workers_kill_timeout=int(GRACE.total_seconds()),
+        websockets=False,
+        log_level=LogLevels.warning if "--quiet" in sys.argv[1:] else LogLevels.info,
         log_dictconfig=log.configuration(settings["LOG_LEVEL"]),
     ).serve()
 

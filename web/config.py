@@ -1,11 +1,15 @@
 """Environment variables in, a checked configuration out, or a refusal to start."""
 
+import ipaddress
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
+from psycopg2 import ProgrammingError
+from psycopg2.extensions import make_dsn
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -32,7 +36,18 @@ def _database_url(text: str) -> URL | None:
     url = make_url(text)
     if url.drivername not in ("postgres", "postgresql", DRIVER) or not url.database:
         raise ValueError
-    return url.set(drivername=DRIVER)
+    url = url.set(drivername=DRIVER)
+    if "connect_timeout" in url.query or "statement_timeout" in str(url.query.get("options")):
+        raise ConfigError(
+            "Invalid DATABASE_URL: connect_timeout and statement_timeout cannot be chosen, because "
+            "every wait for the database is limited already. Leave them out."
+        )
+    make_dsn(**url.get_dialect()().create_connect_args(url)[1])  # knows which parameters there are
+    return url
+
+
+def _address(text: str) -> str:
+    return str(ipaddress.ip_address(text))
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:
@@ -79,11 +94,16 @@ class Setting:
     secret: bool = False
 
     def read(self, env: Mapping[str, str]) -> Any:
-        """Its value in ``env``, or the default where it is absent or empty. Raises ConfigError."""
-        text = env.get(self.name) or self.default
+        """Its value in ``env``, or the default where it is absent or blank. Raises ConfigError.
+
+        Blanks and line breaks around it are ignored: they come from files, and nobody sees them.
+        """
+        text = env.get(self.name, "").strip() or self.default
         try:
+            if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+                raise ValueError
             return self.parse(text)
-        except (ValueError, OSError, LookupError, ArgumentError):
+        except (ValueError, OSError, LookupError, ArgumentError, ProgrammingError):
             shown = "" if self.secret else f" {text!r}"
             raise ConfigError(f"Invalid {self.name}{shown}: expected {self.expected}.") from None
 
@@ -125,7 +145,7 @@ SETTINGS = (
     ),
     Setting("LOG_LEVEL", "INFO", "one of " + ", ".join(LOG_LEVELS), _one_of(*LOG_LEVELS)),
     Setting("APP_VERSION", "dev", "the deployed version, shown at /livez"),
-    Setting("HOST", "127.0.0.1", "the address to listen on"),
+    Setting("HOST", "127.0.0.1", "the IP address to listen on, such as 0.0.0.0 or ::1", _address),
     Setting("PORT", "8000", "a port, 1 to 65535", _whole(1, 65535)),
     Setting("WORKERS", "2", "the number of server processes, 1 to 64", _whole(1, 64)),
     Setting("THREADS", "4", "the number of threads of each worker, 2 to 64", _whole(2, 64)),

@@ -15,12 +15,20 @@ from typing import ClassVar
 
 import psutil
 import pytest
+from sqlalchemy import make_url
 
 from scripts.postgres import UNPRIVILEGED
+from web import storage
 
 PROJECT = Path.cwd()
 BODY = b'{"dateOfBirth": "1990-05-17"}'
 AS_ROOT = os.geteuid() == 0
+# A database that is named would be served
+ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    if name != "DATABASE_URL" and not name.startswith("RDS_")
+}
 
 
 class Run:
@@ -28,7 +36,7 @@ class Run:
 
     started: ClassVar = []  # in the test that runs
 
-    def __init__(self, folder, *arguments, port=None, user=None, **env):
+    def __init__(self, folder, *arguments, port=None, user=None, command=(), **env):
         self.folder = folder
         self.port = port or free_port()
         self.log = folder / f"output {time.monotonic_ns()}"
@@ -38,9 +46,9 @@ class Run:
             as_user = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "scripts.run", *arguments],
+                [*command, sys.executable, "-m", "scripts.run", *arguments],
                 cwd=folder,
-                env=os.environ | {"PYTHONPATH": str(PROJECT), "PORT": str(self.port)} | env,
+                env=ENVIRONMENT | {"PYTHONPATH": str(PROJECT), "PORT": str(self.port)} | env,
                 stdout=log,
                 stderr=log,
                 **as_user,
@@ -112,6 +120,85 @@ def test_it_serves_and_keeps_the_data(folder):
     again = Run(folder).wait_until_up()
     assert again.request("GET", "/hello/John")[0] == 200
     assert again.stop(signal.SIGTERM) == 0
+
+
+def test_nothing_is_said_before_the_welcome(folder):
+    run = Run(folder).wait_until_up()
+    assert run.output.lstrip().startswith("Serving on")
+    serves(run)
+    assert run.stop() == 0
+    assert {json.loads(line)["logger"] for line in run.output.splitlines() if line[:1] == "{"} == {
+        "web.requests"
+    }
+
+
+def is_over(run, timeout=30):
+    """Whether nothing that ``run`` started is left: the server and PostgreSQL."""
+    deadline = time.monotonic() + timeout
+    pid_file = run.folder / ".local/postgres/data/postmaster.pid"
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", run.port)) and not pid_file.exists():
+                return True
+        time.sleep(0.1)
+    return False
+
+
+def test_the_end_of_the_terminal_ends_all(folder):
+    run = Run(folder).wait_until_up()
+    assert run.stop(signal.SIGHUP) == 0
+    assert is_over(run, timeout=0.5)
+
+
+def test_the_end_of_make_ends_all(folder):
+    """Even where it was killed, and could not tell anybody."""
+    shell = ["sh", "-c", '"$@"; true', "sh"]  # in the place of make
+    run = Run(folder, command=shell).wait_until_up()
+    run.process.kill()
+    run.end()
+    assert is_over(run)
+
+
+def test_a_postgresql_that_ends_is_noticed(folder):
+    run = Run(folder).wait_until_up()
+    pid = int((folder / ".local/postgres/data/postmaster.pid").read_text().split()[0])
+    os.kill(pid, signal.SIGKILL)
+    assert run.end() == 1
+    assert "PostgreSQL has ended by itself. See .local/postgres/log" in run.output
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TIME_ZONE", "Mars/Olympus"),
+        ("HOST", "localhost"),
+        ("THREADS", "1"),
+        ("DATABASE_POOL_SIZE", "9"),
+    ],
+)
+def test_a_wrong_configuration_is_called_that(folder, name, value):
+    run = Run(folder, **{name: value})
+    assert run.end() == 1
+    assert run.output.startswith(f"make run: wrong configuration: Invalid {name}")
+    assert len(run.output.splitlines()) == 1
+
+
+def test_a_database_that_is_named_is_served(folder, env, app, context):
+    run = Run(folder, **env).wait_until_up()
+    serves(run)
+    assert not (folder / ".local").exists()
+    assert f"The data is in the database {make_url(env['DATABASE_URL']).database} on " in run.output
+    assert run.stop() == 0
+    with app.app_context():
+        assert storage.find("John")
+
+
+def test_the_file_of_compose_is_not_read(folder):
+    (folder / ".env").write_text("TIME_ZONE=Mars/Olympus\nLOG_LEVEL=nonsense\n")
+    for arguments in ([], ["--dev"]):
+        run = Run(folder, *arguments).wait_until_up()
+        serves(run)
+        run.stop()
 
 
 def test_a_second_run_on_the_same_data_is_told_so(folder):
@@ -210,7 +297,7 @@ def may_run_here(entry):
 
 def test_an_old_python_is_told(tmp_path):
     shutil.copy("Makefile", tmp_path)
-    (tmp_path / "requirements-dev.txt").touch()
+    (tmp_path / "requirements-run.txt").touch()
     old = tmp_path / "python3.9"
     old.write_text('#!/bin/sh\n[ "$1" = -V ] && echo Python 3.9.2\nexit 1\n')
     old.chmod(0o755)
@@ -227,5 +314,5 @@ def test_an_old_python_is_told(tmp_path):
 def test_the_greeting_of_the_terminal_is_json_that_works():
     from scripts.run import WELCOME
 
-    body = WELCOME.format(url="").split("-d '")[1].split("'")[0]
+    body = WELCOME.format(url="", data="").split("-d '")[1].split("'")[0]
     assert json.loads(body) == json.loads(BODY)

@@ -72,7 +72,10 @@ def test_tls(tmp_path):
         ("DATABASE_POOL_SIZE", "0"), ("DATABASE_POOL_SIZE", "many"), ("TIME_ZONE", "Mars/Olympus"),
         ("TIME_ZONE", "../etc/passwd"), ("TIME_ZONE", "/etc/passwd"), ("LOG_LEVEL", "info"), ("PORT", "http"),
         ("PORT", "-1"), ("PORT", "٨٠"), ("WORKERS", "0"), ("WORKERS", "1.5"), ("THREADS", "65"), ("THREADS", "1"),
-        ("DATABASE_POOL_SIZE", "4"),
+        ("DATABASE_POOL_SIZE", "4"), ("HOST", "localhost"), ("HOST", "0.0.0.0.0"), ("HOST", "*"),
+        ("API_KEYS", "a-key"), ("API_KEYS", "0" * 63), ("API_KEYS", "g" * 64), ("APP_VERSION", "1\n2"),
+        ("RDS_PASSWORD", "a\x00b"), ("RDS_NEXT_PASSWORD", "a\x7fb"), ("RDS_HOSTNAME", "a\tb"), ("APP_VERSION", "\udcff"),
+        ("DATABASE_URL", "postgresql://me:secret@host/name?nonsense=1"),
     ],
 )  # fmt: skip
 def test_nonsense_is_refused_in_one_line(name, value):
@@ -83,6 +86,45 @@ def test_nonsense_is_refused_in_one_line(name, value):
     assert "expected" in message
     assert "\n" not in message
     assert "secret" not in message
+
+
+@pytest.mark.parametrize("around", ["{}\n", " {}", "{}\r\n", "\t{} "])
+def test_blanks_and_line_breaks_around_a_value_are_ignored(around):
+    plain = RDS | {
+        "TIME_ZONE": "Europe/Berlin", "PORT": "80", "HOST": "::1", "API_KEYS": "0" * 64, "LOG_LEVEL": "INFO",
+        "RDS_NEXT_PASSWORD": "next", "APP_VERSION": "1",
+    }  # fmt: skip
+    assert config.load(
+        {name: around.format(value) for name, value in plain.items()}
+    ) == config.load(plain)
+    url = around.format(URL["DATABASE_URL"])
+    assert load_url({"DATABASE_URL": url}) == load_url(URL)
+    assert config.load(URL | {"PORT": around.format("")}) == config.load(URL)
+
+
+def test_what_the_url_says_to_libpq_is_kept():
+    url = "postgresql://me@host/name?options=-c%20search_path%3Dx&application_name=y"
+    assert load_url({"DATABASE_URL": url}).query == {
+        "options": "-c search_path=x",
+        "application_name": "y",
+    }
+
+
+@pytest.mark.parametrize("query", ["connect_timeout=60", "options=-c%20statement_timeout%3D60000"])
+def test_limits_that_would_be_ignored_are_refused(query):
+    with pytest.raises(config.ConfigError, match="every wait for the database is limited already"):
+        config.load({"DATABASE_URL": f"postgresql://me@host/name?{query}"})
+
+
+def test_old_names_of_time_zones_are_known_everywhere():
+    for name in ("US/Pacific", "Asia/Calcutta", "Europe/Kiev"):
+        assert config.load(URL | {"TIME_ZONE": name})["TIME_ZONE"].key == name
+
+
+def test_keys_are_digests():
+    loaded = config.load(URL | {"API_KEYS": f"{'0' * 64},{'AB' * 32} {'ab' * 32}"})
+    assert loaded["API_KEYS"] == {bytes(32), bytes([0xAB] * 32)}
+    assert config.load(URL)["API_KEYS"] == set()
 
 
 def test_a_database_is_needed():
