@@ -1,6 +1,9 @@
 # One image for development, tests (target: test), staging and production.
 
-FROM python:3.13-slim-trixie AS packages
+# Where the base image comes from, with a slash at the end; Docker Hub if nothing is said
+ARG BASES=""
+
+FROM ${BASES}python:3.13-slim-trixie AS packages
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 # hadolint ignore=DL3008  # they do their work here and are not shipped, in whatever version
 RUN apt-get update && apt-get install -y --no-install-recommends binutils make tini && rm -rf /var/lib/apt/lists/*
@@ -23,7 +26,7 @@ WORKDIR /app
 COPY . .
 CMD ["python", "-m", "pytest", "-n", "auto", "-m", "not docker and not faults and not browser"]
 
-FROM python:3.13-slim-trixie
+FROM ${BASES}python:3.13-slim-trixie
 ARG APP_VERSION=dev
 LABEL org.opencontainers.image.title="birthday-greetings" \
       org.opencontainers.image.description="Saves dates of birth and greets people with the days until their birthday" \
@@ -35,7 +38,8 @@ RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3.13/site-packages/pip* /usr
 COPY --from=packages /opt/venv /opt/venv
 COPY --from=packages /usr/bin/tini /usr/bin/tini
 WORKDIR /app
-COPY web web
+# Whatever the umask of who builds: the user below has to read it
+COPY --chmod=755 web web
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

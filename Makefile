@@ -59,7 +59,7 @@ dockerfile: .venv/installed ## Check the Dockerfiles
 
 templates: .venv/installed .venv/checkov/installed ## Check CloudFormation, that of .ebextensions included
 	$(RUN) scripts.templates dist/templates
-	$(RUN) cfnlint --regions eu-west-1 -- dist/templates/*
+	.venv/bin/cfn-lint --regions eu-west-1 -- dist/templates/*
 	.venv/checkov/bin/python -m checkov.main --directory dist/templates --framework cloudformation --quiet --compact --skip-download
 
 owner: .venv/installed ## Check devops/owner.json and devops/release_window.toml
@@ -86,7 +86,8 @@ diagram: .venv/installed ## Draw docs/production.png (needs Graphviz)
 	$(RUN) docs.production
 
 clean: ## Remove what was built and installed here, but not the data
-	rm -rf .venv dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@[ ! -d .venv ] || find .venv -mindepth 1 -delete  # in a dev container it is a volume
+	rm -rf dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # checkov's dependencies fit with nobody else's
 .venv/checkov/installed: requirements-checkov.txt .venv/installed

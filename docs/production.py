@@ -72,7 +72,7 @@ def fingerprint(diagram: Diagram) -> str:
         lambda match: numbers.setdefault(match[1], f"n{len(numbers)}"),
         diagram.dot.source,
     )
-    source = re.sub(r'"?[^"\s]*/resources/', "", source)
+    source = re.sub(r'"[^"]*/resources/', "", source)
     return hashlib.sha256(source.encode()).hexdigest()
 
 

@@ -246,16 +246,29 @@ repository() {
 }
 
 publish_image() { # LABEL REPOSITORY
-    run docker build --platform linux/amd64 --build-arg "APP_VERSION=$1" --tag "$2:$1" . ||
+    run docker build --platform linux/amd64 --build-arg "APP_VERSION=$1" ${BASES:+--build-arg "BASES=$BASES"} --tag "$2:$1" . ||
         die "the image cannot be built" "nothing was published" "look at the message above"
     [ -n "$dry_run" ] || log_in "$2"
     run docker push --quiet "$2:$1" ||
         die "the image cannot be pushed" "nothing is deployed; a tag that was not pushed whole does not exist" "run it again"
 }
 
+# Ten that could be deleted: Beanstalk refuses to delete what an environment runs
+oldest_versions() {
+    aws elasticbeanstalk describe-application-versions --application-name "$application" \
+        --query 'reverse(sort_by(ApplicationVersions, &DateCreated))[-10:].VersionLabel' --output text ||
+        echo "not known, see the message above"
+}
+
 publish_version() { # LABEL
     run patiently 600 eb appversion --create --label "$1" --message "$(git log -1 --format=%s | cut -c1-150)" --region "$AWS_DEFAULT_REGION" ||
-        die "the version $1 cannot be created" "its image is published, nothing is deployed" "run it again with BUILD_NUMBER=${1#*-}: what is published is used again"
+        die "the version $1 cannot be created" "its image is published, nothing is deployed" "$(cat <<EOF
+run it again with BUILD_NUMBER=${1#*-}: what is published is used again.
+        If the message above says that there are too many versions (a region has 1,000), delete old ones first:
+        aws elasticbeanstalk delete-application-version --application-name $application --delete-source-bundle --version-label LABEL
+        The oldest (what an environment runs cannot be deleted): $(oldest_versions)
+EOF
+        )"
     [ -n "$dry_run" ] || version_exists "$1" ||
         die "eb says nothing is wrong, but there is no version $1" "its image is published, nothing is deployed" "run it again"
 }
@@ -458,7 +471,7 @@ events() {
 
 versions() {
     aws elasticbeanstalk describe-application-versions --application-name "$application" --max-items 5 \
-        --query 'ApplicationVersions[].VersionLabel' --output text | grep -v '^None$' | paste -sd ' ' || :
+        --query 'ApplicationVersions[].VersionLabel' --output text | grep -v '^None$' | paste -sd ' ' - || :
 }
 
 # The versions of NAME by the log, one on a line, the newest last; what was rolled back does not count

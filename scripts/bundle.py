@@ -26,8 +26,9 @@ def main() -> None:
 def write(image: str, output: Path, root: Path = Path()) -> None:
     """Write the bundle of ``root`` that runs ``image`` to ``output``.
 
-    Raises SystemExit when ``image`` is not REPOSITORY@sha256:DIGEST, or when a file is not of a
-    kind that Beanstalk reads and would be shipped for nothing.
+    Raises SystemExit when ``image`` is not REPOSITORY@sha256:DIGEST, when a file is not of a kind
+    that Beanstalk reads and would be shipped for nothing, or when git has changed a file as it
+    does on Windows: line ends of two characters, and text in place of a link.
     """
     if not PINNED.fullmatch(image):
         raise SystemExit(f"bundle: {image!r} is not pinned. Give REPOSITORY@sha256:DIGEST.")
@@ -37,7 +38,7 @@ def write(image: str, output: Path, root: Path = Path()) -> None:
         for path in sorted((root / folder).rglob("*")):
             if path.is_file():  # links are followed: the bundle has files only
                 name = path.relative_to(root).as_posix()
-                content[name] = (_mode(name), path.read_bytes())
+                content[name] = (_mode(name), _whole(name, path.read_bytes()))
     output.parent.mkdir(parents=True, exist_ok=True)
     unfinished = output.with_suffix(".unfinished")
     with zipfile.ZipFile(unfinished, "w") as bundle:
@@ -47,6 +48,16 @@ def write(image: str, output: Path, root: Path = Path()) -> None:
             entry.external_attr = (0o100000 | mode) << 16
             bundle.writestr(entry, data)
     unfinished.replace(output)
+
+
+def _whole(name: str, data: bytes) -> bytes:
+    if b"\r\n" in data or (name.endswith(".sh") and not data.startswith(b"#!")):
+        raise SystemExit(
+            f"bundle: {name} has line ends of Windows, or is text in place of a link, and would "
+            "not run on an instance. Clone again in WSL, or on Windows in developer mode with: "
+            "git -c core.autocrlf=false -c core.symlinks=true clone ..."
+        )
+    return data
 
 
 def _mode(name: str) -> int:

@@ -5,6 +5,7 @@ Usage: .venv/bin/python scripts/install.py LOCK
 Needs nothing but pip. Says what pip said where that fails, with exit code 1.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -20,7 +21,8 @@ def main() -> None:
         raise SystemExit(__doc__)
     lock = Path(sys.argv[1])
     wanted = len(re.findall(r"^[\w.-]+(?:\[[\w,-]+\])?==", lock.read_text(), re.MULTILINE))
-    print(f"Installing the {wanted} packages of {lock} into .venv (once)...", flush=True)
+    where = os.path.relpath(sys.prefix)
+    print(f"Installing the {wanted} packages of {lock} into {where} (once)...", flush=True)
     pip = subprocess.Popen(
         [sys.executable, *COMMAND, lock],
         stdout=subprocess.PIPE,

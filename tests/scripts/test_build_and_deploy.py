@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from scripts import install
+
 STUB = f"""#!{sys.executable}
 import json, os, pathlib, re, sys
 folder = pathlib.Path(os.environ["STUBS"])
@@ -63,6 +65,7 @@ class Desk:
         (self.folder / ".gitignore").write_text("dist\n__pycache__\n")
         for name in ("aws", "eb", "docker", "make", "python3"):
             (self.stubs / name).write_text(STUB)
+            install.repair(self.stubs / name)  # whose interpreter may be in a folder with blanks
             (self.stubs / name).chmod(0o755)
         self.rules = dict(WORLD)
         self.git("init", "--quiet")

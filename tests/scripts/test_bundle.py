@@ -95,3 +95,41 @@ def test_a_file_that_would_be_shipped_for_nothing_is_refused(name, tmp_path):
     with pytest.raises(SystemExit, match="is nothing that Beanstalk reads"):
         bundle.write(IMAGE, tmp_path / "b.zip", tmp_path)
     assert not (tmp_path / "b.zip").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (".platform/hooks/predeploy/10_x.sh", b"#!/bin/sh\r\ntrue\r\n"),
+        (".platform/confighooks/predeploy/10_x.sh", b"../../hooks/predeploy/10_x.sh"),
+        (".platform/nginx/nginx.conf", b"user nginx;\r\n"),
+        (".ebextensions/10-x.config", b"option_settings: {}\r\n"),
+    ],
+)
+def test_a_checkout_as_on_windows_is_refused(name, content, tmp_path):
+    (tmp_path / "Dockerrun.aws.json").write_text("{}")
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SystemExit, match=f"{name} has line ends of Windows"):
+        bundle.write(IMAGE, tmp_path / "b.zip", tmp_path)
+    assert not (tmp_path / "b.zip").exists()
+
+
+def test_git_gives_everybody_the_same_bytes(tmp_path):
+    """A clone of Git for Windows, which changes line ends unless it is told not to."""
+    shutil.copytree(".platform", tmp_path / "source/.platform", symlinks=True)
+    shutil.copy(".gitattributes", tmp_path / "source")
+    git = [
+        "git",
+        "-c",
+        "user.name=x",
+        "-c",
+        "user.email=owner@example.com",
+        "-c",
+        "core.autocrlf=true",
+    ]
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "x"]):
+        subprocess.run([*git, *command], cwd=tmp_path / "source", check=True, capture_output=True)
+    subprocess.run([*git, "clone", "--quiet", tmp_path / "source", tmp_path / "clone"], check=True)
+    hook = ".platform/hooks/predeploy/10_migrate.sh"
+    assert (tmp_path / "clone" / hook).read_bytes() == Path(hook).read_bytes()

@@ -2,10 +2,12 @@
 
 import http.client
 import json
+import secrets
 import threading
 import time
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
+from string import ascii_uppercase
 
 from web.birthday import greeting
 
@@ -41,8 +43,11 @@ class Load:
         self._last_success = time.monotonic()
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        own = "".join(
+            secrets.choice(ascii_uppercase) for _ in range(8)
+        )  # names that nobody else has
         self._threads = [
-            threading.Thread(target=self._work, args=(names(f"Client{'ABCDEFGH'[n]}x", 25),))
+            threading.Thread(target=self._work, args=(names(f"Client{own}{'abcdefgh'[n]}", 25),))
             for n in range(clients)
         ]
         self._threads.append(threading.Thread(target=self._ask_livez))

@@ -15,6 +15,8 @@ from web import connection, create_app, pool
 from web.outage import PATIENCE, Unavailable
 from web.storage import POOL
 
+# Routing compiles code, during which Python 3.11 may raise SystemError where threads do so at once
+CREATING = threading.Lock()
 NEVER_HANGS = 20  # seconds; an answer that is not limited would take for ever
 
 
@@ -37,7 +39,8 @@ def tls(tmp_path_factory):
 def client_through(proxy, url, mode):
     """A client of an application whose database is behind ``proxy``."""
     host = url.set(host="127.0.0.1", port=proxy.port, query={"sslmode": mode})
-    app = create_app({"DATABASE_URL": host.render_as_string(hide_password=False)})
+    with CREATING:
+        app = create_app({"DATABASE_URL": host.render_as_string(hide_password=False)})
     return app, app.test_client()
 
 
