@@ -22,6 +22,10 @@ from tests.factories import PersonFactory
 from web import create_app
 from web.storage import POOL, db
 
+# Tests call servers on this machine, which no proxy can reach
+for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+    os.environ.pop(name, None)
+
 # The same examples in every run, and no deadline: these machines are shared
 settings.register_profile("tests", derandomize=True, deadline=None, database=None)
 settings.load_profile("tests")
