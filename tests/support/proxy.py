@@ -66,7 +66,8 @@ class Proxy:
     def _serve(self, client):
         with suppress(OSError):
             if self._tls:
-                assert client.recv(8) == SSL_REQUEST
+                if client.recv(8) != SSL_REQUEST:
+                    return  # it has given up already
                 self._pass()
                 client.sendall(b"S")
                 self._pass()
