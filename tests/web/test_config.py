@@ -92,7 +92,7 @@ def test_nonsense_is_refused_in_one_line(name, value):
 def test_blanks_and_line_breaks_around_a_value_are_ignored(around):
     plain = RDS | {
         "TIME_ZONE": "Europe/Berlin", "PORT": "80", "HOST": "::1", "API_KEYS": "0" * 64, "LOG_LEVEL": "INFO",
-        "RDS_NEXT_PASSWORD": "next", "APP_VERSION": "1",
+        "RDS_NEXT_PASSWORD": "old-one", "APP_VERSION": "1",
     }  # fmt: skip
     assert config.load(
         {name: around.format(value) for name, value in plain.items()}
