@@ -1,8 +1,12 @@
 """Locks are installed with progress, and what they bring starts in every folder."""
 
+import os
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +16,11 @@ from scripts import install
 @pytest.fixture
 def environment(tmp_path):
     """A virtual environment whose path has blanks and letters of other scripts."""
-    folder = tmp_path / "a földer"
-    subprocess.run([sys.executable, "-m", "venv", folder / ".venv"], check=True)
+    return make_environment(tmp_path / "a földer", "--without-pip")
+
+
+def make_environment(folder, *options):
+    subprocess.run([sys.executable, "-m", "venv", *options, folder / ".venv"], check=True)
     return folder / ".venv/bin"
 
 
@@ -48,7 +55,8 @@ def test_pythons_themselves_are_left_as_they_are(environment):
     subprocess.run([environment / "python", "-c", ""], check=True)
 
 
-def test_a_lock_that_cannot_be_installed_says_why(environment, tmp_path):
+def test_a_lock_that_cannot_be_installed_says_why(tmp_path):
+    environment = make_environment(tmp_path)
     lock = tmp_path / "lock.txt"
     lock.write_text("flask==0.0.0 --hash=sha256:" + "0" * 64 + "\n")
     shutil.copy("scripts/install.py", tmp_path)
@@ -60,3 +68,34 @@ def test_a_lock_that_cannot_be_installed_says_why(environment, tmp_path):
     assert "Installing the 1 packages of" in ended.stdout
     assert "No matching distribution found for flask==0.0.0" in ended.stderr
     assert "lock.txt cannot be installed" in ended.stderr
+
+
+def called_by_make_and_deploy():
+    """The Python programs that the Makefile, the set-up and the deploy script start by name."""
+    text = "".join(Path(name).read_text() for name in ("Makefile", "scripts/setup.sh"))
+    named = set(re.findall(r"\.venv/bin/([\w-]+)", text)) | {"aws", "eb"}
+    here = {name: Path(sys.prefix, "bin", name) for name in named - {"python"}}
+    return {
+        name: path for name, path in here.items()
+        if path.exists() and path.read_bytes()[:2] == b"#!"
+    }  # fmt: skip
+
+
+def test_every_program_starts_in_a_folder_with_blanks(environment):
+    programs = called_by_make_and_deploy()
+    assert {"aws", "eb", "cfn-lint", "pre-commit"} <= set(programs)
+    packages = sysconfig.get_path("purelib")
+    for name, path in programs.items():
+        _, _, rest = path.read_text().partition("\nimport ")
+        tool = environment / name
+        tool.write_text(f"#!{environment / 'python'}\nimport {rest}")  # as pip may write it
+        tool.chmod(0o755)
+        install.repair(tool)
+        ended = subprocess.run(
+            [tool, "--version"],
+            env=os.environ | {"PYTHONPATH": packages},
+            capture_output=True,
+            text=True,
+        )
+        assert ended.returncode == 0, f"{name}: {ended.stderr}"
+        assert re.search(r"\d+\.\d+", ended.stdout + ended.stderr), name
