@@ -219,6 +219,9 @@ NAME = "Use 1 to 64 letters and nothing else."
         ("", {"dateofbirth": "1990-05-17"}, {"username": [NAME], "dateOfBirth": [MISSING]}),
         ("", {}, {"username": [NAME], "dateOfBirth": [MISSING]}),
         ("", {"dateOfBirth": "2999-01-01"}, {"username": [NAME], "dateOfBirth": ["Use a date before today, 2026-05-17."]}),
+        ("?timeZone=x", {"dateOfBirth": "2999-01-01"}, {
+            "username": [NAME], "timeZone": ["Use an IANA time zone such as Europe/Berlin."],
+            "dateOfBirth": ["Use a date before today, 2026-05-17."]}),
         ("?timeZone=x", [], {"username": [NAME], "timeZone": ["Use an IANA time zone such as Europe/Berlin."],
                              "body": ['Send a JSON object such as {"dateOfBirth": "1990-05-17"}.']}),
     ],
