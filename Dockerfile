@@ -8,7 +8,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 # hadolint ignore=DL3008  # they do their work here and are not shipped, in whatever version
 RUN apt-get update && apt-get install -y --no-install-recommends binutils make tini && rm -rf /var/lib/apt/lists/*
 RUN python -m venv --without-pip /opt/venv
-COPY requirements.txt /
+COPY requirements/main.txt /requirements.txt
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip --python /opt/venv/bin/python install --require-hashes -r /requirements.txt
 # Debugging symbols and the packages' own tests are a tenth of the size
@@ -18,7 +18,7 @@ RUN find /opt/venv -name '*.so*' -exec strip --strip-unneeded {} + \
 FROM packages AS test
 # hadolint ignore=DL3008  # what some tests need, in whatever version
 RUN apt-get update && apt-get install -y --no-install-recommends git && rm -rf /var/lib/apt/lists/*
-COPY requirements-dev.txt /
+COPY requirements/dev.txt /requirements-dev.txt
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip --python /opt/venv/bin/python install --require-hashes -r /requirements-dev.txt
 ENV PATH=/opt/venv/bin:$PATH

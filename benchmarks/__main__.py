@@ -32,7 +32,7 @@ import psutil
 import psycopg2
 
 from benchmarks import chart
-from scripts.postgres import Server, ensure_database
+from tools.postgres import Server, ensure_database
 
 HERE = Path(__file__).parent
 CONNECTIONS = 32
@@ -148,7 +148,8 @@ def show(
 
 def median(results: list[Result], column: str) -> float:
     """The median of one quantity over the rounds."""
-    return statistics.median(getattr(result, column) for result in results)
+    values: list[float] = [getattr(result, column) for result in results]
+    return statistics.median(values)
 
 
 def ratio(

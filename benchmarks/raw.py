@@ -24,4 +24,5 @@ def _connection() -> connection:
     if not hasattr(_local, "connection"):
         _local.connection = psycopg2.connect(os.environ["DATABASE_URL"])
         _local.connection.autocommit = True
-    return _local.connection
+    found: connection = _local.connection
+    return found

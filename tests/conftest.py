@@ -17,8 +17,8 @@ from flask.testing import FlaskClient
 from hypothesis import settings
 from sqlalchemy import make_url
 
-from scripts.postgres import Server, ensure_database
 from tests.factories import PersonFactory
+from tools.postgres import Server, ensure_database
 from web import create_app
 from web.storage import POOL, db
 

@@ -93,7 +93,7 @@ def test_every_dependency_has_its_reason():
     reasons = {name.strip("`"): why for name, why in rows(ARCHITECTURE, "## Dependencies")}
     wanted = {
         line
-        for file in Path().glob("requirements*.in")
+        for file in Path("requirements").glob("*.in")
         for line in Path(file).read_text().split("\n")
         if line and line[0] not in "#-"
     }

@@ -10,7 +10,11 @@ import urllib.request
 
 import pytest
 
-IMAGE = "birthday-greetings:9.8.7"
+# One that was built already, or one of the present state; its tag is its version
+GIVEN = os.environ.get("IMAGE_UNDER_TEST")
+IMAGE = GIVEN or "birthday-greetings:9.8.7"
+VERSION = IMAGE.rpartition(":")[2]
+BASES = os.environ.get("BASES", "")  # prefix of the names of official images
 
 
 def docker(*arguments, check=True, timeout=300):
@@ -48,7 +52,10 @@ def engine():
 
 @pytest.fixture(scope="session")
 def image(engine):
-    docker("build", "--build-arg", "APP_VERSION=9.8.7", "--tag", IMAGE, ".", timeout=900)
+    if not GIVEN:
+        arguments = (f"APP_VERSION={VERSION}", f"BASES={BASES}")
+        built = [word for one in arguments for word in ("--build-arg", one)]
+        docker("build", *built, "--tag", IMAGE, ".", timeout=900)
     return IMAGE
 
 
@@ -116,7 +123,7 @@ def database(start):
     """A URL for containers on the same network."""
     start(
         "--network-alias=db", "--env=POSTGRES_USER=birthday", "--env=POSTGRES_PASSWORD=p",
-        "postgres:18-trixie",
+        f"{BASES}postgres:18-trixie",
     )  # fmt: skip
     return "postgresql://birthday:p@db/birthday"
 

@@ -13,8 +13,8 @@ import psutil
 import psycopg2
 import pytest
 
-from scripts.postgres import Server, ensure_database
 from tests.support.load import NO_ANSWER, Load
+from tools.postgres import Server, ensure_database
 
 TABLE = pytest.StashKey()
 TITLES = (

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import environments
+from deploy import environments, settings
 from tests import ebextensions
 
 # Every output that the stacks have, with values of the right shape
@@ -52,5 +52,6 @@ def resources(files):
 
 def direct(environment, **outputs):
     """What is set directly on an environment."""
-    options = environments.options(environment, OUTPUTS | outputs)
+    found = environments.find(settings.load({}), environment)
+    options = found.options(OUTPUTS | outputs)
     return {(one["Namespace"], one["OptionName"]): one["Value"] for one in options}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scripts import release_window
+from deploy import window
 from tests import cloudformation
 
 TEMPLATE = cloudformation.load("devops/pipeline.yml")
@@ -21,7 +21,7 @@ PIPELINE = RESOURCES["Pipeline"]["Properties"]
 
 
 def statements(role):
-    for policy in RESOURCES[role]["Properties"]["Policies"]:
+    for policy in RESOURCES[role]["Properties"].get("Policies", []):
         yield from policy["PolicyDocument"]["Statement"]
 
 
@@ -31,11 +31,11 @@ def actions(role):
         yield from [some] if isinstance(some, str) else some
 
 
-def test_only_the_project_that_builds_images_is_privileged():
+def test_only_the_projects_that_build_images_are_privileged():
     privileged = {
         name for name, one in PROJECTS.items() if one["Environment"].get("PrivilegedMode")
     }
-    assert privileged == {"Build"}
+    assert privileged == {"Build", "ImageTests"}
 
 
 def test_a_pull_request_can_neither_deploy_nor_read_what_is_deployed():
@@ -44,6 +44,23 @@ def test_a_pull_request_can_neither_deploy_nor_read_what_is_deployed():
     services = {action.partition(":")[0] for action in actions(role)}
     assert services == {"logs", "codebuild", "codeconnections", "codestar-connections"}
     assert PROJECTS["PullRequests"]["Cache"]["Type"] == "LOCAL"
+
+
+def test_the_image_is_tested_before_it_is_published_with_no_right_to_publish_or_deploy():
+    names = [stage["Name"] for stage in PIPELINE["Stages"]]
+    tested = next(
+        stage["Name"]
+        for stage in PIPELINE["Stages"]
+        for action in stage["Actions"]
+        if action["Configuration"].get("ProjectName") == {"Ref": "ImageTests"}
+    )
+    assert names.index(tested) < names.index("Build")
+    role = PROJECTS["ImageTests"]["ServiceRole"]["Fn::GetAtt"][0]
+    assert RESOURCES[role]["Properties"]["ManagedPolicyArns"] == [{"Ref": "ProjectPolicy"}]
+    shared = RESOURCES["ProjectPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    services = {action.partition(":")[0] for one in shared for action in one["Action"]}
+    assert not list(actions(role))
+    assert services <= {"logs", "codeconnections", "codestar-connections", "s3", "kms"}
 
 
 @pytest.mark.parametrize(
@@ -93,7 +110,7 @@ def test_an_approval_and_the_window_begin_together():
 def test_an_approval_waits_longer_than_any_freeze():
     [release] = [stage for stage in PIPELINE["Stages"] if stage["Name"] == "Release"]
     days = release["Actions"][0]["TimeoutInMinutes"] / 60 / 24
-    for freeze in release_window.read().freezes:
+    for freeze in window.read(Path()).freezes:
         assert (freeze.last - freeze.first).days + 1 <= days
 
 

@@ -35,7 +35,7 @@ TIMES = {
     "SMOKE_TIMEOUT": "5",
 }
 ENVIRONMENTS = ("staging", "prod")
-BASE = "python:3.13-slim-trixie"
+OFFICIAL = ("python:3.13-slim-trixie", "postgres:18-trixie")
 ROWS = []  # scenario, outcome, seconds, what was seen
 USED = Counter()  # requests by environment and kind, and names, of all scenarios that passed
 
@@ -208,8 +208,9 @@ def world(engine):  # noqa: F811
 def created(world):
     """Both environments, made from nothing by the script; the output of both runs, and the version."""
     began = time.monotonic()
-    # The same image by the name that CodeBuild uses, so that it need not be pulled twice
-    machines.docker("tag", BASE, f"public.ecr.aws/docker/library/{BASE}")
+    # The same images by the names that CodeBuild uses, so that they need not be pulled twice
+    for name in OFFICIAL:
+        machines.docker("tag", name, f"public.ecr.aws/docker/library/{name}")
     staging = world.project.script("create", "staging", BUILD_NUMBER="0")
     label = re.search(r"version (\S+) is published", staging)[1]
     prod = world.project.script("create", "prod", "--version", label)

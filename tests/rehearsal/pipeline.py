@@ -234,7 +234,7 @@ class CodeBuild:
         commands = buildspec["phases"]["install"]["commands"]
         if not all(one.startswith(PACKAGES) for one in commands):
             return IMAGE, PHASES
-        locks = [path.read_text() for path in sorted((work / "src").glob("requirements*.txt"))]
+        locks = [path.read_text() for path in sorted((work / "src/requirements").glob("*.txt"))]
         key = hashlib.sha256("\n".join(commands + locks).encode()).hexdigest()[:12]
         if key not in self._installed:
             (work / "script").write_text(_script(buildspec, PHASES[:1]))

@@ -9,9 +9,8 @@ from tests.rehearsal.test_rehearsal import replace
 
 TEAM, CHIEF = "/email/team@greetings.test", "/email/chief@greetings.test"
 CHANNEL, DEPLOYMENTS = "/slack/CABCDEF12", "/slack/CABCDEF34"
-VERIFY = "birthday-greetings-verify"
-WINDOW = """owner = "team@greetings.test"
-time_zone = "Europe/Berlin"
+VERIFY, IMAGE_TESTS = "birthday-greetings-verify", "birthday-greetings-image-tests"
+WINDOW = """time_zone = "Europe/Berlin"
 [[window]]
 days = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 from = "00:00"
@@ -42,7 +41,7 @@ def pipeline(world, base, bootstrapped, tmp_path):
     """The pipeline, in whose checks and tests a stand-in for `make` finds everything in order."""
     (tmp_path / "make").write_text("#!/bin/sh\n")
     (tmp_path / "make").chmod(0o755)
-    world.build.stand_ins[VERIFY] = tmp_path
+    world.build.stand_ins = {VERIFY: tmp_path, IMAGE_TESTS: tmp_path}
     world.receiver.messages.clear()
     world.build.outputs.clear()
     yield world.pipeline
@@ -102,6 +101,17 @@ def test_a_pull_request_is_checked_and_tested(world, bootstrapped, seen):
     seen(f"checks and tests in a clean container took {time.monotonic() - began:.0f} s")
 
 
+def test_the_image_is_tested_without_a_right_on_anything(world, bootstrapped, seen):
+    world.build.stand_ins.clear()
+    head = world.project.git("rev-parse", "HEAD")
+    began = time.monotonic()
+    world.build.run(IMAGE_TESTS, world.project.folder, head, {})
+    output = world.build.outputs[-1][1]
+    assert "passed" in output
+    assert "skipped" not in output
+    seen(f"tests of the image in a clean container took {time.monotonic() - began:.0f} s")
+
+
 def test_inside_of_the_window_a_commit_goes_all_the_way(world, pipeline):
     execution = begin(world)
     stages = pipeline.wait()
@@ -157,9 +167,9 @@ def test_outside_of_the_window_it_waits_until_somebody_decides(world, pipeline, 
 
 
 def test_tests_that_fail_end_it_before_anything_is_built(world, pipeline, base):
-    world.build.stand_ins.clear()
+    del world.build.stand_ins[VERIFY]
     project = Declared.resources["AWS::CodeBuild::Project"][VERIFY]
-    hooks = "format,lint,types,design,shell,dockerfile,templates,requirements,secrets"
+    hooks = "format,lint,types,design,shell,dockerfile,templates,locks,secrets"
     before = dict(project["Environment"])
     project["Environment"]["EnvironmentVariables"] = [
         {"Name": "SKIP", "Value": hooks},
@@ -172,7 +182,7 @@ def test_tests_that_fail_end_it_before_anything_is_built(world, pipeline, base):
     finally:
         project["Environment"] = before
     assert stages == {"Source": "Succeeded", "Verify": "Failed"}
-    [(_, output)] = world.build.outputs
+    [output] = [text for name, text in world.build.outputs if name == VERIFY]
     assert "FAILED tests/web/test_birthday.py" in output
     for path in (TEAM, CHANNEL):
         told(world, path, '"stage": "Verify"', "FAILED")

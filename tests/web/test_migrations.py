@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, make_url, text
 
-from scripts.postgres import ensure_database
+from tools.postgres import ensure_database
 from web import create_app
 from web.storage import db
 

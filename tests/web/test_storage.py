@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 from sqlalchemy import exc, text
 
-from scripts.postgres import Server, ensure_database
+from tools.postgres import Server, ensure_database
 from web import create_app, storage
 from web.outage import Unavailable
 from web.storage import Person, db

@@ -1,0 +1,26 @@
+"""Starts the command line, if what it needs is installed."""
+
+import sys
+
+NEEDED = ("boto3", "click", "yaml")
+
+
+def main() -> int:
+    """The exit code; see ``deploy.cli``."""
+    try:
+        from deploy import cli  # the sentence below is for who lacks its packages
+    except ModuleNotFoundError as error:
+        if error.name not in NEEDED:
+            raise
+        print(
+            f"deploy: {sys.executable} lacks the package {error.name!r}. Install what this needs: "
+            "make .venv/installed, or: "
+            "python3 -m pip install --require-hashes -r requirements/deploy.txt",
+            file=sys.stderr,
+        )
+        return 1
+    return cli.start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""The approval that the pipeline waits for: given while the release window is open."""
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from deploy import notify, window
+from deploy.errors import state
+from deploy.run import Run
+
+PATIENCE = 60  # seconds until the approval, which begins at the same time, must be pending
+SUMMARY_MAX = 512  # characters, of an approval's
+
+
+class Approval(NamedTuple):
+    """An approval that is pending."""
+
+    stage: str
+    action: str
+    token: str
+    execution: str
+
+
+def release(run: Run, now: datetime) -> None:
+    """Approve the pending version if the window is open; else notify the team that it is pending.
+
+    With EXECUTION in the environment it is a part of that execution of the pipeline: it waits for
+    the approval of that execution, and notifies the TEAM_TOPIC about VERSION. Without, the schedule
+    started it: it approves any, and notifies nobody again. That nothing is pending is no failure:
+    by the schedule it is usual, and in the pipeline somebody was faster. Raises Failure.
+    """
+    calendar, pipeline = window.read(run.settings.root), run.settings.application
+    why, execution = calendar.explain(now), run.settings.env.get("EXECUTION", "")
+    with state("no approval was given; the pending version stays pending"):
+        approval = _find(run, pipeline, execution)
+        if approval is None:
+            run.console.say(f"no version is pending in {pipeline}")
+        elif calendar.is_open(now):
+            _approve(run, pipeline, approval, why)
+            run.console.say(f"approved. {why}")
+        else:
+            run.console.say(f"the version stays pending. {why}")
+            if execution:
+                _notify(run, pipeline, approval, why)
+
+
+def _find(run: Run, pipeline: str, execution: str) -> Approval | None:
+    deadline = time.monotonic() + (PATIENCE if execution else 0)
+    while True:
+        for approval in _pending(run.aws.ask("codepipeline", "get_pipeline_state", name=pipeline)):
+            if execution in ("", approval.execution):
+                return approval
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(min(run.settings.poll, 2))
+
+
+def _pending(state: dict[str, Any]) -> Iterator[Approval]:
+    for stage in state["stageStates"]:
+        for action in stage["actionStates"]:
+            latest = action.get("latestExecution", {})
+            if latest.get("token") and latest.get("status") == "InProgress":
+                execution = stage["latestExecution"]["pipelineExecutionId"]
+                yield Approval(stage["stageName"], action["actionName"], latest["token"], execution)
+
+
+def _approve(run: Run, pipeline: str, approval: Approval, why: str) -> None:
+    run.aws.change(
+        "codepipeline", "put_approval_result",
+        pipelineName=pipeline, stageName=approval.stage, actionName=approval.action,
+        token=approval.token,
+        result={"status": "Approved", "summary": f"By the pipeline itself. {why}"[:SUMMARY_MAX]},
+    )  # fmt: skip
+
+
+def _notify(run: Run, pipeline: str, approval: Approval, why: str) -> None:
+    version = run.settings.env.get("VERSION", "A version")
+    title = f"{version} waits for approval before it goes to production"
+    lines = [
+        why,
+        "It goes to production by itself when the window opens. To decide earlier, approve or "
+        f"reject '{approval.action}' in the stage {approval.stage}:",
+        f"{run.settings.console_url}/codesuite/codepipeline/pipelines/{pipeline}/view",
+        "Rejecting it lets the versions after it pass.",
+    ]
+    run.aws.change(
+        "sns", "publish",
+        TopicArn=run.settings.env["TEAM_TOPIC"], Subject=notify.subject(title),
+        MessageStructure="json", Message=notify.structure(title, lines),
+    )  # fmt: skip

@@ -1,0 +1,184 @@
+"""AWS in one region: questions, changes, and the translation of its errors."""
+
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import boto3
+from botocore import xform_name
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+)
+
+from deploy.changes import Changes
+from deploy.errors import AwsFailure
+
+Answer = dict[str, Any]
+
+CREDENTIALS = (
+    "export credentials for the right account (AWS_PROFILE, and AWS_EB_PROFILE for eb), "
+    "and see whose they are: aws sts get-caller-identity"
+)
+# AWS's codes for the same thing differ between its services
+DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError",
+          "InsufficientPrivilegesException", "403"}  # fmt: skip
+EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId",
+           "UnrecognizedClientException", "InvalidAccessKeyId",
+           "SignatureDoesNotMatch"}  # fmt: skip
+THROTTLED = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestThrottled",
+             "TooManyRequestsException", "SlowDown"}  # fmt: skip
+# Permissions whose names are not those of the operations
+PERMISSIONS = {"s3:ListObjectsV2": "s3:ListBucket", "s3:HeadObject": "s3:GetObject"}
+# Services whose name in the AWS CLI is not that in boto3
+COMMANDS = {"s3": "s3api"}
+
+
+class Aws:
+    """Clients of one region. A question without an answer is an error, never an empty answer."""
+
+    def __init__(self, region: str, changes: Changes, session: Any = None) -> None:
+        self.region = region
+        self._changes = changes
+        self._session = session
+        self._clients: dict[str, Any] = {}
+
+    def at(self, region: str) -> "Aws":
+        """The same account in another region."""
+        return Aws(region, self._changes, self._session)
+
+    def ask(self, service: str, operation: str, **parameters: Any) -> Answer:
+        """The answer to a question. Raises AwsFailure."""
+        return self._call(service, operation, parameters)
+
+    def every(self, service: str, operation: str, key: str, **parameters: Any) -> list[Any]:
+        """All that pages of answers have under ``key``. Raises AwsFailure."""
+        pages = self._translated(
+            service, operation, lambda client: list(_pages(client, operation, parameters))
+        )
+        return [one for page in pages for one in page.get(key) or []]
+
+    def change(
+        self,
+        service: str,
+        operation: str,
+        *,
+        otherwise: Answer | None = None,
+        secret: Iterable[str] = (),
+        **parameters: Any,
+    ) -> Answer:
+        """The answer to a request that changes something; in a dry run ``otherwise``, or nothing.
+
+        The command that does the same is shown, without the values of the parameters named in
+        ``secret``. Raises AwsFailure.
+        """
+        shown = parameters | dict.fromkeys(secret, "...")
+        return self._changes.make(
+            command_line(service, operation, shown),
+            lambda: self._call(service, operation, parameters),
+            otherwise or {},
+        )
+
+    def account(self) -> str:
+        """The number of the account."""
+        return str(self.ask("sts", "get_caller_identity")["Account"])
+
+    def _call(self, service: str, operation: str, parameters: dict[str, Any]) -> Answer:
+        answer: Answer = self._translated(
+            service, operation, lambda client: getattr(client, operation)(**parameters)
+        )
+        return answer
+
+    def _translated(self, service: str, operation: str, call: Any) -> Any:
+        action = f"{service}:{''.join(word.title() for word in operation.split('_'))}"
+        try:
+            return call(self._client(service))
+        except ClientError as error:
+            raise _refused(action, error) from error
+        except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, SSOError,
+                ProfileNotFound) as error:  # fmt: skip
+            raise AwsFailure(f"there are no credentials for AWS: {error}", CREDENTIALS) from error
+        except ParamValidationError:  # a fault of this program
+            raise
+        except (HTTPClientError, BotoCoreError) as error:
+            raise AwsFailure(
+                f"AWS did not answer {action}: {error}",
+                "check the network and the region, then run it again",
+            ) from error
+
+    def _client(self, service: str) -> Any:
+        if service not in self._clients:
+            session = self._session or boto3.Session()
+            self._clients[service] = session.client(
+                service,
+                region_name=self.region,
+                config=Config(connect_timeout=10, read_timeout=60),
+            )
+        return self._clients[service]
+
+
+def _pages(client: Any, operation: str, parameters: dict[str, Any]) -> Iterator[Answer]:
+    if client.can_paginate(operation):
+        yield from client.get_paginator(operation).paginate(**parameters)
+        return
+    more: dict[str, Any] = {}
+    while True:
+        page = getattr(client, operation)(**parameters, **more)
+        yield page
+        if not page.get("NextToken"):
+            return
+        more = {"NextToken": page["NextToken"]}
+
+
+def _refused(action: str, error: ClientError) -> AwsFailure:
+    details = error.response.get("Error", {})
+    code, reason = str(details.get("Code", "")), str(details.get("Message", ""))
+    permission = PERMISSIONS.get(action, action)
+    if code in DENIED:
+        return AwsFailure(
+            f"the permission {permission} is missing: {reason}",
+            f"let these credentials do {permission}, or use others",
+            code,
+            reason,
+        )
+    if code in EXPIRED:
+        return AwsFailure(
+            f"AWS does not accept the credentials: {reason}", CREDENTIALS, code, reason
+        )
+    if code in THROTTLED:
+        return AwsFailure(
+            f"AWS limits the number of requests, and refused {action}: {reason}",
+            "wait a minute and run it again",
+            code,
+            reason,
+        )
+    return AwsFailure(
+        f"AWS refused {action}: {code}: {reason}", "see the reason above", code, reason
+    )
+
+
+def command_line(service: str, operation: str, parameters: Mapping[str, Any]) -> str:
+    """The command of the AWS CLI that does the same."""
+    words = ["aws", COMMANDS.get(service, service), operation.replace("_", "-")]
+    before = ""
+    for name, value in parameters.items():
+        option = f"--{xform_name(name, '-')}"
+        if service == "s3" and name == "Body":  # the command wants a file
+            before = f"printf %s {shlex.quote(value.decode())} >body && "
+            words += [option, "body"]
+        elif isinstance(value, bool):
+            words.append(option if value else f"--no-{option[2:]}")
+        elif isinstance(value, str):
+            words += [option, shlex.quote(value)]
+        else:
+            words += [option, shlex.quote(json.dumps(value))]
+    return before + " ".join(words)

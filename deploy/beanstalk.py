@@ -1,0 +1,242 @@
+"""Environments on Elastic Beanstalk: their state, their events, and waiting for them."""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from deploy.environments import Environment
+from deploy.errors import AwsFailure, Failure, NotFound, Unhealthy
+from deploy.run import Run
+from deploy.settings import PROGRAM
+
+EB_GRACE = 120  # seconds that `eb` gets on top of its own time limit, which it does not always keep
+SHOWN = 12  # events, after a failure
+# Beanstalk skips a file with an unknown key as a whole, and says so in a warning only. If that file
+# declares the database, the database is removed.
+IGNORED = re.compile(r"\.ebextensions|configuration files?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class State:
+    """What AWS says of an environment."""
+
+    status: str  # Ready, Launching, Updating, Terminating...
+    version: str  # empty if its creation failed half-way
+    colour: str  # Green, Yellow, Red, Grey
+    health: str  # of enhanced health: Ok, Warning, Degraded, Severe...
+    cname: str
+
+
+@dataclass
+class Mark:
+    """A moment in the events of an environment, by AWS's clock."""
+
+    at: datetime | None = None
+    seen: set[tuple[datetime, str]] = field(default_factory=set)
+
+
+def find(run: Run, name: str) -> State | None:
+    """The state of the environment ``name``, or None if there is none. Raises AwsFailure."""
+    found = run.aws.ask(
+        "elasticbeanstalk", "describe_environments",
+        ApplicationName=run.settings.application, EnvironmentNames=[name], IncludeDeleted=False,
+    )["Environments"]  # fmt: skip
+    return _state(found[0]) if found else None
+
+
+def find_all(run: Run) -> dict[str, State]:
+    """The states of all environments of the application, by name. Raises AwsFailure."""
+    found = run.aws.ask(
+        "elasticbeanstalk", "describe_environments",
+        ApplicationName=run.settings.application, IncludeDeleted=False,
+    )["Environments"]  # fmt: skip
+    return {one["EnvironmentName"]: _state(one) for one in found}
+
+
+def wait_until_ready(run: Run, environment: Environment) -> State:
+    """The state of ``environment`` as soon as AWS takes requests for it.
+
+    Raises NotFound when there is none, Failure when it is being terminated, or is not ready within
+    the time for one deployment.
+    """
+    name, command = environment.name, f"{PROGRAM} create {environment.short}"
+    deadline = time.monotonic() + run.settings.deploy_timeout
+    show = run.console.waiting(name)
+    while True:
+        state = find(run, name)
+        if state is None:
+            raise NotFound(f"there is no environment {name}", "nothing was changed", command)
+        if state.status == "Ready":
+            return state
+        if state.status in ("Terminating", "Terminated"):
+            raise Failure(f"{name} is being terminated", "nothing was changed",
+                          f"wait until it is gone, then: {command}")  # fmt: skip
+        show(f"{state.status}, waiting until it is Ready", _last_message(run, name))
+        if time.monotonic() >= deadline:
+            raise Failure(
+                f"{name} is still {state.status} after {_minutes(run)} minutes",
+                "this run does nothing more; the operation continues on AWS",
+                f"see 'eb events {name}', or stop it: "
+                f"aws elasticbeanstalk abort-environment-update --environment-name {name}",
+            )
+        time.sleep(run.settings.poll)
+
+
+def find_difference(run: Run, name: str, label: str) -> str:
+    """How ``name`` differs from running ``label`` on every instance, healthy; empty if it does not.
+
+    Raises AwsFailure.
+    """
+    state = find(run, name)
+    if state is None:
+        return f"there is no environment {name}"
+    labels = find_running(run, name)
+    found = (state.status, state.version, state.colour, state.health, labels)
+    if found == ("Ready", label, "Green", "Ok", {label}):
+        return ""
+    return (
+        f"{name} is {state.status}, with version {state.version or 'unknown'}, "
+        f"{state.colour}/{state.health}, its instances at: {', '.join(sorted(labels)) or 'unknown'}"
+    )
+
+
+def find_running(run: Run, name: str) -> set[str]:
+    """The labels that the instances of ``name`` run, "unknown" among them. Raises AwsFailure."""
+    instances = run.aws.every(
+        "elasticbeanstalk", "describe_instances_health", "InstanceHealthList",
+        EnvironmentName=name, AttributeNames=["Deployment"],
+    )  # fmt: skip
+    return {one.get("Deployment", {}).get("VersionLabel") or "unknown" for one in instances}
+
+
+def wait_until_running(run: Run, name: str, label: str) -> None:
+    """Wait until every instance of ``name`` runs ``label``, healthy.
+
+    Raises Unhealthy when that is not so within HEALTH_TIMEOUT. A question that AWS does not answer
+    is asked again until then.
+    """
+    deadline = time.monotonic() + run.settings.health_timeout
+    show = run.console.waiting(name)
+    while difference := _difference_or_reason(run, name, label):
+        if time.monotonic() >= deadline:
+            raise Unhealthy(difference)
+        show("not as it should be yet", difference)
+        time.sleep(run.settings.poll)
+
+
+def update(run: Run, name: str, label: str) -> None:
+    """Let ``eb`` deploy ``label``, and verify it: its exit code is 0 in cases with no deployment.
+
+    Raises Unhealthy when an instance does not run it.
+    """
+    code = run.tools.change(
+        "eb", "deploy", name, "--version", label, "--timeout", str(_minutes(run)),
+        "--region", run.settings.region, timeout=run.settings.deploy_timeout + EB_GRACE,
+    )  # fmt: skip
+    if code:
+        raise Unhealthy(f"eb deploy ended with exit code {code}")
+    run.changes.verify(lambda: wait_until_running(run, name, label))
+
+
+def refuse_ignored_files(run: Run, name: str, since: Mark) -> None:
+    """Raises Unhealthy when Beanstalk ignored a configuration file after ``since``."""
+    for event in events(run, name, since):
+        if event["Severity"] == "WARN" and IGNORED.search(event["Message"]):
+            raise Unhealthy(f"Beanstalk ignored a configuration file: {event['Message']}")
+
+
+def stop_update(run: Run, environment: Environment) -> None:
+    """Stop what AWS does with ``environment``, if anything, and wait until it is Ready.
+
+    After `eb` gave up waiting, AWS continues, and takes no other request. Raises Failure.
+    """
+    state = _ask_patiently(run, lambda: find(run, environment.name))
+    if state and state.status != "Ready":
+        run.console.say(f"{environment.name} is {state.status}: stopping the operation")
+        try:
+            run.aws.change(
+                "elasticbeanstalk", "abort_environment_update", EnvironmentName=environment.name
+            )
+        except AwsFailure as failure:  # it may have ended meanwhile; whether it did is seen below
+            run.console.say(f"it could not be stopped: {failure.what}")
+    wait_until_ready(run, environment)
+
+
+def mark(run: Run, name: str) -> Mark:
+    """The present moment in the events of ``name``. Raises AwsFailure."""
+    found = _events(run, name, MaxRecords=SHOWN)
+    if not found:
+        return Mark()
+    newest = max(one["EventDate"] for one in found)
+    return Mark(newest, {_key(one) for one in found if one["EventDate"] == newest})
+
+
+def events(run: Run, name: str, since: Mark) -> list[dict[str, Any]]:
+    """The events of ``name`` after ``since``, the newest last. Raises AwsFailure."""
+    more = {"StartTime": since.at} if since.at else {}
+    found = [one for one in _events(run, name, **more) if _key(one) not in since.seen]
+    return sorted(found, key=lambda one: one["EventDate"])
+
+
+def show_events(run: Run, name: str) -> None:
+    """Write the last events of ``name``. That they cannot be read is no failure of its own."""
+    try:
+        found = _events(run, name, MaxRecords=SHOWN)
+    except AwsFailure as failure:
+        run.console.say(f"the events of {name} cannot be read: {failure.what}")
+        return
+    for one in sorted(found, key=lambda one: one["EventDate"]):
+        run.console.say(f"  {one['EventDate']:%H:%M:%S} {one['Severity']:5} {one['Message']}")
+
+
+def _events(run: Run, name: str, **more: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = run.aws.ask(
+        "elasticbeanstalk", "describe_events",
+        ApplicationName=run.settings.application, EnvironmentName=name, **more,
+    )["Events"]  # fmt: skip
+    return found
+
+
+def _key(event: dict[str, Any]) -> tuple[datetime, str]:
+    return event["EventDate"], event["Message"]
+
+
+def _last_message(run: Run, name: str) -> str:
+    found = _events(run, name, MaxRecords=1)  # the newest comes first
+    return str(found[0]["Message"]) if found else ""
+
+
+def _difference_or_reason(run: Run, name: str, label: str) -> str:
+    try:
+        return find_difference(run, name, label)
+    except AwsFailure as failure:
+        return failure.what
+
+
+def _ask_patiently(run: Run, ask: Callable[[], State | None]) -> State | None:
+    """What ``ask`` returns; asked again until HEALTH_TIMEOUT, since much depends on the answer."""
+    deadline = time.monotonic() + run.settings.health_timeout
+    while True:
+        try:
+            return ask()
+        except AwsFailure:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(run.settings.poll)
+
+
+def _minutes(run: Run) -> int:
+    return round(run.settings.deploy_timeout / 60)
+
+
+def _state(found: dict[str, Any]) -> State:
+    return State(
+        found["Status"],
+        found.get("VersionLabel") or "",
+        found.get("Health") or "Grey",
+        found.get("HealthStatus") or "Unknown",
+        found.get("CNAME") or "",
+    )

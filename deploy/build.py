@@ -1,0 +1,118 @@
+"""Build once: image, bundle and application version, under a label that is never used twice."""
+
+import re
+from datetime import UTC, datetime
+
+from deploy import bundle, image, version
+from deploy.errors import Failure, state
+from deploy.run import Run
+from deploy.settings import PROGRAM
+from deploy.version import Version
+
+EB_TIMEOUT = 600  # seconds
+DESCRIPTION_MAX = 200  # characters, of an application version's
+
+
+def build(run: Run, allow_dirty: bool = False, test: bool = False) -> Version:
+    """Publish a version of the commit that is checked out; with ``test`` only if its image passes.
+
+    A build that did not end is continued: an image that is published is used again. Raises Failure.
+    """
+    run.tools.require("docker", "git", "eb", *(["make"] if test else []))
+    with state("nothing was built"):
+        label = new_label(run, allow_dirty)
+        repository = image.repository(run)
+        if version.exists(run, label):
+            raise Failure(
+                f"version {label} exists, and is never replaced",
+                next=f"deploy it ('deploy ENV --version {label}'), or set another BUILD_NUMBER",
+            )
+        digest = image.find_digest(run, label)
+    if digest is None:
+        digest = _publish_image(run, f"{repository}:{label}", label, test)
+    elif label.endswith("-dirty"):
+        raise Failure(f"there is an image {label} of files that were not committed",
+                      "nothing was built", "set another BUILD_NUMBER")  # fmt: skip
+    else:
+        run.console.say(f"image {label} is published, by a run that did not end: using it")
+    with state(f"the image {label} is published, no version was created"):
+        _publish_version(run, label, f"{repository}@{digest}")
+    if not run.changes.dry_run:
+        run.settings.artifact.with_name("version").write_text(f"{label}\n")
+        run.console.say(f"version {label} is published: image {digest}")
+    return Version(label, digest)
+
+
+def new_label(run: Run, allow_dirty: bool) -> str:
+    """The label for the commit that is checked out. Raises Failure for files not committed."""
+    commit = run.tools.ask("git", "rev-parse", "--short=12", "HEAD")
+    changed = run.tools.ask("git", "status", "--porcelain")
+    number = build_number(run)
+    if not changed:
+        return f"{commit}-{number}"
+    if not allow_dirty:
+        raise Failure(
+            f"these files are not committed, so that nobody could tell what was built:\n{changed}",
+            next="commit them, or use --allow-dirty to try something out",
+        )
+    return f"{commit}-{number}-dirty"
+
+
+def build_number(run: Run) -> str:
+    """The second part of a label. Raises Failure when BUILD_NUMBER cannot be part of one."""
+    env = run.settings.env
+    given = env.get("BUILD_NUMBER") or env.get("CODEBUILD_BUILD_NUMBER")
+    if given and not re.fullmatch(r"[0-9A-Za-z.]{1,40}", given):
+        raise Failure(
+            f"BUILD_NUMBER {given!r} cannot be part of a version",
+            next="use at most 40 letters, digits and dots",
+        )
+    return given or f"{datetime.now(UTC):%Y%m%d%H%M%S}"
+
+
+def description(run: Run) -> str:
+    """The subject of the commit, as AWS takes it: whole characters, and none that XML forbids."""
+    subject = run.tools.ask("git", "log", "-1", "--format=%s")
+    printable = "".join(character for character in subject if character.isprintable())
+    return printable[:DESCRIPTION_MAX]
+
+
+def _publish_image(run: Run, name: str, label: str, test: bool) -> str:
+    with state("nothing was published"):
+        image.build(run, name, label)
+        if test and run.tools.change("make", "test-image", f"IMAGE={name}"):
+            raise Failure("the tests of the image failed", next="fix what they report")
+        image.push(run, name)
+    if run.changes.dry_run:
+        return image.UNKNOWN
+    digest = image.find_digest(run, label)
+    if digest is None:
+        raise Failure(
+            f"the registry does not have the image {label} that was pushed",
+            "no version was created",
+            "run it again",
+        )
+    return digest
+
+
+def _publish_version(run: Run, label: str, pinned: str) -> None:
+    run.changes.verify(lambda: bundle.write(pinned, run.settings.artifact, run.settings.root))
+    code = run.tools.change(
+        "eb", "appversion", "--create", "--label", label, f"--message={description(run)}",
+        "--region", run.settings.region, timeout=EB_TIMEOUT,
+    )  # fmt: skip
+    if code:
+        raise Failure(
+            f"eb cannot create the version {label}",
+            next="see the output of eb above, then run it again with "
+            f"BUILD_NUMBER={label.partition('-')[2]}: the published image is used again. If there "
+            f"are too many versions (an application has 1,000 at most): {PROGRAM} versions prune",
+        )
+
+    def created() -> None:
+        if not version.exists(run, label):
+            raise Failure(
+                f"eb reported success, but there is no version {label}", next="run it again"
+            )
+
+    run.changes.verify(created)

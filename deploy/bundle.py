@@ -1,0 +1,64 @@
+"""The source bundle for Beanstalk: the files on an allow list, and nothing else."""
+
+import re
+import zipfile
+from pathlib import Path
+
+from deploy.errors import Failure
+
+DOCKERRUN = "Dockerrun.aws.json"
+FOLDERS = (".ebextensions", ".platform")
+PINNED = re.compile(r"[a-z0-9.:/_-]+@sha256:[0-9a-f]{64}")
+
+
+def write(image: str, output: Path, root: Path) -> None:
+    """Write the bundle of ``root`` that runs ``image`` to ``output``.
+
+    The same files and image give the same bytes. Raises Failure when ``image`` is not
+    REPOSITORY@sha256:DIGEST, so that instances could run different ones; when Beanstalk would not
+    read a file; or when git has changed a file as it does on Windows: line ends of two characters,
+    and text in place of a link.
+    """
+    if not PINNED.fullmatch(image):
+        raise Failure(
+            f"the image {image!r} is not pinned", next="name it as REPOSITORY@sha256:DIGEST"
+        )
+    template = (root / DOCKERRUN).read_text()
+    content = {DOCKERRUN: (0o644, template.replace("<IMAGE>", image).encode())}
+    for folder in FOLDERS:
+        for path in sorted((root / folder).rglob("*")):
+            if path.is_file():  # links are followed: the bundle has files only
+                name = path.relative_to(root).as_posix()
+                content[name] = (_mode(name), _whole(name, path.read_bytes()))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = output.with_suffix(".unfinished")
+    with zipfile.ZipFile(unfinished, "w") as bundle:
+        for name, (mode, data) in content.items():
+            entry = zipfile.ZipInfo(name)  # of 1980: the time must not make a difference
+            entry.create_system = 3  # Unix, or the modes are ignored
+            entry.external_attr = (0o100000 | mode) << 16
+            bundle.writestr(entry, data)
+    unfinished.replace(output)
+
+
+def _whole(name: str, data: bytes) -> bytes:
+    if b"\r\n" in data or (name.endswith(".sh") and not data.startswith(b"#!")):
+        raise Failure(
+            f"{name} has Windows line ends, or is text in place of a link, and would not run on an "
+            "instance",
+            next="clone again in WSL, or on Windows in developer mode with: "
+            "git -c core.autocrlf=false -c core.symlinks=true clone ...",
+        )
+    return data
+
+
+def _mode(name: str) -> int:
+    if re.fullmatch(r"\.ebextensions/\d\d-[a-z-]+\.config", name):
+        return 0o644
+    if re.fullmatch(
+        r"\.platform/(config)?hooks/(prebuild|predeploy|postdeploy)/\d\d_\w+\.sh", name
+    ):
+        return 0o755
+    if re.fullmatch(r"\.platform/nginx/(conf\.d/)?[\w-]+\.conf", name):
+        return 0o644
+    raise Failure(f"Beanstalk would not read {name}", next="remove or rename it")

@@ -1,0 +1,396 @@
+"""The commands, their options and exit codes; the one place that prints a failure."""
+
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from deploy import (
+    approval,
+    build,
+    create,
+    credentials,
+    environments,
+    owner,
+    pipeline,
+    prune,
+    rollout,
+    settings,
+    signals,
+    smoke,
+    status,
+    version,
+    window,
+)
+from deploy.aws import Aws
+from deploy.changes import Changes
+from deploy.console import Console
+from deploy.environments import Environment
+from deploy.errors import Failure, Interrupted, InvalidConfig, state
+from deploy.run import Run
+from deploy.settings import PROGRAM
+from deploy.tools import Tools
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+EPILOG = """\b
+Environment variables, besides those of AWS (credentials, AWS_DEFAULT_REGION):
+  BUILD_NUMBER    second part of a version's label; the time, if absent
+  BASES           prefix of the images' names in the Dockerfile, for another registry
+  DEPLOY_TIMEOUT  minutes for one deployment (40)
+  HEALTH_TIMEOUT  seconds until it is healthy after that (300)
+  SMOKE_TIMEOUT   seconds for each check of the smoke test (60)
+  POLL_SECONDS    seconds between two questions (10)
+
+\b
+Exit codes:
+  0    done
+  1    not done: the last lines say what happened, how things are, and what to do
+  2    wrong usage
+  130  interrupted
+"""
+
+
+@dataclass
+class Options:
+    """What was given before the command or after it, which means the same."""
+
+    dry_run: bool = False
+    allow_dirty: bool = False
+    forward: bool = False
+    console: Console = field(default_factory=Console)
+    # Others in tests
+    session: Any = None
+    tools: Callable[[Changes, Path], Tools] = Tools
+    root: Path = settings.ROOT
+
+    def run(self, **more: bool) -> Run:
+        """The command as it was asked for. Raises UsageError for an environment variable."""
+        for name, value in more.items():
+            setattr(self, name, getattr(self, name) or value)
+        try:
+            loaded = settings.load(root=self.root)
+        except settings.InvalidSetting as error:
+            raise click.UsageError(str(error)) from error
+        changes = Changes(self.console, self.dry_run)
+        aws = Aws(loaded.region, changes, self.session)
+        return Run(loaded, self.console, changes, aws, self.tools(changes, self.root))
+
+
+pass_options = click.make_pass_decorator(Options, ensure=True)
+dry_run = click.option(
+    "--dry-run", is_flag=True, help="Print the commands that would change something, and run none."
+)
+allow_dirty = click.option(
+    "--allow-dirty",
+    is_flag=True,
+    help="Build although files are not committed; the version says so.",
+)
+forward = click.option(
+    "--forward", is_flag=True,
+    help="Deploy only if the running version is not newer, by the history of git.",
+)  # fmt: skip
+label = click.option("--version", "label", metavar="LABEL", help="A published version.")
+environment = click.argument("environment", metavar="ENV")
+
+
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EPILOG,
+)
+@dry_run
+@allow_dirty
+@forward
+@click.pass_context
+def main(context: click.Context, dry_run: bool, allow_dirty: bool, forward: bool) -> None:
+    """Build the image once, publish it, and deploy it to staging and then to production.
+
+    Without a COMMAND, the whole way: checks, tests, build, tests of the image, staging and its
+    smoke test, production and its smoke test. ENV is staging or prod, or another one of
+    devops/environments.toml.
+    """
+    options = context.ensure_object(Options)
+    run = options.run(dry_run=dry_run, allow_dirty=allow_dirty, forward=forward)
+    if context.invoked_subcommand is None:
+        _everything(run, options)
+
+
+def _everything(run: Run, options: Options) -> None:
+    run.tools.require("make")
+    for target, problem in (("check", "the checks do not pass"), ("test", "the tests do not pass")):
+        if run.tools.change("make", target):
+            raise Failure(problem, "nothing was built", "fix what they report")
+    built = build.build(run, options.allow_dirty, test=True)
+    for short in ("staging", environments.PRODUCTION):
+        rollout.deploy(run, _find(run, short), built, options.forward)
+
+
+@main.command("build")
+@dry_run
+@allow_dirty
+@pass_options
+def build_command(options: Options, dry_run: bool, allow_dirty: bool) -> None:
+    """Build and publish image and version.
+
+    The last line, on standard output, is the version's label.
+    """
+    run = options.run(dry_run=dry_run, allow_dirty=allow_dirty)
+    options.console.result(build.build(run, options.allow_dirty).label)
+
+
+@main.command()
+@environment
+@label
+@dry_run
+@forward
+@pass_options
+def deploy(
+    options: Options, environment: str, label: str | None, dry_run: bool, forward: bool
+) -> None:
+    """Deploy a version to ENV, smoke test it, and roll back if anything is wrong.
+
+    Without --version, the one that was built last in this checkout.
+    """
+    run = options.run(dry_run=dry_run, forward=forward)
+    target = version.find(run, label or version.last_built(run))
+    rollout.deploy(run, _find(run, environment), target, options.forward)
+
+
+@main.command()
+@environment
+@dry_run
+@pass_options
+def rollback(options: Options, environment: str, dry_run: bool) -> None:
+    """Deploy the version that ENV ran before the present one."""
+    run = options.run(dry_run=dry_run)
+    rollout.rollback(run, _find(run, environment))
+
+
+@main.command("smoke")
+@click.argument("target", metavar="ENV|URL")
+@label
+@dry_run
+@pass_options
+def smoke_command(options: Options, target: str, label: str | None, dry_run: bool) -> None:
+    """Test by the public name whether ENV serves.
+
+    A URL is tested with the key in SMOKE_KEY, if any.
+    """
+    run = options.run(dry_run=dry_run)
+    with state("nothing was changed"):
+        if target.startswith(("http://", "https://")):
+            smoke.check_url(run, target, run.settings.env.get("SMOKE_KEY", ""), label)
+        else:
+            found = _find(run, target)
+            smoke.check(run, found, smoke.find_key(run, found), label)
+
+
+@main.command("status")
+@click.argument("environment", metavar="[ENV]", required=False)
+@pass_options
+def status_command(options: Options, environment: str | None) -> None:
+    """Show what runs where."""
+    run = options.run()
+    with state("nothing was changed"):
+        options.console.result(status.table(run, _find(run, environment) if environment else None))
+
+
+@main.command("create")
+@environment
+@label
+@dry_run
+@allow_dirty
+@pass_options
+def create_command(
+    options: Options, environment: str, label: str | None, dry_run: bool, allow_dirty: bool
+) -> None:
+    """Make what is missing of ENV, and set what devops/environments.toml says.
+
+    Stacks, application, version (one is built without --version) and environment. Safe to run
+    again. A dry run shows what stacks would change by change sets, which it removes.
+    """
+    run = options.run(dry_run=dry_run, allow_dirty=allow_dirty)
+    create.create(run, _find(run, environment), label, options.allow_dirty)
+
+
+@main.command()
+@dry_run
+@pass_options
+def bootstrap(options: Options, dry_run: bool) -> None:
+    """Make the pipeline, or change it to what devops/ says.
+
+    By devops/owner.json, devops/release_window.toml and devops/pipeline.yml. Safe to run again. A
+    dry run shows what stacks would change by change sets, which it removes.
+    """
+    pipeline.bootstrap(options.run(dry_run=dry_run))
+
+
+@main.command()
+@dry_run
+@pass_options
+def release(options: Options, dry_run: bool) -> None:
+    """Approve the pipeline's pending version if the release window is open.
+
+    While it is closed, the team is notified of what is pending.
+    """
+    approval.release(options.run(dry_run=dry_run), datetime.now(UTC))
+
+
+@main.command("window")
+@click.option(
+    "--at", "at", metavar="TIME", help="A moment such as 2026-11-24T09:30+01:00; now, if absent."
+)
+@pass_options
+def window_command(options: Options, at: str | None) -> None:
+    """Show whether the release window is open: exit code 0 if it is, 1 if not.
+
+    2 if devops/release_window.toml cannot be used.
+    """
+    try:
+        moment = window.parse_moment(at) if at else datetime.now(UTC)
+    except ValueError as error:
+        raise click.UsageError(
+            f"--at {at!r}: expected a time such as 2026-11-24T09:30+01:00"
+        ) from error
+    try:
+        calendar = window.read(options.root)
+    except InvalidConfig as failure:  # which must not be taken for a closed window
+        options.console.failure(failure)
+        sys.exit(2)
+    click.echo(calendar.explain(moment))
+    if not calendar.is_open(moment):
+        sys.exit(1)
+
+
+@main.command()
+@pass_options
+def check(options: Options) -> None:
+    """Check the files of devops/ that people edit: owner, release window and environments."""
+    loaded = settings.load(env={}, root=options.root)
+    responsible = owner.read(loaded.root)
+    click.echo(f"{responsible.team} owns this service: {responsible.email}")
+    click.echo(window.read(loaded.root).explain_now())
+    click.echo(f"environments: {', '.join(environments.read(loaded))}")
+
+
+@main.group()
+def secrets() -> None:
+    """List, set and rotate the secrets of an environment."""
+
+
+@secrets.command("list")
+@environment
+@pass_options
+def list_secrets(options: Options, environment: str) -> None:
+    """List the secrets of ENV by name, never by value: exit code 1 if one is missing."""
+    run = options.run()
+    found = credentials.read(run, _find(run, environment))
+    for one in found:
+        where = f"{one.arn.rsplit(':', 1)[1]}, key {one.key}"
+        options.console.result(f"{'      ' if one.exists else 'MISSING'} {one.name}  {where}")
+    if not all(one.exists for one in found):
+        sys.exit(1)
+
+
+@secrets.command("set")
+@environment
+@click.argument("name")
+@dry_run
+@pass_options
+def set_secret(options: Options, environment: str, name: str, dry_run: bool) -> None:
+    """Set the secret NAME of ENV, from a prompt or from standard input, and redeploy."""
+    run = options.run(dry_run=dry_run)
+    found = _find(run, environment)
+    credentials.refuse_unless_settable(run, found, name)
+    if sys.stdin.isatty():
+        value = click.prompt(
+            f"{name} (hidden)", hide_input=True, confirmation_prompt=True, err=True
+        )
+    else:
+        value = sys.stdin.read().removesuffix("\n")
+    credentials.change(run, found, name, value)
+
+
+@secrets.command("rotate")
+@environment
+@dry_run
+@pass_options
+def rotate_secret(options: Options, environment: str, dry_run: bool) -> None:
+    """Give the database of ENV another password, without a failed request."""
+    run = options.run(dry_run=dry_run)
+    credentials.rotate(run, _find(run, environment))
+
+
+@main.group()
+def versions() -> None:
+    """Keep the number of versions below the 1,000 that an application may have."""
+
+
+@versions.command("prune")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@dry_run
+@pass_options
+def prune_versions(options: Options, yes: bool, dry_run: bool) -> None:
+    """Delete the versions that nobody needs.
+
+    Kept are the newest 50, those that run anywhere, and those that a rollback would deploy. Images
+    are kept.
+    """
+    run = options.run(dry_run=dry_run)
+    with state("nothing was deleted"):
+        unneeded = prune.find_unneeded(run)
+    if not unneeded:
+        options.console.say("there is no version that nobody needs")
+        return
+    options.console.say(f"{len(unneeded)} versions are not needed, the oldest first:")
+    for one in unneeded:
+        options.console.say(f"  {one}")
+    if not (yes or run.changes.dry_run or _confirmed(f"Delete these {len(unneeded)} versions?")):
+        raise Failure("nobody agreed to delete them", "nothing was deleted", "run it with --yes")
+    prune.prune(run, unneeded)
+    if not run.changes.dry_run:
+        options.console.say(f"{len(unneeded)} versions were deleted")
+
+
+def _confirmed(question: str) -> bool:
+    return sys.stdin.isatty() and click.confirm(question, err=True)
+
+
+def _find(run: Run, short: str) -> Environment:
+    return environments.find(run.settings, short)
+
+
+def start(arguments: list[str] | None = None, options: Options | None = None) -> int:
+    """The exit code of the command in ``arguments``, those of the program if not given."""
+    options = options or Options()
+    console = options.console
+    try:
+        signals.install()
+        main.main(args=arguments, prog_name=PROGRAM, obj=options, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except Failure as failure:
+        console.failure(failure)
+        return 1
+    except (Interrupted, click.Abort):
+        console.say("interrupted. What was started on AWS continues there")
+        console.say("  next: 'status' shows it; run the same command again: it waits and continues")
+        return 130
+    except Exception as error:
+        traceback.print_exc()
+        console.failure(
+            Failure(
+                f"unexpected error: {error!r}",
+                "unknown: it ended in the middle of a step",
+                "see 'status'; this is a fault of this program: report it with the lines above",
+            )
+        )
+        return 1
+    return 0

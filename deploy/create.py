@@ -1,0 +1,204 @@
+"""An environment from nothing, or with changed settings, and all that it needs."""
+
+from typing import Any
+
+from deploy import (
+    beanstalk,
+    bucket,
+    build,
+    environments,
+    history,
+    mutex,
+    owner,
+    smoke,
+    stacks,
+    version,
+)
+from deploy.environments import Environment
+from deploy.errors import AwsFailure, Failure, NotFound, Unhealthy, state
+from deploy.run import Run
+
+FOUNDATION, ENVIRONMENT = "devops/foundation.yml", "devops/environment.yml"
+# What there is to make, and how long it takes on AWS, in minutes
+FOUNDATION_TIME, STACK_TIME, BUILD_TIME, ENVIRONMENT_TIME = 2, 3, 3, 20
+
+
+def create(
+    run: Run, environment: Environment, label: str | None = None, allow_dirty: bool = False
+) -> None:
+    """Make what is missing of ``environment``, and set what devops/environments.toml says.
+
+    ``label`` is the version for a new environment; without it one is built. Safe to run again, also
+    after a failure. Raises Failure when the environment does not serve, or did not take the
+    settings.
+    """
+    name = environment.name
+    run.tools.require("eb")
+    parameters = owner.read_for_use(run.settings.root).foundation_parameters()
+    with state("nothing was changed"):
+        _announce(run, environment, label)
+    apply_foundation(run, parameters)
+    with state(f"the stack {run.settings.foundation} is there"):
+        outputs = _apply_stack(run, environment)
+        _create_application(run)
+    if outputs is None:
+        run.console.say(f"what would be set on {name} can be shown once its stack is there")
+        return
+    with state("the stacks are there"):
+        options = environment.options(outputs)
+        logs = bucket.find(run)
+    with mutex.hold(run, name, logs):
+        with state("the stacks are there"):
+            is_new = beanstalk.find(run, name) is None
+            since = beanstalk.Mark() if is_new else beanstalk.mark(run, name)
+            begin = _launch if is_new else _change
+            begin(run, environment, options, label, allow_dirty)
+        run.changes.verify(lambda: _verify(run, environment, since, is_new, logs))
+
+
+def apply_foundation(run: Run, parameters: dict[str, str]) -> None:
+    """Make or change the stack that all environments share. Raises Failure."""
+    stacks.apply(run, run.settings.foundation, FOUNDATION, parameters)
+
+
+def _announce(run: Run, environment: Environment, label: str | None) -> None:
+    """Say what will be made, and how long that takes."""
+    missing = []
+    if stacks.find(run, run.settings.foundation) is None:
+        missing.append((f"the stack {run.settings.foundation}: registry, roles, topics",
+                        FOUNDATION_TIME))  # fmt: skip
+    if stacks.find(run, environment.name) is None:
+        missing.append((f"the stack {environment.name}: network, key, secrets, roles",
+                        STACK_TIME))  # fmt: skip
+    if beanstalk.find(run, environment.name) is None:
+        if label is None:
+            missing.append(("a version: image, bundle", BUILD_TIME))
+        missing.append((f"the environment {environment.name}: load balancer, instances, and the "
+                        "database, which takes most of the time", ENVIRONMENT_TIME))  # fmt: skip
+    if not missing:
+        run.console.say(
+            f"{environment.name} exists: its stacks and settings will be brought up to date"
+        )
+        return
+    run.console.say(f"{environment.name}: this will make")
+    for what, minutes in missing:
+        run.console.say(f"  {what} (about {minutes} min)")
+    run.console.say(f"  in all about {sum(minutes for _, minutes in missing)} min")
+
+
+def _apply_stack(run: Run, environment: Environment) -> dict[str, str] | None:
+    """The outputs of the stacks; None in a dry run before they were made. Raises Failure."""
+    parameters = {
+        "Environment": environment.name,
+        "Foundation": run.settings.foundation,
+    } | environment.parameters()
+    shared = stacks.find_outputs(run, run.settings.foundation)
+    if shared is None and run.changes.dry_run:
+        run.console.say(f"{environment.name}: what its stack would be can be shown once the "
+                        "foundation is there")  # fmt: skip
+        return None
+    stacks.apply(run, environment.name, ENVIRONMENT, parameters)
+    own = stacks.find_outputs(run, environment.name)
+    if shared is None or own is None:
+        if run.changes.dry_run:
+            return None
+        raise NotFound(f"the stacks of {environment.name} are gone", next="run it again")
+    return shared | own
+
+
+def _create_application(run: Run) -> None:
+    try:
+        run.aws.change(
+            "elasticbeanstalk", "create_application", ApplicationName=run.settings.application
+        )
+    except AwsFailure as failure:
+        if "already exists" not in failure.reason:
+            raise
+
+
+def _launch(
+    run: Run,
+    environment: Environment,
+    options: list[dict[str, str]],
+    label: str | None,
+    allow_dirty: bool,
+) -> None:
+    target = version.find(run, label) if label else build.build(run, allow_dirty)
+    run.aws.change(
+        "elasticbeanstalk", "create_environment",
+        ApplicationName=run.settings.application, EnvironmentName=environment.name,
+        VersionLabel=target.label, SolutionStackName=_platform(run), OptionSettings=options,
+        Tags=[{"Key": "Application", "Value": run.settings.application}],
+    )  # fmt: skip
+
+
+def _change(
+    run: Run, environment: Environment, options: list[dict[str, str]], label: str | None, _: bool
+) -> None:
+    current = beanstalk.wait_until_ready(run, environment)
+    if not current.version and label is None:  # its creation failed half-way
+        label = version.last_built(run)
+    parameters: dict[str, Any] = {"EnvironmentName": environment.name, "OptionSettings": options}
+    if label:
+        parameters["VersionLabel"] = version.find(run, label).label
+    with state(f"{environment.name} is as it was"):
+        run.aws.change("elasticbeanstalk", "update_environment", **parameters)
+
+
+def _verify(
+    run: Run, environment: Environment, since: beanstalk.Mark, is_new: bool, logs: str
+) -> None:
+    name = environment.name
+    current = beanstalk.wait_until_ready(run, environment)
+    with state(f"{name} has version {current.version or 'none'}, which was not verified"):
+        if not is_new:
+            _refuse_errors(run, name, since, current.version)
+        key = smoke.find_key(run, environment)
+    try:
+        if not current.version:
+            raise Unhealthy("its creation failed")
+        beanstalk.wait_until_running(run, name, current.version)
+        beanstalk.refuse_ignored_files(run, name, since)
+        smoke.check(run, environment, key, current.version)
+    except Unhealthy as failure:
+        beanstalk.show_events(run, name)
+        raise Failure(
+            f"{name} is there, but does not serve as it should: {failure.what}",
+            f"{name} has version {current.version or 'none'}",
+            f"correct what the events above say and run it again, or: eb terminate {name}",
+        ) from failure
+    history.record(run, logs, name, "deploy", current.version)
+    run.console.say(f"{name} runs {current.version}: {smoke.find_url(run, environment)}")
+
+
+def _refuse_errors(run: Run, name: str, since: beanstalk.Mark, label: str) -> None:
+    """AWS takes settings, and may find later that they cannot be had. Raises Failure."""
+    errors = [
+        one["Message"]
+        for one in beanstalk.events(run, name, since)
+        if one["Severity"] in ("ERROR", "FATAL")
+    ]
+    if errors:
+        beanstalk.show_events(run, name)
+        raise Failure(
+            f"{name} did not take the settings: {errors[0]}",
+            f"AWS took back what it could, and {name} has version {label}",
+            f"correct {environments.NAME}, by what the events above say, and run it again",
+        )
+
+
+def _platform(run: Run) -> str:
+    """The newest version of the platform branch. Raises NotFound.
+
+    The branch "Docker running on X" has versions called "X vN running Docker".
+    """
+    kind, _, system = run.settings.platform_branch.partition(" running on ")
+    found = run.aws.ask("elasticbeanstalk", "list_available_solution_stacks")["SolutionStacks"]
+    for one in found:  # the newest come first
+        if one.startswith(f"{system} v") and one.endswith(f" running {kind}"):
+            return str(one)
+    raise NotFound(
+        f"AWS has no platform {run.settings.platform_branch!r} in {run.settings.region}",
+        next="name another one in .elasticbeanstalk/config.yml: aws elasticbeanstalk "
+        "list-available-solution-stacks",
+    )

@@ -1,0 +1,193 @@
+"""The secrets of an environment: listed by name, set, and rotated.
+
+Which ones there are is configured in devops/environments.toml, in "environmentsecrets". A container
+keeps the values with which it was started, so the running version is deployed again after a change.
+After a failure the same command can be run again, and continues where it ended.
+"""
+
+import hashlib
+import json
+import re
+import time
+from typing import Any, NamedTuple
+
+from deploy import beanstalk, environments, rollout, smoke, stacks, version
+from deploy.environments import Environment
+from deploy.errors import AwsFailure, Failure, NotFound, state
+from deploy.run import Run
+from deploy.settings import PROGRAM
+
+PASSWORD_LENGTH = 40
+PATIENCE = 1800  # seconds until RDS has changed the password
+DIGEST = re.compile(r"[0-9a-fA-F]{64}")
+
+
+class Secret(NamedTuple):
+    """An environment variable of the application, and where its value is."""
+
+    name: str
+    arn: str
+    key: str
+    exists: bool
+
+
+def read(run: Run, environment: Environment) -> list[Secret]:
+    """The secrets that ``environment`` needs, by name, without their values. Raises Failure."""
+    found = []
+    with state("nothing was changed"):
+        for option in environment.options(_outputs(run, environment)):
+            if option["Namespace"] == environments.SECRETS:
+                parts = option["Value"].split(":")
+                arn, key = ":".join(parts[:7]), parts[7]
+                exists = key in (_read(run, arn) or {})
+                found.append(Secret(option["OptionName"], arn, key, exists))
+    return found
+
+
+def refuse_unless_settable(run: Run, environment: Environment, name: str) -> None:
+    """Raises Failure when ``name`` is not a secret that is set by hand."""
+    if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+        raise Failure(f"{name!r} is not a name for an environment variable", "nothing was changed",
+                      "use capital letters, digits and _")  # fmt: skip
+    outputs = _outputs(run, environment)
+    for secret in read(run, environment):
+        if secret.name == name and secret.arn != outputs["ApplicationSecret"]:
+            raise Failure(f"{name} is not set by hand", "nothing was changed",
+                          f"{PROGRAM} secrets rotate {environment.short}")  # fmt: skip
+
+
+def change(run: Run, environment: Environment, name: str, value: str) -> None:
+    """Set the secret ``name`` of the application, and redeploy if it is in use. Raises Failure."""
+    if not value:
+        raise Failure(f"{name} would be empty, which counts as absent", "nothing was changed",
+                      "give it a value")  # fmt: skip
+    refuse_unless_settable(run, environment, name)
+    outputs = _outputs(run, environment)
+    with state("nothing was changed"):
+        if name == "API_KEYS":
+            value = _with_smoke_test(run, value, outputs["SmokeTestSecret"])
+        arn = outputs["ApplicationSecret"]
+        _write(run, arn, (_read(run, arn) or {}) | {name: value})
+    run.console.say(f"{name} of {environment.short} is set")
+    if name in {secret.name for secret in read(run, environment)}:
+        with state(f"{name} is set; the running version does not use it yet"):
+            _redeploy(run, environment)
+        return
+    run.console.say(f"  next: name it in {environments.NAME}, {environments.SECRETS!r}:")
+    run.console.say(f'        {name} = "{{ApplicationSecret}}:{name}"')
+    run.console.say(f"        and run {PROGRAM} create {environment.short}")
+
+
+def rotate(run: Run, environment: Environment) -> None:
+    """Give the database of ``environment`` another password, without a failed request.
+
+    First every instance learns the new password beside the old one, then the database changes, then
+    the new one is the only one: whatever runs or starts meanwhile knows the one that is accepted.
+    Raises Failure.
+    """
+    arn = _outputs(run, environment)["DatabaseSecret"]
+    with state("nothing was changed"):
+        value = _read(run, arn)
+        if value is None:
+            raise NotFound(f"there is no secret {arn}", next="restore it in Secrets Manager")
+        old, new = value["password"], value.get("next_password", "none")
+        if new in (old, "none"):
+            new = _new_password(run)
+            _write(run, arn, value | {"next_password": new})
+            run.console.say("the new password is stored beside the old one")
+        else:
+            run.console.say("continuing a rotation that did not end")
+    with state("the database has the old password, and the new one is stored beside it"):
+        _redeploy(run, environment)
+        run.aws.change(
+            "rds", "modify_db_instance", secret=["MasterUserPassword"],
+            DBInstanceIdentifier=environment.name, MasterUserPassword=new, ApplyImmediately=True,
+        )  # fmt: skip
+        run.changes.verify(lambda: _wait_for_database(run, environment.name))
+    with state("the database has the new password, and the old one is stored beside it"):
+        _write(run, arn, value | {"password": new, "next_password": new})
+    run.console.say(
+        f"the database of {environment.short} has another password; the old one is gone"
+    )
+    with state("the password is changed"):
+        smoke.check(run, environment, smoke.find_key(run, environment))
+
+
+def _new_password(run: Run) -> str:
+    answer = run.aws.ask(
+        "secretsmanager", "get_random_password",
+        PasswordLength=PASSWORD_LENGTH, ExcludePunctuation=True,
+    )  # fmt: skip
+    return str(answer["RandomPassword"])
+
+
+def _with_smoke_test(run: Run, digests: str, arn: str) -> str:
+    """``digests``, and that of the smoke test's key, without which a deployment could not save."""
+    words = digests.replace(",", " ").split()
+    if not all(DIGEST.fullmatch(word) for word in words):
+        raise Failure(
+            "API_KEYS are not SHA-256 digests, which have 64 hexadecimal digits",
+            next="make them of the keys: printf %s KEY | openssl dgst -sha256 -r",
+        )
+    value = _read(run, arn)
+    if value is None:
+        raise NotFound(f"there is no secret {arn}", next="restore it in Secrets Manager")
+    own = hashlib.sha256(value["key"].encode()).hexdigest()
+    return ",".join(dict.fromkeys([*map(str.lower, words), own]))
+
+
+def _outputs(run: Run, environment: Environment) -> dict[str, str]:
+    found: dict[str, str] = {}
+    with state("nothing was changed"):
+        for stack in (run.settings.foundation, environment.name):
+            outputs = stacks.find_outputs(run, stack)
+            if outputs is None:
+                raise NotFound(f"there is no stack {stack}",
+                               next=f"{PROGRAM} create {environment.short}")  # fmt: skip
+            found |= outputs
+    return found
+
+
+def _read(run: Run, arn: str) -> dict[str, Any] | None:
+    """The value of a secret, or None if there is none. Raises AwsFailure."""
+    try:
+        answer = run.aws.ask("secretsmanager", "get_secret_value", SecretId=arn)
+    except AwsFailure as failure:
+        # It has never been there, or is marked for deletion
+        if failure.code in ("ResourceNotFoundException", "InvalidRequestException"):
+            return None
+        raise
+    value: dict[str, Any] = json.loads(answer["SecretString"])
+    return value
+
+
+def _write(run: Run, arn: str, value: dict[str, Any]) -> None:
+    run.aws.change(
+        "secretsmanager", "put_secret_value", secret=["SecretString"],
+        SecretId=arn, SecretString=json.dumps(value),
+    )  # fmt: skip
+
+
+def _wait_for_database(run: Run, name: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    show = run.console.waiting(f"the database {name}")
+    while True:
+        found = run.aws.ask("rds", "describe_db_instances", DBInstanceIdentifier=name)
+        database = found["DBInstances"][0]
+        pending = "MasterUserPassword" in database.get("PendingModifiedValues", {})
+        if database["DBInstanceStatus"] == "available" and not pending:
+            return
+        show(f"{database['DBInstanceStatus']}{', with a password pending' if pending else ''}", "")
+        if time.monotonic() >= deadline:
+            raise Failure(
+                f"{name} is still {database['DBInstanceStatus']} after {PATIENCE} s",
+                "every instance knows both passwords",
+                "run it again: it continues",
+            )
+        time.sleep(run.settings.poll)
+
+
+def _redeploy(run: Run, environment: Environment) -> None:
+    """Deploy the running version again, so that its containers get the present values."""
+    current = beanstalk.wait_until_ready(run, environment).version
+    rollout.deploy(run, environment, version.find(run, current))

@@ -1,0 +1,57 @@
+"""Failures: what happened, how things are now, and what to do next."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Failure(Exception):
+    """An expected failure. ``deploy.cli`` prints its three sentences and exits with code 1.
+
+    ``now`` may be left empty where it is raised: whoever knows how things are fills it in, with
+    ``state``.
+    """
+
+    def __init__(self, what: str, now: str = "", next: str = "") -> None:  # noqa: A002
+        super().__init__(what)
+        self.what, self.now, self.next = what, now, next
+
+
+class AwsFailure(Failure):
+    """AWS refused or did not answer; ``code`` is AWS's own, and empty without an answer."""
+
+    def __init__(self, what: str, next: str, code: str = "", reason: str = "") -> None:  # noqa: A002
+        super().__init__(what, next=next)
+        self.code, self.reason = code, reason
+
+
+class NotFound(Failure):
+    """Something that was named does not exist, and AWS said so."""
+
+
+class InvalidConfig(Failure):
+    """A file of this checkout has a value that cannot be used."""
+
+    def __init__(self, file: str, problem: str) -> None:
+        super().__init__(f"{file}: {problem}", "nothing was changed", f"correct {file}")
+
+
+class Locked(Failure):
+    """Another run holds the lock."""
+
+
+class Unhealthy(Failure):
+    """An environment does not run what it should, or does not serve."""
+
+
+class Interrupted(BaseException):
+    """A signal asked for the end. Not an Exception, so that nothing mistakes it for a failure."""
+
+
+@contextmanager
+def state(now: str) -> Iterator[None]:
+    """Within it, a failure that does not say how things are says ``now``."""
+    try:
+        yield
+    except Failure as failure:
+        failure.now = failure.now or now
+        raise

@@ -1,0 +1,109 @@
+"""The image: built here, and published to ECR under a tag that is never used twice."""
+
+import os
+import tempfile
+from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.errors import AwsFailure, Failure, NotFound
+from deploy.run import Run
+from deploy.settings import PROGRAM
+
+PLATFORM = "linux/amd64"
+UNKNOWN = (
+    "sha256:" + 64 * "0"
+)  # what a dry run knows of the digest of an image that it did not push
+
+
+def find_digest(run: Run, label: str) -> str | None:
+    """The digest of the image ``label`` in the registry, or None. Raises AwsFailure."""
+    try:
+        found = run.aws.ask(
+            "ecr", "describe_images",
+            repositoryName=run.settings.application, imageIds=[{"imageTag": label}],
+        )  # fmt: skip
+    except AwsFailure as failure:
+        if failure.code == "ImageNotFoundException":
+            return None
+        raise
+    return str(found["imageDetails"][0]["imageDigest"])
+
+
+def repository(run: Run) -> str:
+    """The address of the repository. Raises NotFound when there is none."""
+    try:
+        found = run.aws.ask(
+            "ecr", "describe_repositories", repositoryNames=[run.settings.application]
+        )
+    except AwsFailure as failure:
+        if failure.code != "RepositoryNotFoundException":
+            raise
+        raise NotFound(
+            "there is no repository for images yet",
+            next=f"{PROGRAM} create staging, which makes it",
+        ) from failure
+    return str(found["repositories"][0]["repositoryUri"])
+
+
+def build(run: Run, name: str, label: str) -> None:
+    """Build the image ``name``, which says ``label`` as its version. Raises Failure."""
+    bases = run.settings.env.get("BASES")
+    arguments = [f"APP_VERSION={label}", *([f"BASES={bases}"] if bases else [])]
+    code = run.tools.change(
+        "docker", "build", "--platform", PLATFORM,
+        *(word for one in arguments for word in ("--build-arg", one)),
+        "--tag", name, ".",
+    )  # fmt: skip
+    if code:
+        raise Failure("the image cannot be built", next="see the output of docker above")
+
+
+def push(run: Run, name: str) -> None:
+    """Publish the image ``name``. Raises Failure."""
+    with _logged_in(run, name.partition("/")[0]) as env:
+        code = run.tools.change("docker", "push", "--quiet", name, env=env)
+    if code:
+        raise Failure(
+            "the image cannot be pushed",
+            "no version was published; a tag exists only when all of its image was pushed",
+            "see the output of docker above, then run it again",
+        )
+
+
+@contextmanager
+def _logged_in(run: Run, registry: str) -> Iterator[dict[str, str]]:
+    """A temporary configuration of Docker, which stores the password in plain text."""
+    if run.changes.dry_run:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        env = _docker_environment(run, Path(folder))
+        answer = run.aws.ask("ecr", "get_authorization_token")["authorizationData"][0]
+        user, _, password = b64decode(answer["authorizationToken"]).decode().partition(":")
+        code, reason = run.tools.feed(
+            password, "docker", "login", "--username", user, "--password-stdin", registry, env=env
+        )
+        if code:
+            # Docker warns that the password is stored, which is why the folder is a temporary one
+            reason = "; ".join(line for line in reason.splitlines() if "WARNING" not in line)
+            raise Failure(
+                f"the registry {registry} refuses the login: {reason}",
+                "nothing was published",
+                "check that the clock is right, and that docker reaches the registry",
+            )
+        yield env
+
+
+def _docker_environment(run: Run, folder: Path) -> dict[str, str]:
+    env = {"DOCKER_CONFIG": str(folder)}
+    code, host, _ = run.tools.try_to_ask(
+        "docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"
+    )
+    if not code and host and "DOCKER_HOST" not in os.environ:
+        env["DOCKER_HOST"] = host
+    plugins = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "cli-plugins"
+    if plugins.is_dir():
+        (folder / "cli-plugins").symlink_to(plugins)
+    return env

@@ -1,0 +1,116 @@
+"""The team that owns the service, from devops/owner.json.
+
+owner.json has these keys, and no others:
+
+    team         a name for people, of small letters, digits and hyphens
+    email        where the team gets notifications: failures, and versions pending approval
+    escalation   the address that is notified as well of a failure in production
+    repository   on GitHub, as owner/name
+    slack        optional: "workspace" and "channel" of the team, and the "deployments" channel of
+                 all teams, as the ids that Slack shows (T..., C...), not as names
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.errors import InvalidConfig
+
+NAME = "devops/owner.json"
+EMAIL = (r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address such as owner@example.com")
+CHANNEL = (r"[CG][A-Z0-9]{6,}", "the id of a channel, such as C00000001, not its name")
+KEYS = {
+    "team": (r"[a-z][a-z0-9-]{1,39}", "2 to 40 small letters, digits and hyphens"),
+    "email": EMAIL,
+    "escalation": EMAIL,
+    "repository": (r"[\w.-]+/[\w.-]+", "owner/name of a repository on GitHub"),
+}
+SLACK = {
+    "workspace": (r"T[A-Z0-9]{6,}", "the id of a workspace, such as T00000000, not its name"),
+    "channel": CHANNEL,
+    "deployments": CHANNEL,
+}
+PLACEHOLDER = re.compile(r".*@example\.com|example/.*|[TC]0+[0-9]?")
+
+
+@dataclass(frozen=True)
+class Slack:
+    """Ids of a workspace, of the team's channel, and of the channel for all deployments."""
+
+    workspace: str
+    channel: str
+    deployments: str
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who is responsible, and how they are reached."""
+
+    team: str
+    email: str
+    escalation: str
+    repository: str
+    slack: Slack | None = None
+
+    def foundation_parameters(self) -> dict[str, str]:
+        """The parameters of devops/foundation.yml."""
+        return {"OperationsEmail": self.email, "EscalationEmail": self.escalation}
+
+    def pipeline_parameters(self) -> dict[str, str]:
+        """The parameters of devops/pipeline.yml that the owner decides."""
+        return {
+            "Repository": self.repository,
+            "SlackWorkspace": self.slack.workspace if self.slack else "",
+            "SlackChannel": self.slack.channel if self.slack else "none",
+            "SlackDeployments": self.slack.deployments if self.slack else "none",
+        }
+
+
+def load(text: str) -> Owner:
+    """The owner that the JSON document ``text`` describes. Raises InvalidConfig."""
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise InvalidConfig(NAME, f"invalid JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise InvalidConfig(NAME, "expected an object, {...}")
+    slack = document.pop("slack", None)
+    _check(document, KEYS, "")
+    if slack is None:
+        return Owner(**document)
+    if not isinstance(slack, dict):
+        raise InvalidConfig(NAME, "slack: expected an object; leave the key out without Slack")
+    _check(slack, SLACK, "slack.")
+    return Owner(**document, slack=Slack(**slack))
+
+
+def read(root: Path) -> Owner:
+    """The owner in the checkout ``root``, placeholders allowed. Raises InvalidConfig."""
+    try:
+        return load((root / NAME).read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidConfig(NAME, str(error)) from error
+
+
+def read_for_use(root: Path) -> Owner:
+    """The same, for whoever sends something there. Raises InvalidConfig for a placeholder."""
+    owner = read(root)
+    slack = owner.slack or Slack("", "", "")
+    for value in (owner.email, owner.escalation, owner.repository, *vars(slack).values()):
+        if PLACEHOLDER.fullmatch(value):
+            raise InvalidConfig(
+                NAME, f"{value!r} is a placeholder: replace it with your team's own"
+            )
+    return owner
+
+
+def _check(table: dict[str, Any], keys: dict[str, tuple[str, str]], where: str) -> None:
+    for key, (pattern, expected) in keys.items():
+        if key not in table:
+            raise InvalidConfig(NAME, f"{where}{key} is missing: expected {expected}")
+        if not (isinstance(table[key], str) and re.fullmatch(pattern, table[key])):
+            raise InvalidConfig(NAME, f"{where}{key} {table[key]!r}: expected {expected}")
+    for key in sorted(table.keys() - keys.keys()):
+        raise InvalidConfig(NAME, f"{where}{key}: unknown key; expected {', '.join(keys)}")

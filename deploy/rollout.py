@@ -1,0 +1,153 @@
+"""The story of a deployment: deploy and verify, and if anything is wrong, roll back.
+
+lock the environment
+wait until it is ready, and remember the version that it runs
+deploy, and see that every instance runs the new version, healthy
+smoke test it by its public name
+record it, send the notification, unlock
+"""
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+from deploy import beanstalk, bucket, history, mutex, notify, smoke, version
+from deploy.environments import Environment
+from deploy.errors import AwsFailure, Failure, state
+from deploy.run import Run
+from deploy.version import Version
+
+LOOK = "see why in the events above and in 'eb logs {}'; fix it and build again"
+
+
+@dataclass(frozen=True)
+class _Rollout:
+    """One deployment under way, and what its steps share."""
+
+    run: Run
+    environment: Environment
+    before: str  # the label that ran when it began
+    label: str
+    key: str  # of the smoke test
+    logs: str  # the bucket with the history
+
+    def install(self, label: str) -> None:
+        """Deploy ``label`` and see that it serves. Raises Failure."""
+        beanstalk.update(self.run, self.environment.name, label)
+        smoke.check(self.run, self.environment, self.key, label)
+
+    def serves(self, label: str) -> bool:
+        """Whether ``label`` runs and nothing else, and serves.
+
+        False if nobody knows: it does no harm to deploy it again.
+        """
+        try:
+            if beanstalk.find_difference(self.run, self.environment.name, label):
+                return False
+            smoke.check(self.run, self.environment, self.key, label)
+        except Failure:
+            return False
+        return True
+
+    def record(self, kind: history.Kind, label: str) -> None:
+        """Add to the history what runs now."""
+        history.record(self.run, self.logs, self.environment.name, kind, label)
+
+
+def deploy(
+    run: Run,
+    environment: Environment,
+    target: Version,
+    forward: bool = False,
+    kind: history.Kind = "deploy",
+) -> None:
+    """Let ``environment`` run ``target``; with ``forward`` only if what runs is not newer.
+
+    Raises Failure when it does not run it afterwards. The version before is restored then.
+    """
+    name, label = environment.name, target.label
+    run.tools.require("eb", *(["git"] if forward else []))
+    with state("nothing was deployed"):
+        key, logs = smoke.find_key(run, environment), bucket.find(run)
+    with mutex.hold(run, name, logs):
+        with state("nothing was changed"):
+            before = beanstalk.wait_until_ready(run, environment).version
+            rollout = _Rollout(run, environment, before, label, key, logs)
+            # Deployed by other means, the console for one: a later rollback must know it
+            if before not in (label, *history.read(run, logs, name)[-1:]):
+                rollout.record("deploy", before)
+            if forward:
+                version.refuse_older(run, name, before, label)
+            since = beanstalk.mark(run, name)
+        run.console.say(f"{name}: from {before} to {label}")
+        with notify.reporting(run, environment, label):
+            try:
+                rollout.install(label)
+                run.changes.verify(lambda: beanstalk.refuse_ignored_files(run, name, since))
+            except Failure as failure:
+                _restore(rollout, failure)
+            rollout.record(kind, label)
+    if not run.changes.dry_run:
+        run.console.say(f"{name} runs {label}")
+
+
+def rollback(run: Run, environment: Environment) -> None:
+    """Deploy the version that ``environment`` ran before the present one. Raises Failure."""
+    with state("nothing was changed"):
+        current = beanstalk.wait_until_ready(run, environment).version
+        before = history.version_before(
+            history.read(run, bucket.find(run), environment.name), current
+        )
+        if before is None:
+            raise Failure(
+                f"the history knows no version of {environment.name} before {current}",
+                next=f"deploy {environment.short} --version LABEL, one of: "
+                f"{' '.join(version.newest(run, 5))}",
+            )
+    deploy(run, environment, version.find(run, before), kind="rollback")
+
+
+def _restore(rollout: _Rollout, failure: Failure) -> NoReturn:
+    """Go back to the version before, on every instance. Always raises Failure."""
+    run, short, name = rollout.run, rollout.environment.short, rollout.environment.name
+    before, failed = rollout.before, rollout.label
+    run.console.say(f"{name}: version {failed} failed: {failure.what}. The last events:")
+    beanstalk.show_events(run, name)
+    beanstalk.stop_update(run, rollout.environment)
+    if before == failed:
+        raise Failure(
+            f"version {failed} was deployed before, and does not serve: {failure.what}",
+            f"{name} still has version {failed}",
+            f"rollback {short}, or see: eb logs {name}",
+        )
+    if rollout.serves(before):
+        raise Failure(
+            f"version {failed} was not deployed to {short}: {failure.what}",
+            f"all instances of {name} still run {before}, and serve",
+            LOOK.format(name),
+        )
+    run.console.say(f"{name}: rolling back to {before}")
+    try:
+        rollout.install(before)
+    except Failure as second:
+        raise Failure(
+            f"version {failed} failed in {short}, and the rollback to {before} failed too: "
+            f"{second.what}",
+            _how_it_is(rollout),
+            f"see 'eb events {name}' and 'eb logs {name}' NOW; then: "
+            f"deploy {short} --version LABEL",
+        ) from failure
+    rollout.record("rollback", before)
+    raise Failure(
+        f"version {failed} failed in {short} and was rolled back: {failure.what}",
+        f"{name} runs {before}, and serves; the database keeps the migrations of {failed}, which "
+        f"{before} can work with",
+        LOOK.format(name),
+    )
+
+
+def _how_it_is(rollout: _Rollout) -> str:
+    name, before = rollout.environment.name, rollout.before
+    try:
+        return beanstalk.find_difference(rollout.run, name, before) or f"{name} runs {before}"
+    except AwsFailure as failure:
+        return f"AWS does not say how {name} is: {failure.what}"

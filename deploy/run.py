@@ -1,0 +1,26 @@
+"""What the steps of a command share."""
+
+from dataclasses import dataclass, replace
+
+from deploy.aws import Aws
+from deploy.changes import Changes
+from deploy.console import Console
+from deploy.settings import Settings
+from deploy.tools import Tools
+
+
+@dataclass(frozen=True)
+class Run:
+    """One command: its settings, and the ways to the outside."""
+
+    settings: Settings
+    console: Console
+    changes: Changes
+    aws: Aws
+    tools: Tools
+
+    def at(self, region: str) -> "Run":
+        """The same in another region."""
+        return replace(
+            self, settings=replace(self.settings, region=region), aws=self.aws.at(region)
+        )

@@ -1,0 +1,193 @@
+"""The smoke test: whether an environment serves by its public name, and which version.
+
+It saves a date of birth for one fixed user, a different date each time, and expects the greeting
+that follows from it; a problem document for bad input; closed operators' paths. Then it deletes the
+user.
+"""
+
+import json
+import random
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
+
+from deploy import beanstalk, stacks
+from deploy.environments import Environment
+from deploy.errors import AwsFailure, Failure, NotFound, Unhealthy, state
+from deploy.run import Run
+from deploy.settings import PROGRAM
+
+USER = "SmokeTestOfTheDeployment"
+PAUSE = 2.0  # seconds
+PROBES = 20  # calls of /livez, so that each of a handful of instances is met
+TIMEOUT = 10  # seconds for one answer
+
+
+class Answer(NamedTuple):
+    """Status (0 if there was none), media type and body of a response."""
+
+    status: int
+    kind: str
+    body: str
+
+
+def check(run: Run, environment: Environment, key: str, label: str | None = None) -> None:
+    """Test ``environment`` by its public name, which must run ``label`` if that is given.
+
+    Raises Unhealthy, or AwsFailure when AWS does not say where it is. A dry run says only where.
+    """
+    url = find_url(run, environment)
+    if run.changes.dry_run:
+        run.console.say(f"would smoke test {url}")
+    else:
+        check_url(run, url, key, label)
+
+
+def check_url(run: Run, url: str, key: str = "", label: str | None = None) -> None:
+    """Test ``url``: each check must pass within SMOKE_TIMEOUT. Raises Unhealthy."""
+    url = url.rstrip("/")
+    client = _Client(url, key)
+    checks: list[tuple[str, Callable[[], str]]] = [
+        (f"version {label}" if label else "alive", lambda: _alive(client, label)),
+        ("a birthday is saved and greeted", lambda: _greeting(client)),
+        ("bad input is refused with a problem document", lambda: _problem(client)),
+        ("operators' paths are closed", lambda: _closed(client)),
+        ("the user is deleted", lambda: _deleted(client)),
+    ]
+    for name, find_fault in checks:
+        show = run.console.waiting(f"smoke test: {name}")
+        deadline = time.monotonic() + run.settings.smoke_timeout
+        while fault := find_fault():
+            if time.monotonic() >= deadline:
+                raise Unhealthy(f"smoke test of {url}: {name}: FAILED: {fault}")
+            show("not as it should be yet", fault)
+            time.sleep(min(PAUSE, run.settings.smoke_timeout))
+        run.console.say(f"smoke test: {name}: ok")
+
+
+def find_url(run: Run, environment: Environment) -> str:
+    """The public address of ``environment``. Raises AwsFailure or NotFound."""
+    outputs = stacks.find_outputs(run, environment.name) or {}
+    if outputs.get("PublicName"):
+        return f"https://{outputs['PublicName']}"
+    found = beanstalk.find(run, environment.name)
+    if found is None or not found.cname:
+        raise NotFound(f"{environment.name} has no address",
+                       next=f"{PROGRAM} create {environment.short}")  # fmt: skip
+    return f"http://{found.cname}"
+
+
+def find_key(run: Run, environment: Environment) -> str:
+    """The key with which the smoke test may write where API_KEYS are set. Raises Failure."""
+    secret, remedy = (
+        f"{environment.name}/smoke-test",
+        (f"{PROGRAM} create {environment.short}, which makes the key"),
+    )
+    with state("nothing was changed"):
+        try:
+            answer = run.aws.ask("secretsmanager", "get_secret_value", SecretId=secret)
+        except AwsFailure as failure:
+            if failure.code == "ResourceNotFoundException" and run.changes.dry_run:
+                return ""  # the stack that has it was not made
+            raise Failure(
+                f"the key of the smoke test of {environment.name} cannot be read: {failure.what}",
+                next=remedy if failure.code == "ResourceNotFoundException" else failure.next,
+            ) from failure
+        try:
+            key = json.loads(answer["SecretString"])["key"]
+        except (ValueError, KeyError, TypeError):
+            key = None
+        if not (isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9]+", key)):
+            raise Failure(
+                f"the key of the smoke test of {environment.name} cannot be read: "
+                f"{secret} does not have it",
+                next=remedy,
+            )
+    return key
+
+
+class _Client:
+    """Asks one service, with its key if there is one."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self.url, self._key = url, key
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
+        """The answer to a request; status 0 and the reason when there is none within TIMEOUT."""
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        request = urllib.request.Request(self.url + path, body, headers, method=method)  # noqa: S310  # the operator's own
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
+                kind = response.headers.get_content_type()
+                return Answer(response.status, kind, response.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                kind = error.headers.get_content_type()
+                return Answer(error.code, kind, error.read().decode("utf-8", "replace"))
+        except (OSError, ValueError) as error:
+            return Answer(0, "", str(error))
+
+
+def _alive(client: _Client, label: str | None) -> str:
+    for _ in range(PROBES):
+        answer = client.ask("GET", "/livez")
+        try:
+            found = json.loads(answer.body)["version"]
+        except (ValueError, KeyError, TypeError):
+            return f"GET /livez answered {answer.status} {answer.body[:200]!r}"
+        if label and found != label:
+            return f"GET /livez says version {found!r}"
+    return ""
+
+
+def _greeting(client: _Client) -> str:
+    """Wrong if the greeting is not about the day saved just now. Days around midnight count."""
+    today = datetime.now(UTC).date()
+    birthday = today + timedelta(days=random.randrange(2, 300))  # noqa: S311  # any day will do
+    born = date(1999, birthday.month, min(birthday.day, 28))
+    expected = (date(birthday.year, born.month, born.day) - today).days
+    if expected < 2:  # the 29th to 31st of this month became the 28th
+        return "no day was found; trying another"
+    body = json.dumps({"dateOfBirth": str(born)}).encode()
+    saved = client.ask("PUT", f"/hello/{USER}", body)
+    if saved.status == 401:
+        return (
+            f"PUT /hello/{USER} answered 401: the key of the smoke test is not among API_KEYS. "
+            f"Set them again, which adds it: {PROGRAM} secrets set ENV API_KEYS"
+        )
+    if saved.status != 204:
+        return f"PUT /hello/{USER} answered {saved.status} {saved.body[:200]!r}"
+    answer = client.ask("GET", f"/hello/{USER}")
+    accepted = [
+        f'{{"message": "Hello, {USER}! Your birthday is in {days} day(s)"}}'
+        for days in (expected - 1, expected, expected + 1)
+    ]
+    if answer.status != 200 or answer.body not in accepted:
+        return (
+            f"GET /hello/{USER} answered {answer.status} {answer.body[:200]!r}, not {accepted[1]!r}"
+        )
+    return ""
+
+
+def _problem(client: _Client) -> str:
+    answer = client.ask("PUT", f"/hello/{USER}", b'{"dateOfBirth": "2001-02-29"}')
+    if (answer.status, answer.kind) != (400, "application/problem+json"):
+        return f"29 February 2001 was answered {answer.status} {answer.kind} {answer.body[:200]!r}"
+    return ""
+
+
+def _deleted(client: _Client) -> str:
+    answer = client.ask("DELETE", f"/hello/{USER}")
+    # 405: a version that cannot delete yet, after a rollback
+    if answer.status in (204, 405):
+        return ""
+    return f"DELETE /hello/{USER} answered {answer.status} {answer.body[:200]!r}"
+
+
+def _closed(client: _Client) -> str:
+    answer = client.ask("GET", "/readyz")
+    return "" if answer.status == 404 else f"GET /readyz answered {answer.status}, not 404"

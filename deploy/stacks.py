@@ -1,0 +1,192 @@
+"""CloudFormation stacks: made, changed, and shown before they are."""
+
+import shlex
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from deploy.errors import AwsFailure, Failure
+from deploy.run import Run
+
+PATIENCE = 3600  # seconds for one stack; none of ours has a resource that takes long
+GOOD = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+EMPTY = ("didn't contain changes", "No updates are to be performed")
+
+
+def find(run: Run, name: str) -> dict[str, Any] | None:
+    """The stack ``name`` as AWS describes it, or None if there is none. Raises AwsFailure."""
+    try:
+        found = run.aws.ask("cloudformation", "describe_stacks", StackName=name)["Stacks"]
+    except AwsFailure as failure:
+        if failure.code == "ValidationError" and "does not exist" in failure.reason:
+            return None
+        raise
+    stack: dict[str, Any] = found[0]
+    return None if stack["StackStatus"] == "REVIEW_IN_PROGRESS" else stack
+
+
+def find_outputs(run: Run, name: str) -> dict[str, str] | None:
+    """The outputs of the stack ``name``, or None if there is no such stack. Raises AwsFailure."""
+    stack = find(run, name)
+    if stack is None:
+        return None
+    return {one["OutputKey"]: one.get("OutputValue") or "" for one in stack.get("Outputs", [])}
+
+
+def apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) -> None:
+    """Make the stack ``name`` be what ``template`` and ``parameters`` say.
+
+    A dry run shows what would change, by a change set that it removes. Raises Failure when
+    CloudFormation cannot do it, after which it has undone what it began.
+    """
+    show = run.console.waiting(f"the stack {name}")
+    stack = _settled(run, name, show)
+    if stack and stack["StackStatus"] == "ROLLBACK_COMPLETE":
+        run.console.say(f"the first attempt to create the stack {name} failed: removing its rest")
+        run.aws.change("cloudformation", "delete_stack", StackName=name)
+        run.changes.verify(lambda: _wait_until_gone(run, name, show))
+        stack = None
+    command = [
+        "aws", "cloudformation", "deploy", "--stack-name", name, "--template-file", template,
+        "--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset",
+        "--tags", f"Application={run.settings.application}",
+        "--parameter-overrides", *(f"{key}={value}" for key, value in parameters.items()),
+    ]  # fmt: skip
+    change_set = _ChangeSet(run, name, template, parameters, is_new=stack is None)
+    if run.changes.dry_run:
+        run.changes.make(shlex.join(command), lambda: None, None)
+        change_set.preview()
+    else:
+        run.changes.make(shlex.join(command), lambda: change_set.execute(show), None)
+
+
+class _ChangeSet:
+    """A change set, which is CloudFormation's plan for a change."""
+
+    def __init__(
+        self, run: Run, name: str, template: str, parameters: Mapping[str, str], is_new: bool
+    ) -> None:
+        self._run, self._name, self._is_new = run, name, is_new
+        self._template, self._parameters = template, parameters
+
+    def execute(self, show: Any) -> None:
+        """Do it and wait. Raises Failure."""
+        run, name = self._run, self._name
+        change_set = self._create()
+        if change_set is None:
+            run.console.say(f"the stack {name} is as it should be")
+            return
+        token = change_set["ChangeSetName"]  # by which the events of this change are known
+        self._call(
+            "execute_change_set",
+            ChangeSetName=change_set["ChangeSetId"],
+            ClientRequestToken=token,
+        )
+        stack = _settled(run, name, show)
+        status = stack["StackStatus"] if stack else "gone"
+        if status not in GOOD:
+            raise Failure(
+                f"the stack {name} is {status}: {_reason(run, name, token)}",
+                "CloudFormation has undone what it began",
+                f"see aws cloudformation describe-stack-events --stack-name {name}",
+            )
+
+    def preview(self) -> None:
+        """Write what would change, and leave nothing behind. Raises Failure."""
+        run, name = self._run, self._name
+        change_set = self._create()
+        if change_set is None:
+            run.console.say(f"{name}: nothing would change")
+            return
+        run.console.say(f"{name} would change:")
+        for one in change_set.get("Changes", []):
+            resource = one["ResourceChange"]
+            replaced = resource.get("Replacement", "False")
+            run.console.say(
+                f"  {resource['Action']:8} {resource['LogicalResourceId']} "
+                f"{resource['ResourceType']}"
+                f"{'' if replaced == 'False' else f', replacement: {replaced}'}"
+            )
+        self._discard(change_set)
+
+    def _create(self) -> dict[str, Any] | None:
+        """The change set, complete, or None if nothing would change. Raises Failure."""
+        answer = self._call(
+            "create_change_set",
+            StackName=self._name,
+            ChangeSetName=f"change-{datetime.now(UTC):%Y%m%d%H%M%S%f}",
+            ChangeSetType="CREATE" if self._is_new else "UPDATE",
+            TemplateBody=(self._run.settings.root / self._template).read_text(),
+            Capabilities=["CAPABILITY_IAM"],
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": value}
+                for key, value in self._parameters.items()
+            ],
+            Tags=[{"Key": "Application", "Value": self._run.settings.application}],
+        )
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            found = self._call("describe_change_set", ChangeSetName=answer["Id"])
+            if found["Status"] == "CREATE_COMPLETE":
+                return found
+            if found["Status"] == "FAILED":
+                break
+            if time.monotonic() >= deadline:
+                raise Failure(f"the change set of {self._name} is still {found['Status']}",
+                              next="run it again")  # fmt: skip
+            time.sleep(min(self._run.settings.poll, 2))
+        self._discard(found)
+        reason = found.get("StatusReason", "")
+        if any(words in reason for words in EMPTY):
+            return None
+        raise Failure(f"CloudFormation refuses the change of {self._name}: {reason}",
+                      next=f"correct {self._template} or its parameters")  # fmt: skip
+
+    def _discard(self, change_set: dict[str, Any]) -> None:
+        if self._is_new:  # an empty stack was made for it
+            self._call("delete_stack", StackName=self._name)
+        else:
+            self._call("delete_change_set", ChangeSetName=change_set["ChangeSetId"])
+
+    def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        # Not through `change`: it is shown as one command, which a dry run previews and takes back
+        return self._run.aws.ask("cloudformation", operation, **parameters)
+
+
+def _settled(run: Run, name: str, show: Any) -> dict[str, Any] | None:
+    """The stack ``name`` when no operation is in progress. Raises Failure."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        stack = find(run, name)
+        if stack is None or not stack["StackStatus"].endswith("_IN_PROGRESS"):
+            return stack
+        show(stack["StackStatus"], "")
+        if time.monotonic() >= deadline:
+            raise Failure(
+                f"the stack {name} is still {stack['StackStatus']}",
+                "the operation continues on AWS",
+                f"see aws cloudformation describe-stack-events --stack-name {name}",
+            )
+        time.sleep(min(run.settings.poll, 5))
+
+
+def _wait_until_gone(run: Run, name: str, show: Any) -> None:
+    stack = _settled(run, name, show)
+    if stack and stack["StackStatus"] != "DELETE_COMPLETE":
+        raise Failure(
+            f"the rest of the stack {name} cannot be removed: it is {stack['StackStatus']}",
+            next=f"see aws cloudformation describe-stack-events --stack-name {name}",
+        )
+
+
+def _reason(run: Run, name: str, token: str) -> str:
+    """The first failure of a resource, which CloudFormation's others follow from."""
+    found = run.aws.every("cloudformation", "describe_stack_events", "StackEvents", StackName=name)
+    failed = [
+        f"{one['LogicalResourceId']}: {one.get('ResourceStatusReason', 'no reason was given')}"
+        for one in found
+        if one.get("ResourceStatus", "").endswith("_FAILED")
+        and one.get("ClientRequestToken") == token
+    ]
+    return failed[-1] if failed else "see its events"

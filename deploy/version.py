@@ -1,0 +1,91 @@
+"""Versions of the application: labels, what they are made of, and which one is newer."""
+
+from dataclasses import dataclass
+
+from deploy.errors import Failure, NotFound, state
+from deploy.image import find_digest
+from deploy.run import Run
+
+
+@dataclass(frozen=True)
+class Version:
+    """A published version, and the digest of its image."""
+
+    label: str  # the commit and a build number, such as 0123456789ab-7
+    digest: str
+
+
+def find(run: Run, label: str) -> Version:
+    """The version ``label``. Raises NotFound when there is none, or when its image is gone."""
+    with state("nothing was changed"):
+        if not exists(run, label):
+            raise NotFound(
+                f"there is no version {label}",
+                next=f"build it, or name one of: {' '.join(newest(run, 5)) or 'there are none'}",
+            )
+        digest = find_digest(run, label)
+        if digest is None:
+            raise NotFound(
+                f"the image of version {label} is gone from the registry",
+                next=f"name another version, or build the commit {commit(label)} again",
+            )
+    return Version(label, digest)
+
+
+def exists(run: Run, label: str) -> bool:
+    """Whether there is a version ``label``. Raises AwsFailure."""
+    found = run.aws.ask(
+        "elasticbeanstalk", "describe_application_versions",
+        ApplicationName=run.settings.application, VersionLabels=[label],
+    )  # fmt: skip
+    return any(one["VersionLabel"] == label for one in found["ApplicationVersions"])
+
+
+def newest(run: Run, count: int | None = None) -> list[str]:
+    """The labels of the ``count`` newest versions, or of all, newest first. Raises AwsFailure."""
+    found = run.aws.ask(
+        "elasticbeanstalk", "describe_application_versions",
+        ApplicationName=run.settings.application,
+    )["ApplicationVersions"]  # fmt: skip
+    ordered = sorted(found, key=lambda one: one["DateCreated"], reverse=True)
+    return [one["VersionLabel"] for one in ordered[:count]]
+
+
+def last_built(run: Run) -> str:
+    """The label of the version that was built last in this checkout. Raises NotFound."""
+    path = run.settings.artifact.with_name("version")
+    if not path.exists():
+        raise NotFound(
+            "no version was built in this checkout",
+            "nothing was changed",
+            f"build one, or name one with --version: {' '.join(newest(run, 5))}",
+        )
+    return path.read_text().strip()
+
+
+def commit(label: str) -> str:
+    """The commit of which ``label`` was made."""
+    return label.partition("-")[0]
+
+
+def refuse_older(run: Run, environment: str, before: str, label: str) -> None:
+    """Raises Failure unless ``label`` is as new as ``before``, which runs, by the history of git.
+
+    An execution of the pipeline that waited, or is repeated, must not undo what came after it.
+    """
+    code, _, reason = run.tools.try_to_ask(
+        "git", "merge-base", "--is-ancestor", commit(before), commit(label)
+    )
+    if code == 1:
+        raise Failure(
+            f"{environment} runs {before}, which is not older than {label}",
+            "nothing was changed",
+            "deploy a newer commit; to go back on purpose: rollback, or deploy without --forward",
+        )
+    if code:
+        raise Failure(
+            f"git cannot tell whether {before} is older than {label}: {reason}",
+            "nothing was changed",
+            "run it in a clone with the whole history; if the commit is on no branch any more, "
+            "deploy without --forward",
+        )

@@ -1,0 +1,234 @@
+"""The command line in a checkout of its own, with AWS in memory and programs that only note their calls."""
+
+import itertools
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+
+from deploy import aws as deploy_aws
+from deploy import cli, settings, smoke
+from deploy.changes import Changes
+from deploy.console import Console
+from deploy.errors import Unhealthy
+from deploy.run import Run
+from deploy.tools import Tools
+from tests.support.aws import APPLICATION, FakeAws
+
+OWNER = {
+    "team": "greeters",
+    "email": "team@greetings.test",
+    "escalation": "chief@greetings.test",
+    "repository": "greeters/birthday-greetings",
+    "slack": {"workspace": "TABCDEF12", "channel": "CABCDEF12", "deployments": "CABCDEF34"},
+}
+FILES = (".elasticbeanstalk", ".ebextensions", ".platform", "devops")
+STAGING, PROD = f"{APPLICATION}-staging", f"{APPLICATION}-prod"
+# What the commands read, and what a test must not inherit from whoever runs it
+ENVIRONMENT = ("BUILD_NUMBER", "CODEBUILD_BUILD_NUMBER", "CODEBUILD_INITIATOR", "CODEBUILD_BUILD_URL",
+               "BASES", "SMOKE_KEY", "EXECUTION", "VERSION", "TEAM_TOPIC", "AWS_REGION",
+               "AWS_DEFAULT_REGION", "DEPLOY_TIMEOUT", "HEALTH_TIMEOUT", "SMOKE_TIMEOUT")  # fmt: skip
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that passes only while somebody sleeps, in all modules that wait."""
+    seconds = itertools.count()
+    now = SimpleNamespace(at=0.0, slept=[])
+
+    def sleep(duration):
+        now.slept.append(duration)
+        now.at += max(duration, 0.01)
+        if next(seconds) > 5000:
+            raise AssertionError("waits for ever")
+
+    fake = SimpleNamespace(monotonic=lambda: now.at, sleep=sleep)
+    for name in ("approval", "beanstalk", "console", "credentials", "notify", "smoke", "stacks"):
+        monkeypatch.setattr(f"deploy.{name}.time", fake)
+    return now
+
+
+@pytest.fixture
+def aws():
+    return FakeAws()
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory):
+    """A checkout with one commit, of which each test gets a copy."""
+    root = tmp_path_factory.mktemp("template")
+    for name in FILES:
+        shutil.copytree(name, root / name, symlinks=True)
+    shutil.copy("Dockerrun.aws.json", root)
+    (root / "devops/owner.json").write_text(json.dumps(OWNER))
+    (root / ".gitignore").write_text("dist\n")
+    git(root, "init", "--quiet", "--initial-branch=main")
+    commit(root, "Something")
+    return root
+
+
+@pytest.fixture
+def project(template, tmp_path, monkeypatch):
+    """A checkout, and no variables of whoever runs the tests."""
+    root = tmp_path / "project"
+    shutil.copytree(template, root, symlinks=True)
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("POLL_SECONDS", "10")
+    monkeypatch.setenv("BUILD_NUMBER", "7")
+    return root
+
+
+def git(root, *arguments):
+    names = ("-c", "user.name=Somebody", "-c", "user.email=owner@example.com")
+    ended = subprocess.run(["git", *names, *arguments], cwd=root, check=True, capture_output=True)
+    return ended.stdout.decode(errors="replace").strip()
+
+
+def commit(root, message):
+    """Commit everything, whatever it is; the beginning of labels of that commit."""
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--allow-empty", "--no-verify", "--message", message)
+    return git(root, "rev-parse", "--short=12", "HEAD")
+
+
+class Programs(Tools):
+    """Git is real; docker, make and eb note how they were called, and have their effect on AWS."""
+
+    def __init__(self, aws):
+        self.aws, self.called, self.codes, self.missing = aws, [], {}, set()
+        self.effects = {}  # by a pattern of the call, before the usual ones
+        self.results = {}  # in place of the usual ones
+
+    def of(self, changes, root):
+        """As cli.Options wants it."""
+        super().__init__(changes, root)
+        return self
+
+    def require(self, *names):
+        for name in names:
+            if name in self.missing:
+                raise settings.Failure(
+                    f"{name!r} is not installed", "nothing was changed", "install it"
+                )
+
+    def try_to_ask(self, *command, timeout=60):
+        if command[0] == "git" and not self._code(command):
+            return super().try_to_ask(*command, timeout=timeout)
+        return self._code(command), "", "refused"
+
+    def feed(self, text, *command, env=None):
+        self.called.append((shlex.join(command), env or {}, text))
+        return self._code(command), "WARNING! your password is stored\nrefused"
+
+    def calls(self, pattern=""):
+        return [line for line, *_ in self.called if re.search(pattern, line)]
+
+    def _run(self, command, timeout, env):
+        line = shlex.join(command)
+        self.called.append((line, dict(env), None))
+        for pattern, effect in self.effects.items():
+            if re.search(pattern, line):
+                effect()
+        if code := self._code(command):
+            return code
+        for pattern, result in self.results.items():
+            if re.search(pattern, line):
+                result()
+                return 0
+        match command:
+            case ["docker", "push", _, name]:
+                self.aws.images[name.rpartition(":")[2]] = "sha256:" + "a" * 64
+            case ["eb", "appversion", "--create", "--label", label, *_]:
+                self.aws.versions[label] = self.aws.now()
+            case ["eb", "deploy", name, "--version", label, *_]:
+                self.aws.elasticbeanstalk_update_environment(name, label)
+        return 0
+
+    def _code(self, command):
+        line = shlex.join(command)
+        return next((code for when, code in self.codes.items() if re.search(when, line)), 0)
+
+
+@pytest.fixture
+def programs(aws):
+    return Programs(aws)
+
+
+@pytest.fixture
+def tested(monkeypatch):
+    """The smoke tests: (url, key, label) of each; a test may name labels that fail."""
+    seen = SimpleNamespace(calls=[], broken=set())
+
+    def check_url(run, url, key="", label=None):
+        seen.calls.append((url, key, label))
+        if label in seen.broken:
+            raise Unhealthy("smoke test: a birthday is saved and greeted: FAILED")
+
+    monkeypatch.setattr(smoke, "check_url", check_url)
+    return seen
+
+
+@pytest.fixture
+def command(aws, programs, project, tested, clock, capfd):
+    """Runs the command line: exit code and all output, standard error first."""
+
+    def run(*arguments):
+        options = cli.Options(session=aws, tools=programs.of, root=project)
+        try:
+            code = cli.start(list(arguments), options)
+        except SystemExit as exit_:
+            code = exit_.code
+        printed = capfd.readouterr()
+        return code, printed.err + printed.out
+
+    return run
+
+
+@pytest.fixture
+def fails(command):
+    """Runs a command that must fail, with one failure; its output."""
+
+    def run(*arguments):
+        code, output = command(*arguments)
+        assert code == 1, output
+        assert output.count("deploy: FAILED: ") == 1, output
+        assert output.count("deploy:   next: ") == 1, output
+        return output
+
+    return run
+
+
+@pytest.fixture
+def run(aws, programs, project, clock):
+    """What the steps of a command share."""
+    console = Console()
+    changes = Changes(console)
+    loaded = settings.load(root=project)
+    return Run(loaded, console, changes, deploy_aws.Aws(loaded.region, changes, aws),
+               programs.of(changes, project))  # fmt: skip
+
+
+@pytest.fixture
+def staging(aws):
+    """An account in which staging and production run the version "old", and "new" is published."""
+    aws.applications.append(APPLICATION)
+    aws.add_version("older", "old", "new")
+    for short in ("staging", "prod"):
+        aws.add_environment(short, "old")
+        aws.secrets[f"{APPLICATION}-{short}/smoke-test"] = {"user": "smoke test", "key": "K3y"}
+    for stack in ("foundation", "staging", "prod"):
+        made(aws, stack)
+    return aws.environments[STAGING]
+
+
+def made(aws, stack):
+    """Let a stack be there."""
+    from tests.support.aws import OUTPUTS
+
+    name = f"{APPLICATION}-{stack}"
+    aws.stacks[name] = {"status": "CREATE_COMPLETE", "outputs": dict(OUTPUTS[name])}

@@ -1,0 +1,116 @@
+"""The approval that the pipeline gives itself, or asks for."""
+
+import json
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from deploy import approval
+from deploy.errors import AwsFailure
+
+OPEN = datetime.fromisoformat("2026-11-24T12:00+01:00")
+CLOSED = datetime.fromisoformat("2026-11-28T12:00+01:00")
+ENV = {"EXECUTION": "e-2", "VERSION": "abc-1", "TEAM_TOPIC": "arn:team"}
+
+
+def state(execution, **latest):
+    return {
+        "stageStates": [
+            {"stageName": "Source", "actionStates": [{"actionName": "GitHub"}]},
+            {
+                "stageName": "Release",
+                "latestExecution": {"pipelineExecutionId": execution, "status": "InProgress"},
+                "actionStates": [
+                    {"actionName": "ReleaseWindow", "latestExecution": {"status": "InProgress"}},
+                    {"actionName": "Approve", "latestExecution": latest},
+                ],
+            },
+        ]
+    }
+
+
+WAITING = state("e-2", status="InProgress", token="t-1")
+
+
+@pytest.fixture
+def release(run, aws):
+    """Runs the command at a moment, with variables, while the pipeline has some states."""
+
+    def act(moment, env, *states):
+        aws.pipeline_states = list(states)
+        settings = replace(run.settings, env=env)
+        approval.release(replace(run, settings=settings), moment)
+
+    return act
+
+
+def test_inside_of_the_window_it_is_approved_and_says_why(aws, release, capsys):
+    release(OPEN, ENV, WAITING)
+    [given] = aws.approvals
+    assert (given["stageName"], given["actionName"], given["token"]) == (
+        "Release",
+        "Approve",
+        "t-1",
+    )
+    assert given["result"]["status"] == "Approved"
+    assert "The release window is open: it is Tuesday" in given["result"]["summary"]
+    assert not aws.published
+    assert "approved" in capsys.readouterr().err
+
+
+def test_outside_of_it_the_team_is_notified_of_what_is_pending_and_where(aws, release):
+    release(CLOSED, ENV, WAITING)
+    assert not aws.approvals
+    [sent] = aws.published
+    assert sent["TopicArn"] == "arn:team"
+    text = json.loads(sent["Message"])["email"]
+    assert "abc-1 waits for approval" in text
+    assert "It opens Monday 2026-11-30 09:00" in text
+    assert "/codepipeline/pipelines/birthday-greetings/view" in text
+
+
+def test_the_approval_that_begins_later_is_waited_for(aws, release):
+    before = state("e-1", status="InProgress", token="t-0")
+    release(OPEN, ENV, before, state("e-2"), WAITING)
+    assert [one["token"] for one in aws.approvals] == ["t-1"]
+
+
+def test_the_approval_of_another_execution_is_not_touched(aws, release, capsys):
+    release(OPEN, ENV, state("e-1", status="InProgress", token="t-0"))
+    assert not aws.approvals
+    assert "no version is pending" in capsys.readouterr().err
+
+
+def test_somebody_who_was_faster_is_no_failure(aws, release, capsys):
+    release(CLOSED, ENV, state("e-2", status="Succeeded", token="t-1"))
+    assert not aws.approvals
+    assert not aws.published
+    assert "no version is pending" in capsys.readouterr().err
+
+
+def test_by_the_schedule_any_pending_version_is_approved(aws, release):
+    release(OPEN, {}, WAITING)
+    assert len(aws.approvals) == 1
+
+
+def test_by_the_schedule_nothing_may_be_pending_and_nobody_is_notified_twice(aws, release, capsys):
+    release(OPEN, {}, state("e-2", status="Succeeded", token="t-1"))
+    assert "no version is pending" in capsys.readouterr().err
+    release(CLOSED, {}, WAITING)
+    assert not aws.approvals
+    assert not aws.published
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", None])
+def test_what_aws_does_not_answer_is_not_nothing(aws, fails, code):
+    aws.fail("codepipeline:GetPipelineState", code)
+    output = fails("release")
+    assert "codepipeline:GetPipelineState" in output
+    assert "the pending version stays pending" in output
+
+
+def test_an_approval_that_aws_refuses(aws, release):
+    aws.fail("codepipeline:PutApprovalResult", "InvalidApprovalTokenException")
+    with pytest.raises(AwsFailure, match="InvalidApprovalTokenException"):
+        release(OPEN, ENV, WAITING)

@@ -1,0 +1,95 @@
+"""What AWS refuses or does not answer, in words; and the commands that are shown."""
+
+import shlex
+
+import pytest
+from botocore.exceptions import (
+    ConnectTimeoutError,
+    NoCredentialsError,
+    ParamValidationError,
+    ProfileNotFound,
+    ReadTimeoutError,
+    TokenRetrievalError,
+)
+
+from deploy.aws import command_line
+from deploy.errors import AwsFailure
+
+URL = {"endpoint_url": "https://aws.test"}
+
+
+def failure(run, **more):
+    with pytest.raises(AwsFailure) as caught:
+        run.aws.ask("ecr", "describe_images", repositoryName="images", **more)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("code", "what", "next_"),
+    [
+        ("AccessDeniedException", "the permission ecr:DescribeImages is missing: no", "let these"),
+        ("UnauthorizedOperation", "the permission ecr:DescribeImages is missing: no", "let these"),
+        ("ExpiredTokenException", "AWS does not accept the credentials: no", "AWS_PROFILE"),
+        ("UnrecognizedClientException", "AWS does not accept the credentials: no", "AWS_PROFILE"),
+        ("ThrottlingException", "AWS limits the number of requests", "wait a minute"),
+        ("ServerException", "AWS refused ecr:DescribeImages: ServerException: no", "the reason"),
+    ],
+)
+def test_what_aws_refuses(aws, run, code, what, next_):
+    aws.fail("ecr:DescribeImages", code, message="no")
+    found = failure(run)
+    assert what in found.what
+    assert next_ in found.next
+    assert found.code == code
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (NoCredentialsError(), "there are no credentials for AWS"),
+        (ProfileNotFound(profile="x"), "there are no credentials for AWS"),
+        (TokenRetrievalError(provider="sso", error_msg="expired"), "did not answer"),
+        (ConnectTimeoutError(**URL), "AWS did not answer ecr:DescribeImages"),
+        (ReadTimeoutError(**URL), "AWS did not answer ecr:DescribeImages"),
+    ],
+)
+def test_what_aws_does_not_answer(aws, run, error, what):
+    def raise_(**_):
+        raise error
+
+    aws.ecr_describe_images = raise_
+    found = failure(run)
+    assert what in found.what
+    assert found.code == ""
+
+
+def test_a_parameter_that_aws_does_not_know_is_a_fault_of_this_program(run):
+    with pytest.raises(ParamValidationError, match="Unknown parameter"):
+        failure(run, colour="green")
+
+
+def test_another_region_is_another_client(aws, run):
+    assert run.at("eu-central-1").aws.region == "eu-central-1"
+    assert run.at("eu-central-1").settings.region == "eu-central-1"
+    assert run.aws.region == "eu-west-1"
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "parameters", "command"),
+    [
+        ("elasticbeanstalk", "abort_environment_update", {"EnvironmentName": "a b"},
+         ["aws", "elasticbeanstalk", "abort-environment-update", "--environment-name", "a b"]),
+        ("rds", "modify_db_instance", {"DBInstanceIdentifier": "x", "ApplyImmediately": True},
+         ["aws", "rds", "modify-db-instance", "--db-instance-identifier", "x",
+          "--apply-immediately"]),
+        ("elasticbeanstalk", "delete_application_version", {"DeleteSourceBundle": False},
+         ["aws", "elasticbeanstalk", "delete-application-version", "--no-delete-source-bundle"]),
+        ("elasticbeanstalk", "create_environment", {"Tags": [{"Key": "it's"}]},
+         ["aws", "elasticbeanstalk", "create-environment", "--tags", '[{"Key": "it\'s"}]']),
+        ("s3", "put_object", {"Key": "a", "Body": b"it's"},
+         ["printf", "%s", "it's", ">body", "&&", "aws", "s3api", "put-object", "--key", "a",
+          "--body", "body"]),
+    ],
+)  # fmt: skip
+def test_a_change_is_shown_as_a_command_that_can_be_pasted(service, operation, parameters, command):
+    assert shlex.split(command_line(service, operation, parameters)) == command

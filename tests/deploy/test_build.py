@@ -1,0 +1,231 @@
+"""A version: its label, its image, its bundle, and each way in which a build can fail."""
+
+import re
+import subprocess
+
+import pytest
+
+from tests.deploy.conftest import commit, git
+from tests.support.aws import digest
+
+LABEL = r"[0-9a-f]{12}-7"
+
+
+@pytest.fixture
+def fresh(aws):
+    """An account with a repository, and nothing in it."""
+    aws.applications.append("birthday-greetings")
+
+
+def test_a_build(aws, fresh, programs, project, command):
+    code, output = command("build")
+    assert code == 0, output
+    label = output.splitlines()[-1]
+    assert re.fullmatch(LABEL, label)
+    assert list(aws.versions) == [label]
+    assert (project / "dist/version").read_text() == f"{label}\n"
+    assert (project / "dist/bundle.zip").exists()
+    name = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/birthday-greetings:{label}"
+    assert programs.calls("docker build") == [
+        f"docker build --platform linux/amd64 --build-arg APP_VERSION={label} --tag {name} ."
+    ]
+    assert programs.calls("docker push") == [f"docker push --quiet {name}"]
+
+
+def test_the_password_of_the_registry_is_nowhere_to_be_seen(fresh, programs, command):
+    _, output = command("build")
+    [(line, env, text)] = [one for one in programs.called if "login" in one[0]]
+    assert text == "a-token"
+    assert "--password-stdin" in line
+    assert "a-token" not in output + "".join(programs.calls())
+    pushed = next(env for line, env, _ in programs.called if "push" in line)
+    assert pushed["DOCKER_CONFIG"] == env["DOCKER_CONFIG"]
+
+
+def test_the_bases_of_the_image_can_come_from_another_registry(
+    fresh, programs, command, monkeypatch
+):
+    monkeypatch.setenv("BASES", "mirror.example.com/library/")
+    command("build")
+    assert programs.calls("docker build .* --build-arg BASES=mirror.example.com/library/ ")
+
+
+@pytest.mark.parametrize("arguments", [("--allow-dirty", "build"), ("build", "--allow-dirty")])
+def test_what_is_not_committed(fresh, project, programs, command, fails, arguments):
+    (project / "new.txt").write_text("x")
+    output = fails("build")
+    assert "these files are not committed" in output
+    assert "?? new.txt" in output
+    assert not programs.calls()
+    code, output = command(*arguments)
+    assert code == 0
+    assert output.endswith("-7-dirty\n")
+
+
+def test_an_image_of_files_that_were_not_committed_is_not_used_again(aws, fresh, project, fails):
+    (project / "new.txt").write_text("x")
+    aws.images[f"{git(project, 'rev-parse', '--short=12', 'HEAD')}-7-dirty"] = digest("x")
+    output = fails("build", "--allow-dirty")
+    assert "of files that were not committed" in output
+
+
+@pytest.mark.parametrize("command_", ["git rev-parse", "git status", "git log"])
+def test_git_that_refuses_is_not_an_empty_answer(fresh, programs, fails, command_):
+    """As for a folder that belongs to somebody else: "detected dubious ownership"."""
+    programs.codes[command_] = 128
+    output = fails("build")
+    assert f"`{command_}" in output
+    assert "failed: refused" in output
+    assert not programs.calls("^eb ")
+    assert command_ == "git log" or not programs.calls("docker")
+
+
+@pytest.mark.parametrize(
+    ("subject", "description"),
+    [
+        (b"-fix", "-fix"),
+        (b"--label=other", "--label=other"),
+        (b"-7 and $(touch x) `y` 'z'", "-7 and $(touch x) `y` 'z'"),
+        (("ä" * 300).encode(), "ä" * 200),
+        ("\N{BIRTHDAY CAKE}".encode() * 201, "\N{BIRTHDAY CAKE}" * 200),
+        (b"cut within a letter \xc3", "cut within a letter \N{LATIN CAPITAL LETTER A WITH TILDE}"),
+        (b"a bell \x07 and \x1b[31m colours", "a bell  and [31m colours"),
+    ],
+)
+def test_whatever_the_subject_of_the_commit_is(
+    fresh, programs, project, command, subject, description
+):
+    tree = git(project, "write-tree")
+    made = subprocess.run(
+        ["git", "-c", "user.name=x", "-c", "user.email=owner@example.com", "commit-tree", tree],
+        cwd=project, input=subject, capture_output=True, check=True,
+    )  # fmt: skip
+    git(project, "reset", "--quiet", "--hard", made.stdout.decode().strip())
+    code, output = command("build")
+    assert code == 0, output
+    [(line, *_)] = [one for one in programs.called if "appversion" in one[0]]
+    import shlex
+
+    assert f"--message={description}" in shlex.split(line)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "what", "never"),
+    [
+        ("docker build", "the image cannot be built", "docker push|^eb "),
+        ("docker login", "refuses the login: refused", "docker push|^eb "),
+        ("docker push", "the image cannot be pushed", "^eb "),
+        ("eb appversion", "eb cannot create the version", "nothing"),
+    ],
+)
+def test_a_program_that_fails(fresh, programs, project, fails, breaks, what, never):
+    programs.codes[breaks] = 1
+    output = fails("build")
+    assert what in output
+    assert not programs.calls(never)
+    assert not (project / "dist/version").exists()
+
+
+def test_too_many_versions_can_be_pruned(fresh, programs, fails):
+    programs.codes["eb appversion"] = 4
+    output = fails("build")
+    assert "BUILD_NUMBER=7: the published image is used again" in output
+    assert "versions prune" in output
+
+
+def test_an_image_that_is_not_there_after_the_push(fresh, programs, fails):
+    programs.results["docker push"] = lambda: None
+    assert "does not have the image" in fails("build")
+    assert not programs.calls("^eb ")
+
+
+def test_eb_reports_success_but_there_is_no_version(fresh, programs, project, fails):
+    programs.results["eb appversion"] = lambda: None
+    assert "eb reported success, but there is no version" in fails("build")
+    assert not (project / "dist/version").exists()
+
+
+def test_a_bundle_that_cannot_be_made(fresh, programs, project, fails):
+    (project / ".ebextensions/notes.txt").write_text("x")
+    commit(project, "Notes")
+    output = fails("build")
+    assert "Beanstalk would not read .ebextensions/notes.txt" in output
+    assert "is published, no version was created" in output
+    assert not programs.calls("^eb ")
+
+
+def test_a_build_that_did_not_end_is_continued(aws, fresh, programs, command):
+    programs.codes["eb appversion"] = 1
+    command("build")
+    programs.codes.clear()
+    programs.called.clear()
+    code, output = command("build")
+    assert code == 0
+    assert "is published, by a run that did not end: using it" in output
+    assert not programs.calls("docker")
+
+
+def test_a_version_is_never_built_twice(fresh, programs, command, fails):
+    command("build")
+    programs.called.clear()
+    output = fails("build")
+    assert "exists, and is never replaced" in output
+    assert not programs.calls()
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException", None])
+@pytest.mark.parametrize(
+    "action",
+    [
+        "ecr:DescribeRepositories",
+        "ecr:DescribeImages",
+        "elasticbeanstalk:DescribeApplicationVersions",
+        "ecr:GetAuthorizationToken",
+    ],
+)
+def test_a_question_without_an_answer(aws, fresh, programs, fails, action, code):
+    aws.fail(action, code)
+    output = fails("build")
+    assert action in output
+    assert not programs.calls("docker push|^eb ")
+
+
+def test_without_a_repository(aws, fresh, programs, fails):
+    aws.fail("ecr:DescribeRepositories", "RepositoryNotFoundException")
+    output = fails("build")
+    assert "there is no repository for images yet" in output
+    assert "create staging" in output
+    assert not programs.calls()
+
+
+@pytest.mark.parametrize("tool", ["docker", "git", "eb"])
+def test_a_program_that_is_missing(fresh, programs, fails, tool):
+    programs.missing = {tool}
+    assert f"'{tool}' is not installed" in fails("build")
+    assert not programs.calls()
+
+
+@pytest.mark.parametrize("number", ["a b", "x/y", "a" * 41, "é"])
+def test_a_build_number_that_cannot_be_part_of_a_version(
+    fresh, programs, fails, monkeypatch, number
+):
+    monkeypatch.setenv("BUILD_NUMBER", number)
+    assert "cannot be part of a version" in fails("build")
+    assert not programs.calls()
+
+
+def test_without_a_build_number_it_is_the_time(fresh, command, monkeypatch):
+    monkeypatch.delenv("BUILD_NUMBER")
+    assert re.search(r"-20\d{12}\n$", command("build")[1])
+    monkeypatch.setenv("CODEBUILD_BUILD_NUMBER", "12")
+    assert command("build")[1].endswith("-12\n")
+
+
+def test_a_dry_run_builds_nothing(aws, fresh, programs, project, command):
+    code, output = command("build", "--dry-run")
+    assert code == 0
+    assert "+ docker build" in output
+    assert "+ eb appversion" in output
+    assert not programs.calls()
+    assert not aws.versions
+    assert not (project / "dist").exists()

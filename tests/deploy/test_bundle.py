@@ -1,0 +1,127 @@
+"""The source bundle: what is on the list, the same bytes each time."""
+
+import json
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deploy import bundle
+from deploy.errors import Failure
+
+IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/birthday-greetings@sha256:" + "0f" * 32
+
+
+@pytest.fixture
+def written(tmp_path):
+    bundle.write(IMAGE, tmp_path / "a/bundle.zip", Path())
+    return tmp_path / "a/bundle.zip"
+
+
+def test_it_holds_what_beanstalk_reads_and_nothing_else(written):
+    with zipfile.ZipFile(written) as archive:
+        names = archive.namelist()
+    assert names[0] == "Dockerrun.aws.json"
+    assert {name.split("/")[0] for name in names} == {
+        "Dockerrun.aws.json", ".ebextensions", ".platform",
+    }  # fmt: skip
+    assert ".platform/nginx/nginx.conf" in names
+
+
+def test_the_image_is_in_it_by_its_digest(written):
+    with zipfile.ZipFile(written) as archive:
+        dockerrun = json.loads(archive.read("Dockerrun.aws.json"))
+    assert dockerrun["AWSEBDockerrunVersion"] == "1"
+    assert dockerrun["Image"] == {"Name": IMAGE, "Update": "true"}
+    assert dockerrun["Ports"] == [{"ContainerPort": 8000}]
+
+
+def test_hooks_are_executable_and_the_same_for_changed_settings(written):
+    with zipfile.ZipFile(written) as archive:
+        hooks = [one for one in archive.infolist() if one.filename.endswith("10_migrate.sh")]
+        assert len(hooks) == 2
+        assert {one.external_attr >> 16 for one in hooks} == {0o100755}
+        assert len({archive.read(one) for one in hooks}) == 1
+
+
+def test_the_same_files_give_the_same_bytes(written, tmp_path):
+    for path in Path(".ebextensions").iterdir():
+        path.touch()
+    bundle.write(IMAGE, tmp_path / "b.zip", Path())
+    assert (tmp_path / "b.zip").read_bytes() == written.read_bytes()
+    assert not list(tmp_path.glob("*.unfinished"))
+
+
+def test_eb_takes_the_bundle_and_makes_none_of_its_own():
+    """It would put a Dockerfile into it, which each instance would build."""
+    config = yaml.safe_load(Path(".elasticbeanstalk/config.yml").read_text())
+    assert config["deploy"]["artifact"] == "dist/bundle.zip"
+
+
+@pytest.mark.parametrize(
+    "image", ["birthday-greetings", "x/y:latest", "x/y@sha256:12", f"{IMAGE} x"]
+)
+def test_an_image_that_is_not_pinned_is_refused(image, tmp_path):
+    with pytest.raises(Failure, match="is not pinned"):
+        bundle.write(image, tmp_path / "b.zip", Path())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".ebextensions/10-x.yml",
+        ".ebextensions/x.config",
+        ".ebextensions/sub/10-x.config",
+        ".platform/hooks/predeploy/migrate",
+        ".platform/hooks/install/10_x.sh",
+        ".platform/nginx/nginx.conf.bak",
+    ],
+)
+def test_a_file_that_would_be_shipped_for_nothing_is_refused(name, tmp_path):
+    (tmp_path / "Dockerrun.aws.json").write_text("{}")
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).touch()
+    with pytest.raises(Failure, match="Beanstalk would not read"):
+        bundle.write(IMAGE, tmp_path / "b.zip", tmp_path)
+    assert not (tmp_path / "b.zip").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (".platform/hooks/predeploy/10_x.sh", b"#!/bin/sh\r\ntrue\r\n"),
+        (".platform/confighooks/predeploy/10_x.sh", b"../../hooks/predeploy/10_x.sh"),
+        (".platform/nginx/nginx.conf", b"user nginx;\r\n"),
+        (".ebextensions/10-x.config", b"option_settings: {}\r\n"),
+    ],
+)
+def test_a_checkout_as_on_windows_is_refused(name, content, tmp_path):
+    (tmp_path / "Dockerrun.aws.json").write_text("{}")
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(Failure, match=f"{name} has Windows line ends"):
+        bundle.write(IMAGE, tmp_path / "b.zip", tmp_path)
+    assert not (tmp_path / "b.zip").exists()
+
+
+def test_git_gives_everybody_the_same_bytes(tmp_path):
+    """A clone of Git for Windows, which changes line ends unless it is told not to."""
+    shutil.copytree(".platform", tmp_path / "source/.platform", symlinks=True)
+    shutil.copy(".gitattributes", tmp_path / "source")
+    git = [
+        "git",
+        "-c",
+        "user.name=x",
+        "-c",
+        "user.email=owner@example.com",
+        "-c",
+        "core.autocrlf=true",
+    ]
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "x"]):
+        subprocess.run([*git, *command], cwd=tmp_path / "source", check=True, capture_output=True)
+    subprocess.run([*git, "clone", "--quiet", tmp_path / "source", tmp_path / "clone"], check=True)
+    hook = ".platform/hooks/predeploy/10_migrate.sh"
+    assert (tmp_path / "clone" / hook).read_bytes() == Path(hook).read_bytes()

@@ -1,0 +1,243 @@
+"""Usage, exit codes, and the ways out of a command."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from deploy import cli
+from deploy.errors import Interrupted
+from tests.deploy.conftest import PROD, STAGING
+from tests.support.aws import FakeAws
+
+COMMANDS = sorted(cli.main.commands)
+SCRIPT = "scripts/build_and_deploy.sh"
+
+
+def test_help_lists_every_command_variable_and_exit_code(command):
+    code, output = command("--help")
+    assert code == 0
+    for name in (*COMMANDS, "BUILD_NUMBER", "DEPLOY_TIMEOUT", "SMOKE_TIMEOUT", "130", "--dry-run"):
+        assert name in output
+
+
+def leaves(group, *path):
+    for name, found in group.commands.items():
+        if isinstance(found, click.Group):
+            yield from leaves(found, *path, name)
+        else:
+            yield (*path, name)
+
+
+@pytest.mark.parametrize("path", list(leaves(cli.main)), ids=" ".join)
+def test_every_command_explains_itself_and_needs_nothing_for_it(aws, command, path):
+    code, output = command(*path, "--help")
+    assert code == 0
+    assert output.startswith(f"Usage: {SCRIPT} {' '.join(path)}")
+    assert not aws.calls
+
+
+def test_whatever_changes_something_has_a_dry_run():
+    harmless = {("status",), ("window",), ("check",), ("secrets", "list")}
+    for path in leaves(cli.main):
+        found = cli.main
+        for name in path:
+            found = found.commands[name]
+        options = {option for one in found.params for option in one.opts}
+        assert ("--dry-run" in options) is (path not in harmless), path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["bild"], "No such command 'bild'"),
+        (["--force"], "No such option"),
+        (["deploy"], "Missing argument 'ENV'"),
+        (["build", "staging"], "unexpected extra argument"),
+        (["deploy", "staging", "prod"], "unexpected extra argument"),
+        (["deploy", "staging", "--version"], "requires an argument"),
+        (["secrets", "show"], "No such command 'show'"),
+    ],
+)
+def test_wrong_usage(aws, programs, command, arguments, what):
+    code, output = command(*arguments)
+    assert code == 2
+    assert what in output
+    assert not aws.calls
+    assert not programs.calls()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DEPLOY_TIMEOUT", "soon"), ("DEPLOY_TIMEOUT", "0"), ("HEALTH_TIMEOUT", "-1"),
+        ("SMOKE_TIMEOUT", "1.5"), ("POLL_SECONDS", "x"), ("POLL_SECONDS", "1e3"),
+    ],
+)  # fmt: skip
+def test_wrong_numbers(aws, command, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    code, output = command("status")
+    assert code == 2
+    assert f"{name} '{value}': expected a number of" in output
+    assert not aws.calls
+
+
+def test_the_region_is_that_of_the_environment_or_of_the_file(
+    command, monkeypatch, staging, programs
+):
+    for name, region in (("AWS_REGION", "eu-north-1"), ("AWS_DEFAULT_REGION", "us-east-1")):
+        monkeypatch.setenv(name, region)
+        monkeypatch.setattr(FakeAws, "s3_put_object", lambda *_, **__: {"ETag": "x"})
+        command("deploy", "staging", "--version", "new")
+        assert programs.calls("eb deploy")[-1].endswith(f"--region {region}")
+
+
+@pytest.mark.parametrize("content", [None, "global: [", "global: {}\n"])
+def test_a_configuration_of_eb_that_cannot_be_used(project, fails, content):
+    path = project / ".elasticbeanstalk/config.yml"
+    path.write_text(content) if content else path.unlink()
+    assert ".elasticbeanstalk/config.yml cannot be used" in fails("status")
+
+
+# --- Status -------------------------------------------------------------------------------------
+
+
+def test_status_shows_what_runs_where(staging, command):
+    staging["status"] = "Updating"
+    code, output = command("status")
+    assert code == 0
+    lines = output.splitlines()
+    assert re.split(r"  +", lines[0]) == ["Environment", "Status", "Version", "Health", "Address"]
+    assert re.split(r"  +", lines[2]) == [
+        STAGING, "Updating", "old", "Green/Ok", "staging.elasticbeanstalk.test",
+    ]  # fmt: skip
+    assert PROD in command("status", "prod")[1]
+    assert STAGING not in command("status", "prod")[1]
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", None])
+def test_status_that_aws_does_not_answer_is_not_an_empty_one(aws, staging, fails, code):
+    aws.fail("elasticbeanstalk:DescribeEnvironments", code)
+    assert "DescribeEnvironments" in fails("status")
+
+
+def test_status_of_an_environment_that_does_not_exist(aws, fails):
+    assert f"there is no environment {STAGING}" in fails("status", "staging")
+
+
+# --- Ways out -----------------------------------------------------------------------------------
+
+
+def interrupt():
+    raise Interrupted
+
+
+def test_an_interrupted_deployment_gives_its_lock_back_and_reports(aws, staging, programs, command):
+    programs.effects["eb deploy"] = interrupt
+    code, output = command("deploy", "staging", "--version", "new")
+    assert code == 130
+    assert "interrupted. What was started on AWS continues there" in output
+    assert not [key for key in aws.objects if key.startswith("locks/")]
+    assert "the run was interrupted" in aws.published[0]["Message"]
+
+
+def test_a_signal_after_s3_took_the_lock_and_before_it_said_so(aws, staging, command):
+    put = aws.s3_put_object
+
+    def interrupted(**parameters):
+        put(**parameters)
+        if parameters["Key"].startswith("locks/"):
+            raise Interrupted
+
+    aws.s3_put_object = interrupted
+    assert command("deploy", "staging", "--version", "new")[0] == 130
+    assert not [key for key in aws.objects if key.startswith("locks/")]
+
+
+def test_a_fault_of_this_program_gives_the_lock_back_and_shows_where(
+    aws, staging, programs, command
+):
+    def fault():
+        raise ZeroDivisionError("here")
+
+    programs.effects["eb deploy"] = fault
+    code, output = command("deploy", "staging", "--version", "new")
+    assert code == 1
+    assert "Traceback" in output
+    assert "FAILED: unexpected error: ZeroDivisionError('here')" in output
+    assert not [key for key in aws.objects if key.startswith("locks/")]
+    assert "unexpected error" in aws.published[0]["Message"]
+
+
+# --- The script ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Runs the script in a copy of the project that has no Python environment of its own."""
+    folder = tmp_path / "a project"
+    for name in ("scripts", "deploy", ".elasticbeanstalk", "devops"):
+        shutil.copytree(name, folder / name)
+
+    def run(*arguments, python=sys.executable):
+        bin_ = tmp_path / "bin"
+        bin_.mkdir(exist_ok=True)
+        (bin_ / "python3").unlink(missing_ok=True)
+        if python:
+            (bin_ / "python3").write_text(f'#!/bin/sh\nexec {python} "$@"\n')
+            (bin_ / "python3").chmod(0o755)
+        for name in ("bash", "dirname"):
+            (bin_ / name).unlink(missing_ok=True)
+            (bin_ / name).symlink_to(shutil.which(name))
+        ended = subprocess.run(
+            [folder / SCRIPT, *arguments], cwd="/", text=True, timeout=60,
+            env={"PATH": str(bin_), "HOME": str(tmp_path)},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        return ended.returncode, ended.stdout
+
+    run.folder = folder
+    return run
+
+
+def test_the_script_hands_over_from_any_folder(script):
+    code, output = script("window", "--at", "2026-11-24T12:00+01:00")
+    assert (code, output[:26]) == (0, "The release window is open")
+    assert script("bild")[0] == 2
+
+
+def test_it_takes_the_environment_of_the_project_where_there_is_one(script):
+    (script.folder / ".venv/bin").mkdir(parents=True)
+    python = script.folder / ".venv/bin/python"
+    python.write_text('#!/bin/sh\necho "the environment of the project: $*"\n')
+    python.chmod(0o755)
+    assert script("status") == (0, "the environment of the project: -m deploy status\n")
+
+
+@pytest.mark.parametrize("python", [None, "false"])
+def test_without_a_python_it_says_what_it_needs(script, python):
+    code, output = script("status", python=python and shutil.which(python))
+    assert code == 1
+    assert output == (
+        "deploy: this needs Python 3.11 or newer. Install it, or run: make .venv/installed\n"
+    )
+
+
+def test_a_python_without_the_packages_is_told_how_to_install_them(script):
+    code, output = script("status", python=f"{sys.executable} -S")
+    assert code == 1
+    assert "lacks the package" in output
+    assert "pip install --require-hashes -r requirements/deploy.txt" in output
+    assert Path("requirements/deploy.txt").exists()
+    assert "Traceback" not in output
+
+
+def test_the_script_only_hands_over():
+    lines = Path(SCRIPT).read_text().splitlines()
+    assert len(lines) < 40
+    assert os.access(SCRIPT, os.X_OK)

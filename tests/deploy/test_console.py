@@ -1,0 +1,65 @@
+"""What people see while they wait."""
+
+import io
+
+import pytest
+
+from deploy.console import Console
+from deploy.errors import Failure
+
+
+@pytest.fixture
+def terminal():
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    return stream
+
+
+def test_on_a_terminal_one_line_changes(terminal, clock, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    console = Console(terminal)
+    show = console.waiting("staging")
+    show("Launching", "")
+    clock.at = 83
+    show("Launching", "Created load balancer")
+    show("Launching", "x" * 100)
+    console.say("done")
+    lines = terminal.getvalue().split("\r\x1b[K")
+    assert lines[1:3] == [
+        "deploy: 0 min 0 s, staging is Launching",
+        "deploy: 1 min 23 s, staging is Launching: Created load balancer"[:59],
+    ]
+    assert len(lines[3]) == 59
+    assert lines[4] == "deploy: done\n"
+
+
+def test_anywhere_else_there_is_a_line_for_each_change(clock):
+    stream = io.StringIO()
+    show = Console(stream).waiting("staging")
+    for seconds, event in ((0, ""), (10, ""), (20, "a"), (30, "a"), (95, "b")):
+        clock.at = seconds
+        show("Launching", event)
+    assert stream.getvalue().splitlines() == [
+        "deploy: staging is Launching",
+        "deploy: staging is Launching: a (0 min 20 s)",
+        "deploy: staging is Launching: b (1 min 35 s)",
+    ]
+
+
+def test_results_are_for_programs_and_all_else_for_people(capsys):
+    console = Console()
+    console.say("a sentence")
+    console.command("eb deploy")
+    console.result("a-label")
+    printed = capsys.readouterr()
+    assert printed.out == "a-label\n"
+    assert printed.err == "deploy: a sentence\n+ eb deploy\n"
+
+
+def test_a_failure_is_always_three_sentences():
+    stream = io.StringIO()
+    Console(stream).failure(Failure("it broke"))
+    what, now, next_ = stream.getvalue().splitlines()
+    assert what == "deploy: FAILED: it broke"
+    assert now.startswith("deploy:   now: nothing more")
+    assert next_.startswith("deploy:   next: run it again")

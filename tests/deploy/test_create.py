@@ -1,0 +1,334 @@
+"""An environment from nothing, with changed settings, and each way in which that can fail."""
+
+import pytest
+
+from tests.deploy.conftest import STAGING, made
+from tests.deploy.test_rollout import good, recorded
+from tests.support.aws import APPLICATION, BUCKET
+
+FOUNDATION = f"{APPLICATION}-foundation"
+LOCK = f"locks/{STAGING}"
+
+
+@pytest.fixture
+def nothing(aws):
+    """An account without anything but a version; the stack brings the key of the smoke test."""
+    aws.add_version("new")
+    aws.secrets[f"{STAGING}/smoke-test"] = {"user": "smoke test", "key": "K3y"}
+
+
+def test_an_environment_from_nothing(aws, nothing, command, tested):
+    code, output = command("create", "staging", "--version", "new")
+    assert code == 0, output
+    assert set(aws.stacks) == {FOUNDATION, STAGING}
+    assert aws.stacks[FOUNDATION]["parameters"]["OperationsEmail"] == "team@greetings.test"
+    assert aws.stacks[STAGING]["parameters"]["Network"] == "10.20"
+    [created] = aws.asked("elasticbeanstalk:CreateEnvironment")
+    assert created["EnvironmentName"] == STAGING
+    assert created["VersionLabel"] == "new"
+    assert created["SolutionStackName"] == "64bit Amazon Linux 2023 v1.0.0 running Docker"
+    options = {one["OptionName"]: one["Value"] for one in created["OptionSettings"]}
+    assert options["VPCId"] == "vpc-1234567890abcdef0"
+    assert tested.calls == [("http://staging.elasticbeanstalk.test", "K3y", "new")]
+    assert recorded(aws) == ["deploy new"]
+    assert LOCK not in aws.objects
+    assert f"{STAGING} runs new: http://staging.elasticbeanstalk.test" in output
+
+
+def test_it_says_first_what_it_will_make_and_how_long_that_takes(nothing, command):
+    _, output = command("create", "staging")
+    before = output.split("+ ")[0]
+    for words in (
+        f"{STAGING}: this will make", f"the stack {FOUNDATION}", f"the stack {STAGING}",
+        "a version: image, bundle", f"the environment {STAGING}", "in all about 28 min",
+    ):  # fmt: skip
+        assert words in before
+    assert (
+        "exists: its stacks and settings will be brought up to date"
+        in command("create", "staging")[1]
+    )
+
+
+def test_without_a_version_one_is_built(aws, nothing, programs, command):
+    assert command("create", "staging")[0] == 0
+    [created] = aws.asked("elasticbeanstalk:CreateEnvironment")
+    assert created["VersionLabel"].endswith("-7")
+    assert programs.calls("docker push")
+
+
+def test_an_environment_that_exists_gets_its_settings(aws, staging, programs, command):
+    code, output = command("create", "staging")
+    assert code == 0, output
+    [changed] = aws.asked("elasticbeanstalk:UpdateEnvironment")
+    assert changed["OptionSettings"]
+    assert "VersionLabel" not in changed
+    assert not programs.calls()
+
+
+def test_a_second_time_changes_no_stack(aws, nothing, command):
+    command("create", "staging", "--version", "new")
+    aws.calls.clear()
+    code, output = command("create", "staging")
+    assert code == 0, output
+    assert f"the stack {STAGING} is as it should be" in output
+    assert not aws.asked("cloudformation:ExecuteChangeSet")
+    assert not aws.change_sets
+
+
+def test_an_environment_whose_creation_failed_half_way_gets_a_version(aws, staging, command):
+    staging.update(label="", colour="Red", instances=[])
+    code, output = command("create", "staging", "--version", "new")
+    assert code == 0 or "does not serve" in output
+    [changed] = aws.asked("elasticbeanstalk:UpdateEnvironment")
+    assert changed["VersionLabel"] == "new"
+
+
+def test_a_creation_that_fails(aws, nothing, fails):
+    def create(EnvironmentName, **_):
+        aws.add_environment("staging", "", instances=[], colour="Red")
+        aws.tell(EnvironmentName, "Failed to launch environment.", "ERROR")
+        return {}
+
+    aws.elasticbeanstalk_create_environment = create
+    output = fails("create", "staging", "--version", "new")
+    assert f"{STAGING} is there, but does not serve as it should: its creation failed" in output
+    assert "Failed to launch environment." in output
+    assert f"eb terminate {STAGING}" in output
+    assert LOCK not in aws.objects
+
+
+def test_an_environment_that_does_not_serve(aws, nothing, fails, tested):
+    tested.broken = {"new"}
+    output = fails("create", "staging", "--version", "new")
+    assert "does not serve as it should: smoke test" in output
+    assert not recorded(aws)
+
+
+def test_a_configuration_file_that_beanstalk_ignored(aws, nothing, fails):
+    create = aws.elasticbeanstalk_create_environment
+
+    def warn(**parameters):
+        aws.tell(
+            STAGING, "Error processing file (Skipping): '.ebextensions/40-database.config'", "WARN"
+        )
+        return create(**parameters)
+
+    aws.elasticbeanstalk_create_environment = warn
+    output = fails("create", "staging", "--version", "new")
+    assert "Beanstalk ignored a configuration file" in output
+
+
+def test_settings_that_aws_takes_and_takes_back(aws, staging, fails):
+    """The environment is Ready and healthy afterwards, with the settings that it had."""
+    aws.tell(STAGING, "Failed to deploy configuration. Last month.", "ERROR")
+    update = aws.elasticbeanstalk_update_environment
+
+    def refuse(**parameters):
+        aws.tell(STAGING, "The environment was reverted to the previous setting.", "ERROR")
+        return update(**parameters)
+
+    aws.elasticbeanstalk_update_environment = refuse
+    output = fails("create", "staging")
+    assert f"{STAGING} did not take the settings: The environment was reverted" in output
+    assert f"AWS took back what it could, and {STAGING} has version old" in output
+    assert not recorded(aws)
+    assert LOCK not in aws.objects
+
+
+def test_errors_of_another_day_are_none_of_these_settings(aws, staging, command):
+    aws.tell(STAGING, "Failed to deploy configuration.", "ERROR")
+    assert command("create", "staging")[0] == 0
+
+
+def test_settings_that_aws_refuses(aws, staging, fails):
+    aws.fail("elasticbeanstalk:UpdateEnvironment", "InvalidParameterValue", message="no such type")
+    output = fails("create", "staging")
+    assert (
+        "AWS refused elasticbeanstalk:UpdateEnvironment: InvalidParameterValue: no such" in output
+    )
+    assert f"now: {STAGING} is as it was" in output
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", None])
+@pytest.mark.parametrize(
+    "action",
+    [
+        "cloudformation:DescribeStacks",
+        "cloudformation:CreateChangeSet",
+        "cloudformation:ExecuteChangeSet",
+        "elasticbeanstalk:CreateApplication",
+        "elasticbeanstalk:CreateStorageLocation",
+        "elasticbeanstalk:DescribeEnvironments",
+        "elasticbeanstalk:ListAvailableSolutionStacks",
+        "elasticbeanstalk:CreateEnvironment",
+        "s3:PutObject",
+    ],
+)
+def test_what_keeps_an_environment_from_being_made(aws, nothing, fails, action, code):
+    aws.fail(action, code)
+    output = fails("create", "staging", "--version", "new")
+    assert action in output
+    assert "  now: " in output
+    assert not aws.environments
+
+
+def test_an_environment_of_which_aws_says_nothing_is_neither_made_nor_changed(aws, staging, fails):
+    aws.fail("elasticbeanstalk:DescribeEnvironments")
+    fails("create", "staging")
+    assert not aws.asked("elasticbeanstalk:CreateEnvironment")
+    assert not aws.asked("elasticbeanstalk:UpdateEnvironment")
+
+
+def test_a_platform_that_aws_does_not_have(aws, nothing, fails):
+    aws.solution_stacks = ["64bit Amazon Linux 2023 v6.6.0 running ECS"]
+    assert "AWS has no platform 'Docker running on" in fails(
+        "create", "staging", "--version", "new"
+    )
+
+
+def test_a_version_that_does_not_exist(aws, nothing, fails):
+    assert "there is no version other" in fails("create", "staging", "--version", "other")
+    assert not aws.environments
+
+
+def test_an_environment_that_is_not_in_the_file(aws, fails):
+    output = fails("create", "production")
+    assert "there is no 'production'. There are: staging, prod" in output
+    assert not aws.calls
+
+
+def test_an_owner_who_is_a_placeholder(aws, nothing, project, fails):
+    text = (project / "devops/owner.json").read_text()
+    (project / "devops/owner.json").write_text(
+        text.replace("team@greetings.test", "owner@example.com")
+    )
+    assert "'owner@example.com' is a placeholder" in fails("create", "staging")
+    assert not aws.calls
+
+
+# --- Stacks -------------------------------------------------------------------------------------
+
+
+def test_a_stack_whose_first_attempt_failed_is_made_again(aws, nothing, command):
+    made(aws, "foundation")
+    aws.stacks[FOUNDATION]["status"] = "ROLLBACK_COMPLETE"
+    code, output = command("create", "staging", "--version", "new")
+    assert code == 0, output
+    assert "the first attempt to create the stack birthday-greetings-foundation failed" in output
+    assert [one["StackName"] for one in aws.asked("cloudformation:DeleteStack")] == [FOUNDATION]
+
+
+def test_a_stack_whose_rest_cannot_be_removed(aws, nothing, fails):
+    made(aws, "foundation")
+    aws.stacks[FOUNDATION]["status"] = "ROLLBACK_COMPLETE"
+    aws.cloudformation_delete_stack = lambda StackName: aws.stacks[StackName].update(
+        status="DELETE_FAILED"
+    )
+    output = fails("create", "staging", "--version", "new")
+    assert f"the rest of the stack {FOUNDATION} cannot be removed: it is DELETE_FAILED" in output
+
+
+def test_a_stack_that_is_being_changed_is_waited_for(aws, nothing, command, clock):
+    made(aws, "foundation")
+    aws.stacks[FOUNDATION]["status"] = "UPDATE_IN_PROGRESS"
+    describe = aws.cloudformation_describe_stacks
+
+    def later(StackName):
+        if clock.at > 30 and StackName == FOUNDATION:
+            aws.stacks[FOUNDATION]["status"] = "UPDATE_COMPLETE"
+        return describe(StackName)
+
+    aws.cloudformation_describe_stacks = later
+    code, output = command("create", "staging", "--version", "new")
+    assert code == 0, output
+    assert f"the stack {FOUNDATION} is UPDATE_IN_PROGRESS" in output
+
+
+def test_a_change_that_cloudformation_undoes_says_why(aws, nothing, fails):
+    def execute(ChangeSetName, ClientRequestToken):
+        stack = aws.stacks[aws.change_sets.pop(ChangeSetName)["StackName"]]
+        event = {"LogicalResourceId": "Topic", "ResourceStatus": "CREATE_FAILED"}
+        other = {"StackId": "x", "EventId": "1", "StackName": "x", "Timestamp": aws.now()}
+        stack["events"] = [
+            event | other | {"ResourceStatusReason": "cancelled", "ClientRequestToken": ClientRequestToken},
+            event | other | {"ResourceStatusReason": "it is taken", "ClientRequestToken": ClientRequestToken},
+            event | other | {"ResourceStatusReason": "of another day", "ClientRequestToken": "another"},
+        ]  # fmt: skip
+        stack["status"] = "ROLLBACK_COMPLETE"
+
+    aws.cloudformation_execute_change_set = execute
+    output = fails("create", "staging", "--version", "new")
+    assert f"the stack {FOUNDATION} is ROLLBACK_COMPLETE: Topic: it is taken" in output
+    assert "CloudFormation has undone what it began" in output
+
+
+def test_a_change_that_cloudformation_refuses(aws, nothing, fails):
+    create = aws.cloudformation_create_change_set
+
+    def refuse(**parameters):
+        answer = create(**parameters)
+        aws.change_sets[answer["Id"]] |= {"Status": "FAILED", "StatusReason": "No export named X"}
+        return answer
+
+    aws.cloudformation_create_change_set = refuse
+    output = fails("create", "staging", "--version", "new")
+    assert f"CloudFormation refuses the change of {FOUNDATION}: No export named X" in output
+    assert not aws.stacks
+
+
+def test_a_template_is_not_too_long_to_be_sent():
+    """CloudFormation takes 51,200 bytes with a request."""
+    from pathlib import Path
+
+    for path in Path("devops").glob("*.yml"):
+        assert path.stat().st_size < 51200
+
+
+# --- Dry run ------------------------------------------------------------------------------------
+
+CHANGES = ("Put", "Delete", "Create", "Update", "Execute")
+
+
+def changes(aws):
+    """What changed something and was not taken back, by the names of operations."""
+    change_set = {"CreateChangeSet", "DeleteChangeSet", "DeleteStack"}
+    names = [name.partition(":")[2] for name, _ in aws.calls]
+    return [name for name in names if name.startswith(CHANGES) and name not in change_set]
+
+
+def test_a_dry_run_before_there_is_anything(aws, nothing, command):
+    code, output = command("create", "staging", "--version", "new", "--dry-run")
+    assert code == 0, output
+    assert f"+ aws cloudformation deploy --stack-name {FOUNDATION} --template-file" in output
+    assert f"{FOUNDATION} would change:" in output
+    assert "what its stack would be can be shown once the foundation is there" in output
+    assert not changes(aws)
+    assert not aws.stacks
+    assert not aws.change_sets
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_dry_run_shows_what_would_be_set(aws, staging, command, exists):
+    if not exists:
+        del aws.environments[STAGING]
+    code, output = command("--dry-run", "create", "staging", "--version", "new")
+    assert code == 0, output
+    action = "update" if exists else "create"
+    assert f"+ aws elasticbeanstalk {action}-environment" in output
+    assert '"OptionName": "MinSize", "Value": "2"' in output
+    assert (
+        f"+ aws s3api put-object --bucket {BUCKET}" in output.replace("printf", "+ printf")
+        or "put-object" in output
+    )
+    assert not changes(aws)
+    assert not aws.change_sets
+
+
+def test_a_dry_run_when_nothing_would_change(aws, nothing, command):
+    command("create", "staging", "--version", "new")
+    _, output = command("create", "staging", "--dry-run")
+    assert output.count("nothing would change") == 2
+
+
+def test_good_is_what_the_other_tests_mean():
+    assert good("x")["instances"] == ["x", "x"]

@@ -1,0 +1,251 @@
+"""The secrets of an environment: listed without values, set, and rotated in an order that loses nobody."""
+
+import hashlib
+import io
+
+import click
+import pytest
+
+from tests.deploy.conftest import PROD, STAGING
+from tests.support.aws import OUTPUTS
+
+DATABASE = OUTPUTS[STAGING]["DatabaseSecret"]
+APPLICATION, SMOKE = OUTPUTS[STAGING]["ApplicationSecret"], OUTPUTS[STAGING]["SmokeTestSecret"]
+
+
+@pytest.fixture
+def vault(aws, staging):
+    """The secrets of both environments, which are the same here."""
+    aws.secrets |= {
+        DATABASE: {"username": "birthday", "password": "old-one", "next_password": "none"},
+        APPLICATION: {},
+        SMOKE: {"user": "smoke test", "key": "K3y"},
+    }
+    return aws.secrets
+
+
+@pytest.fixture
+def steps(aws, programs, vault):
+    """What changed something, in its order."""
+    done = []
+    put, modify = aws.secretsmanager_put_secret_value, aws.rds_modify_db_instance
+
+    def write(SecretId, SecretString, **_):
+        put(SecretId, SecretString)
+        done.append(
+            ("write", vault[SecretId].get("password"), vault[SecretId].get("next_password"))
+        )
+
+    def change(**parameters):
+        modify(**parameters)
+        done.append(("change", parameters["MasterUserPassword"]))
+
+    aws.secretsmanager_put_secret_value, aws.rds_modify_db_instance = write, change
+    programs.effects["eb deploy"] = lambda: done.append(("deploy",))
+    return done
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """Puts something on standard input."""
+    return lambda text: monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+
+def test_names_are_listed_and_no_values(vault, command):
+    code, printed = command("secrets", "list", "staging")
+    assert code == 0
+    assert "       RDS_PASSWORD  x/database-AbCdEf, key password\n" in printed
+    assert "RDS_NEXT_PASSWORD" in printed
+    assert "old-one" not in printed
+
+
+@pytest.mark.parametrize("lost", ["the key", "the secret"])
+def test_what_is_missing_is_said(vault, command, lost):
+    if lost == "the key":
+        del vault[DATABASE]["next_password"]
+    else:
+        del vault[DATABASE]
+    code, printed = command("secrets", "list", "staging")
+    assert code == 1
+    assert "MISSING RDS_NEXT_PASSWORD" in printed
+    assert ("MISSING RDS_PASSWORD" in printed) is (lost == "the secret")
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", None])
+def test_a_secret_that_cannot_be_read_is_not_missing(aws, vault, fails, code):
+    aws.fail("secretsmanager:GetSecretValue", code)
+    output = fails("secrets", "list", "staging")
+    assert "MISSING" not in output
+
+
+def test_a_rotation_lets_every_instance_know_before_anything_changes(vault, steps, command, tested):
+    code, printed = command("secrets", "rotate", "prod")
+    assert code == 0, printed
+    assert steps == [
+        ("write", "old-one", "new-one"), ("deploy",), ("change", "new-one"),
+        ("write", "new-one", "new-one"),
+    ]  # fmt: skip
+    assert [label for *_, label in tested.calls] == ["old", None]
+    assert "new-one" not in printed
+    assert "old-one" not in printed
+
+
+def test_the_next_rotation_makes_another_one(vault, steps, command):
+    vault[DATABASE] |= {"password": "older", "next_password": "older"}
+    command("secrets", "rotate", "prod")
+    assert vault[DATABASE]["password"] == "new-one"
+
+
+def test_a_rotation_that_did_not_end_is_continued(vault, steps, programs, command, fails):
+    programs.codes["eb deploy"] = 4
+    output = fails("secrets", "rotate", "prod")
+    assert "was deployed before, and does not serve" in output
+    assert vault[DATABASE] == {
+        "username": "birthday", "password": "old-one", "next_password": "new-one",
+    }  # fmt: skip
+    programs.codes.clear()
+    steps.clear()
+    code, printed = command("secrets", "rotate", "prod")
+    assert code == 0
+    assert "continuing a rotation that did not end" in printed
+    assert [kind for kind, *_ in steps] == ["deploy", "change", "write"]
+
+
+def test_a_smoke_test_that_fails_after_the_change_is_no_reason_for_another_rotation(
+    vault, steps, fails, tested
+):
+    tested.broken = {None}
+    output = fails("secrets", "rotate", "prod")
+    assert "now: the password is changed" in output
+    assert vault[DATABASE]["password"] == "new-one"
+
+
+def test_the_database_is_waited_for(aws, vault, steps, command):
+    states = [("available", {"MasterUserPassword": "****"}), ("modifying", {}), ("available", {})]
+
+    def describe(DBInstanceIdentifier):
+        status, pending = states.pop(0) if len(states) > 1 else states[0]
+        found = {"DBInstanceStatus": status, "PendingModifiedValues": pending}
+        return {"DBInstances": [found]}
+
+    aws.rds_describe_db_instances = describe
+    code, printed = command("secrets", "rotate", "prod")
+    assert code == 0
+    assert len(states) == 1
+    assert f"the database {PROD} is available, with a password pending" in printed
+
+
+def test_a_database_that_does_not_end_changing(aws, vault, steps, fails):
+    aws.rds_describe_db_instances = lambda DBInstanceIdentifier: {
+        "DBInstances": [{"DBInstanceStatus": "modifying"}]
+    }
+    output = fails("secrets", "rotate", "prod")
+    assert "is still modifying after 1800 s" in output
+    assert "every instance knows both passwords" in output
+    assert vault[DATABASE]["password"] == "old-one"
+
+
+def test_a_password_that_is_not_there(vault, fails):
+    del vault[DATABASE]
+    assert "restore it in Secrets Manager" in fails("secrets", "rotate", "prod")
+
+
+def test_a_secret_is_set_from_standard_input(vault, steps, command, given):
+    given("a value\n")
+    code, printed = command("secrets", "set", "staging", "TOKEN")
+    assert code == 0
+    assert vault[APPLICATION] == {"TOKEN": "a value"}
+    assert "a value" not in printed
+    assert 'TOKEN = "{ApplicationSecret}:TOKEN"' in printed
+    assert ("deploy",) not in steps
+
+
+def test_a_dry_run_neither_sets_nor_shows_it(vault, command, given):
+    given("a value\n")
+    code, printed = command("secrets", "set", "staging", "TOKEN", "--dry-run")
+    assert code == 0
+    assert vault[APPLICATION] == {}
+    assert f"+ aws secretsmanager put-secret-value --secret-id {APPLICATION}" in printed
+    assert "a value" not in printed
+
+
+def digest(key):
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("text", [digest("a"), f"{digest('a').upper()}, {digest('K3y')}\n"])
+def test_the_keys_for_writing_include_that_of_the_smoke_test(vault, command, given, text):
+    given(text)
+    code, printed = command("secrets", "set", "prod", "API_KEYS")
+    assert code == 0
+    assert vault[APPLICATION]["API_KEYS"] == f"{digest('a')},{digest('K3y')}"
+    assert "K3y" not in printed
+
+
+@pytest.mark.parametrize("text", ["a-key-itself", digest("a")[:-1], f"{digest('a')},x"])
+def test_what_is_not_a_digest_is_refused(vault, fails, given, text):
+    given(text)
+    output = fails("secrets", "set", "prod", "API_KEYS")
+    assert "not SHA-256 digests" in output
+    assert "openssl dgst -sha256" in output
+    assert text not in output
+    assert vault[APPLICATION] == {}
+
+
+def test_the_running_version_is_deployed_again_when_it_uses_the_secret(
+    vault, steps, project, command, given
+):
+    path = project / "devops/environments.toml"
+    table = '"aws:elasticbeanstalk:application:environmentsecrets"]\n'
+    named = f'{table}TOKEN = "{{ApplicationSecret}}:TOKEN"\n'
+    path.write_text(path.read_text().replace(table, named))
+    assert "MISSING TOKEN" in command("secrets", "list", "staging")[1]
+    given("a value")
+    assert command("secrets", "set", "staging", "TOKEN")[0] == 0
+    assert steps[-1] == ("deploy",)
+
+
+def test_a_secret_is_set_from_a_prompt(vault, command, monkeypatch):
+    stdin = io.StringIO()
+    stdin.isatty = lambda: True
+    monkeypatch.setattr("sys.stdin", stdin)
+    asked = []
+
+    def prompt(text, **how):
+        asked.append(how)
+        return "a value"
+
+    monkeypatch.setattr(click, "prompt", prompt)
+    assert command("secrets", "set", "staging", "TOKEN")[0] == 0
+    assert asked == [{"hide_input": True, "confirmation_prompt": True, "err": True}]
+    assert vault[APPLICATION] == {"TOKEN": "a value"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "what"),
+    [
+        (["staging", "token"], "x", "is not a name for an environment variable"),
+        (["staging", "TOKEN"], "\n", "would be empty"),
+        (["staging", "RDS_PASSWORD"], "x", "secrets rotate staging"),
+        (["nowhere", "TOKEN"], "x", "There are: staging, prod"),
+    ],
+)
+def test_what_is_refused(aws, vault, fails, given, arguments, text, what):
+    given(text)
+    assert what in fails("secrets", "set", *arguments)
+    assert not aws.asked("secretsmanager:PutSecretValue")
+
+
+def test_a_value_is_never_an_argument(vault, command):
+    assert command("secrets", "set", "staging", "TOKEN", "a value")[0] == 2
+
+
+@pytest.mark.parametrize("stack", ["birthday-greetings-foundation", STAGING])
+def test_without_a_stack(aws, vault, fails, stack):
+    del aws.stacks[stack]
+    assert f"there is no stack {stack}" in fails("secrets", "list", "staging")
+
+
+def test_an_environment_that_is_not_there(aws, vault, fails):
+    aws.environments.clear()
+    assert f"there is no environment {PROD}" in fails("secrets", "rotate", "prod")

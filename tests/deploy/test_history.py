@@ -1,0 +1,34 @@
+"""The history of deployments, and the version before the present one."""
+
+import pytest
+
+from deploy import history
+
+
+@pytest.mark.parametrize(
+    ("entries", "current", "before"),
+    [
+        (["deploy a", "deploy b"], "b", "a"),
+        (["deploy a", "deploy b", "deploy c"], "b", "a"),
+        (["deploy a", "deploy b", "deploy c", "rollback b"], "b", "a"),
+        (["deploy a", "deploy b", "rollback a", "deploy c"], "c", "a"),
+        (["deploy a", "deploy b", "rollback a", "deploy b", "rollback a"], "a", None),
+        (["deploy a", "deploy b", "deploy b"], "b", "a"),
+        (["deploy a", "deploy b", "deploy a", "deploy c"], "c", "a"),
+        (["deploy a"], "a", None),
+        ([], "a", None),
+        (["deploy a", "deploy b"], "z", None),
+        (["rollback b", "deploy c"], "c", "b"),
+    ],
+)
+def test_the_version_before(entries, current, before):
+    log = history.versions(
+        f"2026010{number}T000000Z {entry}" for number, entry in enumerate(entries)
+    )
+    assert history.version_before(log, current) == before
+
+
+def test_entries_are_read_in_the_order_in_which_they_were_made(aws, run):
+    for label in ("b", "a", "d", "c", "e"):
+        history.record(run, "elasticbeanstalk-eu-west-1-123456789012", "x", "deploy", label)
+    assert history.read(run, "elasticbeanstalk-eu-west-1-123456789012", "x") == list("badce")

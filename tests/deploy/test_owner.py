@@ -1,0 +1,111 @@
+"""devops/owner.json: the parameters of the stacks, and files that cannot be used."""
+
+import json
+
+import pytest
+
+from deploy import owner
+from deploy.errors import InvalidConfig
+
+OWNER = {
+    "team": "greeters",
+    "email": "team@greetings.test",
+    "escalation": "chief@greetings.test",
+    "repository": "greeters/birthday",
+    "slack": {"workspace": "TABCDEF12", "channel": "CABCDEF12", "deployments": "CABCDEF34"},
+}
+
+
+def load(**more):
+    return owner.load(json.dumps(OWNER | more))
+
+
+def test_the_parameters_of_the_stacks():
+    assert load().foundation_parameters() == {
+        "OperationsEmail": "team@greetings.test",
+        "EscalationEmail": "chief@greetings.test",
+    }
+    parameters = load().pipeline_parameters()
+    assert parameters["Repository"] == "greeters/birthday"
+    assert parameters["SlackDeployments"] == "CABCDEF34"
+
+
+def test_a_team_without_slack():
+    without = {key: value for key, value in OWNER.items() if key != "slack"}
+    found = owner.load(json.dumps(without))
+    assert found.slack is None
+    assert found.pipeline_parameters()["SlackWorkspace"] == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "what"),
+    [
+        ("team", "The Greeters", "team 'The Greeters': expected 2 to 40 small letters"),
+        ("email", "greeters", "email 'greeters': expected an e-mail address"),
+        ("email", ["a@b.test"], "expected an e-mail address"),
+        ("escalation", "", "escalation '': expected an e-mail address"),
+        ("repository", "https://host/a/b", "expected owner/name of a repository"),
+        ("slack", "#greeters", "slack: expected an object"),
+        ("slack", {}, "slack.workspace is missing"),
+        (
+            "slack",
+            OWNER["slack"] | {"channel": "#greeters"},
+            "slack.channel '#greeters': expected the id",
+        ),
+        ("slack", OWNER["slack"] | {"colour": 1}, "slack.colour: unknown key"),
+        ("phone", "1", "phone: unknown key; expected team, email"),
+    ],
+)
+def test_an_owner_that_cannot_be_used(key, value, what):
+    with pytest.raises(InvalidConfig, match=what):
+        owner.load(json.dumps(OWNER | {key: value}))
+
+
+@pytest.mark.parametrize("key", ["team", "email", "escalation", "repository"])
+def test_what_is_missing(key):
+    without = {name: value for name, value in OWNER.items() if name != key}
+    with pytest.raises(InvalidConfig, match=f"{key} is missing: expected"):
+        owner.load(json.dumps(without))
+
+
+@pytest.mark.parametrize(("text", "what"), [("{", "invalid JSON"), ("[]", "expected an object")])
+def test_invalid_json(text, what):
+    with pytest.raises(InvalidConfig, match=what):
+        owner.load(text)
+
+
+SLACK = OWNER["slack"]
+
+
+@pytest.mark.parametrize(
+    ("more", "value"),
+    [
+        ({"email": "owner@example.com"}, "owner@example.com"),
+        ({"escalation": "owner@example.com"}, "owner@example.com"),
+        ({"repository": "example/birthday-greetings"}, "example/birthday-greetings"),
+        ({"slack": SLACK | {"workspace": "T00000000"}}, "T00000000"),
+        ({"slack": SLACK | {"channel": "C00000002"}}, "C00000002"),
+    ],
+)
+def test_nothing_is_sent_to_a_placeholder(tmp_path, more, value):
+    (tmp_path / "devops").mkdir()
+    (tmp_path / "devops/owner.json").write_text(json.dumps(OWNER | more))
+    assert owner.read(tmp_path).team == "greeters"
+    with pytest.raises(InvalidConfig, match=f"'{value}' is a placeholder"):
+        owner.read_for_use(tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff"])
+def test_a_file_that_cannot_be_read(tmp_path, content):
+    (tmp_path / "devops").mkdir()
+    if content:
+        (tmp_path / "devops/owner.json").write_bytes(content)
+    with pytest.raises(InvalidConfig, match=r"devops/owner.json: "):
+        owner.read(tmp_path)
+
+
+def test_the_check_of_the_project(command):
+    code, printed = command("check")
+    assert code == 0
+    assert "greeters owns this service: team@greetings.test" in printed
+    assert "environments: staging, prod" in printed

@@ -1,0 +1,146 @@
+"""`bootstrap`: the pipeline, the connection to GitHub and Slack."""
+
+import pytest
+
+from tests.deploy.conftest import made
+from tests.support.aws import APPLICATION
+
+FOUNDATION, PIPELINE = f"{APPLICATION}-foundation", f"{APPLICATION}-pipeline"
+
+
+@pytest.fixture
+def authorised(aws):
+    """An account in which both was done in the console."""
+    made(aws, "foundation")
+    made(aws, "pipeline")
+    aws.workspaces = ["TABCDEF12"]
+
+
+def parameters(aws):
+    return aws.stacks[PIPELINE]["parameters"]
+
+
+def test_it_makes_the_foundation_and_the_pipeline(aws, authorised, command):
+    code, output = command("bootstrap")
+    assert code == 0, output
+    assert aws.stacks[FOUNDATION]["parameters"]["EscalationEmail"] == "chief@greetings.test"
+    assert parameters(aws)["Connected"] == "true"
+    assert parameters(aws)["Repository"] == "greeters/birthday-greetings"
+    assert parameters(aws)["SlackWorkspace"] == "TABCDEF12"
+    assert parameters(aws)["WindowSchedule"].startswith("cron(")
+    assert "codepipeline/pipelines/birthday-greetings/view" in output
+
+
+def test_the_parameters_are_those_of_the_template(aws, authorised, command):
+    from tests import cloudformation
+
+    command("bootstrap")
+    assert set(parameters(aws)) == set(cloudformation.load("devops/pipeline.yml")["Parameters"])
+
+
+def test_the_first_time_the_connection_has_to_be_completed(aws, command):
+    aws.workspaces = ["TABCDEF12"]
+    code, output = command("bootstrap")
+    assert code == 0, output
+    assert parameters(aws)["Connected"] == "false"
+    assert "there is no pipeline yet: complete the connection to GitHub" in output
+
+
+def test_a_connection_that_is_pending(aws, authorised, command):
+    aws.connection = "PENDING"
+    assert command("bootstrap")[0] == 0
+    assert parameters(aws)["Connected"] == "false"
+
+
+@pytest.mark.parametrize("workspaces", [[], ["TSOMEBODY"]])
+def test_slack_that_is_not_authorised_is_left_out(aws, authorised, command, workspaces):
+    aws.workspaces = workspaces
+    code, output = command("bootstrap")
+    assert code == 0, output
+    assert "the workspace TABCDEF12 is not authorised" in output
+    assert parameters(aws)["SlackWorkspace"] == ""
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException", None])
+@pytest.mark.parametrize(
+    "action",
+    [
+        "cloudformation:DescribeStacks",
+        "codestar-connections:GetConnection",
+        "chatbot:DescribeSlackWorkspaces",
+    ],
+)
+def test_what_aws_does_not_answer_is_never_taken_for_no(aws, authorised, fails, action, code):
+    """The pipeline would be deleted, or Slack removed."""
+    before = {name: dict(stack) for name, stack in aws.stacks.items()}
+    aws.fail(action, code)
+    output = fails("bootstrap")
+    assert action in output
+    assert "now: nothing was changed" in output
+    assert aws.stacks == before
+    assert not aws.asked("cloudformation:CreateChangeSet")
+
+
+def test_one_lost_answer_is_enough(aws, authorised, fails):
+    aws.fail("cloudformation:DescribeStacks", None, times=1)
+    fails("bootstrap")
+    assert not aws.asked("cloudformation:CreateChangeSet")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "what"),
+    [
+        ("owner.json", "greeters/birthday-greetings", "example/birthday", "is a placeholder"),
+        ("owner.json", "{", "", "invalid JSON"),
+        ("release_window.toml", "Europe/Berlin", "Europe/Atlantis", "expected a name such as"),
+        ("release_window.toml", "[[window]]", "[window", "invalid TOML"),
+    ],
+)
+def test_a_file_that_cannot_be_used(aws, authorised, project, fails, name, old, new, what):
+    path = project / "devops" / name
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    output = fails("bootstrap")
+    assert what in output
+    assert f"correct devops/{name}" in output
+    assert not aws.calls
+
+
+def test_a_team_without_slack(aws, authorised, project, command):
+    import json
+
+    path = project / "devops/owner.json"
+    path.write_text(
+        json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "slack"})
+    )
+    assert command("bootstrap")[0] == 0
+    assert parameters(aws)["SlackWorkspace"] == ""
+    assert not aws.asked("chatbot:DescribeSlackWorkspaces")
+
+
+def test_a_dry_run_shows_what_would_change_and_leaves_nothing(aws, authorised, command):
+    before = {name: dict(stack) for name, stack in aws.stacks.items()}
+    code, output = command("bootstrap", "--dry-run")
+    assert code == 0, output
+    assert f"{PIPELINE} would change:" in output
+    assert "Add      Topic AWS::SNS::Topic" in output
+    assert f"+ aws cloudformation deploy --stack-name {PIPELINE} --template-file" in output
+    assert "SlackWorkspace=TABCDEF12" in output
+    assert aws.stacks == before
+    assert not aws.change_sets
+    assert not aws.asked("cloudformation:ExecuteChangeSet")
+
+
+def test_the_first_dry_run_removes_the_empty_stack_that_shows_it(aws, command):
+    aws.workspaces = ["TABCDEF12"]
+    code, output = command("--dry-run", "bootstrap")
+    assert code == 0, output
+    assert "what the pipeline would be can be shown once the foundation is there" in output
+    assert not aws.stacks
+
+
+def test_a_dry_run_when_nothing_would_change(aws, authorised, command):
+    command("bootstrap")
+    _, output = command("--dry-run", "bootstrap")
+    assert output.count("nothing would change") == 2
+    assert not aws.change_sets

@@ -1,0 +1,550 @@
+"""A deployment and each way in which it can fail; a rollback; and who is notified."""
+
+import json
+
+import pytest
+
+from deploy.mutex import OLD
+from tests.deploy.conftest import PROD, STAGING, commit
+from tests.support.aws import BUCKET
+
+LOCK = f"locks/{STAGING}"
+
+
+def recorded(aws, name=STAGING):
+    """The history, without times."""
+    prefix = f"deployments/{name}/"
+    return [key.partition(" ")[2] for key in sorted(aws.objects) if key.startswith(prefix)]
+
+
+def history(aws, *entries, name=STAGING):
+    for number, entry in enumerate(entries):
+        aws.s3_put_object(BUCKET, f"deployments/{name}/20260101T0000{number:02}Z {entry}")
+
+
+def sent(aws):
+    """The texts of the notifications, as e-mail shows them."""
+    return [json.loads(one["Message"])["email"] for one in aws.published]
+
+
+def test_a_deployment(aws, staging, programs, command, tested):
+    history(aws, "deploy old")
+    code, output = command("deploy", "staging", "--version", "new")
+    assert code == 0, output
+    assert f"{STAGING} runs new" in output
+    assert programs.calls() == [
+        f"eb deploy {STAGING} --version new --timeout 40 --region eu-west-1"
+    ]
+    assert tested.calls == [("http://staging.elasticbeanstalk.test", "K3y", "new")]
+    assert recorded(aws) == ["deploy old", "deploy new"]
+    assert LOCK not in aws.objects
+    assert "K3y" not in output
+
+
+def test_the_public_name_is_smoke_tested_if_there_is_one(aws, staging, command, tested):
+    aws.stacks[STAGING]["outputs"]["PublicName"] = "hello.example.com"
+    assert command("deploy", "staging", "--version", "new")[0] == 0
+    assert tested.calls == [("https://hello.example.com", "K3y", "new")]
+
+
+def no_environment(aws):
+    aws.environments.clear()
+
+
+def terminating(aws):
+    aws.environments[STAGING]["status"] = "Terminating"
+
+
+def no_image(aws):
+    del aws.images["new"]
+
+
+def held(aws):
+    aws.s3_put_object(BUCKET, LOCK, b"somebody@else, process 1")
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (no_environment, f"there is no environment {STAGING}"),
+        (terminating, f"{STAGING} is being terminated"),
+        (no_image, "the image of version new is gone from the registry"),
+    ],
+)
+def test_what_keeps_a_deployment_from_beginning(aws, staging, programs, fails, change, what):
+    change(aws)
+    assert what in fails("deploy", "staging", "--version", "new")
+    assert not programs.calls("eb deploy")
+    assert LOCK not in aws.objects
+    assert not aws.published
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "Throttling", "ExpiredToken", None])
+@pytest.mark.parametrize(
+    "action",
+    [
+        "elasticbeanstalk:DescribeApplicationVersions",
+        "ecr:DescribeImages",
+        "elasticbeanstalk:CreateStorageLocation",
+        "s3:PutObject",
+        "s3:ListObjectsV2",
+        "elasticbeanstalk:DescribeEnvironments",
+        "elasticbeanstalk:DescribeEvents",
+        "secretsmanager:GetSecretValue",
+        "sts:GetCallerIdentity",
+    ],
+)
+def test_a_question_without_an_answer_ends_it_before_anything_is_deployed(
+    aws, staging, programs, fails, action, code
+):
+    aws.fail(action, code)
+    output = fails("deploy", "staging", "--version", "new")
+    assert "gone" not in output
+    assert "there is no" not in output
+    assert not programs.calls("eb deploy")
+    assert staging["label"] == "old"
+
+
+def test_a_permission_that_is_missing_is_named(aws, staging, fails):
+    aws.fail("ecr:DescribeImages", "AccessDeniedException")
+    output = fails("deploy", "staging", "--version", "new")
+    assert "the permission ecr:DescribeImages is missing" in output
+    assert "now: nothing was changed" in output
+    aws.fail("s3:ListObjectsV2")
+    assert "the permission s3:ListBucket is missing" in fails("rollback", "staging")
+
+
+def test_a_version_that_does_not_exist(staging, fails):
+    output = fails("deploy", "staging", "--version", "newest")
+    assert "there is no version newest" in output
+    assert "new old older" in output
+
+
+def test_nothing_was_built_here(staging, programs, fails):
+    assert "no version was built in this checkout" in fails("deploy", "staging")
+    assert not programs.calls()
+
+
+def test_what_was_built_last_is_deployed(staging, project, command):
+    (project / "dist").mkdir()
+    (project / "dist/version").write_text("new\n")
+    assert command("deploy", "staging")[0] == 0
+    assert staging["label"] == "new"
+
+
+# --- The lock -----------------------------------------------------------------------------------
+
+
+def test_another_run_holds_the_lock(aws, staging, programs, fails, monkeypatch):
+    held(aws)
+    aws.objects[LOCK]["at"] = monkeypatch_now(monkeypatch, aws)
+    output = fails("deploy", "staging", "--version", "new")
+    assert f"another run is at work on {STAGING}: somebody@else, process 1" in output
+    assert "nothing was changed by this run" in output
+    assert aws.objects[LOCK]["content"].startswith(b"somebody@else")
+    assert not programs.calls("eb deploy")
+
+
+def test_a_lock_that_is_too_old_says_so(aws, staging, fails, monkeypatch):
+    held(aws)
+    aws.objects[LOCK]["at"] = monkeypatch_now(monkeypatch, aws) - OLD * 1.1
+    output = fails("deploy", "staging", "--version", "new")
+    assert "is 264 min 0 s old, which is longer than any run takes: somebody@else" in output
+    assert f"aws s3api delete-object --bucket {BUCKET} --key {LOCK}" in output
+    assert LOCK in aws.objects
+
+
+def monkeypatch_now(monkeypatch, aws):
+    """Let AWS's clock be that of this machine."""
+    import deploy.mutex
+
+    class Clock(deploy.mutex.datetime):
+        @classmethod
+        def now(cls, zone=None):
+            return aws._time
+
+    monkeypatch.setattr("deploy.mutex.datetime", Clock)
+    return aws._time
+
+
+def test_a_lost_answer_to_taking_the_lock_is_no_other_run(aws, staging, command):
+    """The client tries again, and finds its own lock."""
+    put = aws.s3_put_object
+
+    def twice(**parameters):
+        if parameters["Key"] == LOCK:
+            put(**parameters)
+        return put(**parameters)
+
+    aws.s3_put_object = twice
+    assert command("deploy", "staging", "--version", "new")[0] == 0
+    assert LOCK not in aws.objects
+
+
+def test_a_lock_that_another_run_has_by_now_is_not_given_back(aws, staging, programs, command):
+    """Somebody removed ours by hand, and started a run."""
+
+    def stolen():
+        del aws.objects[LOCK]
+        held(aws)
+
+    programs.effects["eb deploy"] = stolen
+    code, output = command("deploy", "staging", "--version", "new")
+    assert code == 0
+    assert aws.objects[LOCK]["content"].startswith(b"somebody@else")
+    assert "is held by another run now" in output
+
+
+def test_a_lock_that_cannot_be_given_back_is_no_failure(aws, staging, command):
+    aws.fail("s3:DeleteObject")
+    code, output = command("deploy", "staging", "--version", "new")
+    assert code == 0
+    assert "the lock could not be given back: the permission s3:DeleteObject is missing" in output
+    assert f"next: aws s3api delete-object --bucket {BUCKET} --key {LOCK}" in output
+
+
+# --- Failures -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("label", "more"),
+    [
+        ("old", {}),  # eb's exit code is 0, and nothing was deployed
+        ("new", {"instances": ["new", "old"]}),  # one instance was left behind
+        ("new", {"instances": ["new", "new"], "colour": "Red", "health": "Severe"}),
+        ("new", {"instances": ["new", "new"], "health": "Warning"}),
+        ("new", {"instances": []}),  # AWS does not say what the instances run
+        ("new", {"instances": ["new", None]}),
+    ],
+)
+def test_eb_succeeds_and_the_environment_is_not_as_it_should_be(
+    aws, staging, programs, fails, label, more
+):
+    programs.results["--version new"] = lambda: staging.update(good(label) | more)
+    programs.results["--version old"] = lambda: staging.update(good("old"))
+    output = fails("deploy", "staging", "--version", "new")
+    assert "eb deploy ended" not in output
+    assert recorded(aws)[-1] != "deploy new"
+    assert LOCK not in aws.objects
+
+
+def good(label):
+    return {"label": label, "instances": [label] * 2, "colour": "Green", "health": "Ok"}
+
+
+def test_a_failure_that_left_everything_as_it_was_needs_no_rollback(staging, programs, fails):
+    programs.codes["eb deploy"] = 4
+    output = fails("deploy", "staging", "--version", "new")
+    assert "eb deploy ended with exit code 4" in output
+    assert f"all instances of {STAGING} still run old, and serve" in output
+    assert len(programs.calls("eb deploy")) == 1
+
+
+def test_a_failed_deployment_is_rolled_back(aws, staging, programs, fails, tested):
+    history(aws, "deploy old")
+    tested.broken = {"new"}
+    output = fails("deploy", "staging", "--version", "new")
+    assert f"{STAGING}: rolling back to old" in output
+    assert "version new failed in staging and was rolled back" in output
+    assert staging["label"] == "old"
+    assert recorded(aws) == ["deploy old", "rollback old"]
+    assert len(programs.calls("eb deploy")) == 2
+
+
+def test_the_rollback_fails_too(staging, programs, fails, tested):
+    tested.broken = {"new", "old"}
+    output = fails("deploy", "staging", "--version", "new")
+    assert "the rollback to old failed too" in output
+    assert f"now: {STAGING} runs old" in output
+    assert len(programs.calls("eb deploy")) == 2
+
+
+def test_a_mixture_of_versions_is_told(staging, programs, fails):
+    programs.codes["eb deploy"] = 4
+    staging |= {"instances": ["new", "old"], "colour": "Red", "health": "Severe"}
+    output = fails("deploy", "staging", "--version", "new")
+    assert "the rollback to old failed too" in output
+    assert "Red/Severe, its instances at: new, old" in output
+
+
+def test_a_failed_smoke_test_of_the_version_that_was_deployed_before(
+    staging, programs, fails, tested
+):
+    tested.broken = {"old"}
+    output = fails("deploy", "staging", "--version", "old")
+    assert "version old was deployed before, and does not serve" in output
+    assert "rollback staging" in output
+    assert len(programs.calls("eb deploy")) == 1
+
+
+@pytest.mark.parametrize(
+    "warning",
+    [
+        "Error processing file (Skipping): '.ebextensions/40-database.config' - Contains invalid "
+        "key: 'Resource'. For information about valid keys, see the documentation.",
+        "Configuration files cannot be extracted from the application version new.",
+    ],
+)
+def test_a_configuration_file_that_beanstalk_ignored_is_a_failure(
+    aws, staging, programs, fails, warning
+):
+    """It might be the one that declares the database, which is removed then."""
+    aws.tell(STAGING, warning.replace("new", "older"), "WARN")  # of another day
+    programs.effects["--version new"] = lambda: aws.tell(STAGING, warning, "WARN")
+    output = fails("deploy", "staging", "--version", "new")
+    assert "Beanstalk ignored a configuration file" in output
+    assert staging["label"] == "old"
+
+
+def test_other_warnings_are_none(aws, staging, programs, command):
+    text = "Environment health has transitioned from Ok to Warning."
+    programs.effects["eb deploy"] = lambda: aws.tell(STAGING, text, "WARN")
+    assert command("deploy", "staging", "--version", "new")[0] == 0
+
+
+def test_an_environment_that_is_busy_is_waited_for(aws, staging, command, clock):
+    staging["status"] = "Updating"
+    aws.tell(STAGING, "Deploying new version to instance(s).")
+    answer = aws.elasticbeanstalk_describe_environments
+
+    def describe(**parameters):
+        if clock.at > 60:
+            staging["status"] = "Ready"
+        return answer(**parameters)
+
+    aws.elasticbeanstalk_describe_environments = describe
+    code, output = command("deploy", "staging", "--version", "new")
+    assert code == 0
+    waiting = f"{STAGING} is Updating, waiting until it is Ready: Deploying new version to instance"
+    assert output.count(waiting) == 1
+
+
+def test_an_environment_that_never_is_ready(staging, fails):
+    staging["status"] = "Updating"
+    output = fails("deploy", "staging", "--version", "new")
+    assert "still Updating after 40 minutes" in output
+    assert "abort-environment-update" in output
+
+
+def test_a_deployment_that_does_not_end_is_stopped(aws, staging, programs, fails):
+    programs.codes["eb deploy"] = 4
+    programs.effects["eb deploy"] = lambda: staging.update(status="Updating")
+    output = fails("deploy", "staging", "--version", "new")
+    assert f"{STAGING} is Updating: stopping the operation" in output
+    assert len(aws.asked("elasticbeanstalk:AbortEnvironmentUpdate")) == 1
+    assert "still run old, and serve" in output
+
+
+def test_a_lost_answer_does_not_keep_from_rolling_back(aws, staging, programs, fails, tested):
+    tested.broken = {"new"}
+    programs.effects["--version new"] = lambda: aws.fail(
+        "elasticbeanstalk:DescribeEnvironments", None, times=3
+    )
+    assert "was rolled back" in fails("deploy", "staging", "--version", "new")
+
+
+def test_everybody_is_told_the_truth_when_aws_does_not_answer_after_a_failure(
+    aws, staging, programs, fails
+):
+    programs.codes["eb deploy"] = 4
+    programs.effects["eb deploy"] = lambda: aws.fail("elasticbeanstalk:DescribeEnvironments", None)
+    output = fails("deploy", "staging", "--version", "new")
+    assert "AWS did not answer elasticbeanstalk:DescribeEnvironments" in output
+    [text] = sent(aws)
+    assert "result: FAILED: AWS did not answer" in text
+
+
+# --- Rollback -----------------------------------------------------------------------------------
+
+
+def test_a_rollback_deploys_the_version_before(aws, staging, command):
+    history(aws, "deploy older", "deploy old")
+    code, output = command("rollback", "staging")
+    assert code == 0, output
+    assert staging["label"] == "older"
+    assert recorded(aws)[-1] == "rollback older"
+
+
+def test_a_rollback_without_a_version_before(staging, programs, fails):
+    output = fails("rollback", "staging")
+    assert f"the history knows no version of {STAGING} before old" in output
+    assert "deploy staging --version LABEL, one of: new old older" in output
+    assert not programs.calls("eb deploy")
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", None])
+def test_a_history_that_cannot_be_read_is_not_an_empty_one(aws, staging, programs, fails, code):
+    history(aws, "deploy older", "deploy old")
+    aws.fail("s3:ListObjectsV2", code)
+    output = fails("rollback", "staging")
+    assert "the history knows no version" not in output
+    assert not programs.calls("eb deploy")
+
+
+def test_what_was_deployed_by_other_means_is_recorded(aws, staging, command):
+    history(aws, "deploy older")
+    command("deploy", "staging", "--version", "new")
+    assert recorded(aws) == ["deploy older", "deploy old", "deploy new"]
+
+
+def test_what_the_history_knows_is_not_recorded_again(aws, staging, command):
+    history(aws, "deploy old")
+    command("deploy", "staging", "--version", "new")
+    assert recorded(aws) == ["deploy old", "deploy new"]
+
+
+def test_that_it_cannot_be_recorded_is_no_failure(aws, staging, command):
+    aws.fail("s3:PutObject", when=lambda one: one["Key"].startswith("deployments"))
+    code, output = command("deploy", "staging", "--version", "new")
+    assert code == 0
+    assert "the deployment is not in the history: the permission s3:PutObject is missing" in output
+
+
+# --- Notifications ------------------------------------------------------------------------------
+
+
+def test_everybody_is_notified_of_a_deployment(aws, staging, command):
+    command("deploy", "staging", "--version", "new")
+    [message] = aws.published
+    assert message["TopicArn"].endswith(":deployments")
+    assert message["Subject"] == f"{STAGING}: new succeeded"
+    assert message["MessageAttributes"]["urgent"]["StringValue"] == "false"
+    [text] = sent(aws)
+    assert text.startswith(f"{STAGING}: new succeeded\n\nversion: new\nenvironment: {STAGING}\n")
+    assert "who: arn:aws:iam::123456789012:user/somebody\n" in text
+    assert "result: succeeded\nduration: 0 min 0 s\n" in text
+    assert "link: https://eu-west-1.console.aws.amazon.com/elasticbeanstalk" in text
+
+
+def test_a_pipeline_says_that_it_was_it(aws, staging, command, monkeypatch):
+    monkeypatch.setenv("CODEBUILD_INITIATOR", "codepipeline/birthday-greetings")
+    monkeypatch.setenv("CODEBUILD_BUILD_URL", "https://build")
+    command("deploy", "staging", "--version", "new")
+    [text] = sent(aws)
+    assert "who: codepipeline/birthday-greetings\n" in text
+    assert "link: https://build\n" in text
+
+
+@pytest.mark.parametrize(("environment", "urgent"), [("staging", "false"), ("prod", "true")])
+def test_the_escalation_is_notified_of_a_failure_in_production(
+    aws, staging, programs, command, environment, urgent
+):
+    programs.codes["eb deploy"] = 4
+    assert command("deploy", environment, "--version", "new")[0] == 1
+    [text] = sent(aws)
+    assert "new FAILED" in text
+    assert "result: FAILED: version new was not deployed" in text
+    assert "Now: all instances of" in text
+    assert aws.published[0]["MessageAttributes"]["urgent"]["StringValue"] == urgent
+
+
+def test_a_refusal_before_anything_was_changed_is_not_notified(aws, staging, command):
+    assert command("deploy", "staging", "--version", "newest")[0] == 1
+    assert not aws.published
+
+
+def no_topic(aws):
+    del aws.stacks["birthday-greetings-foundation"]["outputs"]["DeploymentsTopic"]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda aws: aws.fail("sns:Publish", "AuthorizationError"), "sns:Publish is missing"),
+        (no_topic, "birthday-greetings-foundation has no topic"),
+        (lambda aws: aws.fail("cloudformation:DescribeStacks", None,
+                              when=lambda one: one["StackName"].endswith("foundation")),
+         "AWS did not answer cloudformation:DescribeStacks"),
+    ],
+)  # fmt: skip
+def test_that_no_notification_can_be_sent_is_no_failure(aws, staging, command, change, why):
+    change(aws)
+    code, output = command("deploy", "staging", "--version", "new")
+    assert code == 0, output
+    assert "no notification was sent" in output
+    assert why in output
+
+
+# --- Order --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def labels(aws, staging, project):
+    """Published versions of two commits, the older one first."""
+    found = [f"{commit(project, 'Older')}-1", f"{commit(project, 'Newer')}-1"]
+    aws.add_version(*found)
+    return found
+
+
+def test_forward_deploys_what_is_newer(labels, staging, command):
+    staging.update(good(labels[0]))
+    assert command("deploy", "staging", "--version", labels[1], "--forward")[0] == 0
+    assert staging["label"] == labels[1]
+
+
+def test_forward_refuses_what_is_older(aws, labels, staging, programs, fails):
+    staging.update(good(labels[1]))
+    output = fails("deploy", "staging", "--version", labels[0], "--forward")
+    assert f"{STAGING} runs {labels[1]}, which is not older than {labels[0]}" in output
+    assert not programs.calls("eb deploy")
+    assert LOCK not in aws.objects
+
+
+@pytest.mark.parametrize("breaks", [None, "merge-base"])
+def test_forward_refuses_what_git_cannot_tell(labels, staging, programs, fails, breaks):
+    staging.update(good(labels[0] if breaks else "0123456789ab-1"))
+    if breaks:
+        programs.codes["git merge-base"] = 128
+    output = fails("deploy", "staging", "--version", labels[1], "--forward")
+    assert "git cannot tell whether" in output
+    assert not programs.calls("eb deploy")
+
+
+# --- All the way --------------------------------------------------------------------------------
+
+
+def test_all_the_way_checks_and_tests_before_anything_is_deployed(aws, staging, programs, command):
+    code, output = command()
+    assert code == 0, output
+    steps = [line.split(" --")[0] for line in programs.calls()]
+    label = aws.environments[PROD]["label"]
+    image = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/birthday-greetings:{label}"
+    assert steps == [
+        "make check", "make test", "docker build", f"make test-image IMAGE={image}", "docker login",
+        "docker push", "eb appversion", f"eb deploy {STAGING}", f"eb deploy {PROD}",
+    ]  # fmt: skip
+    assert staging["label"] == label
+
+
+@pytest.mark.parametrize(
+    ("breaks", "what", "never"),
+    [
+        ("make check", "the checks do not pass", "docker|^eb "),
+        ("make test$", "the tests do not pass", "docker|^eb "),
+        ("make test-image", "the tests of the image failed", "docker push|^eb "),
+        (f"eb deploy {STAGING}", "was not deployed to staging", f"eb deploy {PROD}"),
+    ],
+)
+def test_what_keeps_production_from_being_touched(staging, programs, fails, breaks, what, never):
+    programs.codes[breaks] = 2
+    assert what in fails()
+    assert not programs.calls(never)
+
+
+def test_a_dry_run_changes_nothing_and_shows_everything(aws, staging, programs, command):
+    code, output = command("--dry-run")
+    assert code == 0, output
+    assert not programs.calls()
+    changing = ("Put", "Delete", "Create", "Update", "Publish", "Abort", "Execute")
+    assert not [one for one, _ in aws.calls if one.split(":")[1].startswith(changing)]
+    for line in (
+        "+ make check", "+ make test", "+ docker build", "+ make test-image", "+ docker push",
+        "+ eb appversion --create", f"+ eb deploy {STAGING}", f"+ eb deploy {PROD}",
+        f"aws s3api put-object --bucket {BUCKET} --key {LOCK} --body body --if-none-match '*'",
+        f"+ aws s3api delete-object --bucket {BUCKET} --key {LOCK}",
+        f"+ aws s3api put-object --bucket {BUCKET} --key 'deployments/{STAGING}/",
+        "+ aws sns publish --topic-arn",
+    ):  # fmt: skip
+        assert line in output, line
+    assert " runs " not in output
+    assert "is published" not in output

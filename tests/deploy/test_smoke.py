@@ -1,0 +1,203 @@
+"""The smoke test must fail where the service does not do what it should."""
+
+import functools
+import hashlib
+import json
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from werkzeug.serving import make_server
+
+from deploy import smoke
+from deploy.errors import Unhealthy
+from web import create_app, storage
+
+
+@pytest.fixture
+def serve():
+    """Serves a WSGI application behind something that closes operators' paths."""
+    servers = []
+
+    def run(app):
+        def front(environ, start_response):
+            if environ["PATH_INFO"] == "/readyz":
+                start_response("404 Not Found", [])
+                return [b""]
+            return app(environ, start_response)
+
+        server = make_server("127.0.0.1", 0, front, threaded=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        servers.append((server, thread))
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield run
+    for server, thread in servers:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def check(run):
+    """Runs the smoke test, each check of which gets one attempt."""
+    impatient = replace(run, settings=replace(run.settings, smoke_timeout=0))
+    return functools.partial(smoke.check_url, impatient)
+
+
+def test_it_passes_on_the_real_application(app, env, serve, check, capsys):
+    check(serve(create_app(env | {"APP_VERSION": "v1"})), label="v1")
+    assert capsys.readouterr().err.count(": ok\n") == 5
+    with app.app_context():
+        assert storage.find(smoke.USER) is None
+
+
+def test_it_passes_where_writing_needs_a_key(app, env, serve, check):
+    digest = hashlib.sha256(b"K3y").hexdigest()
+    url = serve(create_app(env | {"API_KEYS": digest}))
+    with pytest.raises(Unhealthy, match="the key of the smoke test is not among API_KEYS"):
+        check(url)
+    check(url, "K3y")
+
+
+def test_another_version_answers(app, env, serve, check):
+    url = serve(create_app(env | {"APP_VERSION": "v1"}))
+    with pytest.raises(Unhealthy, match=r"version v2: FAILED.*says version 'v1'"):
+        check(url, label="v2")
+
+
+def test_what_passes_late_passes(app, env, serve, run, clock, monkeypatch):
+    """A load balancer takes its time; the clock runs only while the test sleeps."""
+    url = serve(create_app(env | {"APP_VERSION": "v1"}))
+    alive = smoke._alive
+    monkeypatch.setattr(
+        smoke, "_alive", lambda *given: alive(*given) if clock.at > 50 else "not yet"
+    )
+    smoke.check_url(run, url, label="v1")
+    assert 50 < clock.at < run.settings.smoke_timeout
+
+
+def broken(answers):
+    """An application that gives fixed answers by method and path."""
+
+    def app(environ, start_response):
+        key = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
+        status, kind, body = next(
+            (answer for start, answer in answers.items() if key.startswith(start)),
+            ("404 Not Found", "text/html", ""),
+        )
+        start_response(status, [("Content-Type", kind)])
+        return [body.encode()]
+
+    return app
+
+
+ALIVE = {"GET /livez": ("200 OK", "application/json", json.dumps({"version": "v1"}))}
+
+
+@pytest.mark.parametrize(
+    ("answers", "what"),
+    [
+        ({}, "GET /livez answered 404"),
+        (ALIVE, "PUT /hello/.* answered 404"),
+        (
+            ALIVE
+            | {
+                "PUT /hello": ("204 No Content", "text/plain", ""),
+                "GET /hello": ("200 OK", "application/json", '{"message": "Hallo"}'),
+            },
+            "GET /hello/.* answered 200",
+        ),
+    ],
+)
+def test_a_service_that_is_wrong(serve, check, answers, what):
+    with pytest.raises(Unhealthy, match=what):
+        check(serve(broken(answers)), label="v1")
+
+
+def test_operators_paths_that_are_open(app, env, check):
+    """As without nginx."""
+    server = make_server("127.0.0.1", 0, create_app(env), threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        with pytest.raises(Unhealthy, match="/readyz answered 200"):
+            check(f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_nobody_answers(check):
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as unused:
+        port = unused.server_port
+    with pytest.raises(Unhealthy, match=r"GET /livez answered 0 .*refused"):
+        check(f"http://127.0.0.1:{port}")
+
+
+# --- The command --------------------------------------------------------------------------------
+
+
+def test_an_environment(staging, command, tested):
+    assert command("smoke", "staging")[0] == 0
+    assert tested.calls == [("http://staging.elasticbeanstalk.test", "K3y", None)]
+
+
+def test_a_url_has_the_key_that_is_given(command, tested, monkeypatch):
+    command("smoke", "http://127.0.0.1:8000/", "--version", "v1")
+    monkeypatch.setenv("SMOKE_KEY", "K3y")
+    command("smoke", "https://hello.example.com")
+    assert tested.calls == [
+        ("http://127.0.0.1:8000/", "", "v1"), ("https://hello.example.com", "K3y", None),
+    ]  # fmt: skip
+
+
+def test_a_failure(staging, fails, tested):
+    tested.broken = {None}
+    output = fails("smoke", "staging")
+    assert "a birthday is saved and greeted: FAILED" in output
+    assert "now: nothing was changed" in output
+
+
+def lost_key(aws):
+    del aws.secrets["birthday-greetings-staging/smoke-test"]
+
+
+def no_key(aws):
+    aws.secrets["birthday-greetings-staging/smoke-test"] = {"user": "x"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [("deploy", "staging", "--version", "new"), ("smoke", "staging")]
+)
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lost_key, "create staging, which makes the key"),
+        (no_key, "create staging, which makes the key"),
+        (
+            lambda aws: aws.fail("secretsmanager:GetSecretValue"),
+            "the permission secretsmanager:GetSecretValue is missing",
+        ),
+    ],
+)
+def test_the_key_is_needed_before_anything_is_done(
+    aws, staging, programs, fails, tested, arguments, change, what
+):
+    change(aws)
+    output = fails(*arguments)
+    assert "the key of the smoke test of birthday-greetings-staging cannot be read" in output
+    assert what in output
+    assert not programs.calls()
+    assert not tested.calls
+
+
+def test_without_an_address_nothing_is_smoke_tested(aws, staging, fails, tested):
+    aws.environments.clear()
+    assert "has no address" in fails("smoke", "staging")
+    aws.fail("elasticbeanstalk:DescribeEnvironments")
+    assert "DescribeEnvironments is missing" in fails("smoke", "staging")
+    assert not tested.calls

@@ -1,0 +1,404 @@
+"""AWS in memory, behind real boto3 clients: what is asked and what is answered keep to AWS's shapes."""
+
+import hashlib
+import json
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+
+import boto3
+from botocore import xform_name
+from botocore.exceptions import EndpointConnectionError
+from botocore.validate import ParamValidator
+
+APPLICATION = "birthday-greetings"
+ACCOUNT, REGION = "123456789012", "eu-west-1"
+BUCKET = f"elasticbeanstalk-{REGION}-{ACCOUNT}"
+REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+CREDENTIALS = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
+BEGINNING = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def digest(label):
+    """What the registry says of an image."""
+    return f"sha256:{hashlib.sha256(label.encode()).hexdigest()}"
+
+
+class Refused(Exception):
+    """An error of AWS, by its code."""
+
+    def __init__(self, code, message="refused"):
+        super().__init__(code, message)
+        self.code, self.message = code, message
+
+
+class FakeAws:
+    """One account. Each method named SERVICE_OPERATION answers that operation.
+
+    ``fail`` makes operations fail; ``calls`` has what was asked, as "service:Operation" and the
+    parameters.
+    """
+
+    _clients = {}  # noqa: RUF012  # they take long to make, and know nothing of the account
+
+    def __init__(self):
+        self.calls, self._failures = [], []
+        self.versions, self.images = {}, {}
+        self.environments, self.events = {}, []
+        self.objects, self.stacks, self.secrets = {}, {}, {}
+        self.applications, self.published, self.approvals = [], [], []
+        self.pipeline_states, self.connection, self.workspaces = [], "AVAILABLE", []
+        self.databases, self.solution_stacks = {}, ["64bit Amazon Linux 2023 v1.0.0 running Docker"]
+        self.change_sets = {}
+        self.account = ACCOUNT
+        self._time = BEGINNING
+
+    # --- What tests say ------------------------------------------------------------------------
+
+    def fail(self, action, code="AccessDenied", times=None, message="refused", when=None):
+        """Let ``action`` ("service:Operation") fail with ``code``, or without an answer if None.
+
+        ``times`` is how often, for ever if None; ``when(parameters)`` restricts it.
+        """
+        self._failures.append([action, code, times, message, when])
+
+    def asked(self, action):
+        """The parameters of each call of ``action``."""
+        return [parameters for name, parameters in self.calls if name == action]
+
+    def now(self):
+        """AWS's clock: a second later each time."""
+        self._time += timedelta(seconds=1)
+        return self._time
+
+    def add_version(self, *labels):
+        for label in labels:
+            self.versions[label] = self.now()
+            self.images[label] = digest(label)
+
+    def add_environment(self, short, label, **more):
+        name = f"{APPLICATION}-{short}"
+        self.environments[name] = {
+            "status": "Ready", "label": label, "colour": "Green", "health": "Ok",
+            "instances": [label, label], "cname": f"{short}.elasticbeanstalk.test",
+        } | more  # fmt: skip
+        return self.environments[name]
+
+    def tell(self, name, message, severity="INFO"):
+        """Add an event."""
+        self.events.append((self.now(), name, severity, message))
+
+    # --- The way in ----------------------------------------------------------------------------
+
+    def client(self, service, region_name=None, config=None):
+        """As of boto3.Session."""
+        key = (service, region_name)
+        if key not in self._clients:
+            client = boto3.client(service, region_name, **CREDENTIALS)
+            self._clients[key] = client
+        client = self._clients[key]
+        handlers = {"before-parameter-build": self._remember, "before-call": self._answer}
+        for event, handler in handlers.items():
+            client.meta.events.unregister(f"{event}.*.*", unique_id=event)
+            client.meta.events.register(f"{event}.*.*", handler, unique_id=event)
+        return client
+
+    @staticmethod
+    def _remember(params, context, **_):
+        context["parameters"] = params
+
+    def _answer(self, model, context, **_):
+        service, parameters = model.service_model.service_name, context["parameters"]
+        action = f"{service}:{model.name}"
+        self.calls.append((action, parameters))
+        try:
+            self._fail_if_told(action, parameters)
+            operation = f"{service.replace('-', '_')}_{xform_name(model.name)}"
+            answer = getattr(self, operation)(**parameters) or {}
+        except Refused as refused:
+            error = {"Code": refused.code, "Message": refused.message}
+            return _Http(400), {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 400}}
+        keep_to_shape(answer, model.output_shape)
+        return _Http(200), answer
+
+    def _fail_if_told(self, action, parameters):
+        for failure in self._failures:
+            name, code, times, message, when = failure
+            if name != action or times == 0 or (when and not when(parameters)):
+                continue
+            failure[2] = times and times - 1
+            if code is None:
+                raise EndpointConnectionError(endpoint_url="https://aws.test")
+            raise Refused(code, message)
+
+    # --- Elastic Beanstalk ---------------------------------------------------------------------
+
+    def elasticbeanstalk_create_storage_location(self):
+        return {"S3Bucket": BUCKET}
+
+    def elasticbeanstalk_create_application(self, ApplicationName):
+        if ApplicationName in self.applications:
+            raise Refused("InvalidParameterValue", f"Application {ApplicationName} already exists.")
+        self.applications.append(ApplicationName)
+
+    def elasticbeanstalk_describe_application_versions(self, ApplicationName, VersionLabels=None):
+        found = [
+            {"ApplicationName": ApplicationName, "VersionLabel": label, "DateCreated": created}
+            for label, created in self.versions.items()
+            if VersionLabels is None or label in VersionLabels
+        ]
+        return {"ApplicationVersions": found}
+
+    def elasticbeanstalk_delete_application_version(self, ApplicationName, VersionLabel, **_):
+        del self.versions[VersionLabel]
+
+    def elasticbeanstalk_describe_environments(self, EnvironmentNames=None, **_):
+        found = [
+            {
+                "EnvironmentName": name, "Status": one["status"], "Health": one["colour"],
+                "HealthStatus": one["health"], "CNAME": one["cname"],
+                **({"VersionLabel": one["label"]} if one["label"] else {}),
+            }
+            for name, one in self.environments.items()
+            if EnvironmentNames is None or name in EnvironmentNames
+        ]  # fmt: skip
+        return {"Environments": found}
+
+    def elasticbeanstalk_describe_instances_health(self, EnvironmentName, **_):
+        found = [
+            {"InstanceId": f"i-{number}", "Deployment": {"VersionLabel": label} if label else {}}
+            for number, label in enumerate(self._environment(EnvironmentName)["instances"])
+        ]
+        return {"InstanceHealthList": found}
+
+    def elasticbeanstalk_describe_events(
+        self, EnvironmentName, StartTime=None, MaxRecords=1000, **_
+    ):
+        self._environment(EnvironmentName)
+        found = [
+            {"EventDate": at, "EnvironmentName": name, "Severity": severity, "Message": message}
+            for at, name, severity, message in reversed(self.events)
+            if name == EnvironmentName and (StartTime is None or at >= StartTime)
+        ]
+        return {"Events": found[:MaxRecords]}
+
+    def elasticbeanstalk_abort_environment_update(self, EnvironmentName):
+        self._environment(EnvironmentName)["status"] = "Ready"
+
+    def elasticbeanstalk_create_environment(self, EnvironmentName, VersionLabel, **_):
+        short = EnvironmentName.removeprefix(f"{APPLICATION}-")
+        self.add_environment(short, VersionLabel)
+        self.tell(EnvironmentName, f"Successfully launched environment: {EnvironmentName}")
+        return {"EnvironmentName": EnvironmentName, "Status": "Launching"}
+
+    def elasticbeanstalk_update_environment(self, EnvironmentName, VersionLabel=None, **_):
+        environment = self._environment(EnvironmentName)
+        if VersionLabel:
+            environment |= {"label": VersionLabel, "instances": [VersionLabel] * 2}
+        self.tell(EnvironmentName, "Environment update completed successfully.")
+        return {"EnvironmentName": EnvironmentName, "Status": "Updating"}
+
+    def elasticbeanstalk_list_available_solution_stacks(self):
+        return {"SolutionStacks": self.solution_stacks}
+
+    def _environment(self, name):
+        if name not in self.environments:
+            raise Refused("InvalidParameterValue", f"No Environment found for '{name}'.")
+        return self.environments[name]
+
+    # --- Images --------------------------------------------------------------------------------
+
+    def ecr_describe_repositories(self, repositoryNames):
+        uri = f"{REGISTRY}/{repositoryNames[0]}"
+        return {"repositories": [{"repositoryName": repositoryNames[0], "repositoryUri": uri}]}
+
+    def ecr_describe_images(self, repositoryName, imageIds):
+        label = imageIds[0]["imageTag"]
+        if label not in self.images:
+            raise Refused("ImageNotFoundException", f"no image {label}")
+        return {"imageDetails": [{"imageDigest": self.images[label], "imageTags": [label]}]}
+
+    def ecr_get_authorization_token(self):
+        token = b64encode(b"AWS:a-token").decode()
+        return {"authorizationData": [{"authorizationToken": token}]}
+
+    # --- S3 ------------------------------------------------------------------------------------
+
+    def s3_put_object(self, Bucket, Key, Body=b"", IfNoneMatch=None, **_):
+        assert Bucket == BUCKET
+        if IfNoneMatch and Key in self.objects:
+            raise Refused("PreconditionFailed")
+        content = Body if isinstance(Body, bytes) else Body.read()
+        etag = f'"{hashlib.md5(content + str(self.now()).encode()).hexdigest()}"'
+        self.objects[Key] = {"content": content, "etag": etag, "at": self._time}
+        return {"ETag": etag}
+
+    def s3_get_object(self, Bucket, Key, **_):
+        if Key not in self.objects:
+            raise Refused("NoSuchKey")
+        found = self.objects[Key]
+        body = BytesIO(found["content"])
+        return {"Body": body, "ETag": found["etag"], "LastModified": found["at"]}
+
+    def s3_delete_object(self, Bucket, Key, IfMatch=None, **_):
+        if IfMatch and (Key not in self.objects or self.objects[Key]["etag"] != IfMatch):
+            raise Refused("PreconditionFailed")
+        self.objects.pop(Key, None)
+
+    def s3_list_objects_v2(self, Bucket, Prefix, ContinuationToken=None, **_):
+        """In pages of two, so that whoever asks for one page only is found out."""
+        keys = [key for key in sorted(self.objects) if key.startswith(Prefix)]
+        begin = int(ContinuationToken or 0)
+        more = {"IsTruncated": False}
+        if begin + 2 < len(keys):
+            more = {"IsTruncated": True, "NextContinuationToken": str(begin + 2)}
+        return {"Contents": [{"Key": key} for key in keys[begin : begin + 2]], **more}
+
+    # --- CloudFormation ------------------------------------------------------------------------
+
+    def cloudformation_describe_stacks(self, StackName):
+        if StackName not in self.stacks:
+            raise Refused("ValidationError", f"Stack with id {StackName} does not exist")
+        stack = self.stacks[StackName]
+        outputs = [{"OutputKey": k, "OutputValue": v} for k, v in stack["outputs"].items()]
+        described = {
+            "StackName": StackName, "StackStatus": stack["status"], "Outputs": outputs,
+            "CreationTime": BEGINNING,
+        }  # fmt: skip
+        return {"Stacks": [described]}
+
+    def cloudformation_create_change_set(self, StackName, ChangeSetName, ChangeSetType, **more):
+        identity = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:changeSet/{ChangeSetName}"
+        if ChangeSetType == "CREATE":
+            assert StackName not in self.stacks
+            self.stacks[StackName] = {"status": "REVIEW_IN_PROGRESS", "outputs": {}}
+        parameters = {one["ParameterKey"]: one["ParameterValue"] for one in more["Parameters"]}
+        self.change_sets[identity] = {
+            "ChangeSetId": identity, "ChangeSetName": ChangeSetName, "StackName": StackName,
+            "Status": "CREATE_COMPLETE", "changed": parameters,
+            "Changes": [{"Type": "Resource", "ResourceChange": {
+                "Action": "Add", "LogicalResourceId": "Topic", "ResourceType": "AWS::SNS::Topic",
+            }}],
+        }  # fmt: skip
+        if self.stacks[StackName].get("parameters") == parameters:
+            self.change_sets[identity] |= {
+                "Status": "FAILED", "StatusReason": "The submitted information didn't contain changes.",
+                "Changes": [],
+            }  # fmt: skip
+        return {"Id": identity}
+
+    def cloudformation_describe_change_set(self, ChangeSetName):
+        found = dict(self.change_sets[ChangeSetName])
+        del found["changed"]
+        return found
+
+    def cloudformation_execute_change_set(self, ChangeSetName, **_):
+        change = self.change_sets.pop(ChangeSetName)
+        stack = self.stacks[change["StackName"]]
+        stack |= {"status": "CREATE_COMPLETE", "parameters": change["changed"]}
+        stack["outputs"] = OUTPUTS.get(change["StackName"], {})
+
+    def cloudformation_delete_change_set(self, ChangeSetName):
+        del self.change_sets[ChangeSetName]
+
+    def cloudformation_delete_stack(self, StackName):
+        del self.stacks[StackName]
+        for identity, one in list(self.change_sets.items()):
+            if one["StackName"] == StackName:
+                del self.change_sets[identity]
+
+    def cloudformation_describe_stack_events(self, StackName):
+        return {"StackEvents": self.stacks[StackName].get("events", [])}
+
+    # --- The rest ------------------------------------------------------------------------------
+
+    def sts_get_caller_identity(self):
+        return {"Account": self.account, "Arn": f"arn:aws:iam::{self.account}:user/somebody"}
+
+    def secretsmanager_get_secret_value(self, SecretId):
+        if SecretId not in self.secrets:
+            raise Refused("ResourceNotFoundException")
+        return {"SecretString": json.dumps(self.secrets[SecretId])}
+
+    def secretsmanager_put_secret_value(self, SecretId, SecretString, **_):
+        self.secrets[SecretId] = json.loads(SecretString)
+
+    def secretsmanager_get_random_password(self, PasswordLength, ExcludePunctuation):
+        assert (PasswordLength, ExcludePunctuation) == (40, True)
+        return {"RandomPassword": "new-one"}
+
+    def rds_modify_db_instance(self, DBInstanceIdentifier, MasterUserPassword, ApplyImmediately):
+        assert ApplyImmediately
+        self.databases[DBInstanceIdentifier] = MasterUserPassword
+
+    def rds_describe_db_instances(self, DBInstanceIdentifier):
+        found = {"DBInstanceIdentifier": DBInstanceIdentifier, "DBInstanceStatus": "available",
+                 "PendingModifiedValues": {}}  # fmt: skip
+        return {"DBInstances": [found]}
+
+    def sns_publish(self, **message):
+        self.published.append(message)
+        return {"MessageId": "1"}
+
+    def codepipeline_get_pipeline_state(self, name):
+        assert name == APPLICATION
+        states = self.pipeline_states
+        return states.pop(0) if len(states) > 1 else states[0]
+
+    def codepipeline_put_approval_result(self, **result):
+        self.approvals.append(result)
+
+    def codestar_connections_get_connection(self, ConnectionArn):
+        return {"Connection": {"ConnectionArn": ConnectionArn, "ConnectionStatus": self.connection}}
+
+    def chatbot_describe_slack_workspaces(self, **_):
+        found = [{"SlackTeamId": one, "SlackTeamName": "Greeters"} for one in self.workspaces]
+        return {"SlackWorkspaces": found}
+
+
+# What the stacks have, once they were made
+OUTPUTS = {
+    f"{APPLICATION}-foundation": {
+        "DeploymentsTopic": f"arn:aws:sns:{REGION}:{ACCOUNT}:deployments",
+        "OperationsTopic": f"arn:aws:sns:{REGION}:{ACCOUNT}:operations",
+        "ServiceRole": "birthday-greetings-service",
+        "MonitoringRole": f"arn:aws:iam::{ACCOUNT}:role/monitoring",
+        "ImagesArn": f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{APPLICATION}",
+        "TopicKey": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/5678",
+    },
+    f"{APPLICATION}-pipeline": {
+        "Connection": f"arn:aws:codeconnections:{REGION}:{ACCOUNT}:connection/1",
+    },
+} | {
+    f"{APPLICATION}-{short}": {
+        "InstanceProfile": "birthday-greetings-instance",
+        "Vpc": "vpc-1234567890abcdef0",
+        "PublicSubnets": "subnet-1,subnet-2",
+        "DatabaseSubnetGroup": "database",
+        "DatabaseSecret": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:x/database-AbCdEf",
+        "ApplicationSecret": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:x/application-AbCdEf",
+        "SmokeTestSecret": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:x/smoke-test-AbCdEf",
+        "Key": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234",
+        "Certificate": "",
+        "PublicName": "",
+    }
+    for short in ("staging", "prod")
+}
+
+
+def keep_to_shape(answer, shape):
+    """Raises AssertionError when ``answer`` has what AWS's ``shape`` has not, or lacks what it needs."""
+    if shape is None:
+        assert not answer, answer
+        return
+    report = ParamValidator().validate(
+        {key: value for key, value in answer.items() if not hasattr(value, "read")}, shape
+    )
+    assert not report.has_errors(), f"not as AWS answers: {report.generate_report()}"
+
+
+class _Http:
+    """What botocore asks of a response over HTTP."""
+
+    def __init__(self, status_code):
+        self.status_code = status_code

@@ -1,0 +1,43 @@
+"""The lock files: what pip can install from them, today and after the next release of anything."""
+
+import re
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+LOCKS = sorted((Path(__file__).parents[2] / "requirements").glob("*.txt"))
+PIN = re.compile(r"^([\w.-]+)(?:\[([\w.,\s-]+)\])?==", re.MULTILINE)
+
+
+def pinned_extras(lock):
+    return {
+        canonicalize_name(name): set(filter(None, re.split(r",\s*", extras)))
+        for name, extras in PIN.findall(lock.read_text())
+    }
+
+
+def wanted_with_extras(name):
+    """What the installed distribution ``name`` depends on with extras, such as coverage[toml]."""
+    try:
+        texts = metadata.requires(name) or []
+    except metadata.PackageNotFoundError:
+        return []
+    wanted = [Requirement(text) for text in texts]
+    return [one for one in wanted if one.extras and not (one.marker and not one.marker.evaluate())]
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def test_extras_are_pinned(lock):
+    """pip before 23.3 takes the newest release where the pin has no extras, and finds no hash."""
+    pinned = pinned_extras(lock)
+    assert pinned
+    unpinned = [
+        f"{one.name}{sorted(one.extras - pinned[canonicalize_name(one.name)])} for {name}"
+        for name in pinned
+        for one in wanted_with_extras(name)
+        if not one.extras <= pinned[canonicalize_name(one.name)]
+    ]
+    assert not unpinned

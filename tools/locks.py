@@ -1,0 +1,82 @@
+"""Write the hashed lock files from their .in files, or check that they belong together.
+
+Usage: python -m tools.locks [--check | --upgrade]
+
+Asks the package index for what is not in uv's cache; without a network, the cache alone serves. The
+check needs neither: each lock ends with a fingerprint of itself and of the .in files behind it.
+"""
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+FOLDER = Path("requirements")
+LOCKS = ("main", "run", "deploy", "dev", "checkov")
+COMPILE = (
+    "--universal",
+    "--python-version=3.11",
+    "--generate-hashes",
+    "--no-emit-index-url",
+    "--no-strip-extras",  # pip before 23.3 goes for the newest release otherwise
+)
+FINGERPRINT = "# fingerprint: "
+
+
+def main() -> None:
+    """Exits with a sentence when a lock is out of date, or cannot be made."""
+    options = sys.argv[1:]
+    for name in LOCKS:
+        source, lock = FOLDER / f"{name}.in", FOLDER / f"{name}.txt"
+        if options == ["--check"]:
+            check(source, lock)
+        else:
+            write(source, lock, options)
+
+
+def check(source: Path, lock: Path) -> None:
+    """Raises SystemExit unless ``lock`` was made of ``source`` and not changed by hand."""
+    text = lock.read_text() if lock.exists() else ""
+    packages, _, found = text.partition(FINGERPRINT)
+    if found.strip() != _fingerprint(source, packages):
+        raise SystemExit(f"{lock} is not up to date with {source}: run `make lock`.")
+
+
+def write(source: Path, lock: Path, options: list[str]) -> None:
+    """Resolve ``source`` into ``lock``; what is pinned stays as it is where it still fits."""
+    with tempfile.TemporaryDirectory() as folder:
+        new = Path(folder, lock.name)
+        if lock.exists():
+            shutil.copy(lock, new)
+        _compile(source, new, options)
+        packages = new.read_text()
+        new.write_text(f"{packages}{FINGERPRINT}{_fingerprint(source, packages)}\n")
+        shutil.copy(new, lock)
+
+
+def _fingerprint(source: Path, packages: str) -> str:
+    return hashlib.sha256(f"{_included(source)}\n{packages}".encode()).hexdigest()
+
+
+def _included(source: Path) -> str:
+    """The text of ``source``, with those that it includes in place of their names."""
+
+    def include(match: re.Match[str]) -> str:
+        return _included(source.parent / match[1])
+
+    return re.sub(r"^-r (\S+)$", include, source.read_text(), flags=re.MULTILINE)
+
+
+def _compile(source: Path, target: Path, options: list[str]) -> None:
+    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", *COMPILE, *options]
+    command += ["--custom-compile-command=make lock", str(source), "-o", str(target)]
+    online = subprocess.run(command, capture_output=True, text=True)
+    if online.returncode and subprocess.run([*command, "--offline"]).returncode:
+        raise SystemExit(f"{source} cannot be resolved:\n{online.stderr}")
+
+
+if __name__ == "__main__":
+    main()

