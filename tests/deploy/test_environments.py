@@ -4,8 +4,8 @@ import pytest
 
 from deploy import environments, settings
 from deploy.errors import InvalidConfig
-from tests import cloudformation
 from tests.infrastructure.conftest import OUTPUTS
+from tests.support import cloudformation
 
 SETTINGS = settings.load({})
 

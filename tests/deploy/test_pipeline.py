@@ -32,7 +32,7 @@ def test_it_makes_the_foundation_and_the_pipeline(aws, authorised, command):
 
 
 def test_the_parameters_are_those_of_the_template(aws, authorised, command):
-    from tests import cloudformation
+    from tests.support import cloudformation
 
     command("bootstrap")
     assert set(parameters(aws)) == set(cloudformation.load("devops/pipeline.yml")["Parameters"])

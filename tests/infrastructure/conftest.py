@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deploy import environments, settings
-from tests import ebextensions
+from tests.support import ebextensions
 
 # Every output that the stacks have, with values of the right shape
 OUTPUTS = {

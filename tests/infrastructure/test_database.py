@@ -3,7 +3,7 @@
 import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
-from tests import cloudformation
+from tests.support import cloudformation
 
 # As it was first deployed. None: not given.
 PINNED = {

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import ebextensions
-from tests.ebextensions import Catalogue, Mistake
 from tests.infrastructure.conftest import OUTPUTS, direct
+from tests.support import ebextensions
+from tests.support.ebextensions import Catalogue, Mistake
 from web.config import SETTINGS
 
 ENVIRONMENTS = ("staging", "prod")

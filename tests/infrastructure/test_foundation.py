@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests import cloudformation
+from tests.support import cloudformation
 
 RESOURCES = cloudformation.load("devops/foundation.yml")["Resources"]
 

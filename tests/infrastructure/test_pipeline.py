@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from deploy import window
-from tests import cloudformation
+from tests.support import cloudformation
 
 TEMPLATE = cloudformation.load("devops/pipeline.yml")
 RESOURCES = TEMPLATE["Resources"]

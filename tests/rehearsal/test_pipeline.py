@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from tests.rehearsal.pipeline import PIPELINE, Declared, Failed
-from tests.rehearsal.test_rehearsal import replace
+from tests.rehearsal.aws.codebuild import Failed
+from tests.rehearsal.project import replace
+from tests.support.aws import APPLICATION as PIPELINE
 
 TEAM, CHIEF = "/email/team@greetings.test", "/email/chief@greetings.test"
 CHANNEL, DEPLOYMENTS = "/slack/CABCDEF12", "/slack/CABCDEF34"
@@ -27,11 +28,12 @@ reason = "Nobody releases anything here"
 def bootstrapped(world, created):
     """What `bootstrap` printed: without the handshakes, and with them."""
     shown = world.project.script("--dry-run", "bootstrap")
-    assert not Declared.resources["AWS::CodeBuild::Project"]
+    made = world.cloud.cloudformation.resources
+    assert not made["AWS::CodeBuild::Project"]
     before = world.project.script("bootstrap")
-    assert not Declared.resources["AWS::CodePipeline::Pipeline"]
-    world.receiver.connection = "AVAILABLE"
-    world.receiver.workspaces = ["TABCDEF12"]
+    assert not made["AWS::CodePipeline::Pipeline"]
+    world.cloud.receiver.connection = "AVAILABLE"
+    world.cloud.receiver.workspaces = ["TABCDEF12"]
     after = world.project.script("bootstrap")
     return before, shown, after
 
@@ -41,24 +43,21 @@ def pipeline(world, base, bootstrapped, tmp_path):
     """The pipeline, in whose checks and tests a stand-in for `make` finds everything in order."""
     (tmp_path / "make").write_text("#!/bin/sh\n")
     (tmp_path / "make").chmod(0o755)
-    world.build.stand_ins = {VERIFY: tmp_path, IMAGE_TESTS: tmp_path}
-    world.receiver.messages.clear()
-    world.build.outputs.clear()
-    yield world.pipeline
-    world.build.stand_ins.clear()
+    world.cloud.build.stand_ins = {VERIFY: tmp_path, IMAGE_TESTS: tmp_path}
+    world.cloud.receiver.messages.clear()
+    world.cloud.build.outputs.clear()
+    yield world.cloud.pipeline
+    world.cloud.build.stand_ins.clear()
 
 
 def begin(world, *edits, window=WINDOW):
     """Push a commit with ``edits`` to main."""
-    project = world.project
-    (project.folder / "devops/release_window.toml").write_text(window)
-    for edit in edits:
-        edit(project.folder)
-    project.git("commit", "--quiet", "--all", "--no-verify", "--message", "A change")
-    try:
-        return world.pipeline.start(project.folder)
-    finally:
-        project.git("reset", "--quiet", "--hard", "HEAD~1")
+
+    def set_window(folder):
+        (folder / "devops/release_window.toml").write_text(window)
+
+    with world.project.commit(set_window, *edits):
+        return world.cloud.pipeline.start(world.project.folder)
 
 
 def version(execution):
@@ -69,10 +68,10 @@ def told(world, path, *words, within=20):
     """Wait until ``path`` is told something with all of ``words``."""
     deadline = time.monotonic() + within
     while True:
-        for text in world.receiver.told(path):
+        for text in world.cloud.receiver.told(path):
             if all(word in text for word in words):
                 return text
-        assert time.monotonic() < deadline, (words, world.receiver.messages)
+        assert time.monotonic() < deadline, (words, world.cloud.receiver.messages)
         time.sleep(0.2)
 
 
@@ -83,30 +82,30 @@ def test_bootstrap_asks_for_the_handshakes_and_then_makes_the_pipeline(world, bo
     assert "birthday-greetings-pipeline would change:" in shown
     assert "AWS::CodeBuild::Project" in shown
     assert f"codepipeline/pipelines/{PIPELINE}/view" in after
-    assert PIPELINE in Declared.resources["AWS::CodePipeline::Pipeline"]
+    assert PIPELINE in world.cloud.cloudformation.resources["AWS::CodePipeline::Pipeline"]
     again = world.project.script("bootstrap")
     assert f"codepipeline/pipelines/{PIPELINE}/view" in again
 
 
 def test_a_pull_request_is_checked_and_tested(world, bootstrapped, seen):
-    world.build.stand_ins.clear()
+    world.cloud.build.stand_ins.clear()
     head = world.project.git("rev-parse", "HEAD")
     began = time.monotonic()
     try:
-        world.build.run("birthday-greetings-pull-requests", world.project.folder, head, {})
+        world.cloud.build.run("birthday-greetings-pull-requests", world.project.folder, head, {})
     finally:
-        output = world.build.outputs[-1][1]
+        output = world.cloud.build.outputs[-1][1]
     assert "Required test coverage of 95.0% reached" in output
     assert "private keys" in output
     seen(f"checks and tests in a clean container took {time.monotonic() - began:.0f} s")
 
 
 def test_the_image_is_tested_without_a_right_on_anything(world, bootstrapped, seen):
-    world.build.stand_ins.clear()
+    world.cloud.build.stand_ins.clear()
     head = world.project.git("rev-parse", "HEAD")
     began = time.monotonic()
-    world.build.run(IMAGE_TESTS, world.project.folder, head, {})
-    output = world.build.outputs[-1][1]
+    world.cloud.build.run(IMAGE_TESTS, world.project.folder, head, {})
+    output = world.cloud.build.outputs[-1][1]
     assert "passed" in output
     assert "skipped" not in output
     seen(f"tests of the image in a clean container took {time.monotonic() - began:.0f} s")
@@ -128,8 +127,8 @@ def test_inside_of_the_window_a_commit_goes_all_the_way(world, pipeline):
         assert f"who: codepipeline/{PIPELINE}" in text
         assert "duration: " in text
         assert "link: https://eu-west-1.console.aws.amazon.com/codebuild/" in text
-    assert not world.receiver.told(CHANNEL)
-    assert not world.receiver.told(CHIEF)
+    assert not world.cloud.receiver.told(CHANNEL)
+    assert not world.cloud.receiver.told(CHIEF)
 
 
 def test_outside_of_the_window_it_waits_until_somebody_decides(world, pipeline, base):
@@ -149,7 +148,7 @@ def test_outside_of_the_window_it_waits_until_somebody_decides(world, pipeline, 
     assert world.runs("prod") == base
 
     waits = f"{version(execution)} waits for approval"
-    world.receiver.messages.clear()
+    world.cloud.receiver.messages.clear()
     pipeline.retry("Release")
     told(world, TEAM, waits, within=60)
     pipeline.decide("Rejected")
@@ -157,7 +156,7 @@ def test_outside_of_the_window_it_waits_until_somebody_decides(world, pipeline, 
     told(world, TEAM, "Rejected: By hand")
     assert world.runs("prod") == base
 
-    world.receiver.messages.clear()
+    world.cloud.receiver.messages.clear()
     pipeline.retry("Release")
     told(world, TEAM, waits, within=60)
     pipeline.decide("Approved")
@@ -167,8 +166,8 @@ def test_outside_of_the_window_it_waits_until_somebody_decides(world, pipeline, 
 
 
 def test_tests_that_fail_end_it_before_anything_is_built(world, pipeline, base):
-    del world.build.stand_ins[VERIFY]
-    project = Declared.resources["AWS::CodeBuild::Project"][VERIFY]
+    del world.cloud.build.stand_ins[VERIFY]
+    project = world.cloud.cloudformation.resources["AWS::CodeBuild::Project"][VERIFY]
     hooks = "format,lint,types,design,shell,dockerfile,templates,locks,secrets"
     before = dict(project["Environment"])
     project["Environment"]["EnvironmentVariables"] = [
@@ -182,11 +181,11 @@ def test_tests_that_fail_end_it_before_anything_is_built(world, pipeline, base):
     finally:
         project["Environment"] = before
     assert stages == {"Source": "Succeeded", "Verify": "Failed"}
-    [output] = [text for name, text in world.build.outputs if name == VERIFY]
+    [output] = [text for name, text in world.cloud.build.outputs if name == VERIFY]
     assert "FAILED tests/web/test_birthday.py" in output
     for path in (TEAM, CHANNEL):
         told(world, path, '"stage": "Verify"', "FAILED")
-    assert not world.receiver.told(DEPLOYMENTS)
+    assert not world.cloud.receiver.told(DEPLOYMENTS)
     assert world.runs("staging") == world.runs("prod") == base
 
 
@@ -199,7 +198,7 @@ def test_a_smoke_test_that_fails_in_staging_leaves_production_alone(world, pipel
     failed = f"birthday-greetings-staging: {version(execution)} FAILED"
     assert "was rolled back" in told(world, DEPLOYMENTS, failed)
     told(world, TEAM, '"stage": "Staging"')
-    assert not world.receiver.told(CHIEF)
+    assert not world.cloud.receiver.told(CHIEF)
 
 
 def test_a_smoke_test_that_fails_in_production_goes_back(world, pipeline, base):
@@ -236,12 +235,12 @@ def test_an_older_commit_does_not_overtake_a_newer_one(world, pipeline, base):
         project.git("reset", "--quiet", "--hard", "HEAD~1")
         project.script("deploy", "staging", "--version", newer)
         with pytest.raises(Failed):
-            world.build.run(
+            world.cloud.build.run(
                 "birthday-greetings-deploy", project.folder, project.git("rev-parse", "HEAD"),
                 {"ENVIRONMENT": "staging", "VERSION": base},
             )  # fmt: skip
     finally:
         project.git("reset", "--quiet", "--hard", project.base)
         project.git("branch", "--quiet", "-D", "newer")
-    assert f"runs {newer}, which is not older than {base}" in world.build.outputs[-1][1]
+    assert f"runs {newer}, which is not older than {base}" in world.cloud.build.outputs[-1][1]
     assert world.runs("staging") == newer

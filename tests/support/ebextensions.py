@@ -85,7 +85,9 @@ def as_text(value: Any) -> str:
 class Catalogue:
     """The options that there are, with what they may be."""
 
-    def __init__(self, path: Path = Path(__file__).parent / "infrastructure/options.json") -> None:
+    def __init__(
+        self, path: Path = Path(__file__).parents[1] / "infrastructure/options.json"
+    ) -> None:
         self._namespaces = json.loads(path.read_text())
 
     def check(self, option: tuple[str, str], value: str) -> None:

@@ -1,0 +1,316 @@
+"""The API of Elastic Beanstalk, for the Docker platform.
+
+It does what is documented of the real one: versions from S3, settings by precedence (direct before
+saved before .ebextensions before defaults), a file with a mistake skipped with a warning, events in
+Beanstalk's words, one operation at a time. What its operations do is in ``deployments``; waiting times are
+shortened.
+
+Not done: scaling, managed updates, settings that need other instances, a version together with
+settings, resources other than the database and its parameters, and changes of these, https,
+termination, IAM, worker environments, and what AWS's own network does.
+"""
+
+import threading
+import time
+from datetime import UTC, datetime
+
+from tests.rehearsal.aws.answers import Refused
+from tests.rehearsal.aws.deployments import Deployments
+from tests.rehearsal.aws.environment import CATALOGUE, Environment
+from tests.rehearsal.machines.database import TrustStore
+from tests.rehearsal.machines.docker import remove
+from tests.support import ebextensions
+from tests.support.aws import ACCOUNT, BUCKET, REGION
+
+PLATFORM = "Docker running on 64bit Amazon Linux 2023"
+STACK = "64bit Amazon Linux 2023 v4.13.7 running Docker"
+PLATFORM_ARN = f"arn:aws:elasticbeanstalk:{REGION}::platform/{PLATFORM}/4.13.7"
+
+
+class Invalid(Refused):
+    """Parameters that Beanstalk does not take."""
+
+    def __init__(self, message):
+        super().__init__("InvalidParameterValue", message)
+
+
+class Beanstalk:
+    """The API: each of ``actions`` is a method of that name, with the API's parameters."""
+
+    actions = (
+        "check_dns_availability", "create_application", "describe_applications",
+        "create_application_version", "describe_application_versions", "create_storage_location",
+        "create_configuration_template", "create_environment", "update_environment",
+        "describe_environments", "describe_events",
+        "describe_configuration_settings", "describe_instances_health",
+        "describe_environment_health", "describe_platform_version", "list_platform_branches",
+        "list_platform_versions", "list_available_solution_stacks", "abort_environment_update",
+    )  # fmt: skip
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.trust = TrustStore()
+        self.applications, self.versions, self.environments = set(), {}, {}
+        self.templates = {}  # saved configurations
+        self.denied = set()  # actions for which permission is missing
+        self.calls = []
+        self._lock = threading.Lock()
+
+    def connect(self, client, login):
+        """``client(service)`` makes clients; ``login`` is the command by which instances log in."""
+        self._client = client
+        self.deployments = Deployments(client, login, self.trust, self.versions)
+
+    def stop(self):
+        for environment in self.environments.values():
+            for instance in environment.instances:
+                instance.terminate()
+            if environment.balancer:
+                remove(environment.balancer.container)
+            if environment.database:
+                remove(environment.database.container)
+
+    def wait(self, name, seconds=120):
+        """Wait until ``name`` is Ready."""
+        deadline = time.monotonic() + seconds
+        while self.environments[name].status != "Ready":
+            assert time.monotonic() < deadline, self.environments[name].events
+            time.sleep(0.1)
+        return self.environments[name]
+
+    # --- The API -------------------------------------------------------------------------------
+
+    def create_application(self, ApplicationName, **_):
+        self._note("create_application")
+        if ApplicationName in self.applications:
+            raise Invalid(f"Application {ApplicationName} already exists.")
+        self.applications.add(ApplicationName)
+        return {"Application": {"ApplicationName": ApplicationName}}
+
+    def describe_applications(self, **_):
+        return {"Applications": [{"ApplicationName": name} for name in self.applications]}
+
+    def create_storage_location(self, **_):
+        if BUCKET not in self._buckets():
+            self._client("s3").create_bucket(
+                Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
+            )
+        return {"S3Bucket": BUCKET}
+
+    def create_application_version(self, ApplicationName, VersionLabel, SourceBundle=None, **more):
+        self._note("create_application_version")
+        if ApplicationName not in self.applications:
+            raise Invalid(f"No Application named '{ApplicationName}' found.")
+        if VersionLabel in self.versions:
+            raise Invalid(f"Application Version {VersionLabel} already exists.")
+        version = {
+            "ApplicationName": ApplicationName,
+            "VersionLabel": VersionLabel,
+            "Description": more.get("Description", ""),
+            "SourceBundle": SourceBundle,
+            "Status": "UNPROCESSED",
+            "DateCreated": datetime.now(UTC),
+            "DateUpdated": datetime.now(UTC),
+        }
+        self.versions[VersionLabel] = version
+        return {"ApplicationVersion": version}
+
+    def describe_application_versions(self, VersionLabels=(), **_):
+        found = [
+            version
+            for label, version in reversed(self.versions.items())
+            if not VersionLabels or label in VersionLabels
+        ]
+        return {"ApplicationVersions": found}
+
+    def create_configuration_template(self, ApplicationName, TemplateName, OptionSettings, **_):
+        self._note("create_configuration_template")
+        self.templates[TemplateName] = self._direct(OptionSettings)
+        return {"ApplicationName": ApplicationName, "TemplateName": TemplateName}
+
+    def create_environment(self, ApplicationName, EnvironmentName, **more):
+        self._note("create_environment")
+        if EnvironmentName in self.environments:
+            raise Invalid(f"Environment {EnvironmentName} already exists.")
+        label = more["VersionLabel"]
+        if label not in self.versions:
+            raise Invalid(f"No Application Version named '{label}' found.")
+        direct = self._direct(more.get("OptionSettings", []))
+        saved = self.templates[more["TemplateName"]] if "TemplateName" in more else {}
+        environment = Environment(
+            EnvironmentName, ApplicationName, direct, saved, self.folder, len(self.environments)
+        )
+        self.environments[EnvironmentName] = environment
+        environment.tell("createEnvironment is starting.")
+        self._begin(environment, "Launching", lambda: self.deployments.launch(environment, label))
+        return self._describe(environment)
+
+    def update_environment(self, EnvironmentName, VersionLabel=None, OptionSettings=(), **_):
+        self._note("update_environment")
+        environment = self._find(EnvironmentName)
+        if VersionLabel and VersionLabel not in self.versions:
+            raise Invalid(f"No Application Version named '{VersionLabel}' found.")
+        changed = self._direct(OptionSettings)
+        with self._lock:
+            if environment.status != "Ready":
+                raise Invalid(
+                    f"Environment named {EnvironmentName} is in an invalid state for this "
+                    "operation. Must be Ready."
+                )
+            environment.status = "Updating"
+        environment.operation_began = len(environment.events)
+        environment.tell("Environment update is starting.")
+        if VersionLabel:
+            work = lambda: self.deployments.update(environment, VersionLabel)  # noqa: E731
+        else:
+            work = lambda: self.deployments.configure(environment, changed)  # noqa: E731
+        self._begin(environment, "Updating", work)
+        return self._describe(environment)
+
+    def abort_environment_update(self, EnvironmentName, **_):
+        self._note("abort_environment_update")
+        self._find(EnvironmentName).aborted.set()
+        return {}
+
+    def describe_environments(self, EnvironmentNames=(), **_):
+        found = [
+            self._describe(environment)
+            for name, environment in self.environments.items()
+            if not EnvironmentNames or name in EnvironmentNames
+        ]
+        return {"Environments": found}
+
+    def describe_events(self, EnvironmentName=None, StartTime=None, RequestId=None, **more):
+        environment = self._find(EnvironmentName)
+        events = list(environment.events)
+        if RequestId:  # operations do not overlap, so that it is the one that began last
+            events = events[environment.operation_began :]
+        events = [one for one in events if not StartTime or one["EventDate"] >= _aware(StartTime)]
+        if more.get("Severity") == "ERROR":
+            events = [one for one in events if one["Severity"] in ("ERROR", "FATAL")]
+        return {"Events": events[::-1]}
+
+    def describe_configuration_settings(self, EnvironmentName, **_):
+        settings = [
+            {"Namespace": namespace, "OptionName": name, "Value": value}
+            for (namespace, name), value in sorted(self._find(EnvironmentName).options().items())
+        ]
+        return {"ConfigurationSettings": [{"OptionSettings": settings}]}
+
+    def describe_instances_health(self, EnvironmentName, **_):
+        environment = self._find(EnvironmentName)
+        colour, status = environment.colour()
+        health = [
+            {
+                "InstanceId": one.id,
+                "HealthStatus": status,
+                "Color": colour,
+                "Deployment": {"VersionLabel": one.version, "Status": "Deployed"},
+            }
+            for one in environment.instances
+        ]
+        return {"InstanceHealthList": health}
+
+    def describe_environment_health(self, EnvironmentName, **_):
+        colour, status = self._find(EnvironmentName).colour()
+        return {"EnvironmentName": EnvironmentName, "HealthStatus": status, "Color": colour}
+
+    def check_dns_availability(self, CNAMEPrefix, **_):
+        return {"Available": True, "FullyQualifiedCNAME": CNAMEPrefix}
+
+    def describe_platform_version(self, **_):
+        described = {
+            "PlatformArn": PLATFORM_ARN,
+            "PlatformName": PLATFORM,
+            "PlatformVersion": "4.13.7",
+            "PlatformBranchName": PLATFORM,
+            "PlatformLifecycleState": "Recommended",
+        }
+        return {"PlatformDescription": described}
+
+    def list_platform_branches(self, **_):
+        branch = {"PlatformName": "Docker", "BranchName": PLATFORM, "LifecycleState": "Supported"}
+        return {"PlatformBranchSummaryList": [branch]}
+
+    def list_platform_versions(self, **_):
+        summary = {"PlatformArn": PLATFORM_ARN, "PlatformVersion": "4.13.7"}
+        return {"PlatformSummaryList": [summary]}
+
+    def list_available_solution_stacks(self, **_):
+        older = STACK.replace("4.13.7", "4.12.0")
+        return {"SolutionStacks": ["64bit Amazon Linux 2023 v6.6.0 running ECS", STACK, older]}
+
+    # --- What is behind it ----------------------------------------------------------------------
+
+    def _note(self, action):
+        if action in self.denied:
+            raise Refused(
+                "AccessDenied", f"User is not authorized to perform: elasticbeanstalk:{action}"
+            )
+        self.calls.append(action)
+
+    def _find(self, name):
+        if name not in self.environments:
+            raise Invalid(f"No Environment found for EnvironmentName = '{name}'.")
+        return self.environments[name]
+
+    def _buckets(self):
+        return {bucket["Name"] for bucket in self._client("s3").list_buckets()["Buckets"]}
+
+    def _direct(self, settings):
+        direct = {}
+        for one in settings:
+            option = (one["Namespace"], one["OptionName"])
+            try:
+                CATALOGUE.check(option, one["Value"])
+            except ebextensions.Mistake as mistake:
+                raise Invalid(f"Invalid option specification: {mistake}") from mistake
+            direct[option] = one["Value"]
+        return direct
+
+    def _describe(self, environment):
+        colour, health = environment.colour()
+        return {
+            "EnvironmentName": environment.name,
+            "EnvironmentId": environment.id,
+            "ApplicationName": environment.application,
+            "VersionLabel": environment.label,
+            "SolutionStackName": STACK,
+            "PlatformArn": PLATFORM_ARN,
+            "Tier": {"Name": "WebServer", "Type": "Standard", "Version": "1.0"},
+            "CNAME": environment.balancer.cname if environment.balancer else "",
+            "EnvironmentArn": f"arn:aws:elasticbeanstalk:{REGION}:{ACCOUNT}:environment/"
+            f"{environment.application}/{environment.name}",
+            "Status": environment.status,
+            "Health": colour,
+            "HealthStatus": health,
+            "DateCreated": environment.updated,
+            "DateUpdated": environment.updated,
+        }
+
+    def _begin(self, environment, status, work):
+        environment.status = status
+        environment.aborted.clear()
+
+        def run():
+            try:
+                work()
+            except Exception as error:  # whatever it is, it ends the operation
+                words = str(error).replace("\n", " ")[:600]
+                environment.tell(words, "ERROR")
+                environment.status = "Ready"
+                launching = status == "Launching"
+                environment.tell(
+                    "Failed to launch environment."
+                    if launching
+                    else "Failed to deploy application.",
+                    "ERROR",
+                )
+
+        threading.Thread(target=run, daemon=True).start()
+
+
+def _aware(moment):
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment.replace("Z", "+00:00"))
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

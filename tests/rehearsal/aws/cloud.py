@@ -1,0 +1,96 @@
+"""All of AWS on one port."""
+
+import os
+from contextlib import ExitStack
+
+import boto3
+from moto.codepipeline.responses import CodePipelineResponse
+from moto.elasticbeanstalk.responses import EBResponse
+from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+from moto.rds.responses import RDSResponse
+
+from tests.rehearsal.aws.answers import answer, from_json, from_query
+from tests.rehearsal.aws.beanstalk import Beanstalk
+from tests.rehearsal.aws.cloudformation import CloudFormation
+from tests.rehearsal.aws.codebuild import CodeBuild
+from tests.rehearsal.aws.codepipeline import CodePipeline
+from tests.rehearsal.aws.ecr import Images
+from tests.rehearsal.aws.notifications import Receiver
+from tests.rehearsal.aws.rds import Databases
+from tests.rehearsal.machines.registry import PASSWORD, Registry
+from tests.support.aws import REGION
+
+KEYS = {"AWS_ACCESS_KEY_ID": "rehearsal", "AWS_SECRET_ACCESS_KEY": "rehearsal"}
+
+
+class Cloud:
+    """An account without anything in it. ``times`` are variables that shorten the tool's waiting."""
+
+    def __init__(self, folder, times):
+        for name in ("registry", "instances", "builds", "sources"):
+            (folder / name).mkdir(parents=True)
+        self.registry = Registry(folder / "registry")
+        self.images = Images(self.registry)
+        self.receiver = Receiver()
+        self.cloudformation = CloudFormation(self.receiver)
+        self.beanstalk = Beanstalk(folder / "instances")
+        self.pipeline = CodePipeline(folder / "sources", self.cloudformation)
+        self._patches = ExitStack()
+        for patch in self._all_patches():
+            self._patches.enter_context(patch)
+        # A local address that is no AWS host's: moto takes the service from the signature
+        self._server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+        self._server.start()
+        host, port = self._server.get_host_and_port()
+        self.url = f"http://{host}:{port}"
+        self.build = CodeBuild(folder / "builds", self.credentials() | times, self.cloudformation)
+        self.beanstalk.connect(self.client, self._login())
+        self.pipeline.connect(self.build, lambda **message: self.client("sns").publish(**message))
+
+    def environment(self):
+        """The variables that a program needs to find this cloud, and none of another."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("AWS_", "CODEBUILD_", "DOCKER_CONFIG"))
+        }
+        return kept | self.credentials()
+
+    def credentials(self):
+        """The part of it that is about AWS."""
+        return KEYS | {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ENDPOINT_URL_CHATBOT": self.receiver.url,
+            "AWS_ENDPOINT_URL_CODESTAR_CONNECTIONS": self.receiver.url,
+            "AWS_MAX_ATTEMPTS": "2",
+            "NO_PROXY": "127.0.0.1",
+        }
+
+    def client(self, service):
+        """A client of boto3."""
+        keys = {name.lower(): value for name, value in KEYS.items()}
+        return boto3.client(service, REGION, endpoint_url=self.url, **keys)
+
+    def stop(self):
+        """End all of it, whatever state it is in, and leave moto as it was."""
+        with ExitStack() as ending:  # in the reverse order, each of them whatever the others do
+            ending.callback(self._patches.close)
+            ending.callback(self.registry.stop)
+            ending.callback(self.receiver.stop)
+            ending.callback(self._server.stop)
+            ending.callback(self.build.stop)
+            ending.callback(self.beanstalk.stop)
+
+    def _login(self):
+        """The command by which an instance logs in to the registry."""
+        return f"echo {PASSWORD} | docker login --username AWS --password-stdin {self.registry.host} 2>&1"
+
+    def _all_patches(self):
+        databases = Databases(self.beanstalk.environments)
+        return (
+            *self.cloudformation.patches(),
+            *self.images.patches(),
+            *answer(EBResponse, self.beanstalk, from_query),
+            *answer(RDSResponse, databases, lambda response: dict(response.params)),
+            *answer(CodePipelineResponse, self.pipeline, from_json),
+        )

@@ -1,0 +1,154 @@
+"""CodeBuild: a project's buildspec, in a container of its own, from a clone with history."""
+
+import hashlib
+import shlex
+import subprocess
+import uuid
+from pathlib import Path
+
+import yaml
+
+from tests.rehearsal.machines.docker import LABEL, docker
+from tests.support.aws import APPLICATION, REGION
+
+IMAGE = "birthday-greetings-codebuild"
+SOURCE = "/codebuild/output/src/src"
+PHASES = ("install", "pre_build", "build")
+PACKAGES = "python3 -m pip install "
+
+
+class Failed(Exception):
+    """A build failed; the text says how."""
+
+
+class CodeBuild:
+    """Runs a project's buildspec in a clean container, with the project's cache.
+
+    An install phase that installs packages and does nothing else is run once for the same commands
+    and locks: later builds begin with what it left in its container.
+    """
+
+    def __init__(self, folder, environment, cloudformation):
+        self.folder, self._environment = folder, environment
+        self._projects = cloudformation.resources["AWS::CodeBuild::Project"]
+        self.number = 0
+        self.outputs = []  # (project, output)
+        self.stand_ins = {}  # folders of commands that come first, by project
+        self._installed = {}  # images by the commands and locks of the install phase
+
+    def run(self, project, source, commit, variables):
+        """What was exported. Raises Failed when a command of the buildspec did."""
+        properties = self._projects[project]
+        self.number += 1
+        work = self.folder / f"build-{self.number}"
+        subprocess.run(["git", "clone", "--quiet", str(source), str(work / "src")], check=True)
+        subprocess.run(["git", "checkout", "--quiet", commit], cwd=work / "src", check=True)
+        # As CodeBuild's it belongs to root, whoever runs the rehearsal
+        docker(
+            "run", "--rm", "--volume", f"{work}:/work", IMAGE, "chown", "-R", "root:", "/work/src"
+        )
+        buildspec = yaml.safe_load((work / "src" / properties["Source"]["BuildSpec"]).read_text())
+        volumes = self._volumes(project, properties, buildspec, work)
+        image, phases = self._install(buildspec, volumes, work)
+        (work / "script").write_text(_script(buildspec, phases))
+        environment = self._environment_of(project, properties, buildspec, commit, variables)
+        code, output = _run(*volumes, *environment, image)
+        self.outputs.append((project, output))
+        print(f"\n[{project}]\n{output[-3000:]}")  # noqa: T201
+        exported = work / "exported"
+        found = exported.read_text().split("\0")[:-1] if exported.exists() else []
+        for report in buildspec.get("reports", {}).values():
+            for name in report["files"]:
+                if not code and project not in self.stand_ins:
+                    assert (work / "src" / name).exists(), name
+        docker("run", "--rm", "--volume", f"{work}:/left", IMAGE, "rm", "-rf", "/left/src")
+        if code:
+            raise Failed(f"{project} ended with exit code {code}")
+        return dict(one.split("=", 1) for one in found)
+
+    def stop(self):
+        for image in self._installed.values():
+            docker("rmi", image, check=False)
+
+    def _install(self, buildspec, volumes, work):
+        """The image to begin with, and the phases that remain."""
+        commands = buildspec["phases"]["install"]["commands"]
+        if not all(one.startswith(PACKAGES) for one in commands):
+            return IMAGE, PHASES
+        locks = [path.read_text() for path in sorted((work / "src/requirements").glob("*.txt"))]
+        key = hashlib.sha256("\n".join(commands + locks).encode()).hexdigest()[:12]
+        if key not in self._installed:
+            (work / "script").write_text(_script(buildspec, PHASES[:1]))
+            name = f"install-{key}-{uuid.uuid4()}"
+            code, output = _run(f"--name={name}", *volumes, IMAGE, keep=True)
+            if not code:
+                self._installed[key] = f"{IMAGE}:{key}"
+                docker("commit", name, self._installed[key])
+            docker("rm", name)
+            if code:
+                raise Failed(f"the install phase ended with exit code {code}: {output[-3000:]}")
+        return self._installed[key], PHASES[1:]
+
+    def _environment_of(self, project, properties, buildspec, commit, variables):
+        environment = dict(buildspec.get("env", {}).get("variables", {}))
+        for one in properties["Environment"].get("EnvironmentVariables", []):
+            environment[one["Name"]] = one["Value"]
+        environment |= variables | self._environment
+        environment |= {
+            "AWS_DEFAULT_REGION": REGION,
+            "CODEBUILD_BUILD_NUMBER": str(self.number),
+            "CODEBUILD_BUILD_URL": f"https://{REGION}.console.aws.amazon.com/codebuild/{project}",
+            "CODEBUILD_CI": "true",
+            "CODEBUILD_INITIATOR": f"codepipeline/{APPLICATION}",
+            "CODEBUILD_RESOLVED_SOURCE_VERSION": commit,
+        }
+        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        environment["PATH"] = f"/stand-ins:{path}" if project in self.stand_ins else path
+        return [f"--env={name}={value}" for name, value in environment.items()]
+
+    def _volumes(self, project, properties, buildspec, work):
+        arguments = ["--volume", f"{work}:/codebuild/output/src", "--workdir", SOURCE]
+        for path in buildspec.get("cache", {}).get("paths", []):
+            cached = self.folder / "cache" / project
+            cached.mkdir(parents=True, exist_ok=True)
+            arguments += ["--volume", f"{cached}:{path.removesuffix('/**/*')}"]
+        if properties["Environment"].get("PrivilegedMode") in (True, "true"):
+            arguments += ["--volume", "/var/run/docker.sock:/var/run/docker.sock"]
+        if project in self.stand_ins:
+            arguments += ["--volume", f"{self.stand_ins[project]}:/stand-ins:ro"]
+        return arguments
+
+
+def _run(*arguments, keep=False):
+    """Exit code and output of the script in a container."""
+    ended = subprocess.run(
+        ["docker", "run", *([] if keep else ["--rm"]), "--network=host", "--label", LABEL,
+         *arguments, "bash", "/codebuild/output/src/script"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900,
+    )  # fmt: skip
+    return ended.returncode, ended.stdout
+
+
+def _script(buildspec, phases):
+    """The phases in one shell: the first command that fails ends it with its exit code."""
+    lines = []
+    for phase in phases:
+        lines.append(f"echo '[Container] Entering phase {phase.upper()}'")
+        for command in buildspec["phases"].get(phase, {}).get("commands", []):
+            lines += [f"echo {shlex.quote('[Container] ' + command)}", command]
+            lines.append('code=$?; [ "$code" = 0 ] || exit "$code"')
+    for name in buildspec.get("env", {}).get("exported-variables", []):
+        lines.append(f'printf "{name}=%s\\0" "${name}" >>/codebuild/output/src/exported')
+    return "\n".join(lines) + "\n"
+
+
+def build_image():
+    """Build the image of CodeBuild's containers."""
+    docker(
+        "build",
+        "--quiet",
+        "--tag",
+        IMAGE,
+        str(Path(__file__).parent / "codebuild_image"),
+        timeout=600,
+    )

@@ -1,0 +1,203 @@
+"""CodePipeline: the pipeline that CloudFormation made, for one execution at a time.
+
+Not done: several executions at once, GitHub's triggers, the schedule that opens the window, IAM, and
+what Slack makes of a message.
+"""
+
+import json
+import re
+import subprocess
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+from tests.rehearsal.aws.answers import Refused
+from tests.rehearsal.aws.codebuild import Failed
+from tests.support.aws import APPLICATION as PIPELINE
+
+EVENTS = "codepipeline-pipeline-action-execution-failed"
+
+
+class Execution:
+    """One commit on its way through the stages."""
+
+    def __init__(self, source, commit):
+        self.id = str(uuid.uuid4())
+        self.source, self.commit = source, commit
+        self.variables = {"codepipeline.PipelineExecutionId": self.id}
+        self.stages = {}  # their status, in the order in which they began
+        self.actions = {}  # the latest state of each: (stage, action) -> what GetPipelineState says
+        self.thread = None
+
+
+class CodePipeline:
+    """The pipeline that CloudFormation made, for one execution at a time."""
+
+    actions = ("get_pipeline_state", "put_approval_result")
+
+    def __init__(self, folder, cloudformation):
+        self.folder, self._cloudformation = folder, cloudformation
+        self.execution = None
+        self._decisions = {}
+        self._decided = threading.Condition()
+
+    @property
+    def properties(self):
+        """What CloudFormation made of it."""
+        return self._cloudformation.resources["AWS::CodePipeline::Pipeline"][PIPELINE]
+
+    def connect(self, build, publish):
+        """``build`` runs the builds, ``publish(**message)`` sends notifications."""
+        self.build, self._publish = build, publish
+
+    def start(self, repository):
+        """Begin with what is at the head of ``repository``."""
+        source = self.folder / f"source-{uuid.uuid4()}"
+        subprocess.run(
+            ["git", "clone", "--quiet", "--bare", str(repository), str(source)], check=True
+        )
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=repository, capture_output=True, text=True, check=True
+        )
+        self.execution = Execution(source, head.stdout.strip())
+        self._begin([stage["Name"] for stage in self.properties["Stages"]])
+        return self.execution
+
+    def retry(self, stage):
+        """Repeat the stage that failed, and go on from there."""
+        names = [one["Name"] for one in self.properties["Stages"]]
+        assert self.execution.stages[stage] == "Failed"
+        self._begin(names[names.index(stage) :])
+
+    def wait(self, seconds=420):
+        """The status of each stage, when the execution has ended."""
+        self.execution.thread.join(seconds)
+        assert not self.execution.thread.is_alive(), self.execution.stages
+        return self.execution.stages
+
+    def decide(self, status):
+        """Somebody decides in the console: Approved or Rejected; or nobody ever does: Expired."""
+        deadline = time.monotonic() + 120
+        while True:
+            for (stage, action), state in list(self.execution.actions.items()):
+                if "token" in state and state["status"] == "InProgress":
+                    result = {"status": status, "summary": "By hand"}
+                    self.put_approval_result(PIPELINE, stage, action, result, state["token"])
+                    return
+            assert time.monotonic() < deadline, self.execution.actions
+            time.sleep(0.2)
+
+    # --- The API -------------------------------------------------------------------------------
+
+    def get_pipeline_state(self, name):
+        assert name == PIPELINE
+        states = []
+        for stage in self.properties["Stages"]:
+            actions = []
+            for action in stage["Actions"]:
+                state = {"actionName": action["Name"]}
+                key = (stage["Name"], action["Name"])
+                if self.execution and key in self.execution.actions:
+                    state["latestExecution"] = self.execution.actions[key]
+                actions.append(state)
+            described = {"stageName": stage["Name"], "actionStates": actions}
+            if self.execution and stage["Name"] in self.execution.stages:
+                described["latestExecution"] = {
+                    "pipelineExecutionId": self.execution.id,
+                    "status": self.execution.stages[stage["Name"]],
+                }
+            states.append(described)
+        return {"pipelineName": name, "stageStates": states}
+
+    def put_approval_result(self, pipelineName, stageName, actionName, result, token):
+        state = self.execution.actions[stageName, actionName]
+        if state.get("token") != token or state["status"] != "InProgress":
+            raise Refused(
+                "InvalidApprovalTokenException",
+                "The approval was already decided, or is of another execution",
+            )
+        with self._decided:
+            self._decisions[token] = result
+            self._decided.notify_all()
+        return {"approvedAt": datetime.now(UTC)}
+
+    # --- What it does --------------------------------------------------------------------------
+
+    def _begin(self, names):
+        execution = self.execution
+        execution.thread = threading.Thread(target=self._work, args=(names,), daemon=True)
+        execution.thread.start()
+
+    def _work(self, names):
+        for stage in self.properties["Stages"]:
+            if stage["Name"] in names and not self._stage(stage):
+                return
+
+    def _stage(self, stage):
+        name, execution = stage["Name"], self.execution
+        execution.stages[name] = "InProgress"
+        orders = sorted({int(action.get("RunOrder", 1)) for action in stage["Actions"]})
+        for order in orders:
+            group = [one for one in stage["Actions"] if int(one.get("RunOrder", 1)) == order]
+            with ThreadPoolExecutor(len(group)) as pool:
+                done = list(pool.map(lambda action: self._action(name, action), group))
+            if not all(done):
+                execution.stages[name] = "Failed"
+                return False
+        execution.stages[name] = "Succeeded"
+        return True
+
+    def _action(self, stage, action):
+        kind = action["ActionTypeId"]["Category"]
+        state = {"status": "InProgress"}
+        if kind == "Approval":
+            state["token"] = str(uuid.uuid4())
+        self.execution.actions[stage, action["Name"]] = state
+        try:
+            if kind == "Approval":
+                state["summary"] = self._approval(state["token"])
+            elif kind == "Build":
+                self._build(action)
+            else:
+                assert kind == "Source", kind
+        except Failed as failed:
+            state["status"] = "Failed"
+            self._notify(stage, action["Name"], str(failed))
+            return False
+        state["status"] = "Succeeded"
+        return True
+
+    def _approval(self, token):
+        with self._decided:
+            self._decided.wait_for(lambda: token in self._decisions)
+        result = self._decisions[token]
+        if result["status"] == "Expired":
+            raise Failed("Approval expired")
+        if result["status"] != "Approved":
+            raise Failed(f"Rejected: {result['summary']}")
+        return result["summary"]
+
+    def _build(self, action):
+        configuration = action["Configuration"]
+        text = configuration.get("EnvironmentVariables", "[]")
+        text = re.sub(r"#{([\w.]+)}", lambda match: self.execution.variables[match[1]], text)
+        variables = {one["name"]: one["value"] for one in json.loads(text)}
+        exported = self.build.run(
+            configuration["ProjectName"], self.execution.source, self.execution.commit, variables
+        )
+        for name, value in exported.items():
+            self.execution.variables[f"{action['Namespace']}.{name}"] = value
+
+    def _notify(self, stage, action, reason):
+        message = {
+            "detailType": "CodePipeline Action Execution State Change",
+            "detail": {"pipeline": PIPELINE, "stage": stage, "action": action, "state": "FAILED"},
+            "additionalAttributes": {"reason": reason},
+        }
+        rules = self._cloudformation.resources["AWS::CodeStarNotifications::NotificationRule"]
+        for rule in rules.values():
+            if rule["Resource"].endswith(f":{PIPELINE}") and EVENTS in rule["EventTypeIds"]:
+                for target in rule["Targets"]:
+                    self._publish(TopicArn=target["TargetAddress"], Message=json.dumps(message))

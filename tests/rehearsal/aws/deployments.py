@@ -1,0 +1,279 @@
+"""What the operations of Beanstalk do: rolling and immutable deployments, settings, secrets, the database."""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.rehearsal.aws.environment import Release
+from tests.rehearsal.machines.balancer import LoadBalancer
+from tests.rehearsal.machines.database import Database
+from tests.rehearsal.machines.docker import Failed
+from tests.rehearsal.machines.instance import Instance
+from tests.support import ebextensions
+
+HEALTHY_WITHIN = 10  # seconds; of Beanstalk's own some 10 minutes
+SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
+PROPERTIES = "aws:elasticbeanstalk:application:environment"
+# A change of these is a replacement, which CloudFormation refuses for what has a name of its own
+REPLACED = (
+    "DBInstanceIdentifier", "DBName", "MasterUsername", "Port", "StorageEncrypted", "KmsKeyId",
+    "DBSubnetGroupName", "Engine",
+)  # fmt: skip
+
+
+class Deployments:
+    """Does it, with the machines of an environment, the versions in S3 and the secrets."""
+
+    def __init__(self, client, login, trust, versions):
+        self._client, self._login, self.trust, self.versions = client, login, trust, versions
+        self.stalled = False  # whether deployments are begun and never end
+
+    def launch(self, environment, label):
+        environment.release = self._release(environment, label)
+        environment.balancer = LoadBalancer(
+            environment.option(
+                "aws:elasticbeanstalk:environment:process:default", "HealthCheckPath"
+            ),
+            environment.option("aws:elbv2:loadbalancer", "IdleTimeout"),
+        )
+        environment.tell(f"Created load balancer named: {environment.balancer.cname}")
+        self._make_database(environment)
+        count = int(environment.option("aws:autoscaling:asg", "MinSize"))
+        environment.instances = self._add(environment, environment.release, count)
+        environment.label, environment.status = label, "Ready"
+        environment.tell(f"Successfully launched environment: {environment.name}")
+
+    def update(self, environment, label):
+        release = self._release(environment, label)
+        before, environment.release = environment.release, release
+        environment.tell("Deploying new version to instance(s).")
+        while self.stalled:
+            self._stop_if_aborted(environment)
+            time.sleep(0.2)
+        try:
+            policy = environment.option("aws:elasticbeanstalk:command", "DeploymentPolicy")
+            deploy = {"Immutable": self._immutable, "RollingWithAdditionalBatch": self._rolling}
+            if policy not in deploy:
+                raise Failed(f"The policy {policy} has a downtime, and is not rehearsed.")
+            if policy == "Immutable" and not release.is_set_up_as(before):
+                raise Failed(
+                    "You cannot perform an immutable deployment concurrently with changes of "
+                    "configuration settings or resources."
+                )
+            self._make_database(environment)
+            deploy[policy](environment, release)
+        except Exception:
+            environment.release = before
+            raise
+        environment.label, environment.status = label, "Ready"
+        environment.tell("New application version was deployed to running EC2 instances.")
+        environment.tell("Environment update completed successfully.")
+
+    def configure(self, environment, changed):
+        before = environment.direct
+        environment.direct = before | changed
+        environment.tell("Updating environment's configuration settings.")
+        try:
+            self._configure_instances(environment)
+        except Failed as failed:
+            environment.tell(str(failed), "ERROR")
+            environment.direct = before
+            self._configure_instances(environment)
+            environment.tell(
+                "The environment was reverted to the previous configuration setting.", "ERROR"
+            )
+            environment.status = "Ready"
+            return
+        environment.status = "Ready"
+        environment.tell("Successfully deployed new configuration to environment.")
+        environment.tell("Environment update completed successfully.")
+
+    def _configure_instances(self, environment):
+        for instance in environment.instances:
+            self._out(environment, instance)
+            instance.configure(self._environment(environment))
+            self._in(environment, instance)
+
+    def _immutable(self, environment, release):
+        old, count = (
+            environment.instances,
+            int(environment.option("aws:autoscaling:asg", "MinSize")),
+        )
+        environment.tell(
+            "Immutable deployment policy enabled. Launching one instance with the new settings to verify health."
+        )
+        new = self._add(environment, release, 1)
+        try:
+            environment.instances = old + new
+            self._stop_if_aborted(environment)
+            if count > 1:
+                new += self._add(environment, release, count - 1)
+            environment.instances = old + new
+            self._stop_if_aborted(environment)
+        except Exception:
+            self._terminate(environment, new)
+            environment.instances = old
+            raise
+        environment.instances = new
+        self._terminate(environment, old)
+
+    def _rolling(self, environment, release):
+        count = int(environment.option("aws:autoscaling:asg", "MinSize"))
+        percentage = int(environment.option("aws:elasticbeanstalk:command", "BatchSize"))
+        batch = max(1, count * percentage // 100)
+        old = list(environment.instances)
+        extra = self._add(environment, release, batch)
+        environment.instances = old + extra
+        for instance in old[:count]:
+            self._stop_if_aborted(environment)
+            self._out(environment, instance)
+            self._install(environment, instance, release)
+            self._in(environment, instance)
+        environment.instances = old[:count]
+        self._terminate(environment, extra + old[count:])
+
+    def _add(self, environment, release, count):
+        """New instances with ``release``, serving; none at all if one of them fails."""
+        instances = [Instance(environment.folder) for _ in range(count)]
+
+        def launch(instance):
+            self._install(environment, instance, release)
+            self._in(environment, instance)
+
+        try:
+            with ThreadPoolExecutor(count) as pool:
+                list(pool.map(launch, instances))
+        except Exception:
+            self._terminate(environment, instances)
+            raise
+        environment.tell(
+            f"Added instances [{', '.join(one.id for one in instances)}] to your environment."
+        )
+        return instances
+
+    def _install(self, environment, instance, release):
+        try:
+            instance.deploy(
+                release.label, release.bundle, release.files, self._environment(environment),
+                self._login, self.trust,
+            )  # fmt: skip
+        except Failed as failed:
+            raise Failed(
+                f"[Instance: {instance.id}] Command failed on instance. {failed}"
+            ) from failed
+
+    def _in(self, environment, instance):
+        path = environment.option(
+            "aws:elasticbeanstalk:environment:process:default", "HealthCheckPath"
+        )
+        deadline = time.monotonic() + HEALTHY_WITHIN
+        in_a_row = 0
+        while in_a_row < 4:
+            self._stop_if_aborted(environment)
+            instance.check()
+            in_a_row = in_a_row + 1 if instance.healthy(path) else 0
+            if time.monotonic() > deadline:
+                raise Failed(
+                    f"[Instance: {instance.id}] is not healthy: Target.ResponseCodeMismatch at {path}"
+                )
+            time.sleep(0.1)
+        environment.balancer.add(instance)
+
+    def _out(self, environment, instance):
+        drain = environment.option(
+            "aws:elasticbeanstalk:environment:process:default", "DeregistrationDelay"
+        )
+        environment.balancer.remove(instance, float(drain))
+
+    def _terminate(self, environment, instances):
+        def end(instance):
+            self._out(environment, instance)
+            instance.terminate()
+
+        with ThreadPoolExecutor(len(instances) or 1) as pool:
+            list(pool.map(end, instances))
+
+    def _stop_if_aborted(self, environment):
+        if environment.aborted.is_set():
+            raise Failed("Environment update was aborted by the user.")
+
+    def _release(self, environment, label):
+        where = self.versions[label]["SourceBundle"]
+        stored = self._client("s3").get_object(Bucket=where["S3Bucket"], Key=where["S3Key"])
+        return Release(label, stored["Body"].read(), lambda text: environment.tell(text, "WARN"))
+
+    # --- Resources and settings ------------------------------------------------------------------
+
+    def _environment(self, environment):
+        """The environment of the container: properties, and secrets as they are now."""
+        options = environment.options()
+        values = {
+            name: str(
+                ebextensions.evaluate(value, environment.option, self._reference(environment))
+            )
+            for (namespace, name), value in options.items()
+            if namespace == PROPERTIES
+        }
+        for (namespace, name), arn in options.items():
+            if namespace == SECRETS:
+                values[name] = self._secret(arn)
+        return values
+
+    def _secret(self, arn):
+        parts = arn.split(":")
+        try:
+            found = self._client("secretsmanager").get_secret_value(SecretId=":".join(parts[:7]))
+            text = found["SecretString"]
+            return json.loads(text)[parts[7]] if len(parts) > 7 else text
+        except Exception as error:
+            raise Failed(
+                f"Instance deployment failed to get one or more secrets: {error}"
+            ) from error
+
+    def _reference(self, environment):
+        def look_up(name, attribute):
+            if (name, attribute) == ("AWSEBEnvironmentName", None):
+                return environment.name
+            if name == "Database":
+                return {
+                    "Endpoint.Address": environment.database.host,
+                    "Endpoint.Port": environment.database.port,
+                }[attribute]
+            return f"{environment.name}-{name}"
+
+        return look_up
+
+    def _make_database(self, environment):
+        declared = environment.release.resources.get("Database")
+        if not declared:
+            return
+        properties = self._evaluated(environment, "Database")
+        if environment.database is None:
+            parameters = self._evaluated(environment, "DatabaseParameters")["Parameters"]
+            environment.tell("Creating the database.")
+            properties["MasterUserPassword"] = self._resolved(properties["MasterUserPassword"])
+            environment.database = Database(
+                properties, parameters, self.trust, environment.folder / "database"
+            )
+            return
+        before = environment.database.properties
+        for name in REPLACED:
+            if before.get(name) != properties.get(name):
+                raise Failed(
+                    "CloudFormation cannot update a stack when a custom-named resource requires "
+                    f"replacing: Database, {name}"
+                )
+
+    def _evaluated(self, environment, name):
+        """The properties of a resource."""
+        return ebextensions.evaluate(
+            environment.release.resources[name]["Properties"],
+            environment.option,
+            self._reference(environment),
+        )
+
+    def _resolved(self, text):
+        """A dynamic reference to a secret, resolved as CloudFormation does at creation."""
+        secret, _, key = text.removeprefix("{{resolve:secretsmanager:")[:-2].split(":")
+        found = self._client("secretsmanager").get_secret_value(SecretId=secret)
+        return json.loads(found["SecretString"])[key]

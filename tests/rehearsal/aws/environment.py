@@ -1,0 +1,86 @@
+"""An environment of Beanstalk: its version, its settings by precedence, its machines and its events."""
+
+import io
+import threading
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.support import ebextensions
+
+CATALOGUE = ebextensions.Catalogue()
+
+
+class Release:
+    """A version's bundle, and what its .ebextensions say."""
+
+    def __init__(self, label, bundle, warn):
+        self.label, self.bundle = label, bundle
+        self.options, self.resources, self.files = {}, {}, {}
+        with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
+            names = sorted(n for n in archive.namelist() if n.startswith(".ebextensions/"))
+            for name in names:
+                try:
+                    content = ebextensions.parse(archive.read(name).decode(), Path(name).name)
+                    options = ebextensions.options(content)
+                    for option, value in options.items():
+                        if not value.startswith("`"):
+                            CATALOGUE.check(option, value)
+                except ebextensions.Mistake as mistake:
+                    warn(f"Error processing file (Skipping): '{name}' - {mistake}")
+                    continue
+                self.options |= options
+                self.resources |= content.get("Resources", {})
+                self.files |= content.get("files", {})
+
+    def is_set_up_as(self, other):
+        """Whether another version's .ebextensions say the same."""
+        return (self.options, self.resources, self.files) == (
+            other.options, other.resources, other.files,
+        )  # fmt: skip
+
+
+class Environment:
+    """One environment, its machines and its events."""
+
+    def __init__(self, name, application, direct, saved, folder, number):
+        self.name, self.application = name, application
+        self.direct, self.saved = direct, saved
+        self.folder, self.id = folder / name, f"e-rehearse{number:02}"
+        self.status, self.label, self.release = "Launching", None, None
+        self.instances, self.balancer, self.database = [], None, None
+        self.events, self.operation_began = [], 0
+        self.updated = datetime.now(UTC)
+        self.aborted = threading.Event()
+
+    def tell(self, message, severity="INFO"):
+        self.updated = datetime.now(UTC)
+        self.events.append(
+            {
+                "EventDate": self.updated,
+                "Message": message,
+                "ApplicationName": self.application,
+                "EnvironmentName": self.name,
+                "Severity": severity,
+            }
+        )
+
+    def options(self):
+        """What is set, by Beanstalk's precedence."""
+        return self.release.options | self.saved | self.direct
+
+    def option(self, namespace, name):
+        """A setting, which may be a default, or None."""
+        found = self.options().get((namespace, name))
+        return CATALOGUE.default((namespace, name)) if found is None else found
+
+    def colour(self):
+        """Colour and health, as enhanced health would see them now."""
+        if self.status != "Ready":
+            return "Grey", "Info"
+        path = self.option("aws:elasticbeanstalk:environment:process:default", "HealthCheckPath")
+        wanted = int(self.option("aws:autoscaling:asg", "MinSize"))
+        healthy = [one for one in self.instances if one.slot is not None and one.healthy(path)]
+        if len(healthy) >= wanted and len(healthy) == len(self.instances):
+            return "Green", "Ok"
+        return ("Yellow", "Warning") if healthy else ("Red", "Severe")

@@ -1,0 +1,119 @@
+"""What moto lacks, and the rehearsal therefore does itself, tried on moto as it was installed.
+
+Usage: python -m tests.rehearsal.aws.gaps      a JSON object: what is tried, and whether moto lacks it
+"""
+
+import json
+import os
+import sys
+
+KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "eu-west-1"}
+
+
+def topic(name, **more):
+    """A template with one topic."""
+    properties = {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": name}}
+    return json.dumps(
+        {"AWSTemplateFormatVersion": "2010-09-09", "Resources": {"Topic": properties}} | more
+    )
+
+
+def deploy(client, stack, template, kind, **parameters):
+    """As the deploy tool does it: by a change set, and from nothing or not."""
+    made = client.create_change_set(
+        StackName=stack, ChangeSetName="change", ChangeSetType=kind, TemplateBody=template,
+        Parameters=[
+            {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
+        ],
+    )  # fmt: skip
+    client.execute_change_set(ChangeSetName=made["Id"])
+
+
+def lacks_outputs_of_change_sets(client):
+    """A stack that a change set made has its outputs, after it was changed by another one too."""
+    output = {"Outputs": {"Name": {"Value": {"Fn::GetAtt": ["Topic", "TopicName"]}}}}
+    deploy(client, "a", topic("a"), "CREATE")
+    deploy(client, "a", topic("b", **output), "UPDATE")
+    [stack] = client.describe_stacks(StackName="a")["Stacks"]
+    return not stack.get("Outputs")
+
+
+def lacks_exports_in_change_sets(client):
+    """A stack that a change set makes sees the exports of stacks that change sets made."""
+    exported = {"Outputs": {"Name": {"Value": "shared", "Export": {"Name": "shared-name"}}}}
+    imported = json.loads(topic("x"))
+    imported["Resources"]["Topic"]["Properties"]["DisplayName"] = {"Fn::ImportValue": "shared-name"}
+    imported["Outputs"] = {"Seen": {"Value": {"Fn::ImportValue": "shared-name"}}}
+    try:
+        deploy(client, "a", topic("a", **exported), "CREATE")
+        deploy(client, "b", json.dumps(imported), "CREATE")
+        [stack] = client.describe_stacks(StackName="b")["Stacks"]
+    except Exception:  # in whatever way it does not work
+        return True
+    return [one["OutputValue"] for one in stack.get("Outputs", [])] != ["shared"]
+
+
+MORE = {"Parameters": {"More": {"Type": "String"}}}
+
+
+def lacks_empty_change_sets(client):
+    """A change set that changes nothing is made, and its status says so."""
+    deploy(client, "a", topic("a", **MORE), "CREATE", More="no")
+    try:
+        deploy(client, "a", topic("a", **MORE), "UPDATE", More="no")
+    except client.exceptions.ClientError:
+        return True
+    return False
+
+
+def lacks_resources_of_conditions(client):
+    """What depends on a condition is made as soon as a change set makes the condition true."""
+    template = json.loads(topic("a", **MORE))
+    template["Conditions"] = {"IsMore": {"Fn::Equals": [{"Ref": "More"}, "yes"]}}
+    template["Resources"]["Second"] = {"Type": "AWS::SNS::Topic", "Condition": "IsMore"}
+    deploy(client, "a", json.dumps(template), "CREATE", More="no")
+    deploy(client, "a", json.dumps(template), "UPDATE", More="yes")
+    import boto3
+
+    return len(boto3.client("sns").list_topics()["Topics"]) != 2
+
+
+def gaps():
+    """Each thing that is patched, and whether moto lacks it still."""
+    import boto3
+    from moto import mock_aws
+    from moto.cloudformation import parsing
+    from moto.codepipeline.responses import CodePipelineResponse
+    from moto.elasticbeanstalk.responses import EBResponse
+
+    known = parsing.get_model_map()
+    found = {f"the type {kind}": kind not in known for kind in UNKNOWN}
+    for action in ("get_pipeline_state", "put_approval_result"):
+        found[f"codepipeline {action}"] = not hasattr(CodePipelineResponse, action)
+    for action in ("describe_events", "describe_instances_health", "create_storage_location",
+                   "update_environment"):  # fmt: skip
+        found[f"elasticbeanstalk {action}"] = not hasattr(EBResponse, action)
+    for probe in (lacks_outputs_of_change_sets, lacks_exports_in_change_sets,
+                  lacks_empty_change_sets, lacks_resources_of_conditions):  # fmt: skip
+        with mock_aws():
+            found[probe.__name__.removeprefix("lacks_").replace("_", " ")] = probe(
+                boto3.client("cloudformation")
+            )
+    return found
+
+
+# As in cloudformation.py, which must not be imported here: it teaches moto
+UNKNOWN = (
+    "AWS::Chatbot::SlackChannelConfiguration",
+    "AWS::CodeBuild::Project",
+    "AWS::CodeConnections::Connection",
+    "AWS::CodePipeline::Pipeline",
+    "AWS::CodeStarNotifications::NotificationRule",
+    "AWS::Scheduler::Schedule",
+    "AWS::SecretsManager::Secret",
+    "AWS::SNS::Subscription",
+)
+
+if __name__ == "__main__":
+    os.environ.update(KEYS)
+    json.dump(gaps(), sys.stdout)

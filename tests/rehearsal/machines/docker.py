@@ -1,0 +1,55 @@
+"""Docker's command, and the containers that a rehearsal started."""
+
+import os
+import subprocess
+from pathlib import Path
+
+MACHINE = "birthday-greetings-machine"
+LABEL = f"birthday-greetings.rehearsal={os.getpid()}"
+
+
+class Failed(Exception):
+    """A command on a machine ended badly; the text says how."""
+
+
+def docker(*arguments, check=True, timeout=300, **more):
+    """Run docker; raises Failed with its output unless it succeeds."""
+    ended = subprocess.run(
+        ["docker", *arguments], capture_output=True, text=True, timeout=timeout, **more
+    )
+    if check and ended.returncode:
+        raise Failed(f"docker {arguments[0]}: {(ended.stdout + ended.stderr).strip()[-1500:]}")
+    return ended
+
+
+def start(*arguments):
+    """The id of a new container."""
+    return docker("run", "--detach", "--label", LABEL, *arguments).stdout.strip()
+
+
+def address(container):
+    return docker(
+        "inspect", "--format", "{{.NetworkSettings.Networks.bridge.IPAddress}}", container
+    ).stdout.strip()
+
+
+def remove(*containers):
+    if containers:
+        docker("rm", "--force", "--volumes", *containers, check=False)
+
+
+def path_and_home():
+    """What docker's command needs of the environment, where all else of it is a container's."""
+    return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+
+
+def build_machine():
+    """Build the image of instances and load balancers."""
+    folder = Path(__file__).parent / "image"
+    docker("build", "--quiet", "--tag", MACHINE, str(folder), timeout=600)
+
+
+def remove_all():
+    """Remove whatever this process started and has not removed."""
+    left = docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}")
+    remove(*left.stdout.split())

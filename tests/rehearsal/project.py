@@ -1,0 +1,119 @@
+"""A clone of this project, in which versions are made and from which they are deployed."""
+
+import contextlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+# The placeholders of devops/owner.json are refused, and rightly so
+OWNER = {
+    "team": "greeters",
+    "email": "team@greetings.test",
+    "escalation": "chief@greetings.test",
+    "repository": "greeters/birthday-greetings",
+    "slack": {"workspace": "TABCDEF12", "channel": "CABCDEF12", "deployments": "CABCDEF34"},
+}
+SCRIPT = "scripts/build_and_deploy.sh"
+MIGRATION = '''"""A column that the version before does not know."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade():
+    """Add it."""
+    op.add_column("person", sa.Column("note", sa.Text(), nullable=True))
+'''
+
+
+def replace(name, old, new):
+    """An edit: ``new`` in place of ``old`` in a file."""
+
+    def edit(folder):
+        path = folder / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    return edit
+
+
+def add_a_column(folder):
+    """An edit: a migration that the version before does not know."""
+    (folder / "web/migrations/versions/0002_note.py").write_text(MIGRATION)
+
+
+class Project:
+    """A clone of this project, in which versions are made and from which they are deployed."""
+
+    def __init__(self, folder, environment):
+        """Make it in ``folder``, as this project is now, committed or not; run it in ``environment``."""
+        here = Path.cwd()
+        self.folder, self.environment, self._builds = folder, environment, 0
+        subprocess.run(["git", "clone", "--quiet", str(here), str(folder)], check=True)
+        changed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            capture_output=True, check=True, text=True,
+        ).stdout.split("\0")[:-1]  # fmt: skip
+        for name in changed:
+            (folder / name).unlink(missing_ok=True)
+            if (here / name).exists():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(here / name, folder / name, follow_symlinks=False)
+        (folder / "devops/owner.json").write_text(json.dumps(OWNER, indent=2) + "\n")
+        (folder / ".venv").symlink_to(here / ".venv")
+        with (folder / ".git/info/exclude").open("a") as excluded:
+            excluded.write(".venv\n")
+        self.git("config", "user.name", "Rehearsal")
+        self.git("config", "user.email", "owner@example.com")
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--no-verify", "--message", "As it is")
+        self.base = self.git("rev-parse", "HEAD")
+
+    def git(self, *arguments):
+        return subprocess.run(
+            ["git", *arguments], cwd=self.folder, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    def script(self, *arguments, fails=False, text="", **env):
+        """Run the deploy script, which reads ``text``; what it printed, standard error included.
+
+        It must end with exit code 0, or with 1 where it ``fails``.
+        """
+        ended = subprocess.run(
+            [SCRIPT, *arguments], cwd=self.folder, timeout=420, env=self.environment | env, input=text,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        print(f"\n$ {SCRIPT} {' '.join(arguments)}\n{ended.stdout}")  # noqa: T201
+        assert ended.returncode == int(fails), ended.stdout
+        return ended.stdout
+
+    def begin(self, *arguments):
+        """Start the deploy script, and go on while it runs."""
+        return subprocess.Popen(
+            [SCRIPT, *arguments], cwd=self.folder, env=self.environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    @contextlib.contextmanager
+    def commit(self, *edits, message="A change"):
+        """Within it, main has a commit with ``edits``."""
+        for edit in edits:
+            edit(self.folder)
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--no-verify", "--message", message)
+        try:
+            yield
+        finally:
+            self.git("reset", "--quiet", "--hard", self.base)
+
+    def build(self, *edits):
+        """Publish a version with ``edits``; its label."""
+        self._builds += 1
+        with self.commit(*edits) if edits else contextlib.nullcontext():
+            printed = self.script("build", BUILD_NUMBER=str(self._builds))
+        return printed.strip().split("\n")[-1]

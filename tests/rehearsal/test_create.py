@@ -1,0 +1,144 @@
+"""Environments from nothing, and their settings."""
+
+import re
+import subprocess
+import urllib.error
+import urllib.request
+from types import SimpleNamespace
+
+import pytest
+
+from tests.rehearsal.aws.environment import Environment
+from tests.rehearsal.project import replace
+from tests.rehearsal.world import ENVIRONMENTS
+
+PROPERTIES = "aws:elasticbeanstalk:application:environment"
+
+
+def in_the_container(instance, name):
+    """An environment variable of the application."""
+    ended = subprocess.run(
+        ["docker", "exec", instance.application, "printenv", name],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return ended.stdout.strip()
+
+
+def test_environments_from_nothing_and_again(world, created, base, seen):
+    label, staging, prod, seconds = created
+    assert "in all about 28 min" in staging
+    assert "is published" in staging
+    assert "docker build" not in prod
+    for name in ENVIRONMENTS:
+        environment = world.environment(name)
+        assert environment.database.properties["StorageEncrypted"] is True
+        warnings = [one["Message"] for one in environment.events if one["Severity"] == "WARN"]
+        assert not warnings
+        assert world.runs(name) == label
+    staging, prod = (world.environment(name) for name in ENVIRONMENTS)
+    assert staging.database.properties["MultiAZ"] == "false"
+    assert prod.database.properties["MultiAZ"] == "true"
+    passwords = {one.database.properties["MasterUserPassword"] for one in (staging, prod)}
+    assert len(passwords) == 2
+    printed = world.project.script("create", "staging")
+    assert "the stack birthday-greetings-staging is as it should be" in printed
+    assert "create_environment" not in world.beanstalk.calls
+    seen(f"both from nothing in {seconds:.0f} s")
+
+
+def test_settings_hold_by_their_precedence(world, created):
+    """An environment of its own, which has no version and so no machines."""
+    health, policy = "aws:elasticbeanstalk:environment:process:default", "HealthCheckPath"
+    staging = world.environment("staging")
+    other = Environment("other", "x", {}, {}, staging.folder, 99)
+    other.release = SimpleNamespace(options={})
+    assert other.option(health, policy) == "/"
+    other.release = staging.release
+    assert other.option(health, policy) == "/readyz"
+    world.beanstalk.create_configuration_template(
+        "x", "saved", [{"Namespace": health, "OptionName": policy, "Value": "/saved"}]
+    )
+    other.saved = world.beanstalk.templates["saved"]
+    assert other.option(health, policy) == "/saved"
+    other.direct[health, policy] = "/direct"
+    assert other.option(health, policy) == "/direct"
+
+
+def test_nothing_secret_is_in_options_events_or_output(world, created, base):
+    _, *outputs, _ = created
+    for name in ENVIRONMENTS:
+        environment = world.environment(name)
+        password = environment.database.properties["MasterUserPassword"]
+        assert len(password) == 40
+        shown = f"{environment.direct} {environment.release.options} {environment.events} {outputs}"
+        assert password not in shown
+
+
+def test_a_database_connection_without_tls_is_refused(world, base):
+    database = world.environment("staging").database
+    password = database.properties["MasterUserPassword"]
+    command = f"PGPASSWORD={password} psql 'host={database.host} user=birthday dbname=birthday sslmode=disable' -c 'SELECT 1'"
+    ended = subprocess.run(
+        ["docker", "exec", database.container, "bash", "-c", command],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert "no encryption" in ended.stderr
+
+
+def test_the_outside_world_sees_no_operators_paths_and_no_versions_of_nginx(world, base):
+    environment = world.environment("prod")
+    url = f"http://{environment.balancer.cname}"
+    with urllib.request.urlopen(f"{url}/docs", timeout=10) as response:
+        assert response.headers["Server"] == "nginx"
+    request = urllib.request.Request(f"{url}/hello/john%0A")
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(request, timeout=10)
+    command = "cat /var/log/nginx/access.log /var/log/nginx/error.log /var/log/nginx/healthd/*"
+    logs = [instance.run(command) for instance in environment.instances]
+    assert '"route":"/hello/<username>"' in "".join(logs)
+    assert "SmokeTest" not in "".join(logs)
+    for instance in environment.instances:
+        health = instance.run("cat /var/log/nginx/healthd/application.log.*")
+        assert re.search(r'^\d+\.\d{3}"/hello/<username>"204"\d+\.\d{3}"\d+\.\d{3}"$', health, re.M)
+
+
+def test_changed_settings_reach_running_instances(world, base):
+    staging = world.environment("staging")
+    option = (PROPERTIES, "TIME_ZONE")
+    world.beanstalk.update_environment(
+        staging.name,
+        OptionSettings=[
+            {"Namespace": option[0], "OptionName": option[1], "Value": "Pacific/Kiritimati"}
+        ],
+    )
+    world.beanstalk.wait(staging.name)
+    zones = [in_the_container(one, "TIME_ZONE") for one in staging.instances]
+    del staging.direct[option]
+    assert zones == ["Pacific/Kiritimati"] * 2
+    assert staging.events[-1]["Message"] == "Environment update completed successfully."
+
+
+def test_settings_that_do_not_work_are_taken_back_and_said_so(world, base):
+    """What the application refuses to start with; for AWS, the environment is as healthy as before."""
+    setting = f'[staging."{PROPERTIES}"]\nTHREADS = 0\n\n[staging.stack]'
+    edit = replace("devops/environments.toml", "[staging.stack]", setting)
+    with world.project.commit(edit):
+        printed = world.project.script("create", "staging", fails=True)
+    assert "birthday-greetings-staging did not take the settings" in printed
+    assert "reverted to the previous configuration" in printed
+    assert world.runs("staging") == base
+
+
+def test_settings_of_a_version_come_with_it(world, base):
+    other = replace(".ebextensions/50-application.config", "LOG_LEVEL: INFO", "LOG_LEVEL: WARNING")
+    label = world.project.build(other)
+    world.project.script("deploy", "staging", "--version", label)
+    assert world.runs("staging") == label
+    levels = [in_the_container(one, "LOG_LEVEL") for one in world.environment("staging").instances]
+    assert levels == ["WARNING"] * 2
+
+
+def test_status_shows_what_runs_where(world, base):
+    printed = world.project.script("status")
+    assert printed.count(base) == 2
+    assert "birthday-greetings-prod" in printed

@@ -1,0 +1,110 @@
+"""Deployments that go well, all the way, and at the same time as others."""
+
+import signal
+import threading
+import time
+
+import pytest
+
+from tests.rehearsal.project import add_a_column
+
+
+def has_the_column(world, name):
+    """Whether the migration of the second version has run in an environment."""
+    rows = world.environment(name).database.query(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'person'"
+    )
+    return "note" in rows
+
+
+def test_the_whole_way_with_a_migration(world, base):
+    """Checks, tests and tests of the image are the real ones; of the tests, some of the quick."""
+    with world.project.commit(add_a_column, message="Add a column"):
+        printed = world.project.script(
+            BUILD_NUMBER="whole.way", ARGS="tests/web/test_birthday.py --no-cov"
+        )
+    label = printed.split("deploy: version ")[1].split()[0]
+    assert label.endswith("-whole.way")
+    assert printed.count("docker build") == 1
+    assert printed.index("make test-image") < printed.index("docker push")
+    assert world.runs("staging") == world.runs("prod") == label
+    assert has_the_column(world, "staging")
+    assert has_the_column(world, "prod")
+
+
+@pytest.fixture
+def immutable(world, base):
+    """Staging, with the other policy that has no downtime."""
+    staging = world.environment("staging")
+    policy = ("aws:elasticbeanstalk:command", "DeploymentPolicy")
+    staging.direct[policy] = "Immutable"
+    yield staging
+    del staging.direct[policy]
+
+
+def test_an_immutable_deployment(world, immutable, second):
+    world.project.script("deploy", "staging", "--version", second)
+    assert world.runs("staging") == second
+
+
+def test_a_rollback_to_an_image_that_is_older_than_the_database(world, base, second):
+    world.project.script("deploy", "prod", "--version", second)
+    assert has_the_column(world, "prod")
+    printed = world.project.script("rollback", "prod")
+    assert f"from {second} to {base}" in printed
+    assert world.runs("prod") == base
+    assert has_the_column(world, "prod")
+
+
+def test_an_environment_that_is_busy_is_waited_for(world, base, second):
+    staging = world.environment("staging")
+    with world.stalled():
+        world.beanstalk.update_environment(staging.name, VersionLabel=base)
+        release = threading.Timer(3, lambda: setattr(world.beanstalk.deployments, "stalled", False))
+        release.start()
+        printed = world.project.script("deploy", "staging", "--version", second)
+    release.join()
+    assert "is Updating, waiting until it is Ready" in printed
+    assert world.runs("staging") == second
+
+
+def test_two_runs_at_once(world, base, second):
+    with world.stalled():
+        first = world.project.begin("deploy", "staging", "--version", second)
+        world.wait_for_call("update_environment")
+        printed = world.project.script("deploy", "staging", "--version", base, fails=True)
+    assert "another run is at work on birthday-greetings-staging" in printed
+    assert "nothing was changed by this run" in printed
+    output, _ = first.communicate(timeout=120)
+    assert first.returncode == 0, output
+    assert world.runs("staging") == second
+
+
+def test_a_run_that_is_interrupted_can_be_repeated(world, base, second):
+    with world.stalled():
+        first = world.project.begin("deploy", "staging", "--version", second)
+        world.wait_for_call("update_environment")
+        began = time.monotonic()
+        first.send_signal(signal.SIGTERM)
+        output, _ = first.communicate(timeout=30)
+        assert time.monotonic() - began < 10
+    assert first.returncode == 130
+    assert "What was started on AWS continues there" in output
+    printed = world.project.script("deploy", "staging", "--version", second)
+    assert f"runs {second}" in printed
+    assert world.runs("staging") == second
+
+
+def test_a_dry_run_changes_nothing(world, base, no_checks):
+    printed = world.project.script("--dry-run", **no_checks)
+    for command in ("docker build", "docker push", "eb appversion", "eb deploy", "aws s3api"):
+        assert f"+ {command}" in printed or f"&& {command}" in printed
+    assert world.beanstalk.calls == []
+    assert world.runs("staging") == world.runs("prod") == base
+
+
+def test_versions_that_nobody_needs(world, base, second):
+    """There are fewer than are kept in any case; real deletions are AWS's own."""
+    printed = world.project.script("versions", "prune", "--yes")
+    assert "there is no version that nobody needs" in printed
+    assert {base, second} <= set(world.beanstalk.versions)

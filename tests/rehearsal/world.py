@@ -1,0 +1,184 @@
+"""Everything a scenario needs: a cloud, a project, and what must be true of both."""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.rehearsal.aws.answers import Answer
+from tests.rehearsal.aws.cloud import Cloud
+from tests.rehearsal.aws.codebuild import IMAGE, build_image
+from tests.rehearsal.load import Load
+from tests.rehearsal.machines import docker
+from tests.rehearsal.project import Project
+from tests.support.aws import APPLICATION
+
+ENVIRONMENTS = ("staging", "prod")
+# Waiting times, shortened
+TIMES = {
+    "POLL_SECONDS": "0.5",
+    "HEALTH_TIMEOUT": "30",
+    "DEPLOY_TIMEOUT": "3",
+    "SMOKE_TIMEOUT": "5",
+}
+# The same images by the names that CodeBuild uses, so that they need not be pulled twice
+OFFICIAL = ("python:3.13-slim-trixie", "postgres:18-trixie")
+MIRROR = "public.ecr.aws/docker/library/"
+
+
+class World:
+    """A cloud and a project, in a folder of their own."""
+
+    def __init__(self):
+        docker.build_machine()
+        build_image()
+        self._tagged = _tag(OFFICIAL)
+        self.folder = Path(tempfile.mkdtemp(prefix="birthday-rehearsal-"))
+        try:
+            self.cloud = Cloud(self.folder / "cloud", TIMES)
+            self.project = Project(self.folder / "a project", self.cloud.environment() | TIMES)
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def beanstalk(self):
+        """Its Beanstalk, of which scenarios speak most."""
+        return self.cloud.beanstalk
+
+    def environment(self, name):
+        """An environment by its short name."""
+        return self.beanstalk.environments[f"{APPLICATION}-{name}"]
+
+    def runs(self, name):
+        """The version of an environment, all of whose instances run it and serve."""
+        environment = self.beanstalk.wait(f"{APPLICATION}-{name}")
+        assert {one.version for one in environment.instances} == {environment.label}
+        assert environment.colour() == ("Green", "Ok")
+        assert len(environment.instances) == 2
+        return environment.label
+
+    def return_to(self, label):
+        """Let both environments run ``label``."""
+        for name in ENVIRONMENTS:
+            environment = self.beanstalk.wait(f"{APPLICATION}-{name}")
+            if {one.version for one in environment.instances} != {label}:
+                self.beanstalk.update_environment(environment.name, VersionLabel=label)
+        for name in ENVIRONMENTS:
+            assert self.runs(name) == label
+        self.beanstalk.calls.clear()
+
+    @contextlib.contextmanager
+    def stalled(self):
+        """Within it, AWS begins deployments and does not go on with them."""
+        self.beanstalk.deployments.stalled = True
+        try:
+            yield
+        finally:
+            self.beanstalk.deployments.stalled = False
+
+    @contextlib.contextmanager
+    def denied(self, *actions):
+        """Within it, the permission for ``actions`` of Beanstalk is missing."""
+        self.beanstalk.denied = set(actions)
+        try:
+            yield
+        finally:
+            self.beanstalk.denied = set()
+
+    def wait_for_call(self, action, seconds=60):
+        """Wait until Beanstalk was called."""
+        deadline = time.monotonic() + seconds
+        while action not in self.beanstalk.calls:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+    def stop(self):
+        """Remove all of it, whatever state it is in."""
+        with contextlib.ExitStack() as ending:
+            ending.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            # What builds leave belongs to root, whoever we are
+            ending.callback(_empty, self.folder / "cloud/builds")
+            for name in self._tagged:
+                ending.callback(docker.docker, "rmi", name, check=False)
+            ending.callback(docker.remove_all)
+            if hasattr(self, "cloud"):
+                ending.callback(self.cloud.stop)
+
+
+class Traffic:
+    """Clients of both environments, while a scenario does something to them."""
+
+    def __init__(self, world):
+        self._world = world
+        self._loads = {name: Load(world.environment(name)) for name in ENVIRONMENTS}
+
+    def stop(self):
+        """Let the clients end."""
+        for load in self._loads.values():
+            load.stop()
+
+    def counts(self):
+        """Requests by kind, failed ones, and names that were acknowledged, and lost."""
+        found = Counter()
+        for load in self._loads.values():
+            found.update(load.counts)
+            found["failed"] += len(load.failures)
+            found["names"] += len(load.acknowledged)
+            found["lost"] += len(load.lost())
+        return found
+
+    def check(self):
+        """Stop, and assert that nobody noticed anything; what to write about it."""
+        self.stop()
+        assert not Answer.wrong, Answer.wrong
+        for load in self._loads.values():
+            assert not load.failures, load.failures[:5]
+            assert not load.lost()
+            assert load.counts["PUT 204"]
+            assert load.counts["GET 200"]
+        return "; ".join(
+            f"{name}: {load.counts['PUT 204']} PUT and {load.counts['GET 200']} GET"
+            for name, load in self._loads.items()
+        )
+
+
+def created(world):
+    """Make both environments from nothing by the script: the label, what it printed, the seconds."""
+    began = time.monotonic()
+    staging = world.project.script("create", "staging", BUILD_NUMBER="0")
+    label = re.search(r"version (\S+) is published", staging)[1]
+    prod = world.project.script("create", "prod", "--version", label)
+    return label, staging, prod, time.monotonic() - began
+
+
+def no_checks(folder):
+    """The variables by which `make` finds everything in order, for what is not about the checks."""
+    (folder / "make").write_text("#!/bin/sh\n")
+    (folder / "make").chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def _tag(names):
+    """Give images the names of the mirror; those names that were not there before."""
+    tagged = []
+    for name in names:
+        mirrored = f"{MIRROR}{name}"
+        if docker.docker("image", "inspect", mirrored, check=False).returncode:
+            docker.docker("tag", name, mirrored)
+            tagged.append(mirrored)
+    return tagged
+
+
+def _empty(folder):
+    if folder.exists():
+        subprocess.run(
+            ["docker", "run", "--rm", "--volume", f"{folder}:/left", IMAGE,
+             "find", "/left", "-mindepth", "1", "-delete"],
+            capture_output=True,
+        )  # fmt: skip
