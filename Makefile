@@ -46,7 +46,7 @@ test-image: .venv/installed ## Test the image (IMAGE=... for one that is built a
 	REQUIRE_DOCKER=1 $(if $(IMAGE),IMAGE_UNDER_TEST=$(IMAGE)) $(RUN) pytest tests/docker/test_image.py $(ARGS)
 
 test-docker: .venv/installed ## Run the tests of the image and of docker-compose.yml, and both rehearsals
-	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -s $(ARGS)
+	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -n 2 --dist loadgroup $(ARGS)
 
 test-faults: .venv/installed ## Kill, freeze and fill what the service needs, under load (skips what this machine lacks)
 	$(RUN) pytest -q -m faults $(ARGS)
@@ -65,6 +65,9 @@ deploy: .venv/installed ## Check, test, build, deploy to staging and to producti
 rehearse: .venv/installed ## Rehearse deployments: the real script and containers, AWS on loopback (needs Docker)
 	REQUIRE_DOCKER=1 $(RUN) pytest tests/rehearsal --ignore=tests/rehearsal/test_pipeline.py $(ARGS)
 
+cloud: .venv/installed ## Start AWS on loopback, to deploy to without an account (needs Docker)
+	@exec $(RUN) tests.rehearsal
+
 rehearse-pipeline: .venv/installed ## Rehearse the pipeline in the same way, from a commit to production
 	REQUIRE_DOCKER=1 $(RUN) pytest tests/rehearsal/test_pipeline.py $(ARGS)
 
@@ -76,7 +79,7 @@ clean: ## Remove what was built and installed here, but not the data
 	rm -rf dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .PHONY: help run dev ci check check-format format lock test test-image test-docker test-faults test-browser bench deploy
-.PHONY: rehearse rehearse-pipeline diagram clean
+.PHONY: cloud rehearse rehearse-pipeline diagram clean
 
 # The dependencies of checkov cannot be installed beside the others
 .venv/checkov/installed: requirements/checkov.txt .venv/installed

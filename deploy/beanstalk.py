@@ -56,6 +56,15 @@ def find_all(run: Run) -> dict[str, State]:
     return {one["EnvironmentName"]: _state(one) for one in found}
 
 
+def find_bucket(run: Run) -> str:
+    """Beanstalk's own bucket, with the bundles, the locks and the history. Raises AwsFailure."""
+    name = f"elasticbeanstalk-{run.settings.region}-{run.aws.account()}"  # by which AWS makes it
+    answer = run.aws.change(
+        "elasticbeanstalk", "create_storage_location", otherwise={"S3Bucket": name}
+    )
+    return str(answer["S3Bucket"])
+
+
 def wait_until_ready(run: Run, environment: Environment) -> State:
     """The state of ``environment`` as soon as AWS takes requests for it.
 

@@ -6,24 +6,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from deploy import (
     approval,
+    beanstalk,
     build,
     create,
     credentials,
     environments,
     owner,
     pipeline,
-    prune,
     rollout,
     settings,
     signals,
     smoke,
-    status,
     version,
     window,
 )
@@ -31,12 +30,12 @@ from deploy.aws import Aws
 from deploy.changes import Changes
 from deploy.console import Console
 from deploy.environments import Environment
-from deploy.errors import Failure, Interrupted, InvalidConfig, state
+from deploy.errors import Failure, Interrupted, InvalidConfig, NotFound, state
 from deploy.run import Run
 from deploy.settings import PROGRAM
 from deploy.tools import Tools
 
-F = TypeVar("F", bound=Callable[..., Any])
+HEADINGS = ("Environment", "Status", "Version", "Health", "Address")
 
 EPILOG = """\b
 Environment variables, besides those of AWS (credentials, AWS_DEFAULT_REGION):
@@ -198,7 +197,7 @@ def status_command(options: Options, environment: str | None) -> None:
     """Show what runs where."""
     run = options.run()
     with state("nothing was changed"):
-        options.console.result(status.table(run, _find(run, environment) if environment else None))
+        options.console.result(_table(run, _find(run, environment) if environment else None))
 
 
 @main.command("create")
@@ -344,7 +343,7 @@ def prune_versions(options: Options, yes: bool, dry_run: bool) -> None:
     """
     run = options.run(dry_run=dry_run)
     with state("nothing was deleted"):
-        unneeded = prune.find_unneeded(run)
+        unneeded = version.find_unneeded(run)
     if not unneeded:
         options.console.say("there is no version that nobody needs")
         return
@@ -353,13 +352,34 @@ def prune_versions(options: Options, yes: bool, dry_run: bool) -> None:
         options.console.say(f"  {one}")
     if not (yes or run.changes.dry_run or _confirmed(f"Delete these {len(unneeded)} versions?")):
         raise Failure("nobody agreed to delete them", "nothing was deleted", "run it with --yes")
-    prune.prune(run, unneeded)
+    version.delete(run, unneeded)
     if not run.changes.dry_run:
         options.console.say(f"{len(unneeded)} versions were deleted")
 
 
 def _confirmed(question: str) -> bool:
     return sys.stdin.isatty() and click.confirm(question, err=True)
+
+
+def _table(run: Run, environment: Environment | None = None) -> str:
+    found = beanstalk.find_all(run)
+    if environment is not None:
+        if environment.name not in found:
+            raise NotFound(
+                f"there is no environment {environment.name}",
+                "nothing was changed",
+                f"{PROGRAM} create {environment.short}",
+            )
+        found = {environment.name: found[environment.name]}
+    rows = [HEADINGS] + [
+        (name, one.status, one.version or "-", f"{one.colour}/{one.health}", one.cname or "-")
+        for name, one in sorted(found.items())
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
 
 
 def _find(run: Run, short: str) -> Environment:

@@ -4,7 +4,6 @@ from typing import Any
 
 from deploy import (
     beanstalk,
-    bucket,
     build,
     environments,
     history,
@@ -46,7 +45,7 @@ def create(
         return
     with state("the stacks are there"):
         options = environment.options(outputs)
-        logs = bucket.find(run)
+        logs = beanstalk.find_bucket(run)
     with mutex.hold(run, name, logs):
         with state("the stacks are there"):
             is_new = beanstalk.find(run, name) is None

@@ -10,7 +10,7 @@ record it, send the notification, unlock
 from dataclasses import dataclass
 from typing import NoReturn
 
-from deploy import beanstalk, bucket, history, mutex, notify, smoke, version
+from deploy import beanstalk, history, mutex, notify, smoke, version
 from deploy.environments import Environment
 from deploy.errors import AwsFailure, Failure, state
 from deploy.run import Run
@@ -67,7 +67,7 @@ def deploy(
     name, label = environment.name, target.label
     run.tools.require("eb", *(["git"] if forward else []))
     with state("nothing was deployed"):
-        key, logs = smoke.find_key(run, environment), bucket.find(run)
+        key, logs = smoke.find_key(run, environment), beanstalk.find_bucket(run)
     with mutex.hold(run, name, logs):
         with state("nothing was changed"):
             before = beanstalk.wait_until_ready(run, environment).version
@@ -95,7 +95,7 @@ def rollback(run: Run, environment: Environment) -> None:
     with state("nothing was changed"):
         current = beanstalk.wait_until_ready(run, environment).version
         before = history.version_before(
-            history.read(run, bucket.find(run), environment.name), current
+            history.read(run, beanstalk.find_bucket(run), environment.name), current
         )
         if before is None:
             raise Failure(

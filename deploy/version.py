@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+from deploy import beanstalk, history
 from deploy.errors import Failure, NotFound, state
 from deploy.image import find_digest
 from deploy.run import Run
+
+KEPT = 50  # versions, the newest, whatever runs
 
 
 @dataclass(frozen=True)
@@ -89,3 +92,27 @@ def refuse_older(run: Run, environment: str, before: str, label: str) -> None:
             "run it in a clone with the whole history; if the commit is on no branch any more, "
             "deploy without --forward",
         )
+
+
+def find_unneeded(run: Run) -> list[str]:
+    """The labels that nobody needs, the oldest first. Raises AwsFailure.
+
+    Needed are the newest 50, what any environment runs, and what a rollback would deploy to it.
+    """
+    labels = newest(run)
+    needed, logs = set(labels[:KEPT]), beanstalk.find_bucket(run)
+    for name, found in beanstalk.find_all(run).items():
+        before = history.version_before(history.read(run, logs, name), found.version)
+        needed |= {found.version, before or ""} | beanstalk.find_running(run, name)
+    return [label for label in reversed(labels) if label not in needed]
+
+
+def delete(run: Run, labels: list[str]) -> None:
+    """Delete the versions ``labels`` and their bundles; their images stay. Raises AwsFailure."""
+    for number, label in enumerate(labels):
+        with state(f"{number} of {len(labels)} versions were deleted"):
+            run.aws.change(
+                "elasticbeanstalk", "delete_application_version",
+                ApplicationName=run.settings.application, VersionLabel=label,
+                DeleteSourceBundle=True,
+            )  # fmt: skip

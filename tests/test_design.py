@@ -78,3 +78,70 @@ def test_tests_refuse_a_database_that_is_not_for_tests():
     ):
         with pytest.raises(pytest.UsageError, match="ends in _test"):
             refuse_unless_test(url)
+
+
+# --- The deploy tool ----------------------------------------------------------------------------
+
+DEPLOY = {path.stem: ast.parse(path.read_text()) for path in Path("deploy").glob("*.py")}
+
+
+def imported(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize(
+    ("library", "module"),
+    [("boto3", "aws"), ("botocore", "aws"), ("subprocess", "tools"), ("click", "cli")],
+)
+def test_what_is_outside_is_reached_through_one_module(library, module):
+    """So that errors are translated, and changes shown, in one place."""
+    using = {
+        name
+        for name, tree in DEPLOY.items()
+        if library in {one.split(".")[0] for one in imported(tree)}
+    }
+    assert using == {module}
+
+
+def test_the_modules_of_the_deploy_tool_form_no_circle():
+    below = {
+        name: {one.split(".")[1] for one in imported(tree) if one.startswith("deploy.")}
+        & set(DEPLOY)
+        for name, tree in DEPLOY.items()
+    }
+    while ready := {name for name, wanted in below.items() if not wanted}:
+        below = {name: wanted - ready for name, wanted in below.items() if name not in ready}
+    assert not below
+
+
+def test_the_deploy_tool_knows_nothing_of_the_application():
+    for tree in DEPLOY.values():
+        assert not {"web", "tools", "tests", "flask"} & {
+            one.split(".")[0] for one in imported(tree)
+        }
+
+
+def test_the_functions_of_the_deploy_tool_are_short():
+    for name, tree in DEPLOY.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 38, f"{name}.{node.name}"
+
+
+def test_a_failure_says_what_to_do():
+    """Each has its three sentences, or is raised where a caller adds how things are."""
+    for name, tree in DEPLOY.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
+                "Failure",
+                "NotFound",
+            ):
+                assert len(node.args) == 3 or "next" in {one.arg for one in node.keywords}, (
+                    name,
+                    node.lineno,
+                )

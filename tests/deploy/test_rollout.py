@@ -161,10 +161,10 @@ def monkeypatch_now(monkeypatch, aws):
     class Clock(deploy.mutex.datetime):
         @classmethod
         def now(cls, zone=None):
-            return aws._time
+            return aws.time
 
     monkeypatch.setattr("deploy.mutex.datetime", Clock)
-    return aws._time
+    return aws.time
 
 
 def test_a_lost_answer_to_taking_the_lock_is_no_other_run(aws, staging, command):

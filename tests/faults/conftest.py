@@ -99,7 +99,7 @@ class Service:
             time.sleep(0.05)
 
     def is_ready(self):
-        return Load("127.0.0.1", self.port)._ask("GET", "/readyz")[0] == 200
+        return Load("127.0.0.1", self.port).ask("GET", "/readyz")[0] == 200
 
     def workers(self):
         return [

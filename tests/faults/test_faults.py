@@ -157,7 +157,7 @@ def test_a_full_disk(service, small_disk, judge):
 
 
 def has_ended(database):
-    return database._process.poll() is not None
+    return not database.is_running()
 
 
 def test_a_full_log(service, judge):
@@ -219,7 +219,7 @@ def nginx_before(service):
     nginx = subprocess.Popen(["nginx", "-p", folder, "-c", folder / "nginx.conf"])
     try:
         through = Load("127.0.0.1", port)
-        through.wait_for(lambda: through._ask("GET", "/livez")[0] == 200)
+        through.wait_for(lambda: through.ask("GET", "/livez")[0] == 200)
         yield port
     finally:
         nginx.send_signal(signal.SIGTERM)

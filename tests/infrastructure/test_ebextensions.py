@@ -150,9 +150,10 @@ def test_every_path_leads_to_https_where_there_is_a_certificate_and_none_elsewhe
 
 def test_no_password_is_an_option(shared):
     options = shared | direct("prod")
-    assert not [name for _, name in options if name in ("DBPassword", "RDS_PASSWORD")][1:]
-    secret = options["aws:elasticbeanstalk:application:environmentsecrets", "RDS_PASSWORD"]
-    assert secret == OUTPUTS["DatabaseSecret"] + ":password"
+    secrets = "aws:elasticbeanstalk:application:environmentsecrets"  # ARNs, and no values
+    named = {(space, name) for space, name in options if "PASSWORD" in name.upper()}
+    assert named == {(secrets, "RDS_PASSWORD"), (secrets, "RDS_NEXT_PASSWORD")}
+    assert options[secrets, "RDS_PASSWORD"] == OUTPUTS["DatabaseSecret"] + ":password"
 
 
 def test_properties_are_settings_of_the_application(shared):

@@ -8,15 +8,17 @@ import pytest
 from tests.docker.conftest import engine  # noqa: F401  # a fixture, by its name
 from tests.rehearsal import world as worlds
 
-ROWS = []  # scenario, outcome, seconds, what was seen
+ROWS = []  # of scenarios: name, outcome, seconds, and what was noted, by kind
 TOTAL = Counter()  # requests, failures, names and losses of all scenarios
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if "rehearsal" in item.path.parts and "world" in item.fixturenames:
+            group = "pipeline" if item.path.stem == "test_pipeline" else "rehearsal"
             item.add_marker(pytest.mark.docker)
-            item.add_marker(pytest.mark.xdist_group("docker"))
+            item.add_marker(pytest.mark.xdist_group(group))
+            note(item, "scenario", item.name.removeprefix("test_").replace("_", " "))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -26,20 +28,22 @@ def pytest_runtest_call(item):
     try:
         result = yield
         if traffic:
-            note(item, traffic.check())
+            note(item, "seen", traffic.check())
         return result
     finally:
         if traffic:
             traffic.stop()
-            TOTAL.update(traffic.counts())
+            note(item, "traffic", dict(traffic.counts()))
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
-    report = (yield).get_result()
-    if report.when == "call" and "world" in getattr(item, "fixturenames", ()):
-        name = item.name.removeprefix("test_").replace("_", " ")
-        ROWS.append((name, report.outcome, report.duration, getattr(item, "seen", [])))
+def pytest_runtest_logreport(report):
+    """Where the summary is written, whichever process ran the scenario."""
+    noted = dict.fromkeys(("scenario", "traffic"))
+    noted |= dict(report.user_properties)
+    if report.when == "call" and noted["scenario"]:
+        seen = [text for kind, text in report.user_properties if kind == "seen"]
+        ROWS.append((noted["scenario"], report.outcome, report.duration, seen))
+        TOTAL.update(noted["traffic"] or {})
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -56,14 +60,15 @@ def pytest_terminal_summary(terminalreporter):
     )
 
 
-def note(item, text):
-    item.seen = [*getattr(item, "seen", []), text]
+def note(item, kind, what):
+    """Let the report of ``item`` have it, in whichever process that is read."""
+    item.user_properties.append((kind, what))
 
 
 @pytest.fixture
 def seen(request):
     """Notes what a scenario saw, for the table at the end."""
-    return functools.partial(note, request.node)
+    return functools.partial(note, request.node, "seen")
 
 
 @pytest.fixture(scope="session")

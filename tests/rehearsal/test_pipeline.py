@@ -134,7 +134,7 @@ def test_inside_of_the_window_a_commit_goes_all_the_way(world, pipeline):
 def test_outside_of_the_window_it_waits_until_somebody_decides(world, pipeline, base):
     execution = begin(world, window=WINDOW + FREEZE)
     told(world, TEAM, "waits for approval", within=180)
-    pipeline.decide("Expired")
+    assert pipeline.decide("Expired")
     stages = pipeline.wait()
     assert stages == {
         "Source": "Succeeded", "Verify": "Succeeded", "Build": "Succeeded", "Staging": "Succeeded",
@@ -151,7 +151,7 @@ def test_outside_of_the_window_it_waits_until_somebody_decides(world, pipeline, 
     world.cloud.receiver.messages.clear()
     pipeline.retry("Release")
     told(world, TEAM, waits, within=60)
-    pipeline.decide("Rejected")
+    assert pipeline.decide("Rejected")
     assert pipeline.wait()["Release"] == "Failed"
     told(world, TEAM, "Rejected: By hand")
     assert world.runs("prod") == base
@@ -159,7 +159,7 @@ def test_outside_of_the_window_it_waits_until_somebody_decides(world, pipeline, 
     world.cloud.receiver.messages.clear()
     pipeline.retry("Release")
     told(world, TEAM, waits, within=60)
-    pipeline.decide("Approved")
+    assert pipeline.decide("Approved")
     assert pipeline.wait()["Production"] == "Succeeded"
     assert world.runs("prod") == version(execution)
     told(world, DEPLOYMENTS, f"birthday-greetings-prod: {version(execution)} succeeded")

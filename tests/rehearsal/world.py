@@ -1,6 +1,7 @@
 """Everything a scenario needs: a cloud, a project, and what must be true of both."""
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -35,9 +36,7 @@ class World:
     """A cloud and a project, in a folder of their own."""
 
     def __init__(self):
-        docker.build_machine()
-        build_image()
-        self._tagged = _tag(OFFICIAL)
+        self._images = Images()
         self.folder = Path(tempfile.mkdtemp(prefix="birthday-rehearsal-"))
         try:
             self.cloud = Cloud(self.folder / "cloud", TIMES)
@@ -101,14 +100,41 @@ class World:
     def stop(self):
         """Remove all of it, whatever state it is in."""
         with contextlib.ExitStack() as ending:
+            ending.callback(self._images.leave)
             ending.callback(shutil.rmtree, self.folder, ignore_errors=True)
             # What builds leave belongs to root, whoever we are
             ending.callback(_empty, self.folder / "cloud/builds")
-            for name in self._tagged:
-                ending.callback(docker.docker, "rmi", name, check=False)
             ending.callback(docker.remove_all)
             if hasattr(self, "cloud"):
                 ending.callback(self.cloud.stop)
+
+
+class Images:
+    """The images that rehearsals need: made by the first, and removed by the last of those at once."""
+
+    def __init__(self):
+        self._file = (Path(tempfile.gettempdir()) / "birthday-rehearsal-images").open("a+")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        there = _images()
+        docker.build_machine()
+        build_image()
+        for name in OFFICIAL:
+            docker.docker("tag", name, f"{MIRROR}{name}")
+        self._file.write("".join(f"{name}\n" for name in _images() - there))
+        self._file.flush()
+        fcntl.flock(self._file, fcntl.LOCK_SH)  # as long as it uses them
+
+    def leave(self):
+        """Remove what was not there before, if nobody else uses it."""
+        with self._file as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return
+            file.seek(0)
+            for name in file.read().split():
+                docker.docker("rmi", name, check=False)
+            file.truncate(0)
 
 
 class Traffic:
@@ -136,7 +162,9 @@ class Traffic:
     def check(self):
         """Stop, and assert that nobody noticed anything; what to write about it."""
         self.stop()
-        assert not Answer.wrong, Answer.wrong
+        wrong = Answer.wrong.copy()
+        Answer.wrong.clear()  # the next scenario has its own
+        assert not wrong, wrong
         for load in self._loads.values():
             assert not load.failures, load.failures[:5]
             assert not load.lost()
@@ -164,15 +192,9 @@ def no_checks(folder):
     return {"PATH": f"{folder}:{os.environ['PATH']}"}
 
 
-def _tag(names):
-    """Give images the names of the mirror; those names that were not there before."""
-    tagged = []
-    for name in names:
-        mirrored = f"{MIRROR}{name}"
-        if docker.docker("image", "inspect", mirrored, check=False).returncode:
-            docker.docker("tag", name, mirrored)
-            tagged.append(mirrored)
-    return tagged
+def _images():
+    """The names of all images of this engine."""
+    return set(docker.docker("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split())
 
 
 def _empty(folder):

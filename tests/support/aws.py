@@ -51,7 +51,7 @@ class FakeAws:
         self.databases, self.solution_stacks = {}, ["64bit Amazon Linux 2023 v1.0.0 running Docker"]
         self.change_sets = {}
         self.account = ACCOUNT
-        self._time = BEGINNING
+        self.time = BEGINNING
 
     # --- What tests say ------------------------------------------------------------------------
 
@@ -68,8 +68,8 @@ class FakeAws:
 
     def now(self):
         """AWS's clock: a second later each time."""
-        self._time += timedelta(seconds=1)
-        return self._time
+        self.time += timedelta(seconds=1)
+        return self.time
 
     def add_version(self, *labels):
         for label in labels:
@@ -230,7 +230,7 @@ class FakeAws:
             raise Refused("PreconditionFailed")
         content = Body if isinstance(Body, bytes) else Body.read()
         etag = f'"{hashlib.md5(content + str(self.now()).encode()).hexdigest()}"'
-        self.objects[Key] = {"content": content, "etag": etag, "at": self._time}
+        self.objects[Key] = {"content": content, "etag": etag, "at": self.time}
         return {"ETag": etag}
 
     def s3_get_object(self, Bucket, Key, **_):

@@ -127,13 +127,13 @@ class Load:
     def _ask_livez(self):
         while not self._stop.wait(0.05):
             began = time.monotonic()
-            status, text = self._ask("GET", "/livez")
+            status, text = self.ask("GET", "/livez")
             self.longest_livez = max(self.longest_livez, time.monotonic() - began)
             self._check("livez", status, text, {200})
 
     def _request(self, method, path, body=None):
         began = time.monotonic()
-        status, text = self._ask(method, path, body)
+        status, text = self.ask(method, path, body)
         now = time.monotonic()
         with self._lock:
             self.longest_answer = max(self.longest_answer, now - began)
@@ -142,7 +142,7 @@ class Load:
                 self._last_success = now
         return status, text
 
-    def _ask(self, method, path, body=None):
+    def ask(self, method, path, body=None):
         connection = http.client.HTTPConnection(*self._address, timeout=30)
         try:
             connection.request(method, path, body, self._headers)

@@ -8,6 +8,7 @@ from datetime import date
 import flask_migrate
 import psycopg2
 import pytest
+from flask import current_app
 from sqlalchemy import exc, text
 
 from tools.postgres import Server, ensure_database
@@ -16,6 +17,11 @@ from web.outage import Unavailable
 from web.storage import Person, db
 
 BORN = {"dateOfBirth": "1990-05-17"}
+
+
+def fetch(statement):
+    """What a statement that the application does not have returns, on a connection of its own pool."""
+    return current_app.extensions[storage.POOL].fetch(statement)
 
 
 def test_what_is_saved_is_found(context):
@@ -68,13 +74,13 @@ def test_all_of_ascii_but_letters_is_refused_by_both(context):
 
 def test_a_demoted_primary_is_unavailable(context):
     with pytest.raises(Unavailable):
-        storage._fetch("BEGIN READ ONLY; DELETE FROM person")
+        fetch("BEGIN READ ONLY; DELETE FROM person")
     storage.ping()
 
 
 def test_a_wrong_statement_is_no_outage(context):
     with pytest.raises(psycopg2.errors.UndefinedColumn):
-        storage._fetch("SELECT nothing FROM person")
+        fetch("SELECT nothing FROM person")
     storage.ping()
 
 
@@ -82,11 +88,11 @@ def test_without_its_table_the_service_is_not_ready_and_says_why(env, context, l
     app = create_app(env)
     client = app.test_client()
     try:
-        storage._fetch("ALTER TABLE person RENAME TO moved")
+        fetch("ALTER TABLE person RENAME TO moved")
         assert client.get("/readyz").status_code == 503
         assert client.get("/hello/John").status_code == 503
     finally:
-        storage._fetch("ALTER TABLE moved RENAME TO person")
+        fetch("ALTER TABLE moved RENAME TO person")
     assert client.get("/readyz").status_code == 200
     line = next(line for line in lines() if line["logger"] == "web.database")
     assert line["reason"] == "the table is missing: run 'flask db upgrade'"

@@ -18,7 +18,6 @@ from tests.rehearsal.aws.answers import Refused
 from tests.rehearsal.aws.deployments import Deployments
 from tests.rehearsal.aws.environment import CATALOGUE, Environment
 from tests.rehearsal.machines.database import TrustStore
-from tests.rehearsal.machines.docker import remove
 from tests.support import ebextensions
 from tests.support.aws import ACCOUNT, BUCKET, REGION
 
@@ -54,6 +53,7 @@ class Beanstalk:
         self.templates = {}  # saved configurations
         self.denied = set()  # actions for which permission is missing
         self.calls = []
+        self._threads = []
         self._lock = threading.Lock()
 
     def connect(self, client, login):
@@ -62,13 +62,13 @@ class Beanstalk:
         self.deployments = Deployments(client, login, self.trust, self.versions)
 
     def stop(self):
+        """End what is going on; the machines are removed with all others that were started."""
+        if self.environments:
+            self.deployments.stalled = False
         for environment in self.environments.values():
-            for instance in environment.instances:
-                instance.terminate()
-            if environment.balancer:
-                remove(environment.balancer.container)
-            if environment.database:
-                remove(environment.database.container)
+            environment.aborted.set()
+        for thread in self._threads:
+            thread.join(60)
 
     def wait(self, name, seconds=120):
         """Wait until ``name`` is Ready."""
@@ -270,15 +270,16 @@ class Beanstalk:
 
     def _describe(self, environment):
         colour, health = environment.colour()
-        return {
+        known = {"VersionLabel": environment.label} if environment.label else {}
+        if environment.balancer:
+            known["CNAME"] = environment.balancer.cname
+        return known | {
             "EnvironmentName": environment.name,
             "EnvironmentId": environment.id,
             "ApplicationName": environment.application,
-            "VersionLabel": environment.label,
             "SolutionStackName": STACK,
             "PlatformArn": PLATFORM_ARN,
             "Tier": {"Name": "WebServer", "Type": "Standard", "Version": "1.0"},
-            "CNAME": environment.balancer.cname if environment.balancer else "",
             "EnvironmentArn": f"arn:aws:elasticbeanstalk:{REGION}:{ACCOUNT}:environment/"
             f"{environment.application}/{environment.name}",
             "Status": environment.status,
@@ -307,7 +308,9 @@ class Beanstalk:
                     "ERROR",
                 )
 
-        threading.Thread(target=run, daemon=True).start()
+        thread = threading.Thread(target=run, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
 
 def _aware(moment):

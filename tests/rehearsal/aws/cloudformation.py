@@ -14,14 +14,16 @@ from moto.sns.models import sns_backends
 from tests.support.aws import ACCOUNT, REGION
 
 # Types that moto leaves out of a stack with a line in its log, and the property with their name
-UNKNOWN = {
+NAMED = (
+    "AWS::CodeBuild::Project",
+    "AWS::CodePipeline::Pipeline",
+    "AWS::CodeStarNotifications::NotificationRule",
+    "AWS::Scheduler::Schedule",
+    "AWS::SecretsManager::Secret",
+)
+UNKNOWN = dict.fromkeys(NAMED, "Name") | {
     "AWS::Chatbot::SlackChannelConfiguration": "ConfigurationName",
-    "AWS::CodeBuild::Project": "Name",
     "AWS::CodeConnections::Connection": "ConnectionName",
-    "AWS::CodePipeline::Pipeline": "Name",
-    "AWS::CodeStarNotifications::NotificationRule": "Name",
-    "AWS::Scheduler::Schedule": "Name",
-    "AWS::SecretsManager::Secret": "Name",
     "AWS::SNS::Subscription": "",
 }
 

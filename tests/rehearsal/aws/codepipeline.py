@@ -39,6 +39,7 @@ class CodePipeline:
 
     def __init__(self, folder, cloudformation):
         self.folder, self._cloudformation = folder, cloudformation
+        self.on_change = lambda stage, status: None
         self.execution = None
         self._decisions = {}
         self._decided = threading.Condition()
@@ -77,16 +78,20 @@ class CodePipeline:
         assert not self.execution.thread.is_alive(), self.execution.stages
         return self.execution.stages
 
-    def decide(self, status):
-        """Somebody decides in the console: Approved or Rejected; or nobody ever does: Expired."""
-        deadline = time.monotonic() + 120
+    def decide(self, status, seconds=120):
+        """Somebody decides in the console: Approved or Rejected; or nobody ever does: Expired.
+
+        Waits ``seconds`` until something can be decided; whether there was something.
+        """
+        deadline = time.monotonic() + seconds
         while True:
             for (stage, action), state in list(self.execution.actions.items()):
                 if "token" in state and state["status"] == "InProgress":
                     result = {"status": status, "summary": "By hand"}
                     self.put_approval_result(PIPELINE, stage, action, result, state["token"])
-                    return
-            assert time.monotonic() < deadline, self.execution.actions
+                    return True
+            if time.monotonic() >= deadline:
+                return False
             time.sleep(0.2)
 
     # --- The API -------------------------------------------------------------------------------
@@ -136,18 +141,22 @@ class CodePipeline:
                 return
 
     def _stage(self, stage):
-        name, execution = stage["Name"], self.execution
-        execution.stages[name] = "InProgress"
+        name = stage["Name"]
+        self._set(name, "InProgress")
         orders = sorted({int(action.get("RunOrder", 1)) for action in stage["Actions"]})
         for order in orders:
             group = [one for one in stage["Actions"] if int(one.get("RunOrder", 1)) == order]
             with ThreadPoolExecutor(len(group)) as pool:
                 done = list(pool.map(lambda action: self._action(name, action), group))
             if not all(done):
-                execution.stages[name] = "Failed"
+                self._set(name, "Failed")
                 return False
-        execution.stages[name] = "Succeeded"
+        self._set(name, "Succeeded")
         return True
+
+    def _set(self, stage, status):
+        self.execution.stages[stage] = status
+        self.on_change(stage, status)
 
     def _action(self, stage, action):
         kind = action["ActionTypeId"]["Category"]

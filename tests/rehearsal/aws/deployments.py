@@ -11,7 +11,7 @@ from tests.rehearsal.machines.docker import Failed
 from tests.rehearsal.machines.instance import Instance
 from tests.support import ebextensions
 
-HEALTHY_WITHIN = 10  # seconds; of Beanstalk's own some 10 minutes
+HEALTHY_WITHIN = 20  # seconds; of Beanstalk's own some 10 minutes
 SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
 PROPERTIES = "aws:elasticbeanstalk:application:environment"
 # A change of these is a replacement, which CloudFormation refuses for what has a name of its own

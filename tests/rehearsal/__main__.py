@@ -1,0 +1,183 @@
+"""AWS on loopback for a person instead of a test: ``make cloud``.
+
+It stays up until Ctrl-C, and prints what to do in another terminal. Beside AWS there is a clone of this
+project, whose commits on main start the pipeline. What one does in the console of AWS or in Slack is
+typed here: "help" lists it.
+"""
+
+import fcntl
+import os
+import re
+import shlex
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from tests.docker.conftest import why_no_docker
+from tests.rehearsal.project import OWNER, SCRIPT
+from tests.rehearsal.world import TIMES, World
+
+HOME = Path(".local/cloud")
+HELP = """
+    connect    complete the connection to GitHub, and authorise Slack (after the first `bootstrap`)
+    approve    approve the version that waits in the pipeline
+    reject     reject it
+    help       show this
+"""
+WELCOME = """
+AWS is at {url}, with an account that has nothing in it. In another terminal:
+
+  cd {project}        # a clone of this project to play with; it is removed at the end
+  source {env}
+
+Then follow the deployment chapter of README.md; devops/owner.json names a team already. For example:
+
+  {script} create staging
+  {script} create prod --version LABEL
+  {script} status
+  {script} bootstrap                # then type "connect" here, and run it again
+
+After that a commit on main goes through the pipeline. To break something, commit a mistake:
+
+  sed -i 's/Your birthday is/Your day is/' web/birthday.py && git commit --quiet --all --no-verify -m Mistake
+  {script} build && {script} deploy staging
+
+Times are shortened: {times}. Notifications and addresses appear here. Ctrl-C removes everything.
+{help}"""
+
+
+class Stop(BaseException):
+    """A signal asked for the end."""
+
+
+def main():
+    """Exits with a sentence where there is no Docker, or where another one runs."""
+    reason = why_no_docker()
+    if reason:
+        raise SystemExit(f"make cloud: {reason}: it needs Docker with Compose.")
+    HOME.mkdir(parents=True, exist_ok=True)
+    with (HOME / "lock").open("a+") as lock:
+        _hold(lock)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _stop)
+        world = None
+        try:
+            _say("starting; the first time it takes some minutes, for images are built")
+            world = World()
+            Cloud(world).run()
+        except Stop:
+            _say("removing everything...")
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)  # it takes some seconds, and must be done
+            if world:
+                world.stop()
+            (HOME / "env").unlink(missing_ok=True)
+            lock.truncate(0)
+    _say("everything is removed")
+
+
+class Cloud:
+    """Shows what happens in a world, and lets somebody act in it."""
+
+    def __init__(self, world):
+        self._world, self._told, self._addresses = world, 0, set()
+        self._head = world.project.git("rev-parse", "main")
+
+    def run(self):
+        """Until Stop."""
+        folder, env = self._world.project.folder, (HOME / "env").absolute()
+        variables = self._world.cloud.credentials() | TIMES
+        env.write_text(
+            "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+        )
+        times = ", ".join(f"{name}={value}" for name, value in TIMES.items())
+        print(WELCOME.format(
+            url=self._world.cloud.url, project=shlex.quote(str(folder)), env=shlex.quote(str(env)),
+            script=SCRIPT, times=times, help=HELP,
+        ), flush=True)  # fmt: skip
+        threading.Thread(target=self._obey, daemon=True).start()
+        while True:
+            self._show_addresses()
+            self._show_notifications()
+            self._start_pipeline()
+            time.sleep(0.5)
+
+    def _show_addresses(self):
+        for name, environment in list(self._world.beanstalk.environments.items()):
+            if environment.balancer and name not in self._addresses and environment.label:
+                self._addresses.add(name)
+                port = environment.balancer.cname.rpartition(":")[2]
+                _say(f"{name} answers at http://{name}.localhost:{port}/docs")
+
+    def _show_notifications(self):
+        messages = self._world.cloud.receiver.messages
+        for path, subject, text in messages[self._told :]:
+            _say(f"to {path.strip('/').replace('/', ' ')}: {subject or '(no subject)'}")
+            for line in text.strip().splitlines():
+                print(f"       {line[:160]}", flush=True)
+        self._told = len(messages)
+
+    def _start_pipeline(self):
+        """For a new commit on main, as GitHub would."""
+        head = self._world.project.git("rev-parse", "main")
+        if head == self._head:
+            return
+        self._head = head
+        pipeline = self._world.cloud.pipeline
+        if not self._world.cloud.cloudformation.resources["AWS::CodePipeline::Pipeline"]:
+            return
+        if pipeline.execution and pipeline.execution.thread.is_alive():
+            _say(
+                f"the pipeline is at work; commit again when it has ended to have {head[:12]} built"
+            )
+            return
+        pipeline.on_change = lambda stage, status: _say(f"the pipeline: {stage} {status}")
+        pipeline.start(self._world.project.folder)
+        _say(f"the pipeline: {head[:12]} begins")
+
+    def _obey(self):
+        receiver, pipeline = self._world.cloud.receiver, self._world.cloud.pipeline
+        for line in sys.stdin:
+            match line.strip():
+                case "connect":
+                    receiver.connection = "AVAILABLE"
+                    receiver.workspaces = [OWNER["slack"]["workspace"]]
+                    _say(f"connected and authorised; now again: {SCRIPT} bootstrap")
+                case "approve" | "reject" as word:
+                    status = {"approve": "Approved", "reject": "Rejected"}[word]
+                    waits = pipeline.execution and pipeline.decide(status, seconds=0)
+                    _say(f"{status.lower()}" if waits else "nothing waits for approval")
+                case "help" | "":
+                    print(HELP, flush=True)
+                case other:
+                    _say(f'there is no {other!r}; "help" lists what there is')
+
+
+def _hold(lock):
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        raise SystemExit(
+            f"make cloud: one runs already, process {holder}. End it with Ctrl-C there, or use it: "
+            f"source {(HOME / 'env').absolute()}"
+        ) from None
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+
+
+def _stop(*_):
+    raise Stop
+
+
+def _say(text):
+    print("cloud:", re.sub(r"\s+", " ", text), flush=True)
+
+
+if __name__ == "__main__":
+    main()

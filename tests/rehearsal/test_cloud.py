@@ -1,0 +1,112 @@
+"""`make cloud`: AWS on loopback for a person, from the first line to Ctrl-C."""
+
+import re
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.rehearsal.machines.docker import docker
+from tests.rehearsal.project import SCRIPT
+
+
+class Terminal:
+    """Where somebody started it, and types."""
+
+    def __init__(self, folder, env):
+        self.process = subprocess.Popen(
+            [".venv/bin/python", "-u", "-m", "tests.rehearsal"], cwd=folder, env=env, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        self.lines = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def shows(self, pattern, seconds=180):
+        """Wait for a line that matches."""
+        deadline = time.monotonic() + seconds
+        while True:
+            for line in list(self.lines):
+                if found := re.search(pattern, line):
+                    return found
+            assert self._reader.is_alive(), self.lines
+            assert time.monotonic() < deadline, self.lines
+            time.sleep(0.1)
+
+    def type(self, line):
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
+    def _read(self):
+        for line in self.process.stdout:  # each as it comes
+            self.lines.append(line.rstrip())
+
+
+@pytest.fixture
+def terminal(world):
+    terminal = Terminal(world.project.folder, world.project.environment)
+    yield terminal
+    if terminal.process.poll() is None:
+        terminal.process.send_signal(signal.SIGINT)
+        terminal.process.wait(120)
+
+
+def containers(process):
+    """What it has started."""
+    label = f"label=birthday-greetings.rehearsal={process.pid}"
+    return docker("ps", "--all", "--quiet", "--filter", label).stdout.split()
+
+
+def test_somebody_follows_the_documents_and_ends_it_in_the_middle(world, terminal):
+    folder = Path(shlex.split(terminal.shows(r"^  cd (.*?)  +#")[1])[0])
+    env = shlex.split(terminal.shows(r"^  source (.*)")[1])[0]
+
+    def script(*arguments):
+        command = f"source {shlex.quote(env)} && {SCRIPT} {shlex.join(arguments)}"
+        return subprocess.run(
+            ["bash", "-c", command], cwd=folder, text=True, timeout=240,
+            env=world.project.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    assert script("status").stdout.split() == [
+        "Environment",
+        "Status",
+        "Version",
+        "Health",
+        "Address",
+    ]
+
+    second = subprocess.run(
+        [".venv/bin/python", "-m", "tests.rehearsal"], cwd=world.project.folder,
+        env=world.project.environment, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert second.returncode == 1
+    assert f"one runs already, process {terminal.process.pid}" in second.stderr
+
+    terminal.type("approve")
+    terminal.shows("nothing waits for approval")
+    terminal.type("wish")
+    terminal.shows("there is no 'wish'")
+
+    created = script("create", "staging")
+    assert created.returncode == 0, created.stdout
+    url = terminal.shows(r"birthday-greetings-staging answers at http://\S+localhost:(\d+)/docs")
+    assert f"http://127.0.0.1:{url[1]}" in script("status").stdout
+    assert containers(terminal.process)
+
+    deploying = threading.Thread(target=script, args=("create", "prod"))  # which will not end well
+    deploying.start()
+    deadline = time.monotonic() + 60
+    while "prod" not in script("status").stdout:
+        assert time.monotonic() < deadline
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.process.wait(120) == 0
+    terminal.shows("everything is removed")
+    deploying.join()
+    assert not containers(terminal.process)
+    assert not folder.exists()
+    assert not Path(env).exists()
