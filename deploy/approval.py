@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from deploy import notify, window
-from deploy.errors import state
+from deploy.errors import Failure, state
 from deploy.run import Run
 
 PATIENCE = 60  # seconds until the approval, which begins at the same time, must be pending
@@ -75,7 +75,15 @@ def _approve(run: Run, pipeline: str, approval: Approval, why: str) -> None:
 
 
 def _notify(run: Run, pipeline: str, approval: Approval, why: str) -> None:
-    version = run.settings.env.get("VERSION", "A version")
+    version, topic = (
+        run.settings.env.get("VERSION", "A version"),
+        run.settings.env.get("TEAM_TOPIC"),
+    )
+    if not topic:
+        raise Failure(
+            "the team cannot be notified: TEAM_TOPIC is missing",
+            next="set it to the ARN of the operations topic",
+        )
     title = f"{version} waits for approval before it goes to production"
     lines = [
         why,
@@ -86,6 +94,6 @@ def _notify(run: Run, pipeline: str, approval: Approval, why: str) -> None:
     ]
     run.aws.change(
         "sns", "publish",
-        TopicArn=run.settings.env["TEAM_TOPIC"], Subject=notify.subject(title),
+        TopicArn=topic, Subject=notify.subject(title),
         MessageStructure="json", Message=notify.structure(title, lines),
     )  # fmt: skip

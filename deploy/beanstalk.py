@@ -147,7 +147,7 @@ def update(run: Run, name: str, label: str) -> None:
     )  # fmt: skip
     if code:
         raise Unhealthy(f"eb deploy ended with exit code {code}")
-    run.changes.verify(lambda: wait_until_running(run, name, label))
+    run.changes.quietly(lambda: wait_until_running(run, name, label))
 
 
 def refuse_ignored_files(run: Run, name: str, since: Mark) -> None:

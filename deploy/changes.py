@@ -20,7 +20,7 @@ class Changes:
         self._console.command(command)
         return otherwise if self.dry_run else act()
 
-    def verify(self, act: Callable[[], None]) -> None:
-        """Look whether changes had the desired effect, which in a dry run there is none of."""
+    def quietly(self, act: Callable[[], None]) -> None:
+        """Do what no command stands for: verify a change, write a file here. Not in a dry run."""
         if not self.dry_run:
             act()

@@ -52,7 +52,7 @@ def create(
             since = beanstalk.Mark() if is_new else beanstalk.mark(run, name)
             begin = _launch if is_new else _change
             begin(run, environment, options, label, allow_dirty)
-        run.changes.verify(lambda: _verify(run, environment, since, is_new, logs))
+        run.changes.quietly(lambda: _verify(run, environment, since, is_new, logs))
 
 
 def apply_foundation(run: Run, parameters: dict[str, str]) -> None:

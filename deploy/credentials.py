@@ -103,7 +103,7 @@ def rotate(run: Run, environment: Environment) -> None:
             "rds", "modify_db_instance", secret=["MasterUserPassword"],
             DBInstanceIdentifier=environment.name, MasterUserPassword=new, ApplyImmediately=True,
         )  # fmt: skip
-        run.changes.verify(lambda: _wait_for_database(run, environment.name))
+        run.changes.quietly(lambda: _wait_for_database(run, environment.name))
     with state("the database has the new password, and the old one is stored beside it"):
         _write(run, arn, value | {"password": new, "next_password": new})
     run.console.say(

