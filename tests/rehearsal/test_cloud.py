@@ -50,9 +50,10 @@ class Terminal:
 def terminal(world):
     terminal = Terminal(world.project.folder, world.project.environment)
     yield terminal
-    if terminal.process.poll() is None:
-        terminal.process.send_signal(signal.SIGINT)
-        terminal.process.wait(120)
+    with terminal.process as process:  # which closes what it was connected with
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        process.wait(120)
 
 
 def containers(process):

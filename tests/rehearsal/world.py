@@ -113,28 +113,35 @@ class Images:
     """The images that rehearsals need: made by the first, and removed by the last of those at once."""
 
     def __init__(self):
-        self._file = (Path(tempfile.gettempdir()) / "birthday-rehearsal-images").open("a+")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        there = _images()
-        docker.build_machine()
-        build_image()
-        for name in OFFICIAL:
-            docker.docker("tag", name, f"{MIRROR}{name}")
-        self._file.write("".join(f"{name}\n" for name in _images() - there))
-        self._file.flush()
-        fcntl.flock(self._file, fcntl.LOCK_SH)  # as long as it uses them
+        folder = Path(tempfile.gettempdir())
+        self._made = folder / "birthday-rehearsal-images"  # names, of all that are at work
+        self._used = (folder / "birthday-rehearsal-images.used").open("a")
+        with self._one_by_one():
+            fcntl.flock(self._used, fcntl.LOCK_SH)
+            there = _images()
+            docker.build_machine()
+            build_image()
+            for name in OFFICIAL:
+                docker.docker("tag", name, f"{MIRROR}{name}")
+            with self._made.open("a") as made:
+                made.writelines(f"{name}\n" for name in _images() - there)
 
     def leave(self):
         """Remove what was not there before, if nobody else uses it."""
-        with self._file as file:
+        with self._one_by_one(), self._used as used:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(used, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 return
-            file.seek(0)
-            for name in file.read().split():
+            for name in self._made.read_text().split():
                 docker.docker("rmi", name, check=False)
-            file.truncate(0)
+            self._made.unlink()
+
+    @contextlib.contextmanager
+    def _one_by_one(self):
+        with self._made.with_suffix(".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
 
 class Traffic:
