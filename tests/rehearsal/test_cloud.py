@@ -95,8 +95,9 @@ def test_somebody_follows_the_documents_and_ends_it_in_the_middle(world, termina
 
     created = script("create", "staging")
     assert created.returncode == 0, created.stdout
+    registry = re.search(r"--tag (127\.0\.0\.1:\d+)/", created.stdout)[1]
     url = terminal.shows(r"birthday-greetings-staging answers at http://\S+localhost:(\d+)/docs")
-    assert f"http://127.0.0.1:{url[1]}" in script("status").stdout
+    assert f"127.0.0.1:{url[1]}" in script("status").stdout
     assert containers(terminal.process)
 
     deploying = threading.Thread(target=script, args=("create", "prod"))  # which will not end well
@@ -110,4 +111,5 @@ def test_somebody_follows_the_documents_and_ends_it_in_the_middle(world, termina
     deploying.join()
     assert not containers(terminal.process)
     assert not folder.exists()
+    assert registry not in docker("images", "--format", "{{.Repository}}").stdout
     assert not Path(env).exists()

@@ -17,6 +17,7 @@ from tests.rehearsal.aws.codepipeline import CodePipeline
 from tests.rehearsal.aws.ecr import Images
 from tests.rehearsal.aws.notifications import Receiver
 from tests.rehearsal.aws.rds import Databases
+from tests.rehearsal.machines.docker import remove_all
 from tests.rehearsal.machines.registry import PASSWORD, Registry
 from tests.support.aws import REGION
 
@@ -75,7 +76,8 @@ class Cloud:
         """End all of it, whatever state it is in, and leave moto as it was."""
         with ExitStack() as ending:  # in the reverse order, each of them whatever the others do
             ending.callback(self._patches.close)
-            ending.callback(self.registry.stop)
+            ending.callback(self.registry.stop)  # whose images can be removed when nothing runs
+            ending.callback(remove_all)
             ending.callback(self.receiver.stop)
             ending.callback(self._server.stop)
             ending.callback(self.build.stop)
