@@ -46,7 +46,7 @@ test-image: .venv/installed ## Test the image (IMAGE=... for one that is built a
 	REQUIRE_DOCKER=1 $(if $(IMAGE),IMAGE_UNDER_TEST=$(IMAGE)) $(RUN) pytest tests/docker/test_image.py $(ARGS)
 
 test-docker: .venv/installed ## Run the tests of the image and of docker-compose.yml, and both rehearsals
-	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -n 2 --dist loadgroup $(ARGS)
+	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -s $(ARGS)
 
 test-faults: .venv/installed ## Kill, freeze and fill what the service needs, under load (skips what this machine lacks)
 	$(RUN) pytest -q -m faults $(ARGS)

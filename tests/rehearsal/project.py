@@ -15,6 +15,7 @@ OWNER = {
     "slack": {"workspace": "TABCDEF12", "channel": "CABCDEF12", "deployments": "CABCDEF34"},
 }
 SCRIPT = "scripts/build_and_deploy.sh"
+PATIENCE = 1500  # seconds, of which a busy machine may take some for the checks and tests
 MIGRATION = '''"""A column that the version before does not know."""
 
 import sqlalchemy as sa
@@ -84,19 +85,22 @@ class Project:
 
         It must end with exit code 0, or with 1 where it ``fails``.
         """
-        ended = subprocess.run(
-            [SCRIPT, *arguments], cwd=self.folder, timeout=420, env=self.environment | env, input=text,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        print(f"\n$ {SCRIPT} {' '.join(arguments)}\n{ended.stdout}")  # noqa: T201
-        assert ended.returncode == int(fails), ended.stdout
-        return ended.stdout
+        with self.begin(*arguments, **env) as process:
+            try:
+                printed, _ = process.communicate(text, timeout=PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.terminate()  # so that it gives its lock back
+                printed, _ = process.communicate()
+                raise AssertionError(f"it did not end within {PATIENCE} s:\n{printed}") from None
+        print(f"\n$ {SCRIPT} {' '.join(arguments)}\n{printed}")  # noqa: T201
+        assert process.returncode == int(fails), printed
+        return printed
 
-    def begin(self, *arguments):
+    def begin(self, *arguments, **env):
         """Start the deploy script, and go on while it runs."""
         return subprocess.Popen(
-            [SCRIPT, *arguments], cwd=self.folder, env=self.environment,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            [SCRIPT, *arguments], cwd=self.folder, env=self.environment | env, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
     @contextlib.contextmanager

@@ -122,8 +122,8 @@ def test_a_registry_that_refuses_the_login(world, base):
     assert "nothing was published" in printed
 
 
-@pytest.mark.parametrize("subject", ["-fix", "--label=other", "\N{BIRTHDAY CAKE}" * 201])
-def test_whatever_the_subject_of_a_commit_is(world, base, subject):
+def test_whatever_the_subject_of_a_commit_is(world, base):
+    subject = "-fix " + "\N{BIRTHDAY CAKE}" * 201
     with world.project.commit(message=subject):
         label = world.project.build()
     assert world.beanstalk.versions[label]["Description"] == subject[:200]

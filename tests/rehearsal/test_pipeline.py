@@ -64,7 +64,7 @@ def version(execution):
     return execution.variables["Build.VERSION"]
 
 
-def told(world, path, *words, within=20):
+def told(world, path, *words, within=120):
     """Wait until ``path`` is told something with all of ``words``."""
     deadline = time.monotonic() + within
     while True:
@@ -133,7 +133,7 @@ def test_inside_of_the_window_a_commit_goes_all_the_way(world, pipeline):
 
 def test_outside_of_the_window_it_waits_until_somebody_decides(world, pipeline, base):
     execution = begin(world, window=WINDOW + FREEZE)
-    told(world, TEAM, "waits for approval", within=180)
+    told(world, TEAM, "waits for approval", within=1200)
     assert pipeline.decide("Expired")
     stages = pipeline.wait()
     assert stages == {
@@ -150,7 +150,7 @@ def test_outside_of_the_window_it_waits_until_somebody_decides(world, pipeline, 
     waits = f"{version(execution)} waits for approval"
     world.cloud.receiver.messages.clear()
     pipeline.retry("Release")
-    told(world, TEAM, waits, within=60)
+    told(world, TEAM, waits, within=300)
     assert pipeline.decide("Rejected")
     assert pipeline.wait()["Release"] == "Failed"
     told(world, TEAM, "Rejected: By hand")
@@ -158,7 +158,7 @@ def test_outside_of_the_window_it_waits_until_somebody_decides(world, pipeline, 
 
     world.cloud.receiver.messages.clear()
     pipeline.retry("Release")
-    told(world, TEAM, waits, within=60)
+    told(world, TEAM, waits, within=300)
     assert pipeline.decide("Approved")
     assert pipeline.wait()["Production"] == "Succeeded"
     assert world.runs("prod") == version(execution)

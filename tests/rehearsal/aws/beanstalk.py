@@ -70,7 +70,7 @@ class Beanstalk:
         for thread in self._threads:
             thread.join(60)
 
-    def wait(self, name, seconds=120):
+    def wait(self, name, seconds=600):
         """Wait until ``name`` is Ready."""
         deadline = time.monotonic() + seconds
         while self.environments[name].status != "Ready":

@@ -124,7 +124,7 @@ def _run(*arguments, keep=False):
     ended = subprocess.run(
         ["docker", "run", *([] if keep else ["--rm"]), "--network=host", "--label", LABEL,
          *arguments, "bash", "/codebuild/output/src/script"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800,
     )  # fmt: skip
     return ended.returncode, ended.stdout
 

@@ -72,7 +72,7 @@ class CodePipeline:
         assert self.execution.stages[stage] == "Failed"
         self._begin(names[names.index(stage) :])
 
-    def wait(self, seconds=420):
+    def wait(self, seconds=1800):
         """The status of each stage, when the execution has ended."""
         self.execution.thread.join(seconds)
         assert not self.execution.thread.is_alive(), self.execution.stages
