@@ -29,6 +29,10 @@ def why_no_docker():
         return "there is no docker command"
     if docker("info", check=False).returncode:
         return "no Docker engine answers"
+    return None
+
+
+def why_no_compose():
     if docker("compose", "version", check=False).returncode:
         return "Docker has no Compose"
     return None
@@ -43,7 +47,17 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def engine():
-    reason = why_no_docker()
+    refuse(why_no_docker())
+
+
+@pytest.fixture(scope="session")
+def compose(engine):
+    """For what needs Compose, which the image by itself does not."""
+    refuse(why_no_compose())
+
+
+def refuse(reason):
+    """Skip for ``reason``, if there is one, or fail where Docker is required."""
     if reason and os.environ.get("REQUIRE_DOCKER") == "1":
         pytest.fail(f"{reason}, and REQUIRE_DOCKER=1")
     if reason:

@@ -22,6 +22,8 @@ import pytest
 from tests.docker.conftest import docker, request
 from tests.support.load import NO_ANSWER, Load
 
+pytestmark = pytest.mark.usefixtures("compose")
+
 
 class Stack:
     """The running stack."""

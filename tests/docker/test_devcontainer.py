@@ -9,6 +9,8 @@ import pytest
 
 from tests.docker.conftest import docker
 
+pytestmark = pytest.mark.usefixtures("compose")
+
 
 @pytest.fixture
 def workspace(tmp_path):

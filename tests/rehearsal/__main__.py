@@ -56,7 +56,7 @@ def main():
     """Exits with a sentence where there is no Docker, or where another one runs."""
     reason = why_no_docker()
     if reason:
-        raise SystemExit(f"make cloud: {reason}: it needs Docker with Compose.")
+        raise SystemExit(f"make cloud: {reason}: it needs Docker.")
     HOME.mkdir(parents=True, exist_ok=True)
     with (HOME / "lock").open("a+") as lock:
         _hold(lock)
