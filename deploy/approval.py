@@ -56,8 +56,8 @@ def _find(run: Run, pipeline: str, execution: str) -> Approval | None:
         time.sleep(min(run.settings.poll, 2))
 
 
-def _pending(state: dict[str, Any]) -> Iterator[Approval]:
-    for stage in state["stageStates"]:
+def _pending(pipeline: dict[str, Any]) -> Iterator[Approval]:
+    for stage in pipeline["stageStates"]:
         for action in stage["actionStates"]:
             latest = action.get("latestExecution", {})
             if latest.get("token") and latest.get("status") == "InProgress":
@@ -75,10 +75,8 @@ def _approve(run: Run, pipeline: str, approval: Approval, why: str) -> None:
 
 
 def _notify(run: Run, pipeline: str, approval: Approval, why: str) -> None:
-    version, topic = (
-        run.settings.env.get("VERSION", "A version"),
-        run.settings.env.get("TEAM_TOPIC"),
-    )
+    env = run.settings.env
+    version, topic = env.get("VERSION", "A version"), env.get("TEAM_TOPIC")
     if not topic:
         raise Failure(
             "the team cannot be notified: TEAM_TOPIC is missing",

@@ -99,9 +99,11 @@ class Aws:
         return answer
 
     def _translated(self, service: str, operation: str, call: Any) -> Any:
-        action = f"{service}:{''.join(word.title() for word in operation.split('_'))}"
+        action = service
         try:
-            return call(self._client(service))
+            client = self._client(service)
+            action = f"{service}:{client.meta.method_to_api_mapping[operation]}"
+            return call(client)
         except ClientError as error:
             raise _refused(action, error) from error
         except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, SSOError,
@@ -113,6 +115,7 @@ class Aws:
             raise AwsFailure(
                 f"AWS did not answer {action}: {error}",
                 "check the network and the region, then run it again",
+                transient=True,
             ) from error
 
     def _client(self, service: str) -> Any:
@@ -160,9 +163,15 @@ def _refused(action: str, error: ClientError) -> AwsFailure:
             "wait a minute and run it again",
             code,
             reason,
+            transient=True,
         )
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return AwsFailure(
-        f"AWS refused {action}: {code}: {reason}", "see the reason above", code, reason
+        f"AWS refused {action}: {code}: {reason}",
+        "see the reason above",
+        code,
+        reason,
+        transient=status >= 500,
     )
 
 

@@ -2,7 +2,6 @@
 
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -49,10 +48,10 @@ def find(run: Run, name: str) -> State | None:
 
 def find_all(run: Run) -> dict[str, State]:
     """The states of all environments of the application, by name. Raises AwsFailure."""
-    found = run.aws.ask(
-        "elasticbeanstalk", "describe_environments",
+    found = run.aws.every(
+        "elasticbeanstalk", "describe_environments", "Environments",
         ApplicationName=run.settings.application, IncludeDeleted=False,
-    )["Environments"]  # fmt: skip
+    )  # fmt: skip
     return {one["EnvironmentName"]: _state(one) for one in found}
 
 
@@ -69,13 +68,13 @@ def wait_until_ready(run: Run, environment: Environment) -> State:
     """The state of ``environment`` as soon as AWS takes requests for it.
 
     Raises NotFound when there is none, Failure when it is being terminated, or is not ready within
-    the time for one deployment.
+    the time for one deployment. A question that AWS does not answer is asked again.
     """
     name, command = environment.name, f"{PROGRAM} create {environment.short}"
     deadline = time.monotonic() + run.settings.deploy_timeout
     show = run.console.waiting(name)
     while True:
-        state = find(run, name)
+        state = _find_patiently(run, name)
         if state is None:
             raise NotFound(f"there is no environment {name}", "nothing was changed", command)
         if state.status == "Ready":
@@ -162,7 +161,7 @@ def stop_update(run: Run, environment: Environment) -> None:
 
     After `eb` gave up waiting, AWS continues, and takes no other request. Raises Failure.
     """
-    state = _ask_patiently(run, lambda: find(run, environment.name))
+    state = _find_patiently(run, environment.name)
     if state and state.status != "Ready":
         run.console.say(f"{environment.name} is {state.status}: stopping the operation")
         try:
@@ -176,7 +175,7 @@ def stop_update(run: Run, environment: Environment) -> None:
 
 def mark(run: Run, name: str) -> Mark:
     """The present moment in the events of ``name``. Raises AwsFailure."""
-    found = _events(run, name, MaxRecords=SHOWN)
+    found = _last_events(run, name, SHOWN)
     if not found:
         return Mark()
     newest = max(one["EventDate"] for one in found)
@@ -185,15 +184,19 @@ def mark(run: Run, name: str) -> Mark:
 
 def events(run: Run, name: str, since: Mark) -> list[dict[str, Any]]:
     """The events of ``name`` after ``since``, the newest last. Raises AwsFailure."""
-    more = {"StartTime": since.at} if since.at else {}
-    found = [one for one in _events(run, name, **more) if _key(one) not in since.seen]
-    return sorted(found, key=lambda one: one["EventDate"])
+    found = run.aws.every(
+        "elasticbeanstalk", "describe_events", "Events",
+        ApplicationName=run.settings.application, EnvironmentName=name,
+        **({"StartTime": since.at} if since.at else {}),
+    )  # fmt: skip
+    new = [one for one in found if _key(one) not in since.seen]
+    return sorted(new, key=lambda one: one["EventDate"])
 
 
 def show_events(run: Run, name: str) -> None:
     """Write the last events of ``name``. That they cannot be read is no failure of its own."""
     try:
-        found = _events(run, name, MaxRecords=SHOWN)
+        found = _last_events(run, name, SHOWN)
     except AwsFailure as failure:
         run.console.say(f"the events of {name} cannot be read: {failure.what}")
         return
@@ -201,10 +204,11 @@ def show_events(run: Run, name: str) -> None:
         run.console.say(f"  {one['EventDate']:%H:%M:%S} {one['Severity']:5} {one['Message']}")
 
 
-def _events(run: Run, name: str, **more: Any) -> list[dict[str, Any]]:
+def _last_events(run: Run, name: str, count: int) -> list[dict[str, Any]]:
+    """The last ``count`` events, the newest first. Raises AwsFailure."""
     found: list[dict[str, Any]] = run.aws.ask(
         "elasticbeanstalk", "describe_events",
-        ApplicationName=run.settings.application, EnvironmentName=name, **more,
+        ApplicationName=run.settings.application, EnvironmentName=name, MaxRecords=count,
     )["Events"]  # fmt: skip
     return found
 
@@ -214,7 +218,11 @@ def _key(event: dict[str, Any]) -> tuple[datetime, str]:
 
 
 def _last_message(run: Run, name: str) -> str:
-    found = _events(run, name, MaxRecords=1)  # the newest comes first
+    """For the display only, so that a wait does not end because it cannot be read."""
+    try:
+        found = _last_events(run, name, 1)
+    except AwsFailure as failure:
+        return f"its events cannot be read: {failure.what}"
     return str(found[0]["Message"]) if found else ""
 
 
@@ -225,14 +233,14 @@ def _difference_or_reason(run: Run, name: str, label: str) -> str:
         return failure.what
 
 
-def _ask_patiently(run: Run, ask: Callable[[], State | None]) -> State | None:
-    """What ``ask`` returns; asked again until HEALTH_TIMEOUT, since much depends on the answer."""
+def _find_patiently(run: Run, name: str) -> State | None:
+    """As ``find``; asked again until HEALTH_TIMEOUT when AWS does not answer. Raises AwsFailure."""
     deadline = time.monotonic() + run.settings.health_timeout
     while True:
         try:
-            return ask()
-        except AwsFailure:
-            if time.monotonic() >= deadline:
+            return find(run, name)
+        except AwsFailure as failure:
+            if not failure.transient or time.monotonic() >= deadline:
                 raise
             time.sleep(run.settings.poll)
 

@@ -39,7 +39,7 @@ def build(run: Run, allow_dirty: bool = False, test: bool = False) -> Version:
         _publish_version(run, label, f"{repository}@{digest}")
     if not run.changes.dry_run:
         run.settings.artifact.with_name("version").write_text(f"{label}\n")
-        run.console.say(f"version {label} is published: image {digest}")
+    run.changes.done(f"version {label} is published: image {digest}")
     return Version(label, digest)
 
 

@@ -20,6 +20,11 @@ class Changes:
         self._console.command(command)
         return otherwise if self.dry_run else act()
 
+    def done(self, text: str) -> None:
+        """Say that a change was made, which is not so in a dry run."""
+        if not self.dry_run:
+            self._console.say(text)
+
     def quietly(self, act: Callable[[], None]) -> None:
         """Do what no command stands for: verify a change, write a file here. Not in a dry run."""
         if not self.dry_run:

@@ -194,7 +194,7 @@ def smoke_command(options: Options, target: str, label: str | None, dry_run: boo
 @click.argument("environment", metavar="[ENV]", required=False)
 @pass_options
 def status_command(options: Options, environment: str | None) -> None:
-    """Show what runs where."""
+    """Show the version, status, health and address of each environment."""
     run = options.run()
     with state("nothing was changed"):
         options.console.result(_table(run, _find(run, environment) if environment else None))
@@ -305,15 +305,16 @@ def list_secrets(options: Options, environment: str) -> None:
 def set_secret(options: Options, environment: str, name: str, dry_run: bool) -> None:
     """Set the secret NAME of ENV, from a prompt or from standard input, and redeploy."""
     run = options.run(dry_run=dry_run)
-    found = _find(run, environment)
-    credentials.refuse_unless_settable(run, found, name)
-    if sys.stdin.isatty():
-        value = click.prompt(
+
+    def ask() -> str:
+        if not sys.stdin.isatty():
+            return sys.stdin.read().removesuffix("\n")
+        prompted: str = click.prompt(
             f"{name} (hidden)", hide_input=True, confirmation_prompt=True, err=True
         )
-    else:
-        value = sys.stdin.read().removesuffix("\n")
-    credentials.change(run, found, name, value)
+        return prompted
+
+    credentials.change(run, _find(run, environment), name, ask)
 
 
 @secrets.command("rotate")
@@ -353,8 +354,7 @@ def prune_versions(options: Options, yes: bool, dry_run: bool) -> None:
     if not (yes or run.changes.dry_run or _confirmed(f"Delete these {len(unneeded)} versions?")):
         raise Failure("nobody agreed to delete them", "nothing was deleted", "run it with --yes")
     version.delete(run, unneeded)
-    if not run.changes.dry_run:
-        options.console.say(f"{len(unneeded)} versions were deleted")
+    run.changes.done(f"{len(unneeded)} versions were deleted")
 
 
 def _confirmed(question: str) -> bool:

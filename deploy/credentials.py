@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from deploy import beanstalk, environments, rollout, smoke, stacks, version
@@ -44,32 +45,29 @@ def read(run: Run, environment: Environment) -> list[Secret]:
     return found
 
 
-def refuse_unless_settable(run: Run, environment: Environment, name: str) -> None:
-    """Raises Failure when ``name`` is not a secret that is set by hand."""
+def change(run: Run, environment: Environment, name: str, ask: Callable[[], str]) -> None:
+    """Set the secret ``name`` to what ``ask`` returns, and redeploy if it is in use.
+
+    Raises Failure, before it asks where ``name`` cannot be set.
+    """
     if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
         raise Failure(f"{name!r} is not a name for an environment variable", "nothing was changed",
                       "use capital letters, digits and _")  # fmt: skip
-    outputs = _outputs(run, environment)
-    for secret in read(run, environment):
-        if secret.name == name and secret.arn != outputs["ApplicationSecret"]:
-            raise Failure(f"{name} is not set by hand", "nothing was changed",
-                          f"{PROGRAM} secrets rotate {environment.short}")  # fmt: skip
-
-
-def change(run: Run, environment: Environment, name: str, value: str) -> None:
-    """Set the secret ``name`` of the application, and redeploy if it is in use. Raises Failure."""
+    arn = _outputs(run, environment)["ApplicationSecret"]
+    known = {secret.name: secret for secret in read(run, environment)}
+    if name in known and known[name].arn != arn:
+        raise Failure(f"{name} is not set by hand", "nothing was changed",
+                      f"{PROGRAM} secrets rotate {environment.short}")  # fmt: skip
+    value = ask()
     if not value:
         raise Failure(f"{name} would be empty, which counts as absent", "nothing was changed",
                       "give it a value")  # fmt: skip
-    refuse_unless_settable(run, environment, name)
-    outputs = _outputs(run, environment)
     with state("nothing was changed"):
         if name == "API_KEYS":
-            value = _with_smoke_test(run, value, outputs["SmokeTestSecret"])
-        arn = outputs["ApplicationSecret"]
+            value = _with_smoke_test(value, smoke.find_key(run, environment))
         _write(run, arn, (_read(run, arn) or {}) | {name: value})
-    run.console.say(f"{name} of {environment.short} is set")
-    if name in {secret.name for secret in read(run, environment)}:
+    run.changes.done(f"{name} of {environment.short} is set")
+    if name in known:
         with state(f"{name} is set; the running version does not use it yet"):
             _redeploy(run, environment)
         return
@@ -88,17 +86,18 @@ def rotate(run: Run, environment: Environment) -> None:
     arn = _outputs(run, environment)["DatabaseSecret"]
     with state("nothing was changed"):
         value = _read(run, arn)
-        if value is None:
-            raise NotFound(f"there is no secret {arn}", next="restore it in Secrets Manager")
+        if not (value and value.get("password")):
+            raise NotFound(f"there is no password in {arn}", next="restore it in Secrets Manager")
         old, new = value["password"], value.get("next_password", "none")
         if new in (old, "none"):
             new = _new_password(run)
             _write(run, arn, value | {"next_password": new})
-            run.console.say("the new password is stored beside the old one")
+            run.changes.done("the new password is stored beside the old one")
         else:
             run.console.say("continuing a rotation that did not end")
     with state("the database has the old password, and the new one is stored beside it"):
         _redeploy(run, environment)
+    with state("the database has either password, and every instance knows both"):
         run.aws.change(
             "rds", "modify_db_instance", secret=["MasterUserPassword"],
             DBInstanceIdentifier=environment.name, MasterUserPassword=new, ApplyImmediately=True,
@@ -106,7 +105,7 @@ def rotate(run: Run, environment: Environment) -> None:
         run.changes.quietly(lambda: _wait_for_database(run, environment.name))
     with state("the database has the new password, and the old one is stored beside it"):
         _write(run, arn, value | {"password": new, "next_password": new})
-    run.console.say(
+    run.changes.done(
         f"the database of {environment.short} has another password; the old one is gone"
     )
     with state("the password is changed"):
@@ -121,7 +120,7 @@ def _new_password(run: Run) -> str:
     return str(answer["RandomPassword"])
 
 
-def _with_smoke_test(run: Run, digests: str, arn: str) -> str:
+def _with_smoke_test(digests: str, key: str) -> str:
     """``digests``, and that of the smoke test's key, without which a deployment could not save."""
     words = digests.replace(",", " ").split()
     if not all(DIGEST.fullmatch(word) for word in words):
@@ -129,10 +128,7 @@ def _with_smoke_test(run: Run, digests: str, arn: str) -> str:
             "API_KEYS are not SHA-256 digests, which have 64 hexadecimal digits",
             next="make them of the keys: printf %s KEY | openssl dgst -sha256 -r",
         )
-    value = _read(run, arn)
-    if value is None:
-        raise NotFound(f"there is no secret {arn}", next="restore it in Secrets Manager")
-    own = hashlib.sha256(value["key"].encode()).hexdigest()
+    own = hashlib.sha256(key.encode()).hexdigest()
     return ",".join(dict.fromkeys([*map(str.lower, words), own]))
 
 
@@ -157,7 +153,14 @@ def _read(run: Run, arn: str) -> dict[str, Any] | None:
         if failure.code in ("ResourceNotFoundException", "InvalidRequestException"):
             return None
         raise
-    value: dict[str, Any] = json.loads(answer["SecretString"])
+    try:
+        value = json.loads(answer["SecretString"])
+    except (KeyError, ValueError):
+        value = None
+    if not isinstance(value, dict):  # its text must not be shown
+        raise Failure(
+            f"the secret {arn} is not a JSON object", next="correct it in Secrets Manager"
+        )
     return value
 
 

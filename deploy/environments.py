@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploy.errors import InvalidConfig
-from deploy.settings import Settings
+from deploy.settings import Settings, read_text
 
 NAME = "devops/environments.toml"
 COMMON = ("all", "certificate")  # tables that are no environments
@@ -55,8 +55,8 @@ class Environment:
 def read(settings: Settings) -> dict[str, Environment]:
     """All environments of the checkout, by their short names. Raises InvalidConfig."""
     try:
-        tables = tomllib.loads((settings.root / NAME).read_text())
-    except (OSError, ValueError) as error:
+        tables = tomllib.loads(read_text(settings.root, NAME))
+    except tomllib.TOMLDecodeError as error:
         raise InvalidConfig(NAME, f"invalid TOML: {error}") from error
     found = {}
     for short in tables:

@@ -17,11 +17,21 @@ class Failure(Exception):
 
 
 class AwsFailure(Failure):
-    """AWS refused or did not answer; ``code`` is AWS's own, and empty without an answer."""
+    """AWS refused or did not answer; ``code`` is AWS's own, and empty without an answer.
 
-    def __init__(self, what: str, next: str, code: str = "", reason: str = "") -> None:  # noqa: A002
+    If it is ``transient``, the same request may succeed a moment later, or has had its effect.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        next: str,  # noqa: A002
+        code: str = "",
+        reason: str = "",
+        transient: bool = False,
+    ) -> None:
         super().__init__(what, next=next)
-        self.code, self.reason = code, reason
+        self.code, self.reason, self.transient = code, reason, transient
 
 
 class NotFound(Failure):

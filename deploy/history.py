@@ -1,5 +1,6 @@
 """What was deployed when, one object in S3 for each entry; a rollback reads it."""
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Literal
@@ -8,6 +9,8 @@ from deploy.errors import AwsFailure
 from deploy.run import Run
 
 Kind = Literal["deploy", "rollback"]
+# Other objects, such as the folder that S3's console makes, are none of ours
+ENTRY = re.compile(r"\S+ (deploy|rollback) \S+")
 
 
 def record(run: Run, bucket: str, name: str, kind: Kind, label: str) -> None:
@@ -26,7 +29,8 @@ def read(run: Run, bucket: str, name: str) -> list[str]:
     found = run.aws.every(
         "s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=f"deployments/{name}/"
     )
-    return versions(sorted(one["Key"].rpartition("/")[2] for one in found))
+    names = sorted(one["Key"].rpartition("/")[2] for one in found)
+    return versions(name for name in names if ENTRY.fullmatch(name))
 
 
 def versions(entries: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from deploy import signals
 from deploy.console import duration
-from deploy.errors import AwsFailure, Locked
+from deploy.errors import AwsFailure, Locked, state
 from deploy.run import Run
 
 OLD = timedelta(hours=4)  # more than a deployment and its roll-back can take
@@ -29,12 +29,13 @@ def hold(run: Run, name: str, bucket: str) -> Iterator[None]:
     ours = True  # unless AWS says that it is not: a signal may come before it says anything
     try:
         try:
-            _take(run, bucket, key, own)
+            with state(f"{name} is as it was"):
+                _take(run, bucket, key, own)
         except Locked:
             ours = False
             raise
         except AwsFailure as failure:
-            ours = not failure.code
+            ours = failure.transient
             raise
         yield
     finally:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.errors import InvalidConfig
+from deploy.settings import read_text
 
 NAME = "devops/owner.json"
 EMAIL = (r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address such as owner@example.com")
@@ -88,10 +89,7 @@ def load(text: str) -> Owner:
 
 def read(root: Path) -> Owner:
     """The owner in the checkout ``root``, placeholders allowed. Raises InvalidConfig."""
-    try:
-        return load((root / NAME).read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidConfig(NAME, str(error)) from error
+    return load(read_text(root, NAME))
 
 
 def read_for_use(root: Path) -> Owner:

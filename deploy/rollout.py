@@ -49,7 +49,7 @@ class _Rollout:
         return True
 
     def record(self, kind: history.Kind, label: str) -> None:
-        """Add to the history what runs now."""
+        """Add to the history that the environment runs ``label`` now."""
         history.record(self.run, self.logs, self.environment.name, kind, label)
 
 
@@ -60,7 +60,7 @@ def deploy(
     forward: bool = False,
     kind: history.Kind = "deploy",
 ) -> None:
-    """Let ``environment`` run ``target``; with ``forward`` only if what runs is not newer.
+    """Deploy ``target`` to ``environment``; with ``forward`` only if the running version is older.
 
     Raises Failure when it does not run it afterwards. The version before is restored then.
     """
@@ -86,8 +86,7 @@ def deploy(
             except Failure as failure:
                 _restore(rollout, failure)
             rollout.record(kind, label)
-    if not run.changes.dry_run:
-        run.console.say(f"{name} runs {label}")
+    run.changes.done(f"{name} runs {label}")
 
 
 def rollback(run: Run, environment: Environment) -> None:
@@ -112,7 +111,8 @@ def _restore(rollout: _Rollout, failure: Failure) -> NoReturn:
     before, failed = rollout.before, rollout.label
     run.console.say(f"{name}: version {failed} failed: {failure.what}. The last events:")
     beanstalk.show_events(run, name)
-    beanstalk.stop_update(run, rollout.environment)
+    with state(f"some instances of {name} may run {failed}, and others {before}"):
+        beanstalk.stop_update(run, rollout.environment)
     if before == failed:
         raise Failure(
             f"version {failed} was deployed before, and does not serve: {failure.what}",

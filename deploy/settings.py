@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from deploy.errors import Failure
+from deploy.errors import Failure, InvalidConfig
 
 PROGRAM = "scripts/build_and_deploy.sh"  # what people type
 ROOT = Path(__file__).parent.parent
@@ -85,6 +85,14 @@ def load(env: Mapping[str, str] | None = None, root: Path = ROOT) -> Settings:
         raise Failure(
             f"{CONFIG} cannot be used: {error!r}", "nothing was changed", f"restore {CONFIG}"
         ) from error
+
+
+def read_text(root: Path, name: str) -> str:
+    """The text of the file ``name`` of the checkout ``root``. Raises InvalidConfig."""
+    try:
+        return (root / name).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidConfig(name, f"cannot be read: {error}") from error
 
 
 def _number(text: str, name: str, pattern: str, unit: str) -> float:

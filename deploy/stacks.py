@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from deploy.errors import AwsFailure, Failure
+from deploy.errors import AwsFailure, Failure, state
 from deploy.run import Run
 
 PATIENCE = 3600  # seconds for one stack; none of ours has a resource that takes long
@@ -40,6 +40,11 @@ def apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) -> 
     A dry run shows what would change, by a change set that it removes. Raises Failure when
     CloudFormation cannot do it, after which it has undone what it began.
     """
+    with state(f"the stack {name} is as it was, or CloudFormation is changing it"):
+        _apply(run, name, template, parameters)
+
+
+def _apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) -> None:
     show = run.console.waiting(f"the stack {name}")
     stack = _settled(run, name, show)
     if stack and stack["StackStatus"] == "ROLLBACK_COMPLETE":
@@ -100,7 +105,11 @@ class _ChangeSet:
             run.console.say(f"{name}: nothing would change")
             return
         run.console.say(f"{name} would change:")
-        for one in change_set.get("Changes", []):
+        changes = run.aws.every(
+            "cloudformation", "describe_change_set", "Changes",
+            ChangeSetName=change_set["ChangeSetId"],
+        )  # fmt: skip
+        for one in changes:
             resource = one["ResourceChange"]
             replaced = resource.get("Replacement", "False")
             run.console.say(

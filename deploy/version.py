@@ -24,7 +24,7 @@ def find(run: Run, label: str) -> Version:
         if not exists(run, label):
             raise NotFound(
                 f"there is no version {label}",
-                next=f"build it, or name one of: {' '.join(newest(run, 5)) or 'there are none'}",
+                next=f"build it, or name one of these: {' '.join(newest(run, 5)) or '(none)'}",
             )
         digest = find_digest(run, label)
         if digest is None:
@@ -46,10 +46,10 @@ def exists(run: Run, label: str) -> bool:
 
 def newest(run: Run, count: int | None = None) -> list[str]:
     """The labels of the ``count`` newest versions, or of all, newest first. Raises AwsFailure."""
-    found = run.aws.ask(
-        "elasticbeanstalk", "describe_application_versions",
+    found = run.aws.every(
+        "elasticbeanstalk", "describe_application_versions", "ApplicationVersions",
         ApplicationName=run.settings.application,
-    )["ApplicationVersions"]  # fmt: skip
+    )  # fmt: skip
     ordered = sorted(found, key=lambda one: one["DateCreated"], reverse=True)
     return [one["VersionLabel"] for one in ordered[:count]]
 

@@ -13,6 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from deploy.errors import InvalidConfig
+from deploy.settings import read_text
 
 NAME = "devops/release_window.toml"
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -155,10 +156,7 @@ def load(text: str) -> Calendar:
 
 def read(root: Path) -> Calendar:
     """The calendar in the checkout ``root``. Raises InvalidConfig."""
-    try:
-        return load((root / NAME).read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidConfig(NAME, str(error)) from error
+    return load(read_text(root, NAME))
 
 
 def parse_moment(text: str) -> datetime:

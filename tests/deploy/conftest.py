@@ -18,14 +18,8 @@ from deploy.errors import Unhealthy
 from deploy.run import Run
 from deploy.tools import Tools
 from tests.support.aws import APPLICATION, FakeAws
+from tests.support.owner import OWNER
 
-OWNER = {
-    "team": "greeters",
-    "email": "team@greetings.test",
-    "escalation": "chief@greetings.test",
-    "repository": "greeters/birthday-greetings",
-    "slack": {"workspace": "TABCDEF12", "channel": "CABCDEF12", "deployments": "CABCDEF34"},
-}
 FILES = (".elasticbeanstalk", ".ebextensions", ".platform", "devops")
 STAGING, PROD = f"{APPLICATION}-staging", f"{APPLICATION}-prod"
 # What the commands read, and what a test must not inherit from whoever runs it
@@ -44,7 +38,7 @@ def clock(monkeypatch):
         now.slept.append(duration)
         now.at += max(duration, 0.01)
         if next(seconds) > 5000:
-            raise AssertionError("waits for ever")
+            raise AssertionError("the command does not stop waiting")
 
     fake = SimpleNamespace(monotonic=lambda: now.at, sleep=sleep)
     for name in ("approval", "beanstalk", "console", "credentials", "notify", "smoke", "stacks"):

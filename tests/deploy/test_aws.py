@@ -93,3 +93,26 @@ def test_another_region_is_another_client(aws, run):
 )  # fmt: skip
 def test_a_change_is_shown_as_a_command_that_can_be_pasted(service, operation, parameters, command):
     assert shlex.split(command_line(service, operation, parameters)) == command
+
+
+@pytest.mark.parametrize(
+    ("code", "transient"),
+    [(None, True), ("ThrottlingException", True), ("AccessDenied", False), ("NoSuchKey", False)],
+)
+def test_what_may_succeed_a_moment_later(aws, run, code, transient):
+    aws.fail("ecr:DescribeImages", code)
+    assert failure(run).transient is transient
+
+
+def test_without_credentials_nothing_succeeds_a_moment_later(aws, run):
+    def refuse(**_):
+        raise NoCredentialsError
+
+    aws.ecr_describe_images = refuse
+    assert failure(run).transient is False
+
+
+def test_the_name_of_an_operation_is_that_of_the_permission(aws, run):
+    aws.fail("rds:DescribeDBInstances")
+    with pytest.raises(AwsFailure, match="the permission rds:DescribeDBInstances is missing"):
+        run.aws.ask("rds", "describe_db_instances")

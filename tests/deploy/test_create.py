@@ -284,6 +284,37 @@ def test_a_template_is_not_too_long_to_be_sent():
         assert path.stat().st_size < 51200
 
 
+@pytest.mark.parametrize(
+    "action", ["elasticbeanstalk:DescribeEnvironments", "elasticbeanstalk:DescribeEvents"]
+)
+def test_a_lost_answer_does_not_end_a_wait_of_twenty_minutes(aws, nothing, command, clock, action):
+    create = aws.elasticbeanstalk_create_environment
+    describe = aws.elasticbeanstalk_describe_environments
+
+    def launch(**parameters):
+        answer = create(**parameters)
+        aws.environments[STAGING]["status"] = "Launching"
+        aws.fail(action, None, times=3)
+        return answer
+
+    def later(**parameters):
+        if clock.at > 600:
+            aws.environments[STAGING]["status"] = "Ready"
+        return describe(**parameters)
+
+    aws.elasticbeanstalk_create_environment = launch
+    aws.elasticbeanstalk_describe_environments = later
+    code, output = command("create", "staging", "--version", "new")
+    assert code == 0, output
+    assert f"{STAGING} is Launching, waiting until it is Ready" in output
+
+
+def test_a_missing_permission_ends_a_wait_at_once(aws, staging, fails, clock):
+    aws.fail("elasticbeanstalk:DescribeEnvironments")
+    fails("deploy", "staging", "--version", "new")
+    assert clock.at == 0
+
+
 # --- Dry run ------------------------------------------------------------------------------------
 
 CHANGES = ("Put", "Delete", "Create", "Update", "Execute")

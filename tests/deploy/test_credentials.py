@@ -169,6 +169,39 @@ def test_a_dry_run_neither_sets_nor_shows_it(vault, command, given):
     assert "a value" not in printed
 
 
+def test_a_dry_run_of_a_rotation_claims_nothing(aws, vault, command):
+    code, printed = command("--dry-run", "secrets", "rotate", "prod")
+    assert code == 0, printed
+    assert "has another password" not in printed
+    assert "is stored" not in printed
+    assert "+ aws rds modify-db-instance" in printed
+    assert "new-one" not in printed
+    assert vault[DATABASE]["password"] == "old-one"
+    assert not aws.databases
+
+
+def test_a_dry_run_claims_nothing_of_a_secret(vault, command, given):
+    given("a value")
+    assert "is set" not in command("secrets", "set", "staging", "TOKEN", "--dry-run")[1]
+
+
+@pytest.mark.parametrize("text", ["a secret that is no JSON", '["a secret"]'])
+def test_a_secret_that_cannot_be_used_is_not_shown(aws, vault, fails, given, text):
+    aws.secretsmanager_get_secret_value = lambda SecretId: {"SecretString": text}
+    output = fails("secrets", "list", "staging")
+    assert "is not a JSON object" in output
+    assert text not in output
+
+
+def test_a_name_that_cannot_be_set_is_refused_before_its_value_is_asked_for(
+    vault, fails, monkeypatch
+):
+    stdin = io.StringIO("a value")
+    monkeypatch.setattr("sys.stdin", stdin)
+    fails("secrets", "set", "staging", "RDS_PASSWORD")
+    assert stdin.read() == "a value"
+
+
 def digest(key):
     return hashlib.sha256(key.encode()).hexdigest()
 

@@ -32,3 +32,12 @@ def test_entries_are_read_in_the_order_in_which_they_were_made(aws, run):
     for label in ("b", "a", "d", "c", "e"):
         history.record(run, "elasticbeanstalk-eu-west-1-123456789012", "x", "deploy", label)
     assert history.read(run, "elasticbeanstalk-eu-west-1-123456789012", "x") == list("badce")
+
+
+def test_objects_of_others_are_no_entries(aws, run):
+    """Such as the folder that S3's console makes."""
+    bucket = "elasticbeanstalk-eu-west-1-123456789012"
+    for key in ("deployments/x/", "deployments/x/notes.txt", "deployments/x/a b c d"):
+        aws.s3_put_object(bucket, key)
+    history.record(run, bucket, "x", "deploy", "a")
+    assert history.read(run, bucket, "x") == ["a"]

@@ -6,14 +6,7 @@ import pytest
 
 from deploy import owner
 from deploy.errors import InvalidConfig
-
-OWNER = {
-    "team": "greeters",
-    "email": "team@greetings.test",
-    "escalation": "chief@greetings.test",
-    "repository": "greeters/birthday",
-    "slack": {"workspace": "TABCDEF12", "channel": "CABCDEF12", "deployments": "CABCDEF34"},
-}
+from tests.support.owner import OWNER
 
 
 def load(**more):
@@ -26,7 +19,7 @@ def test_the_parameters_of_the_stacks():
         "EscalationEmail": "chief@greetings.test",
     }
     parameters = load().pipeline_parameters()
-    assert parameters["Repository"] == "greeters/birthday"
+    assert parameters["Repository"] == "greeters/birthday-greetings"
     assert parameters["SlackDeployments"] == "CABCDEF34"
 
 

@@ -352,6 +352,7 @@ def test_everybody_is_told_the_truth_when_aws_does_not_answer_after_a_failure(
     assert "AWS did not answer elasticbeanstalk:DescribeEnvironments" in output
     [text] = sent(aws)
     assert "result: FAILED: AWS did not answer" in text
+    assert f"Now: some instances of {STAGING} may run new, and others old" in text
 
 
 # --- Rollback -----------------------------------------------------------------------------------

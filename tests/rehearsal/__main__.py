@@ -16,8 +16,9 @@ import time
 from pathlib import Path
 
 from tests.docker.conftest import why_no_docker
-from tests.rehearsal.project import OWNER, SCRIPT
+from tests.rehearsal.project import SCRIPT
 from tests.rehearsal.world import TIMES, World
+from tests.support.owner import OWNER
 
 HOME = Path(".local/cloud")
 HELP = """

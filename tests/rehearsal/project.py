@@ -6,14 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-# The placeholders of devops/owner.json are refused, and rightly so
-OWNER = {
-    "team": "greeters",
-    "email": "team@greetings.test",
-    "escalation": "chief@greetings.test",
-    "repository": "greeters/birthday-greetings",
-    "slack": {"workspace": "TABCDEF12", "channel": "CABCDEF12", "deployments": "CABCDEF34"},
-}
+from tests.support.owner import OWNER
+
 SCRIPT = "scripts/build_and_deploy.sh"
 PATIENCE = 1500  # seconds, of which a busy machine may take some for the checks and tests
 MIGRATION = '''"""A column that the version before does not know."""

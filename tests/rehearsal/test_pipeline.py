@@ -226,7 +226,7 @@ def test_a_smoke_test_that_fails_in_production_goes_back(world, pipeline, base):
 
 
 def test_an_older_commit_does_not_overtake_a_newer_one(world, pipeline, base):
-    """As when somebody repeats the last stage of an execution that is older than what runs."""
+    """As when somebody repeats the last stage of an execution after a newer one was deployed."""
     project = world.project
     project.git("commit", "--quiet", "--allow-empty", "--no-verify", "--message", "Newer")
     project.git("branch", "newer")

@@ -58,7 +58,7 @@ class FakeAws:
     def fail(self, action, code="AccessDenied", times=None, message="refused", when=None):
         """Let ``action`` ("service:Operation") fail with ``code``, or without an answer if None.
 
-        ``times`` is how often, for ever if None; ``when(parameters)`` restricts it.
+        ``times`` is how often, always if None; ``when(parameters)`` restricts it.
         """
         self._failures.append([action, code, times, message, when])
 
@@ -287,9 +287,12 @@ class FakeAws:
             }  # fmt: skip
         return {"Id": identity}
 
-    def cloudformation_describe_change_set(self, ChangeSetName):
+    def cloudformation_describe_change_set(self, ChangeSetName, NextToken=None):
+        """In two pages, the first of which has no changes."""
         found = dict(self.change_sets[ChangeSetName])
         del found["changed"]
+        if found["Changes"] and not NextToken:
+            return found | {"Changes": [], "NextToken": "more"}
         return found
 
     def cloudformation_execute_change_set(self, ChangeSetName, **_):

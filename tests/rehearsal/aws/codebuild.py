@@ -45,7 +45,7 @@ class CodeBuild:
         subprocess.run(["git", "checkout", "--quiet", commit], cwd=work / "src", check=True)
         # As CodeBuild's it belongs to root, whoever runs the rehearsal
         docker(
-            "run", "--rm", "--volume", f"{work}:/work", IMAGE, "chown", "-R", "root:", "/work/src"
+            "run", "--rm", "--volume", f"{work}:/build", IMAGE, "chown", "-R", "root:", "/build/src"
         )
         buildspec = yaml.safe_load((work / "src" / properties["Source"]["BuildSpec"]).read_text())
         volumes = self._volumes(project, properties, buildspec, work)

@@ -60,7 +60,7 @@ class Instance:
         self.version = version
 
     def configure(self, environment):
-        """Take a changed environment: the same version, started anew."""
+        """Restart the same version with changed environment variables."""
         self._hooks("confighooks/predeploy", environment, "current")
         dockerrun = json.loads(self.run("cat /var/app/current/Dockerrun.aws.json"))
         self._start(dockerrun["Image"]["Name"], dockerrun, environment)
