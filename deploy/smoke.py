@@ -1,13 +1,13 @@
 """The smoke test: whether an environment serves by its public name, and which version.
 
-It saves a date of birth for one fixed user, a different date each time, and expects the greeting
-that follows from it; a problem document for bad input; closed operators' paths. Then it deletes the
-user.
+It saves a date of birth for a user with a random name, and expects the greeting that follows from
+it; a problem document for bad input; closed operators' paths. Then it deletes the user.
 """
 
 import json
 import random
 import re
+import string
 import time
 import urllib.error
 import urllib.request
@@ -21,7 +21,7 @@ from deploy.errors import AwsFailure, Failure, NotFound, Unhealthy, state
 from deploy.run import Run
 from deploy.settings import PROGRAM
 
-USER = "SmokeTestOfTheDeployment"
+LETTERS = 16  # random ones in the name of the user, so that nobody else has it
 PAUSE = 2.0  # seconds
 PROBES = 20  # calls of /livez, so that each of a handful of instances is met
 TIMEOUT = 10  # seconds for one answer
@@ -33,6 +33,38 @@ class Answer(NamedTuple):
     status: int
     kind: str
     body: str
+
+
+class _Client:
+    """Asks one service, with its key if there is one, about a user of its own."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self.url, self._key = url, key
+        self.user = "SmokeTest" + "".join(random.choices(string.ascii_letters, k=LETTERS))  # noqa: S311  # unlikely to be met is enough
+        self.has_saved = False  # or may have
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
+        """The answer to a request; status 0 and the reason when there is none within TIMEOUT."""
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        request = urllib.request.Request(self.url + path, body, headers, method=method)  # noqa: S310  # the operator's own
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
+                kind = response.headers.get_content_type()
+                return Answer(response.status, kind, response.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                kind = error.headers.get_content_type()
+                return Answer(error.code, kind, error.read().decode("utf-8", "replace"))
+        except (OSError, ValueError) as error:
+            return Answer(0, "", str(error))
+
+    def ask_about_user(self, method: str, body: bytes | None = None) -> tuple[Answer, str]:
+        """The answer, and what to say of it if it is wrong. A PUT may have saved something."""
+        had_saved, self.has_saved = self.has_saved, self.has_saved or method == "PUT"
+        answer = self.ask(method, f"/hello/{self.user}", body)
+        if method == "PUT" and 400 <= answer.status < 500:  # refused
+            self.has_saved = had_saved
+        return answer, f"{method} /hello/{self.user} answered {answer.status} {answer.body[:200]!r}"
 
 
 def check(run: Run, environment: Environment, key: str, label: str | None = None) -> None:
@@ -48,9 +80,24 @@ def check(run: Run, environment: Environment, key: str, label: str | None = None
 
 
 def check_url(run: Run, url: str, key: str = "", label: str | None = None) -> None:
-    """Test ``url``: each check must pass within SMOKE_TIMEOUT. Raises Unhealthy."""
+    """Test ``url``: each check must pass within SMOKE_TIMEOUT. Raises Unhealthy.
+
+    What it saved is deleted in any case; where that cannot be done, it says what remains.
+    """
     url = url.rstrip("/")
     client = _Client(url, key)
+    try:
+        _check(run, client, label)
+    finally:
+        if client.has_saved:
+            status, fault = _delete(client)
+            if status == 405:
+                fault = "this version does not know DELETE"
+            if status != 204:
+                run.console.say(f"the user {client.user} remains: {fault}")
+
+
+def _check(run: Run, client: _Client, label: str | None) -> None:
     checks: list[tuple[str, Callable[[], str]]] = [
         (f"version {label}" if label else "alive", lambda: _alive(client, label)),
         ("a birthday is saved and greeted", lambda: _greeting(client)),
@@ -63,7 +110,7 @@ def check_url(run: Run, url: str, key: str = "", label: str | None = None) -> No
         deadline = time.monotonic() + run.settings.smoke_timeout
         while fault := find_fault():
             if time.monotonic() >= deadline:
-                raise Unhealthy(f"smoke test of {url}: {name}: FAILED: {fault}")
+                raise Unhealthy(f"smoke test of {client.url}: {name}: FAILED: {fault}")
             show("not as it should be yet", fault)
             time.sleep(min(PAUSE, run.settings.smoke_timeout))
         run.console.say(f"smoke test: {name}: ok")
@@ -110,28 +157,6 @@ def find_key(run: Run, environment: Environment) -> str:
     return key
 
 
-class _Client:
-    """Asks one service, with its key if there is one."""
-
-    def __init__(self, url: str, key: str) -> None:
-        self.url, self._key = url, key
-
-    def ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
-        """The answer to a request; status 0 and the reason when there is none within TIMEOUT."""
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        request = urllib.request.Request(self.url + path, body, headers, method=method)  # noqa: S310  # the operator's own
-        try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
-                kind = response.headers.get_content_type()
-                return Answer(response.status, kind, response.read().decode())
-        except urllib.error.HTTPError as error:
-            with error:
-                kind = error.headers.get_content_type()
-                return Answer(error.code, kind, error.read().decode("utf-8", "replace"))
-        except (OSError, ValueError) as error:
-            return Answer(0, "", str(error))
-
-
 def _alive(client: _Client, label: str | None) -> str:
     for _ in range(PROBES):
         answer = client.ask("GET", "/livez")
@@ -152,40 +177,42 @@ def _greeting(client: _Client) -> str:
     expected = (date(birthday.year, born.month, born.day) - today).days
     if expected < 2:  # the 29th to 31st of this month became the 28th
         return "no day was found; trying another"
-    body = json.dumps({"dateOfBirth": str(born)}).encode()
-    saved = client.ask("PUT", f"/hello/{USER}", body)
+    saved, fault = client.ask_about_user("PUT", json.dumps({"dateOfBirth": str(born)}).encode())
     if saved.status == 401:
         return (
-            f"PUT /hello/{USER} answered 401: the key of the smoke test is not among API_KEYS. "
-            f"Set them again, which adds it: {PROGRAM} secrets set ENV API_KEYS"
+            f"PUT /hello/{client.user} answered 401: the key of the smoke test is not among "
+            f"API_KEYS. Set them again, which adds it: {PROGRAM} secrets set ENV API_KEYS"
         )
     if saved.status != 204:
-        return f"PUT /hello/{USER} answered {saved.status} {saved.body[:200]!r}"
-    answer = client.ask("GET", f"/hello/{USER}")
+        return fault
+    answer, fault = client.ask_about_user("GET")
     accepted = [
-        f'{{"message": "Hello, {USER}! Your birthday is in {days} day(s)"}}'
+        f'{{"message": "Hello, {client.user}! Your birthday is in {days} day(s)"}}'
         for days in (expected - 1, expected, expected + 1)
     ]
-    if answer.status != 200 or answer.body not in accepted:
-        return (
-            f"GET /hello/{USER} answered {answer.status} {answer.body[:200]!r}, not {accepted[1]!r}"
-        )
-    return ""
+    return (
+        "" if answer.status == 200 and answer.body in accepted else f"{fault}, not {accepted[1]!r}"
+    )
 
 
 def _problem(client: _Client) -> str:
-    answer = client.ask("PUT", f"/hello/{USER}", b'{"dateOfBirth": "2001-02-29"}')
-    if (answer.status, answer.kind) != (400, "application/problem+json"):
-        return f"29 February 2001 was answered {answer.status} {answer.kind} {answer.body[:200]!r}"
-    return ""
+    answer, fault = client.ask_about_user("PUT", b'{"dateOfBirth": "2001-02-29"}')
+    if (answer.status, answer.kind) == (400, "application/problem+json"):
+        return ""
+    return f"the 29 February 2001: {fault} {answer.kind}"
 
 
 def _deleted(client: _Client) -> str:
-    answer = client.ask("DELETE", f"/hello/{USER}")
+    status, fault = _delete(client)
     # 405: a version that cannot delete yet, after a rollback
-    if answer.status in (204, 405):
-        return ""
-    return f"DELETE /hello/{USER} answered {answer.status} {answer.body[:200]!r}"
+    return "" if status in (204, 405) else fault
+
+
+def _delete(client: _Client) -> tuple[int, str]:
+    answer, fault = client.ask_about_user("DELETE")
+    if answer.status == 204:
+        client.has_saved = False
+    return answer.status, fault
 
 
 def _closed(client: _Client) -> str:

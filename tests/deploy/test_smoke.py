@@ -3,16 +3,21 @@
 import functools
 import hashlib
 import json
+import re
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from sqlalchemy import select
 from werkzeug.serving import make_server
 
 from deploy import smoke
 from deploy.errors import Unhealthy
-from web import create_app, storage
+from web import create_app
+from web.storage import Person, db
+
+POLL = 0.01  # seconds until a server sees that it shall stop
 
 
 @pytest.fixture
@@ -28,7 +33,7 @@ def serve():
             return app(environ, start_response)
 
         server = make_server("127.0.0.1", 0, front, threaded=True)
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=[POLL])
         thread.start()
         servers.append((server, thread))
         return f"http://127.0.0.1:{server.server_port}"
@@ -47,11 +52,89 @@ def check(run):
     return functools.partial(smoke.check_url, impatient)
 
 
-def test_it_passes_on_the_real_application(app, env, serve, check, capsys):
+@pytest.fixture
+def saved(app, context):
+    """The names of all that is saved, nothing at first."""
+
+    def names():
+        with app.app_context():
+            return set(db.session.scalars(select(Person.username)))
+
+    return names
+
+
+def test_it_passes_on_the_real_application(saved, env, serve, check, capsys):
     check(serve(create_app(env | {"APP_VERSION": "v1"})), label="v1")
     assert capsys.readouterr().err.count(": ok\n") == 5
-    with app.app_context():
-        assert storage.find(smoke.USER) is None
+    assert saved() == set()
+
+
+def recorded(application):
+    """The application, and the paths at which it is asked to save somebody."""
+    paths = []
+
+    def app(environ, start_response):
+        if environ["REQUEST_METHOD"] == "PUT":
+            paths.append(environ["PATH_INFO"])
+        return application(environ, start_response)
+
+    return app, paths
+
+
+def test_two_at_once_do_not_meet(app, env, serve, check):
+    recorder, paths = recorded(create_app(env))
+    url = serve(recorder)
+    check(url)
+    check(url)
+    assert len(paths) == 4  # each saves a valid date, and is refused an invalid one
+    assert len(set(paths)) == 2
+    assert all(re.fullmatch(r"/hello/SmokeTest[A-Za-z]{16}", path) for path in paths)
+
+
+def test_what_it_saved_is_deleted_when_it_fails(saved, env, serve, check, capsys):
+    application = create_app(env)
+
+    def accepts_what_is_wrong(environ, start_response):
+        if environ["REQUEST_METHOD"] == "PUT" and saved():
+            start_response("204 No Content", [])
+            return [b""]
+        return application(environ, start_response)
+
+    with pytest.raises(Unhealthy, match=r"the 29 February 2001: PUT .* answered 204"):
+        check(serve(accepts_what_is_wrong))
+    assert saved() == set()
+    assert "remains" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("status", ["405 Method Not Allowed", "500 Internal Server Error"])
+def test_what_cannot_be_deleted_when_it_fails_is_named(saved, env, serve, check, capsys, status):
+    application = create_app(env)
+
+    def cannot_delete(environ, start_response):
+        if environ["REQUEST_METHOD"] == "DELETE" or saved():
+            start_response(status, [])
+            return [b""]
+        return application(environ, start_response)
+
+    with pytest.raises(Unhealthy, match="a birthday is saved and greeted: FAILED"):
+        check(serve(cannot_delete))
+    [name] = saved()
+    assert f"{name} remains" in capsys.readouterr().err
+
+
+def test_a_version_that_cannot_delete_yet_passes(saved, env, serve, check, capsys):
+    """As after a rollback."""
+    application = create_app(env)
+
+    def old(environ, start_response):
+        if environ["REQUEST_METHOD"] == "DELETE":
+            start_response("405 Method Not Allowed", [])
+            return [b""]
+        return application(environ, start_response)
+
+    check(serve(old))
+    [name] = saved()
+    assert f"{name} remains: this version does not know DELETE" in capsys.readouterr().err
 
 
 def test_it_passes_where_writing_needs_a_key(app, env, serve, check):
@@ -124,7 +207,7 @@ def test_a_service_that_is_wrong(serve, check, answers, what):
 def test_operators_paths_that_are_open(app, env, check):
     """As without nginx."""
     server = make_server("127.0.0.1", 0, create_app(env), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=[POLL])
     thread.start()
     try:
         with pytest.raises(Unhealthy, match="/readyz answered 200"):
