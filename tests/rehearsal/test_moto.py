@@ -3,14 +3,20 @@
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
+from moto.elasticbeanstalk.responses import EBResponse
+from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 from tests.rehearsal.aws import gaps
+from tests.rehearsal.aws.answers import Refused, answer, from_query
 from tests.rehearsal.aws.cloudformation import UNKNOWN
-from tests.support.aws import keep_to_shape
+from tests.support.aws import REGION, keep_to_shape
 
 PROBES = (
     *(f"the type {kind}" for kind in UNKNOWN),
@@ -40,6 +46,32 @@ def test_moto_lacks_it(tried, gap):
 def test_every_probe_is_looked_at(tried):
     assert set(tried) == set(PROBES)
     assert set(gaps.UNKNOWN) == set(UNKNOWN)
+
+
+class Refusing:
+    """A service that refuses, by a code that AWS's description of it does not have."""
+
+    actions = ("update_environment",)
+
+    def update_environment(self, **_):
+        raise Refused("AccessDenied", "User is not authorized to perform: anything")
+
+
+def test_a_refusal_is_answered_as_one():
+    """Also where warnings are errors, as in these tests: moto warns about the code."""
+    with ExitStack() as patches:
+        for patch in answer(EBResponse, Refusing(), from_query):
+            patches.enter_context(patch)
+        server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+        patches.callback(server.stop)
+        server.start()
+        host, port = server.get_host_and_port()
+        client = boto3.client(
+            "elasticbeanstalk", REGION, endpoint_url=f"http://{host}:{port}",
+            aws_access_key_id="x", aws_secret_access_key="x",
+        )  # fmt: skip
+        with pytest.raises(ClientError, match=r"AccessDenied.*not authorized to perform: anything"):
+            client.update_environment(EnvironmentName="somebody")
 
 
 def shape(service, operation):

@@ -188,7 +188,7 @@ class Beanstalk:
         events = [one for one in events if not StartTime or one["EventDate"] >= _aware(StartTime)]
         if more.get("Severity") == "ERROR":
             events = [one for one in events if one["Severity"] in ("ERROR", "FATAL")]
-        return {"Events": events[::-1]}
+        return {"Events": events[::-1][: int(more.get("MaxRecords", 1000))]}
 
     def describe_configuration_settings(self, EnvironmentName, **_):
         settings = [
