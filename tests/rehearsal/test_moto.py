@@ -3,18 +3,21 @@
 import json
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
+from moto.codepipeline.responses import CodePipelineResponse
 from moto.elasticbeanstalk.responses import EBResponse
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+from moto.rds.responses import RDSResponse
 
 from tests.rehearsal.aws import gaps
-from tests.rehearsal.aws.answers import Refused, answer, from_query
+from tests.rehearsal.aws.answers import Refused, answer, from_json, from_parsed, from_query
 from tests.rehearsal.aws.cloudformation import UNKNOWN
 from tests.support.aws import REGION, keep_to_shape
 
@@ -48,6 +51,22 @@ def test_every_probe_is_looked_at(tried):
     assert set(gaps.UNKNOWN) == set(UNKNOWN)
 
 
+@contextmanager
+def served(responses, service, parameters):
+    """Clients of a server in which ``service`` answers in place of moto."""
+    with ExitStack() as ending:
+        for patch in answer(responses, service, parameters):
+            ending.enter_context(patch)
+        server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+        ending.callback(server.stop)
+        server.start()
+        host, port = server.get_host_and_port()
+        yield lambda name: boto3.client(
+            name, REGION, endpoint_url=f"http://{host}:{port}",
+            aws_access_key_id="x", aws_secret_access_key="x",
+        )  # fmt: skip
+
+
 class Refusing:
     """A service that refuses, by a code that AWS's description of it does not have."""
 
@@ -59,19 +78,30 @@ class Refusing:
 
 def test_a_refusal_is_answered_as_one():
     """Also where warnings are errors, as in these tests: moto warns about the code."""
-    with ExitStack() as patches:
-        for patch in answer(EBResponse, Refusing(), from_query):
-            patches.enter_context(patch)
-        server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-        patches.callback(server.stop)
-        server.start()
-        host, port = server.get_host_and_port()
-        client = boto3.client(
-            "elasticbeanstalk", REGION, endpoint_url=f"http://{host}:{port}",
-            aws_access_key_id="x", aws_secret_access_key="x",
-        )  # fmt: skip
-        with pytest.raises(ClientError, match=r"AccessDenied.*not authorized to perform: anything"):
-            client.update_environment(EnvironmentName="somebody")
+    with (
+        served(EBResponse, Refusing(), from_query) as client,
+        pytest.raises(ClientError, match=r"AccessDenied.*not authorized to perform: anything"),
+    ):
+        client("elasticbeanstalk").update_environment(EnvironmentName="somebody")
+
+
+@pytest.mark.parametrize(
+    ("service", "responses", "parameters", "operation", "asked"),
+    [
+        ("rds", RDSResponse, from_parsed, "modify_db_instance",
+         {"DBInstanceIdentifier": "one", "MasterUserPassword": "older", "ApplyImmediately": True}),
+        ("codepipeline", CodePipelineResponse, from_json, "get_pipeline_state", {"name": "one"}),
+    ],
+)  # fmt: skip
+def test_a_service_gets_the_parameters_of_a_request(
+    service, responses, parameters, operation, asked
+):
+    seen = []
+    recorder = SimpleNamespace(actions=[operation])
+    setattr(recorder, operation, lambda **given: seen.append(given))
+    with served(responses, recorder, parameters) as client:
+        getattr(client(service), operation)(**asked)
+    assert seen == [asked]
 
 
 def shape(service, operation):

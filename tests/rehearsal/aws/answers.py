@@ -54,3 +54,8 @@ def from_query(response):
 def from_json(response):
     """The parameters of a request in JSON."""
     return json.loads(response.body)
+
+
+def from_parsed(response):
+    """The parameters of a request of a service for which moto parses them."""
+    return response.params.original_dict()

@@ -9,7 +9,7 @@ from moto.elasticbeanstalk.responses import EBResponse
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from moto.rds.responses import RDSResponse
 
-from tests.rehearsal.aws.answers import answer, from_json, from_query
+from tests.rehearsal.aws.answers import answer, from_json, from_parsed, from_query
 from tests.rehearsal.aws.beanstalk import Beanstalk
 from tests.rehearsal.aws.cloudformation import CloudFormation
 from tests.rehearsal.aws.codebuild import CodeBuild
@@ -93,6 +93,6 @@ class Cloud:
             *self.cloudformation.patches(),
             *self.images.patches(),
             *answer(EBResponse, self.beanstalk, from_query),
-            *answer(RDSResponse, databases, lambda response: dict(response.params)),
+            *answer(RDSResponse, databases, from_parsed),
             *answer(CodePipelineResponse, self.pipeline, from_json),
         )
