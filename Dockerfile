@@ -10,7 +10,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends binutils make t
 RUN python -m venv --without-pip /opt/venv
 COPY requirements/main.txt /requirements.txt
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/venv/bin/python install --require-hashes -r /requirements.txt
+    pip --python /opt/venv/bin/python install --require-hashes --only-binary=:all: -r /requirements.txt
 # Debugging symbols and the packages' own tests are a tenth of the size
 RUN find /opt/venv -name '*.so*' -exec strip --strip-unneeded {} + \
     && find /opt/venv -path '*/site-packages/*' -type d \( -name tests -o -name testing \) -prune -exec rm -rf {} +
@@ -18,9 +18,10 @@ RUN find /opt/venv -name '*.so*' -exec strip --strip-unneeded {} + \
 FROM packages AS test
 # hadolint ignore=DL3008  # what some tests need, in whatever version
 RUN apt-get update && apt-get install -y --no-install-recommends git && rm -rf /var/lib/apt/lists/*
-COPY requirements/dev.txt /requirements-dev.txt
+COPY requirements/build.txt requirements/dev.txt /
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/venv/bin/python install --require-hashes -r /requirements-dev.txt
+    pip --python /opt/venv/bin/python install --require-hashes -r /build.txt \
+    && pip --python /opt/venv/bin/python install --require-hashes --no-build-isolation --use-pep517 -r /dev.txt
 ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /app
 COPY . .

@@ -15,7 +15,7 @@ def main() -> int:
         print(
             f"deploy: {sys.executable} lacks the package {error.name!r}. Install what this needs: "
             "make .venv/installed, or: "
-            "python3 -m pip install --require-hashes -r requirements/deploy.txt",
+            "python3 tools/install.py requirements/deploy.txt",
             file=sys.stderr,
         )
         return 1

@@ -3,15 +3,24 @@
 Usage: .venv/bin/python tools/install.py LOCK
 
 Needs nothing but pip. Says what pip said where that fails, with exit code 1.
+
+Nothing is installed without its hash. Packages come as wheels; one that has none is built here,
+with the build tools of requirements/build.txt. It is built each time: what pip keeps of an earlier
+build is covered by no hash.
 """
 
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-COMMAND = ["-m", "pip", "install", "--disable-pip-version-check", "--require-hashes", "-r"]
+COMMAND = ["-m", "pip", "install", "--disable-pip-version-check", "--require-hashes"]
+WITHOUT_WHEEL = ("awsebcli",)
+BUILD = ("--no-cache-dir", "--no-deps", "--no-build-isolation", "--use-pep517")
+BUILD_TOOLS = Path(__file__).parent.parent / "requirements/build.txt"
+ONE_BY_ONE = re.MULTILINE | re.DOTALL
 LONGEST_SHEBANG = 127  # bytes, of older Linux kernels
 
 
@@ -20,11 +29,23 @@ def main() -> None:
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
     lock = Path(sys.argv[1])
+    text = lock.read_text()
+    built = [re.search(rf"^{name}==.*?(?=^\S|\Z)", text, ONE_BY_ONE) for name in WITHOUT_WHEEL]
+    if any(built):
+        install(BUILD_TOOLS)
+        build("".join(found[0] for found in built if found))
+    install(lock)
+    for script in Path(sys.executable).parent.iterdir():
+        repair(script)
+
+
+def install(lock: Path) -> None:
+    """Install the wheels of ``lock``. Raises SystemExit with what pip said."""
     wanted = len(re.findall(r"^[\w.-]+(?:\[[\w,-]+\])?==", lock.read_text(), re.MULTILINE))
-    where = os.path.relpath(sys.prefix)
-    print(f"Installing the {wanted} packages of {lock} into {where} (once)...", flush=True)
+    name, where = os.path.relpath(lock), os.path.relpath(sys.prefix)
+    print(f"Installing the {wanted} packages of {name} into {where} (once)...", flush=True)
     pip = subprocess.Popen(
-        [sys.executable, *COMMAND, lock],
+        [sys.executable, *COMMAND, "--only-binary=:all:", "-r", str(lock)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -35,9 +56,21 @@ def main() -> None:
             said.append(line)
             _show(said, wanted)
     if pip.returncode:
-        raise SystemExit(f"{''.join(said[-20:])}make: {lock} cannot be installed; see above why.")
-    for script in Path(sys.executable).parent.iterdir():
-        repair(script)
+        raise SystemExit(f"{''.join(said[-20:])}make: {name} cannot be installed; see above why.")
+
+
+def build(requirements: str) -> None:
+    """Build and install what has no wheel. Raises SystemExit with what pip said."""
+    with tempfile.TemporaryDirectory() as folder:
+        lock = Path(folder, "lock.txt")
+        lock.write_text(requirements)
+        pip = subprocess.run(
+            [sys.executable, *COMMAND, *BUILD, "-r", str(lock)], capture_output=True, text=True
+        )
+    if pip.returncode:
+        raise SystemExit(
+            f"{pip.stdout}{pip.stderr}make: these cannot be built; see above why.\n{requirements}"
+        )
 
 
 def repair(script: Path) -> None:

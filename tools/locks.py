@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 FOLDER = Path("requirements")
-LOCKS = ("main", "run", "deploy", "dev", "checkov")
+LOCKS = ("build", "main", "run", "deploy", "dev", "checkov")
 COMPILE = (
     "--universal",
     "--python-version=3.11",

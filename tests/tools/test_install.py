@@ -1,11 +1,15 @@
 """Locks are installed with progress, and what they bring starts in every folder."""
 
+import hashlib
+import io
 import os
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,12 @@ from tools import install
 def environment(tmp_path):
     """A virtual environment whose path has blanks and letters of other scripts."""
     return make_environment(tmp_path / "a földer", "--without-pip")
+
+
+@pytest.fixture(scope="module")
+def with_pip(tmp_path_factory):
+    """The Python of a virtual environment with pip; no test leaves something in it that others need."""
+    return make_environment(tmp_path_factory.mktemp("with-pip")) / "python"
 
 
 def make_environment(folder, *options):
@@ -55,18 +65,90 @@ def test_pythons_themselves_are_left_as_they_are(environment):
     subprocess.run([environment / "python", "-c", ""], check=True)
 
 
-def test_a_lock_that_cannot_be_installed_says_why(tmp_path):
-    environment = make_environment(tmp_path)
+def test_a_lock_that_cannot_be_installed_says_why(tmp_path, with_pip):
     lock = tmp_path / "lock.txt"
     lock.write_text("flask==0.0.0 --hash=sha256:" + "0" * 64 + "\n")
     shutil.copy("tools/install.py", tmp_path)
     ended = subprocess.run(
-        [environment / "python", tmp_path / "install.py", lock],
+        [with_pip, tmp_path / "install.py", lock],
         env={"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": "/dev/null"}, capture_output=True, text=True,
     )  # fmt: skip
     assert ended.returncode == 1
     assert "Installing the 1 packages of" in ended.stdout
     assert "No matching distribution found for flask==0.0.0" in ended.stderr
+    assert "lock.txt cannot be installed" in ended.stderr
+
+
+@pytest.fixture
+def without_network(tmp_path):
+    """The variables that let pip find packages in a folder only, and a folder with build tools."""
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "requirements").mkdir()
+    shutil.copy("tools/install.py", tmp_path / "tools")
+    (tmp_path / "requirements/build.txt").write_text("")
+    tools = tmp_path / "build-tools"
+    tools.mkdir()
+    for pattern in ("setuptools*", "_distutils_hack"):
+        for path in Path(sysconfig.get_path("purelib")).glob(pattern):
+            (tools / path.name).symlink_to(path)
+    return {
+        "PIP_NO_INDEX": "1",
+        "PIP_CONFIG_FILE": "/dev/null",
+        "PIP_FIND_LINKS": str(tmp_path / "sources"),
+        "PIP_CACHE_DIR": str(tmp_path / "cache"),
+        "PYTHONPATH": str(tools),
+        "PATH": os.environ["PATH"],
+    }
+
+
+def source_package(folder, name, text):
+    """A source distribution with one module, in ``folder``/sources; its line in a lock."""
+    path = folder / f"sources/{name}-1.0.tar.gz"
+    path.parent.mkdir(exist_ok=True)
+    setup = (
+        f"import setuptools\nsetuptools.setup(name={name!r}, version='1.0', py_modules=[{name!r}])"
+    )
+    with tarfile.open(path, "w:gz") as packed:
+        for file, content in (("setup.py", setup), (f"{name}.py", text)):
+            entry = tarfile.TarInfo(f"{name}-1.0/{file}")
+            entry.size = len(content)
+            packed.addfile(entry, io.BytesIO(content.encode()))
+    return f"{name}==1.0 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+
+
+def test_what_was_built_before_is_not_installed_from_pips_cache(
+    tmp_path, with_pip, without_network
+):
+    """Its hash covers the source, and not what somebody put into the cache."""
+    lock = tmp_path / "lock.txt"
+    lock.write_text("# A lock\n" + source_package(tmp_path, "awsebcli", "WHAT = 'the source'"))
+    subprocess.run(
+        [with_pip, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--use-pep517",
+         "--wheel-dir", tmp_path / "wheels", "awsebcli"],
+        env=without_network, check=True,
+    )  # fmt: skip
+    [cached] = (tmp_path / "cache").glob("wheels/**/awsebcli-*.whl")
+    with zipfile.ZipFile(cached) as wheel:
+        content = {name: wheel.read(name) for name in wheel.namelist()}
+    content["awsebcli.py"] = b"WHAT = 'something else'"
+    with zipfile.ZipFile(cached, "w") as wheel:
+        for name, data in content.items():
+            wheel.writestr(name, data)
+    subprocess.run([with_pip, tmp_path / "tools/install.py", lock], env=without_network, check=True)
+    found = subprocess.run(
+        [with_pip, "-c", "import awsebcli; print(awsebcli.WHAT)"], capture_output=True, text=True
+    )
+    assert found.stdout == "the source\n"
+
+
+def test_no_other_package_is_built_here(tmp_path, with_pip, without_network):
+    lock = tmp_path / "lock.txt"
+    lock.write_text("# A lock\n" + source_package(tmp_path, "another", ""))
+    ended = subprocess.run(
+        [with_pip, tmp_path / "tools/install.py", lock],
+        env=without_network, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode == 1
     assert "lock.txt cannot be installed" in ended.stderr
 
 
