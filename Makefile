@@ -26,6 +26,9 @@ ci: check test ## What every change must pass: checks and tests
 check: .venv/installed .venv/checkov/installed ## Run every static check of .pre-commit-config.yaml (HOOK=types for one)
 	@$(RUN) pre_commit run --all-files $(HOOK)
 
+audit: .venv/installed ## Ask whether vulnerabilities are known of the pinned packages (needs the network)
+	@$(RUN) tools.audit
+
 check-format: .venv/installed ## Check the formatting
 	$(RUN) ruff format --check .
 

@@ -26,7 +26,7 @@ def test_people_the_pipeline_and_ci_run_the_same():
     assert "pre_commit run --all-files" in recipe("check")
     assert re.search(r"^ci: check test ", MAKEFILE, re.MULTILINE)
     verify = yaml.safe_load(Path("devops/buildspecs/verify.yml").read_text())
-    assert verify["phases"]["build"]["commands"] == ["make ci"]
+    assert verify["phases"]["build"]["commands"] == ["make ci", "make audit"]
     assert re.search(r"^part .* make ci$", Path(".ci/run").read_text(), re.MULTILINE)
 
 
@@ -89,3 +89,11 @@ def test_a_lock_that_does_not_belong_to_its_source_is_found(tmp_path, change):
         lock.write_text(lock.read_text().replace("click==", "click==0."))
     with pytest.raises(SystemExit, match="is not up to date"):
         locks.check(source, lock)
+
+
+def test_every_kind_of_dependency_is_updated_after_days_of_waiting():
+    updates = yaml.safe_load(Path(".github/dependabot.yml").read_text())["updates"]
+    assert {one["package-ecosystem"] for one in updates} == {"pip", "docker", "docker-compose"}
+    for one in updates:
+        assert one["cooldown"]["default-days"] >= 7
+        assert Path(one["directory"].lstrip("/") or ".").is_dir()

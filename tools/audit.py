@@ -1,0 +1,46 @@
+"""Ask OSV whether vulnerabilities are known of the packages in the locks.
+
+Usage: python -m tools.audit [LOCK ...]      all of requirements/, if none is named
+
+Exits with 1 when one is known that devops/vulnerabilities.toml does not accept today, and when a
+question was not answered. AUDIT_URL is another address for the questions.
+"""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from deploy import scan
+
+LOCKS = ("build", "main", "dev", "checkov")  # dev has those of run and deploy
+
+
+def main() -> None:
+    """Exits with pip-audit's exit code, and a sentence where it is not 0."""
+    locks = sys.argv[1:] or [f"requirements/{name}.txt" for name in LOCKS]
+    code = audit(locks, datetime.now(UTC).date())
+    if code:
+        raise SystemExit(
+            "audit: see above. Update what is named there (make lock ARGS=--upgrade), or accept it "
+            f"for a time in {scan.NAME}."
+        )
+
+
+def audit(locks: list[str], today: date) -> int:
+    """The exit code of pip-audit."""
+    accepted = sorted(scan.ids(scan.read(Path()), today))
+    return subprocess.run(
+        [
+            sys.executable, "-m", "pip_audit", "--vulnerability-service=osv", "--disable-pip",
+            "--require-hashes", "--strict", "--progress-spinner=off", "--desc=off",
+            *([f"--osv-url={os.environ['AUDIT_URL']}"] if os.environ.get("AUDIT_URL") else []),
+            *(f"--requirement={lock}" for lock in locks),
+            *(f"--ignore-vuln={one}" for one in accepted),
+        ]
+    ).returncode  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
