@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-from deploy import bundle, image, version
+from deploy import bundle, image, records, scan, version
 from deploy.errors import Failure, state
 from deploy.run import Run
 from deploy.settings import PROGRAM
@@ -28,14 +28,20 @@ def build(run: Run, allow_dirty: bool = False, test: bool = False) -> Version:
                 next=f"deploy it ('deploy ENV --version {label}'), or set another BUILD_NUMBER",
             )
         digest = image.find_digest(run, label)
+    name = f"{repository}:{label}"
     if digest is None:
-        digest = _publish_image(run, f"{repository}:{label}", label, test)
+        digest = _publish_image(run, name, label, test)
     elif label.endswith("-dirty"):
         raise Failure(f"there is an image {label} of files that were not committed",
                       "nothing was built", "set another BUILD_NUMBER")  # fmt: skip
     else:
         run.console.say(f"image {label} is published, by a run that did not end: using it")
+        with state(f"the image {label} is published, no version was created"):
+            image.pull(run, name)
     with state(f"the image {label} is published, no version was created"):
+        if not run.changes.dry_run:
+            scan.refuse_critical(run, digest, datetime.now(UTC).date())
+            records.keep(run, label, name, digest)
         _publish_version(run, label, f"{repository}@{digest}")
     if not run.changes.dry_run:
         run.settings.artifact.with_name("version").write_text(f"{label}\n")
@@ -70,11 +76,11 @@ def build_number(run: Run) -> str:
     return given or f"{datetime.now(UTC):%Y%m%d%H%M%S}"
 
 
-def description(run: Run) -> str:
-    """The subject of the commit, as AWS takes it: whole characters, and none that XML forbids."""
+def description(run: Run, seal: str) -> str:
+    """The subject of the commit and ``seal``, as AWS takes it: nothing that XML forbids."""
     subject = run.tools.ask("git", "log", "-1", "--format=%s")
     printable = "".join(character for character in subject if character.isprintable())
-    return printable[:DESCRIPTION_MAX]
+    return f"{printable[: DESCRIPTION_MAX - len(seal) - 1]} {seal}"
 
 
 def _publish_image(run: Run, name: str, label: str, test: bool) -> str:
@@ -96,9 +102,11 @@ def _publish_image(run: Run, name: str, label: str, test: bool) -> str:
 
 
 def _publish_version(run: Run, label: str, pinned: str) -> None:
-    run.changes.quietly(lambda: bundle.write(pinned, run.settings.artifact, run.settings.root))
+    artifact = run.settings.artifact
+    run.changes.quietly(lambda: bundle.write(pinned, artifact, run.settings.root))
+    seal = "[bundle sha256:...]" if run.changes.dry_run else version.seal(artifact.read_bytes())
     code = run.tools.change(
-        "eb", "appversion", "--create", "--label", label, f"--message={description(run)}",
+        "eb", "appversion", "--create", "--label", label, f"--message={description(run, seal)}",
         "--region", run.settings.region, timeout=EB_TIMEOUT,
     )  # fmt: skip
     if code:

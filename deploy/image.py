@@ -12,6 +12,14 @@ from deploy.run import Run
 from deploy.settings import PROGRAM
 
 PLATFORM = "linux/amd64"
+LIST_PACKAGES = """
+import importlib.metadata, json
+found = {
+    (one.name, one.version, one.metadata["License-Expression"] or one.metadata["License"] or "")
+    for one in importlib.metadata.distributions()
+}
+print(json.dumps(sorted(found)))
+"""
 UNKNOWN = (
     "sha256:" + 64 * "0"
 )  # what a dry run knows of the digest of an image that it did not push
@@ -51,8 +59,10 @@ def build(run: Run, name: str, label: str) -> None:
     """Build the image ``name``, which says ``label`` as its version. Raises Failure."""
     bases = run.settings.env.get("BASES")
     arguments = [f"APP_VERSION={label}", *([f"BASES={bases}"] if bases else [])]
+    # Here, what is here is as good, and there may be no network
+    newest = ["--pull"] if run.settings.env.get("PULL") == "true" else []
     code = run.tools.change(
-        "docker", "build", "--platform", PLATFORM,
+        "docker", "build", *newest, "--platform", PLATFORM,
         *(word for one in arguments for word in ("--build-arg", one)),
         "--tag", name, ".",
     )  # fmt: skip
@@ -70,6 +80,21 @@ def push(run: Run, name: str) -> None:
             "no version was published; a tag exists only when all of its image was pushed",
             "see the output of docker above, then run it again",
         )
+
+
+def pull(run: Run, name: str) -> None:
+    """Fetch the image ``name`` that was published before. Raises Failure."""
+    with _logged_in(run, name.partition("/")[0]) as env:
+        code = run.tools.change("docker", "pull", "--quiet", name, env=env)
+    if code:
+        raise Failure("the image cannot be pulled", next="see the output of docker above")
+
+
+def list_packages(run: Run, name: str) -> str:
+    """The Python packages in the image ``name``: JSON lists of name, version and licence."""
+    return run.tools.ask(
+        "docker", "run", "--rm", "--network=none", "--entrypoint=python", name, "-c", LIST_PACKAGES
+    )
 
 
 @contextmanager

@@ -1,20 +1,17 @@
 """A version: its label, its image, its bundle, and each way in which a build can fail."""
 
 import re
+import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.deploy.conftest import commit, git
-from tests.support.aws import digest
+from tests.support.aws import digest, seal
 
 LABEL = r"[0-9a-f]{12}-7"
-
-
-@pytest.fixture
-def fresh(aws):
-    """An account with a repository, and nothing in it."""
-    aws.applications.append("birthday-greetings")
 
 
 def test_a_build(aws, fresh, programs, project, command):
@@ -48,6 +45,19 @@ def test_the_bases_of_the_image_can_come_from_another_registry(
     monkeypatch.setenv("BASES", "mirror.example.com/library/")
     command("build")
     assert programs.calls("docker build .* --build-arg BASES=mirror.example.com/library/ ")
+
+
+def test_in_ci_the_newest_base_image_is_asked_for(fresh, programs, command, monkeypatch):
+    monkeypatch.setenv("BUILD_NUMBER", "1")
+    command("build")
+    assert not programs.calls("docker build .*--pull")
+    monkeypatch.setenv("BUILD_NUMBER", "2")
+    monkeypatch.setenv("PULL", "true")
+    command("build")
+    assert programs.calls("docker build --pull ")
+    for name in ("build", "image"):
+        buildspec = yaml.safe_load(Path(f"devops/buildspecs/{name}.yml").read_text())
+        assert buildspec["env"]["variables"]["PULL"] == "true"
 
 
 @pytest.mark.parametrize("arguments", [("--allow-dirty", "build"), ("build", "--allow-dirty")])
@@ -86,8 +96,8 @@ def test_git_that_refuses_is_not_an_empty_answer(fresh, programs, fails, command
         (b"-fix", "-fix"),
         (b"--label=other", "--label=other"),
         (b"-7 and $(touch x) `y` 'z'", "-7 and $(touch x) `y` 'z'"),
-        (("ä" * 300).encode(), "ä" * 200),
-        ("\N{BIRTHDAY CAKE}".encode() * 201, "\N{BIRTHDAY CAKE}" * 200),
+        (("ä" * 300).encode(), "ä" * 119),
+        ("\N{BIRTHDAY CAKE}".encode() * 201, "\N{BIRTHDAY CAKE}" * 119),
         (b"cut within a letter \xc3", "cut within a letter \N{LATIN CAPITAL LETTER A WITH TILDE}"),
         (b"a bell \x07 and \x1b[31m colours", "a bell  and [31m colours"),
     ],
@@ -104,9 +114,10 @@ def test_whatever_the_subject_of_the_commit_is(
     code, output = command("build")
     assert code == 0, output
     [(line, *_)] = [one for one in programs.called if "appversion" in one[0]]
-    import shlex
-
-    assert f"--message={description}" in shlex.split(line)
+    [message] = [word for word in shlex.split(line) if word.startswith("--message=")]
+    bundle = (project / "dist/bundle.zip").read_bytes()
+    assert message == f"--message={description} {seal(bundle)}"
+    assert len(message.removeprefix("--message=")) <= 200
 
 
 @pytest.mark.parametrize(
@@ -162,7 +173,7 @@ def test_a_build_that_did_not_end_is_continued(aws, fresh, programs, command):
     code, output = command("build")
     assert code == 0
     assert "is published, by a run that did not end: using it" in output
-    assert not programs.calls("docker")
+    assert not programs.calls("docker (build|push)")
 
 
 def test_a_version_is_never_built_twice(fresh, programs, command, fails):

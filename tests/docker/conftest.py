@@ -69,7 +69,8 @@ def image(engine):
     if not GIVEN:
         arguments = (f"APP_VERSION={VERSION}", f"BASES={BASES}")
         built = [word for one in arguments for word in ("--build-arg", one)]
-        docker("build", *built, "--tag", IMAGE, ".", timeout=900)
+        newest = ["--pull"] if os.environ.get("PULL") == "true" else []
+        docker("build", *newest, *built, "--tag", IMAGE, ".", timeout=900)
     return IMAGE
 
 

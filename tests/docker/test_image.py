@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.image import LIST_PACKAGES
 from tests.docker.conftest import BASES, VERSION, Container, docker, request
 
 BODY = b'{"dateOfBirth": "1990-05-17"}'
@@ -34,6 +35,15 @@ def test_it_is_labelled_and_not_root(image):
     assert config["User"] == "10001"
     assert config["Labels"]["org.opencontainers.image.version"] == VERSION
     assert config["Healthcheck"]["Test"][1] == "python"
+
+
+def test_what_it_says_of_its_packages_is_its_lock(image):
+    """Of which the SBOM is made."""
+    said = json.loads(run_in(image, "python", "-c", LIST_PACKAGES))
+    lock = Path("requirements/main.txt").read_text()
+    locked = dict(re.findall(r"^([\w.-]+)(?:\[[\w,-]+\])?==([\w.]+)", lock, re.M))
+    assert {name.lower().replace("_", "-"): version for name, version, _ in said} == locked
+    assert all(terms for _, _, terms in said)
 
 
 def test_it_holds_no_tools_and_nothing_for_development(image):

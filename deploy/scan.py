@@ -1,0 +1,155 @@
+"""Known vulnerabilities: what ECR finds in an image, and what is accepted for a time.
+
+What is accepted is configured in devops/vulnerabilities.toml, which explains itself.
+"""
+
+import re
+import time
+import tomllib
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from deploy.errors import AwsFailure, Failure, InvalidConfig
+from deploy.run import Run
+from deploy.settings import read_text
+
+NAME = "devops/vulnerabilities.toml"
+PATIENCE = 900  # seconds until ECR has scanned an image; it takes a minute or two
+DONE = ("COMPLETE", "ACTIVE")  # once, or on and on by Amazon Inspector
+UNDER_WAY = ("PENDING", "IN_PROGRESS")
+UNKNOWN = "ECR does not say whether there is a fix"
+KEYS = {"id", "until", "reason"}
+
+
+class Accepted(NamedTuple):
+    """A vulnerability that does not count up to and including the day ``until``."""
+
+    id: str
+    until: date
+    reason: str
+
+
+class Finding(NamedTuple):
+    """A critical vulnerability, and where it is."""
+
+    id: str
+    package: str
+    fix: str
+
+
+def load(text: str) -> list[Accepted]:
+    """What the TOML document ``text`` accepts. Raises InvalidConfig."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidConfig(NAME, f"invalid TOML: {error}") from error
+    entries = document.pop("accepted", [])
+    if document or not (isinstance(entries, list) and all(isinstance(e, dict) for e in entries)):
+        raise InvalidConfig(NAME, "expected nothing but tables that begin with [[accepted]]")
+    return [_accepted(one, f"accepted {number}") for number, one in enumerate(entries, 1)]
+
+
+def read(root: Path) -> list[Accepted]:
+    """What is accepted in the checkout ``root``. Raises InvalidConfig."""
+    return load(read_text(root, NAME))
+
+
+def ids(accepted: list[Accepted], today: date) -> set[str]:
+    """Those that do not count ``today``."""
+    return {one.id for one in accepted if today <= one.until}
+
+
+def refuse_critical(run: Run, digest: str, today: date) -> None:
+    """Wait for ECR's scan of the image ``digest``.
+
+    Raises Failure when it found something critical that has a fix and is not accepted; when it is
+    not said whether there is a fix; and when there is no result: that is no pass.
+    """
+    accepted = read(run.settings.root)
+    pages = _wait(run, digest)
+    found = sorted(set(_critical(pages)))
+    counting = [one for one in found if one.id not in ids(accepted, today)]
+    expired = {one.id for one in accepted} & {one.id for one in counting}
+    for one in counting:
+        late = ", accepted until a day that is over" if one.id in expired else ""
+        run.console.say(f"  CRITICAL {one.id} in {one.package}: {one.fix}{late}")
+    if counting:
+        raise Failure(
+            f"the image has {len(counting)} critical vulnerabilities: "
+            f"{' '.join(one.id for one in counting)}",
+            next=f"update what is named above, or accept it for a time in {NAME}",
+        )
+    critical = (
+        f"{len(found)} critical vulnerabilities, all accepted" if found else "nothing critical"
+    )
+    run.console.say(f"ECR's scan of the image: {critical}")
+
+
+def _wait(run: Run, digest: str) -> list[dict[str, Any]]:
+    """All pages of the result. Raises Failure."""
+    deadline = time.monotonic() + PATIENCE
+    show = run.console.waiting("ECR's scan")
+    while True:
+        pages, status, why = _look(run, digest)
+        if status in DONE:
+            return pages
+        if status not in UNDER_WAY or time.monotonic() >= deadline:
+            raise Failure(
+                f"ECR has no result for the image: {status}{f', {why}' if why else ''}",
+                next="see the image in the console of ECR, then run it again",
+            )
+        show(status, why)
+        time.sleep(run.settings.poll)
+
+
+def _look(run: Run, digest: str) -> tuple[list[dict[str, Any]], str, str]:
+    """The pages of the result so far, the status and its description. Raises AwsFailure."""
+    try:
+        pages = run.aws.pages(
+            "ecr", "describe_image_scan_findings",
+            repositoryName=run.settings.application, imageId={"imageDigest": digest},
+        )  # fmt: skip
+    except AwsFailure as failure:
+        if failure.code == "ScanNotFoundException":  # it begins a moment after the push
+            return [], UNDER_WAY[0], failure.reason
+        raise
+    said = pages[-1].get("imageScanStatus", {})
+    return pages, said.get("status", "unknown"), said.get("description", "")
+
+
+def _critical(pages: list[dict[str, Any]]) -> Iterator[Finding]:
+    """What is critical, but for what certainly has no fix."""
+    for page in pages:
+        found = page.get("imageScanFindings", {})
+        for one in found.get("findings", []):
+            if one.get("severity") == "CRITICAL":
+                said = {each["key"]: each.get("value", "") for each in one.get("attributes", [])}
+                package = f"{said.get('package_name', '?')} {said.get('package_version', '')}"
+                yield Finding(
+                    one["name"], package.strip(), "ECR does not say whether there is a fix"
+                )
+        for one in found.get("enhancedFindings", []):
+            if one.get("severity") == "CRITICAL" and one.get("fixAvailable") != "NO":
+                details = one.get("packageVulnerabilityDetails", {})
+                packages = details.get("vulnerablePackages", [])
+                yield Finding(
+                    details.get("vulnerabilityId", one.get("title", "?")),
+                    ", ".join(f"{p.get('name')} {p.get('version', '')}".strip() for p in packages),
+                    "fixed in "
+                    + (", ".join(sorted({p.get("fixedInVersion", "?") for p in packages})) or "?"),
+                )
+
+
+def _accepted(entry: dict[str, Any], where: str) -> Accepted:
+    if set(entry) != KEYS:
+        raise InvalidConfig(NAME, f"{where}: expected {', '.join(sorted(KEYS))}")
+    identity, until, reason = entry["id"], entry["until"], entry["reason"]
+    if not (isinstance(identity, str) and re.fullmatch(r"[A-Z]+-[\w-]+", identity)):
+        raise InvalidConfig(NAME, f"{where}: id {identity!r}: expected one such as CVE-2026-12345")
+    if not isinstance(until, date) or isinstance(until, datetime):
+        raise InvalidConfig(NAME, f"{where}: until {until!r}: expected a date such as 2026-12-31")
+    if not (isinstance(reason, str) and reason.strip()):
+        raise InvalidConfig(NAME, f"{where}: reason: expected a sentence for the next reader")
+    return Accepted(identity, until, reason.strip())

@@ -1,0 +1,144 @@
+"""ECR's scan of an image, and the vulnerabilities that are accepted for a time."""
+
+from datetime import date
+
+import pytest
+
+from deploy import scan
+from deploy.errors import Failure, InvalidConfig
+
+TODAY = date(2026, 11, 25)
+DIGEST = "sha256:" + "a" * 64
+
+
+def basic(name="CVE-2026-1", severity="CRITICAL"):
+    attributes = [
+        {"key": "package_name", "value": "zlib"}, {"key": "package_version", "value": "1.3"},
+    ]  # fmt: skip
+    return {"findings": [{"name": name, "severity": severity, "attributes": attributes}]}
+
+
+def enhanced(fix, name="CVE-2026-2", severity="CRITICAL"):
+    package = {"name": "openssl", "version": "3.5", "fixedInVersion": "3.6"}
+    details = {"vulnerabilityId": name, "vulnerablePackages": [package]}
+    return {"enhancedFindings": [
+        {"severity": severity, "fixAvailable": fix, "packageVulnerabilityDetails": details},
+    ]}  # fmt: skip
+
+
+@pytest.fixture
+def look(aws, run, project, clock):
+    """Looks at what ECR answers, with what is accepted."""
+
+    def look(*scans, accepted=""):
+        aws.scans = list(scans)
+        (project / scan.NAME).write_text(accepted)
+        scan.refuse_critical(run, DIGEST, TODAY)
+
+    return look
+
+
+def accept(identity="CVE-2026-1", until="2026-12-31"):
+    return f'[[accepted]]\nid = "{identity}"\nuntil = {until}\nreason = "Not used"\n'
+
+
+@pytest.mark.parametrize(
+    "findings",
+    [
+        {},
+        basic(severity="HIGH"),
+        enhanced("NO"),
+        enhanced("YES", severity="HIGH"),
+        {"findings": []},
+    ],
+)
+def test_nothing_critical_with_a_fix(look, findings, capsys):
+    look(("COMPLETE", findings))
+    assert "ECR's scan of the image: nothing critical" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("findings", "line"),
+    [
+        (basic(), "CRITICAL CVE-2026-1 in zlib 1.3: ECR does not say whether there is a fix"),
+        (enhanced("YES"), "CRITICAL CVE-2026-2 in openssl 3.5: fixed in 3.6"),
+        (enhanced("PARTIAL"), "CRITICAL CVE-2026-2 in openssl 3.5: fixed in 3.6"),
+    ],
+)
+def test_something_critical(look, findings, line, capsys):
+    with pytest.raises(Failure, match="the image has 1 critical vulnerabilities: CVE-2026-"):
+        look(("ACTIVE", findings))
+    assert line in capsys.readouterr().err
+
+
+def test_it_waits_for_the_result(look, clock):
+    begun = [("ScanNotFoundException",), ("PENDING",), ("IN_PROGRESS",)]
+    with pytest.raises(Failure, match="CVE-2026-1"):
+        look(*begun, ("COMPLETE", basic()))
+    assert clock.at > 0
+
+
+@pytest.mark.parametrize(
+    "status", ["FAILED", "UNSUPPORTED_IMAGE", "FINDINGS_UNAVAILABLE", "LIMIT_EXCEEDED", "unknown"]
+)
+def test_no_result_is_no_pass(look, status, clock):
+    with pytest.raises(Failure, match=f"ECR has no result for the image: {status}"):
+        look((status,))
+    assert clock.at == 0
+
+
+@pytest.mark.parametrize("status", ["ScanNotFoundException", "PENDING", "IN_PROGRESS"])
+def test_a_scan_that_does_not_end_is_no_pass(look, status, clock):
+    with pytest.raises(Failure, match="ECR has no result for the image"):
+        look((status,))
+    assert clock.at >= scan.PATIENCE
+
+
+def test_what_is_accepted_does_not_count_until_its_day_is_over(look, capsys):
+    look(("COMPLETE", basic()), accepted=accept(until="2026-11-25"))
+    assert "1 critical vulnerabilities, all accepted" in capsys.readouterr().err
+    with pytest.raises(Failure, match="CVE-2026-1"):
+        look(("COMPLETE", basic()), accepted=accept(until="2026-11-24"))
+    assert "accepted until a day that is over" in capsys.readouterr().err
+    with pytest.raises(Failure, match="CVE-2026-1"):
+        look(("COMPLETE", basic()), accepted=accept("CVE-2026-3"))
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("[[accepted", "invalid TOML"),
+        ("accepted = 1", "expected nothing but tables"),
+        ("[[acepted]]\nid = 1", "expected nothing but tables"),
+        (accept().replace("reason", "why"), "accepted 1: expected id, reason, until"),
+        (accept("a b"), "id 'a b': expected one such as CVE-2026-12345"),
+        (accept(until="'soon'"), "until 'soon': expected a date"),
+        (accept(until="2026-12-31T10:00:00"), "until .*: expected a date"),
+        (accept().replace("Not used", " "), "reason: expected a sentence"),
+    ],
+)
+def test_a_file_that_cannot_be_used(text, what):
+    with pytest.raises(InvalidConfig, match=what):
+        scan.load(text)
+
+
+def test_the_file_that_is_shipped_can_be_used(project):
+    assert scan.read(project) == []
+
+
+# --- The command --------------------------------------------------------------------------------
+
+
+def test_a_version_with_something_critical_is_not_created(aws, fresh, programs, fails):
+    aws.scans = [("COMPLETE", basic())]
+    output = fails("build")
+    assert "the image has 1 critical vulnerabilities: CVE-2026-1" in output
+    assert "is published, no version was created" in output
+    assert not programs.calls("^eb ")
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", None])
+def test_a_registry_that_does_not_answer_is_no_pass(aws, fresh, programs, fails, code):
+    aws.fail("ecr:DescribeImageScanFindings", code)
+    assert "ecr:DescribeImageScanFindings" in fails("build")
+    assert not programs.calls("^eb ")
