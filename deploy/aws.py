@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import boto3
@@ -60,11 +60,16 @@ class Aws:
         """The answer to a question. Raises AwsFailure."""
         return self._call(service, operation, parameters)
 
-    def every(self, service: str, operation: str, key: str, **parameters: Any) -> list[Any]:
-        """All that pages of answers have under ``key``. Raises AwsFailure."""
-        pages = self._translated(
+    def pages(self, service: str, operation: str, **parameters: Any) -> list[Answer]:
+        """All pages of the answer to a question. Raises AwsFailure."""
+        found: list[Answer] = self._translated(
             service, operation, lambda client: list(_pages(client, operation, parameters))
         )
+        return found
+
+    def every(self, service: str, operation: str, key: str, **parameters: Any) -> list[Any]:
+        """All that the pages of the answer have under ``key``. Raises AwsFailure."""
+        pages = self.pages(service, operation, **parameters)
         return [one for page in pages for one in page.get(key) or []]
 
     def change(
@@ -73,17 +78,16 @@ class Aws:
         operation: str,
         *,
         otherwise: Answer | None = None,
-        secret: Iterable[str] = (),
+        shown: Mapping[str, str] | None = None,
         **parameters: Any,
     ) -> Answer:
         """The answer to a request that changes something; in a dry run ``otherwise``, or nothing.
 
-        The command that does the same is shown, without the values of the parameters named in
-        ``secret``. Raises AwsFailure.
+        The command that does the same is shown, with what ``shown`` has in place of parameters that
+        are secret, or that are in a file. Raises AwsFailure.
         """
-        shown = parameters | dict.fromkeys(secret, "...")
         return self._changes.make(
-            command_line(service, operation, shown),
+            command_line(service, operation, parameters | dict(shown or {})),
             lambda: self._call(service, operation, parameters),
             otherwise or {},
         )
@@ -92,9 +96,13 @@ class Aws:
         """The number of the account."""
         return str(self.ask("sts", "get_caller_identity")["Account"])
 
+    def caller(self) -> str:
+        """Who this is: an ARN."""
+        return str(self.ask("sts", "get_caller_identity")["Arn"])
+
     def _call(self, service: str, operation: str, parameters: dict[str, Any]) -> Answer:
         answer: Answer = self._translated(
-            service, operation, lambda client: getattr(client, operation)(**parameters)
+            service, operation, lambda client: _whole(getattr(client, operation)(**parameters))
         )
         return answer
 
@@ -142,6 +150,12 @@ def _pages(client: Any, operation: str, parameters: dict[str, Any]) -> Iterator[
         more = {"NextToken": page["NextToken"]}
 
 
+def _whole(answer: Answer) -> Answer:
+    """``answer``, with the content of a body that comes as a stream, which may break off."""
+    body: Any = answer.get("Body")
+    return answer | {"Body": body.read()} if hasattr(body, "read") else answer
+
+
 def _refused(action: str, error: ClientError) -> AwsFailure:
     details = error.response.get("Error", {})
     code, reason = str(details.get("Code", "")), str(details.get("Message", ""))
@@ -181,7 +195,7 @@ def command_line(service: str, operation: str, parameters: Mapping[str, Any]) ->
     before = ""
     for name, value in parameters.items():
         option = f"--{xform_name(name, '-')}"
-        if service == "s3" and name == "Body":  # the command wants a file
+        if isinstance(value, bytes):  # the command wants a file
             before = f"printf %s {shlex.quote(value.decode())} >body && "
             words += [option, "body"]
         elif isinstance(value, bool):

@@ -98,4 +98,4 @@ def _read(run: Run, bucket: str, key: str) -> tuple[bytes, str, datetime] | None
         if failure.code == "NoSuchKey":
             return None
         raise
-    return found["Body"].read(), found["ETag"], found["LastModified"]
+    return found["Body"], found["ETag"], found["LastModified"]

@@ -95,7 +95,7 @@ def _report(
 
 def _who(run: Run) -> str:
     pipeline = run.settings.env.get("CODEBUILD_INITIATOR")
-    return pipeline or str(run.aws.ask("sts", "get_caller_identity")["Arn"])
+    return pipeline or run.aws.caller()
 
 
 def _link(run: Run) -> str:

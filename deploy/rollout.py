@@ -48,6 +48,11 @@ class _Rollout:
             return False
         return True
 
+    def go_back(self) -> None:
+        """Install the version before, if it is as it was built. Raises Failure."""
+        version.refuse_changed(self.run, self.before)
+        self.install(self.before)
+
     def record(self, kind: history.Kind, label: str) -> None:
         """Add to the history that the environment runs ``label`` now."""
         history.record(self.run, self.logs, self.environment.name, kind, label)
@@ -127,7 +132,7 @@ def _restore(rollout: _Rollout, failure: Failure) -> NoReturn:
         )
     run.console.say(f"{name}: rolling back to {before}")
     try:
-        rollout.install(before)
+        rollout.go_back()
     except Failure as second:
         raise Failure(
             f"version {failed} failed in {short}, and the rollback to {before} failed too: "

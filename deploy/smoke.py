@@ -15,9 +15,9 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
-from deploy import beanstalk, stacks
+from deploy import beanstalk, stacks, vault
 from deploy.environments import Environment
-from deploy.errors import AwsFailure, Failure, NotFound, Unhealthy, state
+from deploy.errors import AwsFailure, Failure, NotFound, Unhealthy
 from deploy.run import Run
 from deploy.settings import PROGRAM
 
@@ -130,30 +130,20 @@ def find_url(run: Run, environment: Environment) -> str:
 
 def find_key(run: Run, environment: Environment) -> str:
     """The key with which the smoke test may write where API_KEYS are set. Raises Failure."""
-    secret, remedy = (
-        f"{environment.name}/smoke-test",
-        (f"{PROGRAM} create {environment.short}, which makes the key"),
-    )
-    with state("nothing was changed"):
-        try:
-            answer = run.aws.ask("secretsmanager", "get_secret_value", SecretId=secret)
-        except AwsFailure as failure:
-            if failure.code == "ResourceNotFoundException" and run.changes.dry_run:
-                return ""  # the stack that has it was not made
-            raise Failure(
-                f"the key of the smoke test of {environment.name} cannot be read: {failure.what}",
-                next=remedy if failure.code == "ResourceNotFoundException" else failure.next,
-            ) from failure
-        try:
-            key = json.loads(answer["SecretString"])["key"]
-        except (ValueError, KeyError, TypeError):
-            key = None
-        if not (isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9]+", key)):
-            raise Failure(
-                f"the key of the smoke test of {environment.name} cannot be read: "
-                f"{secret} does not have it",
-                next=remedy,
-            )
+    name = f"{environment.name}/smoke-test"
+    cannot = f"the key of the smoke test of {environment.name} cannot be read: "
+    try:
+        value = vault.read(run, name)
+    except AwsFailure as failure:
+        raise Failure(cannot + failure.what, next=failure.next) from failure
+    if value is None and run.changes.dry_run:
+        return ""  # the stack that has it was not made
+    key = (value or {}).get("key")
+    if not (isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9]+", key)):
+        raise Failure(
+            f"{cannot}the secret {name} {'does not have it' if value else 'does not exist'}",
+            next=f"{PROGRAM} create {environment.short}, which makes the key",
+        )
     return key
 
 

@@ -1,12 +1,16 @@
 """Versions of the application: labels, what they are made of, and which one is newer."""
 
+import hashlib
+import re
 from dataclasses import dataclass
+from typing import Any
 
 from deploy import beanstalk, history
 from deploy.errors import Failure, NotFound, state
 from deploy.image import find_digest
 from deploy.run import Run
 
+SEAL = re.compile(r"\[bundle sha256:[0-9a-f]{64}\]")
 KEPT = 50  # versions, the newest, whatever runs
 
 
@@ -19,13 +23,18 @@ class Version:
 
 
 def find(run: Run, label: str) -> Version:
-    """The version ``label``. Raises NotFound when there is none, or when its image is gone."""
+    """The version ``label``, which is as it was built.
+
+    Raises NotFound when there is none, or when its image is gone; Failure when its bundle changed.
+    """
     with state("nothing was changed"):
-        if not exists(run, label):
+        described = _describe(run, label)
+        if described is None:
             raise NotFound(
                 f"there is no version {label}",
                 next=f"build it, or name one of these: {' '.join(newest(run, 5)) or '(none)'}",
             )
+        _refuse_changed(run, label, described)
         digest = find_digest(run, label)
         if digest is None:
             raise NotFound(
@@ -37,11 +46,52 @@ def find(run: Run, label: str) -> Version:
 
 def exists(run: Run, label: str) -> bool:
     """Whether there is a version ``label``. Raises AwsFailure."""
+    return _describe(run, label) is not None
+
+
+def seal(bundle: bytes) -> str:
+    """What the description of a version says of its ``bundle``.
+
+    Nobody who deploys may change a description, and a bundle is in a bucket that many may write to.
+    """
+    return f"[bundle sha256:{hashlib.sha256(bundle).hexdigest()}]"
+
+
+def refuse_changed(run: Run, label: str) -> None:
+    """Raises Failure when the bundle of ``label`` is not the one that was built."""
+    described = _describe(run, label)
+    if described is None:
+        raise NotFound(f"there is no version {label}", next="deploy another one")
+    _refuse_changed(run, label, described)
+
+
+def _refuse_changed(run: Run, label: str, described: dict[str, Any]) -> None:
+    sealed = SEAL.search(described.get("Description", ""))
+    if not sealed:
+        raise Failure(
+            f"nobody can tell whether the bundle of version {label} is the one that was built: its "
+            "description has no hash",
+            next=f"build the commit {commit(label)} again",
+        )
+    source = described["SourceBundle"]
+    bucket, key = source["S3Bucket"], source["S3Key"]
+    found = seal(run.aws.ask("s3", "get_object", Bucket=bucket, Key=key)["Body"])
+    if found != sealed[0]:
+        raise Failure(
+            f"the bundle of version {label} was changed after it was built: it is {found}, and was "
+            f"{sealed[0]}",
+            next=f"find out who wrote s3://{bucket}/{key}, and build the commit {commit(label)} "
+            "again",
+        )
+
+
+def _describe(run: Run, label: str) -> dict[str, Any] | None:
+    """The version ``label`` as AWS describes it, or None if there is none. Raises AwsFailure."""
     found = run.aws.ask(
         "elasticbeanstalk", "describe_application_versions",
         ApplicationName=run.settings.application, VersionLabels=[label],
-    )  # fmt: skip
-    return any(one["VersionLabel"] == label for one in found["ApplicationVersions"])
+    )["ApplicationVersions"]  # fmt: skip
+    return next((one for one in found if one["VersionLabel"] == label), None)
 
 
 def newest(run: Run, count: int | None = None) -> list[str]:

@@ -3,10 +3,13 @@
 import io
 
 import pytest
+from botocore.exceptions import IncompleteReadError
 
 from tests.deploy.conftest import STAGING
 from tests.deploy.test_rollout import history
+from tests.support.aws import APPLICATION, BUCKET
 
+BUNDLE = f"{APPLICATION}/{{}}.zip"
 LABELS = [f"v{number:03}" for number in range(60)]
 
 
@@ -72,3 +75,55 @@ def test_a_deletion_that_is_refused_says_how_far_it_came(aws, many, fails):
              when=lambda one: one["VersionLabel"] == "v006")  # fmt: skip
     assert "now: 2 of 6 versions were deleted" in fails("versions", "prune", "--yes")
     assert STAGING
+
+
+# --- A version is as it was built ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command_", [("deploy", "prod", "--version", "new"), ("rollback", "prod")])
+def test_a_bundle_that_was_changed_is_not_deployed(aws, staging, fails, command_):
+    history(aws, "deploy new", "deploy old", name=f"{APPLICATION}-prod")
+    aws.s3_put_object(BUCKET, BUNDLE.format("new"), b"something else")
+    output = fails(*command_)
+    assert "the bundle of version new was changed after it was built" in output
+    assert f"s3://{BUCKET}/birthday-greetings/new.zip" in output
+    assert "now: nothing was changed" in output
+    assert aws.environments[f"{APPLICATION}-prod"]["label"] == "old"
+
+
+def test_a_new_environment_does_not_get_it_either(aws, staging, fails):
+    del aws.environments[STAGING]
+    aws.s3_put_object(BUCKET, BUNDLE.format("new"), b"something else")
+    assert "was changed after it was built" in fails("create", "staging", "--version", "new")
+    assert STAGING not in aws.environments
+
+
+def test_a_version_that_does_not_say_what_its_bundle_was(aws, staging, fails):
+    aws.descriptions["new"] = "A change"
+    output = fails("deploy", "staging", "--version", "new")
+    assert "its description has no hash" in output
+    assert "build the commit new again" in output
+
+
+@pytest.mark.parametrize("code", ["NoSuchKey", "AccessDenied", None])
+def test_a_bundle_that_cannot_be_read(aws, staging, fails, code):
+    aws.fail("s3:GetObject", code)
+    assert "s3:GetObject" in fails("deploy", "staging", "--version", "new")
+    assert staging["label"] == "old"
+
+
+def test_an_answer_that_breaks_off(aws, staging, fails):
+    class Body:
+        def read(self):
+            raise IncompleteReadError(actual_bytes=3, expected_bytes=20)
+
+    aws.s3_get_object = lambda **_: {"Body": Body()}
+    output = fails("deploy", "staging", "--version", "new")
+    assert "AWS did not answer s3:GetObject: 3 read, but total bytes expected is 20" in output
+
+
+def test_there_is_no_way_back_to_a_bundle_that_was_changed(aws, staging, tested, fails):
+    tested.broken.add("new")
+    aws.s3_put_object(BUCKET, BUNDLE.format("old"), b"something else")
+    output = fails("deploy", "staging", "--version", "new")
+    assert "the rollback to old failed too: the bundle of version old was changed" in output
