@@ -3,6 +3,7 @@
 from typing import Any
 
 from deploy import (
+    account,
     beanstalk,
     build,
     environments,
@@ -32,8 +33,10 @@ def create(
     settings.
     """
     name = environment.name
+    environment.refuse_plain_http()
     run.tools.require("eb")
     parameters = owner.read_for_use(run.settings.root).foundation_parameters()
+    account.refuse_unsafe(run, environment)
     with state("nothing was changed"):
         _announce(run, environment, label)
     apply_foundation(run, parameters)

@@ -13,6 +13,7 @@ NAME = "devops/environments.toml"
 COMMON = ("all", "certificate")  # tables that are no environments
 SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
 PRODUCTION = "prod"
+STACK, PLAIN_HTTP = "stack", "PlainHttp"  # what a table has besides namespaces of Beanstalk
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,20 @@ class Environment:
 
     def parameters(self) -> dict[str, str]:
         """The parameters of its stack, devops/environment.yml."""
-        return {name: str(value) for name, value in self.tables[self.short]["stack"].items()}
+        return {name: str(value) for name, value in self.tables[self.short][STACK].items()}
+
+    def refuse_plain_http(self) -> None:
+        """Raises InvalidConfig for production without a certificate, unless it is asked for."""
+        table = self.tables[self.short]
+        if not self.is_production or table[STACK].get("Certificate") or table.get(PLAIN_HTTP):
+            return
+        raise InvalidConfig(
+            NAME,
+            f"{self.short} has no certificate, so that whoever is between people and the service "
+            "can read and change names, dates of birth and keys. Give "
+            f"[{self.short}.{STACK}] a Certificate and a PublicName. To accept that all the same, "
+            f"set {PLAIN_HTTP} = true in [{self.short}]",
+        )
 
     def options(self, outputs: Mapping[str, str]) -> list[dict[str, str]]:
         """The option settings, by namespace and name, with the stacks' ``outputs`` filled in.
@@ -43,7 +57,7 @@ class Environment:
             (namespace, name): _fill(value, outputs)
             for table in wanted
             for namespace, values in self.tables.get(table, {}).items()
-            if namespace != "stack"
+            if ":" in namespace
             for name, value in values.items()
         }
         return [
@@ -64,10 +78,24 @@ def read(settings: Settings) -> dict[str, Environment]:
             continue
         if not re.fullmatch(r"[a-z0-9]{2,20}", short):
             raise InvalidConfig(NAME, f"{short!r}: expected 2 to 20 small letters or digits")
-        if not isinstance(tables[short], dict) or "stack" not in tables[short]:
-            raise InvalidConfig(NAME, f"[{short}.stack] is missing")
+        if not isinstance(tables[short], dict) or STACK not in tables[short]:
+            raise InvalidConfig(NAME, f"[{short}.{STACK}] is missing")
+        _refuse_unknown(short, tables[short])
         found[short] = Environment(short, settings.name(short), tables)
     return found
+
+
+def _refuse_unknown(short: str, table: Mapping[str, Any]) -> None:
+    """Raises InvalidConfig for what would be ignored."""
+    for key, value in table.items():
+        if key == PLAIN_HTTP and not isinstance(value, bool):
+            raise InvalidConfig(NAME, f"[{short}] {key}: expected true or false")
+        if key != PLAIN_HTTP and not (isinstance(value, dict) and (key == STACK or ":" in key)):
+            raise InvalidConfig(
+                NAME,
+                f"[{short}] has {key!r}: expected {PLAIN_HTTP}, [{short}.{STACK}], or a namespace "
+                f'such as [{short}."aws:autoscaling:asg"]',
+            )
 
 
 def find(settings: Settings, short: str) -> Environment:

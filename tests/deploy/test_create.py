@@ -1,8 +1,10 @@
 """An environment from nothing, with changed settings, and each way in which that can fail."""
 
+import re
+
 import pytest
 
-from tests.deploy.conftest import STAGING, made
+from tests.deploy.conftest import PROD, STAGING, made
 from tests.deploy.test_rollout import good, recorded
 from tests.support.aws import APPLICATION, BUCKET
 
@@ -14,7 +16,8 @@ LOCK = f"locks/{STAGING}"
 def nothing(aws):
     """An account without anything but a version; the stack brings the key of the smoke test."""
     aws.add_version("new")
-    aws.secrets[f"{STAGING}/smoke-test"] = {"user": "smoke test", "key": "K3y"}
+    for name in (STAGING, PROD):
+        aws.secrets[f"{name}/smoke-test"] = {"user": "smoke test", "key": "K3y"}
 
 
 def test_an_environment_from_nothing(aws, nothing, command, tested):
@@ -197,6 +200,89 @@ def test_an_environment_that_is_not_in_the_file(aws, fails):
     assert not aws.calls
 
 
+# --- Production without a certificate -----------------------------------------------------------
+
+
+def edit(project, pattern, new):
+    """Change devops/environments.toml, whatever a copy of this project says there."""
+    path = project / "devops/environments.toml"
+    text, count = re.subn(pattern, new, path.read_text(), count=1)
+    assert count == 1
+    path.write_text(text)
+
+
+def accept_plain_http(project, answer):
+    edit(project, r"(?m)^PlainHttp = \w+$", f"PlainHttp = {answer}")
+
+
+def test_production_without_a_certificate_is_refused(aws, nothing, project, fails):
+    accept_plain_http(project, "false")
+    output = fails("create", "prod", "--version", "new")
+    assert "prod has no certificate" in output
+    assert "can read and change names" in output
+    assert "PlainHttp = true in [prod]" in output
+    assert not aws.calls
+
+
+def test_it_can_be_asked_for_by_name(aws, nothing, project, command):
+    accept_plain_http(project, "true")
+    code, output = command("create", "prod", "--version", "new")
+    assert code == 0, output
+
+
+def test_with_a_certificate_production_needs_no_consent(aws, nothing, project, command):
+    accept_plain_http(project, "false")
+    certificate = "arn:aws:acm:eu-west-1:123456789012:certificate/1"
+    edit(project, r'(\[prod.stack\]\n.*\nCertificate = )""', rf'\1"{certificate}"')
+    code, output = command("create", "prod", "--version", "new")
+    assert code == 0, output
+
+
+# --- What the account must have -----------------------------------------------------------------
+
+
+@pytest.fixture
+def plain(project):
+    accept_plain_http(project, "true")
+
+
+@pytest.mark.parametrize(
+    ("setting", "what", "remedy"),
+    [
+        ({"encrypted": False}, "the volumes of new instances are not encrypted",
+         "aws ec2 enable-ebs-encryption-by-default --region eu-west-1"),
+        ({"hops": None}, "a container on a new instance can get the rights",
+         "modify-instance-metadata-defaults --http-put-response-hop-limit 1 --region eu-west-1"),
+        ({"hops": 2}, "a container on a new instance can get the rights", "hop-limit 1"),
+    ],
+)  # fmt: skip
+def test_an_account_that_is_not_ready_for_production(
+    aws, nothing, plain, fails, command, setting, what, remedy
+):
+    vars(aws).update(setting)
+    output = fails("create", "prod", "--version", "new")
+    assert f"the account is not ready for production: {what}" in " ".join(output.split())
+    assert remedy in output
+    assert "now: nothing was changed" in output
+    assert not aws.stacks
+    code, output = command("create", "staging", "--version", "new")
+    assert code == 0, output
+    assert "which production would refuse" in output
+    assert remedy in output
+
+
+@pytest.mark.parametrize("code", ["UnauthorizedOperation", None])
+@pytest.mark.parametrize(
+    "action", ["ec2:GetEbsEncryptionByDefault", "ec2:GetInstanceMetadataDefaults"]
+)
+def test_an_account_that_does_not_say_how_it_is_set_is_not_taken_for_ready(
+    aws, nothing, fails, action, code
+):
+    aws.fail(action, code)
+    assert action in fails("create", "staging", "--version", "new")
+    assert not aws.stacks
+
+
 def test_an_owner_who_is_a_placeholder(aws, nothing, project, fails):
     text = (project / "devops/owner.json").read_text()
     (project / "devops/owner.json").write_text(
@@ -307,6 +393,14 @@ def test_a_lost_answer_does_not_end_a_wait_of_twenty_minutes(aws, nothing, comma
     code, output = command("create", "staging", "--version", "new")
     assert code == 0, output
     assert f"{STAGING} is Launching, waiting until it is Ready" in output
+
+
+def test_a_key_that_cannot_be_read_leaves_an_environment_that_was_not_verified(aws, nothing, fails):
+    aws.fail("secretsmanager:GetSecretValue")
+    output = fails("create", "staging", "--version", "new")
+    assert "the key of the smoke test of birthday-greetings-staging cannot be read" in output
+    assert f"now: {STAGING} has version new, which was not verified" in output
+    assert STAGING in aws.environments
 
 
 def test_a_missing_permission_ends_a_wait_at_once(aws, staging, fails, clock):

@@ -53,6 +53,10 @@ def test_values_are_text():
         ("[Staging.stack]", "'Staging': expected 2 to 20 small letters or digits"),
         ("[staging]", r"\[staging.stack\] is missing"),
         ("staging = 1", r"\[staging.stack\] is missing"),
+        ("[prod]\nPlainHttp = 'yes'\n[prod.stack]", r"\[prod\] PlainHttp: expected true or false"),
+        ("[prod]\nPlainHtp = true\n[prod.stack]", r"\[prod\] has 'PlainHtp': expected PlainHttp"),
+        ("[prod.stack]\n[prod.stak]", r"\[prod\] has 'stak': expected PlainHttp"),
+        ("[prod]\nstack = 1", r"\[prod\] has 'stack': expected PlainHttp"),
     ],
 )
 def test_a_file_that_cannot_be_used(run, project, text, what):

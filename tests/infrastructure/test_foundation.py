@@ -28,3 +28,22 @@ def test_what_is_kept_does_not_keep_a_first_try_that_failed_from_being_repeated(
 
 def test_images_are_scanned():
     assert RESOURCES["Images"]["Properties"]["ImageScanningConfiguration"] == {"ScanOnPush": True}
+
+
+@pytest.mark.parametrize(
+    ("resource", "policy"), [("TopicKey", "KeyPolicy"), ("OperationsTopicPolicy", "PolicyDocument")]
+)
+def test_each_service_writes_for_this_account_only_as_far_as_it_can_say_so(resource, policy):
+    """EventBridge sends none of the keys of conditions: with one, its messages would disappear."""
+    conditions = {}
+    for statement in RESOURCES[resource]["Properties"][policy]["Statement"]:
+        services = statement["Principal"].get("Service", [])
+        for service in [services] if isinstance(services, str) else services:
+            conditions[service.partition(".")[0]] = statement.get("Condition")
+    ours = {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    via_sns = {"StringEquals": {"kms:ViaService": {"Fn::Sub": "sns.${AWS::Region}.amazonaws.com"}}}
+    assert conditions == {
+        "cloudwatch": ours,
+        "codestar-notifications": via_sns if resource == "TopicKey" else ours,
+        "events": None,
+    }
