@@ -20,6 +20,7 @@ from deploy import (
     owner,
     pipeline,
     rollout,
+    scan,
     settings,
     signals,
     smoke,
@@ -41,6 +42,7 @@ EPILOG = """\b
 Environment variables, besides those of AWS (credentials, AWS_DEFAULT_REGION):
   BUILD_NUMBER    second part of a version's label; the time, if absent
   BASES           prefix of the images' names in the Dockerfile, for another registry
+  PULL            true: ask for the newest of these images, though there are some here
   DEPLOY_TIMEOUT  minutes for one deployment (40)
   HEALTH_TIMEOUT  seconds until it is healthy after that (300)
   SMOKE_TIMEOUT   seconds for each check of the smoke test (60)
@@ -187,7 +189,9 @@ def smoke_command(options: Options, target: str, label: str | None, dry_run: boo
             smoke.check_url(run, target, run.settings.env.get("SMOKE_KEY", ""), label)
         else:
             found = _find(run, target)
-            smoke.check(run, found, smoke.find_key(run, found), label)
+            with state("nothing was changed"):
+                key = smoke.find_key(run, found)
+            smoke.check(run, found, key, label)
 
 
 @main.command("status")
@@ -219,15 +223,23 @@ def create_command(
 
 
 @main.command()
+@click.option("--token", is_flag=True, help="Ask for the token that fetches pull requests.")
+@click.option(
+    "--main-is-protected", is_flag=True, help="Confirm that nobody can push to main alone."
+)
 @dry_run
 @pass_options
-def bootstrap(options: Options, dry_run: bool) -> None:
+def bootstrap(options: Options, token: bool, main_is_protected: bool, dry_run: bool) -> None:
     """Make the pipeline, or change it to what devops/ says.
 
     By devops/owner.json, devops/release_window.toml and devops/pipeline.yml. Safe to run again. A
     dry run shows what stacks would change by change sets, which it removes.
     """
-    pipeline.bootstrap(options.run(dry_run=dry_run))
+    pipeline.bootstrap(
+        options.run(dry_run=dry_run),
+        lambda question: main_is_protected or _confirmed(question),
+        (lambda: _ask_for("the token")) if token else None,
+    )
 
 
 @main.command()
@@ -270,12 +282,13 @@ def window_command(options: Options, at: str | None) -> None:
 @main.command()
 @pass_options
 def check(options: Options) -> None:
-    """Check the files of devops/ that people edit: owner, release window and environments."""
+    """Check the files of devops/ that people edit, such as the owner and the release window."""
     loaded = settings.load(env={}, root=options.root)
     responsible = owner.read(loaded.root)
     click.echo(f"{responsible.team} owns this service: {responsible.email}")
     click.echo(window.read(loaded.root).explain_now())
     click.echo(f"environments: {', '.join(environments.read(loaded))}")
+    click.echo(f"accepted vulnerabilities: {len(scan.read(loaded.root))}")
 
 
 @main.group()
@@ -306,15 +319,7 @@ def set_secret(options: Options, environment: str, name: str, dry_run: bool) -> 
     """Set the secret NAME of ENV, from a prompt or from standard input, and redeploy."""
     run = options.run(dry_run=dry_run)
 
-    def ask() -> str:
-        if not sys.stdin.isatty():
-            return sys.stdin.read().removesuffix("\n")
-        prompted: str = click.prompt(
-            f"{name} (hidden)", hide_input=True, confirmation_prompt=True, err=True
-        )
-        return prompted
-
-    credentials.change(run, _find(run, environment), name, ask)
+    credentials.change(run, _find(run, environment), name, lambda: _ask_for(name))
 
 
 @secrets.command("rotate")
@@ -359,6 +364,16 @@ def prune_versions(options: Options, yes: bool, dry_run: bool) -> None:
 
 def _confirmed(question: str) -> bool:
     return sys.stdin.isatty() and click.confirm(question, err=True)
+
+
+def _ask_for(name: str) -> str:
+    """What is typed at a prompt, unseen, or given on standard input."""
+    if not sys.stdin.isatty():
+        return sys.stdin.read().removesuffix("\n")
+    prompted: str = click.prompt(
+        f"{name} (hidden)", hide_input=True, confirmation_prompt=True, err=True
+    )
+    return prompted
 
 
 def _table(run: Run, environment: Environment | None = None) -> str:

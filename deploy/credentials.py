@@ -6,15 +6,14 @@ After a failure the same command can be run again, and continues where it ended.
 """
 
 import hashlib
-import json
 import re
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from deploy import beanstalk, environments, rollout, smoke, stacks, version
+from deploy import beanstalk, environments, rollout, smoke, stacks, vault, version
 from deploy.environments import Environment
-from deploy.errors import AwsFailure, Failure, NotFound, state
+from deploy.errors import Failure, NotFound, state
 from deploy.run import Run
 from deploy.settings import PROGRAM
 
@@ -40,7 +39,7 @@ def read(run: Run, environment: Environment) -> list[Secret]:
             if option["Namespace"] == environments.SECRETS:
                 parts = option["Value"].split(":")
                 arn, key = ":".join(parts[:7]), parts[7]
-                exists = key in (_read(run, arn) or {})
+                exists = key in (vault.read(run, arn) or {})
                 found.append(Secret(option["OptionName"], arn, key, exists))
     return found
 
@@ -65,7 +64,7 @@ def change(run: Run, environment: Environment, name: str, ask: Callable[[], str]
     with state("nothing was changed"):
         if name == "API_KEYS":
             value = _with_smoke_test(value, smoke.find_key(run, environment))
-        _write(run, arn, (_read(run, arn) or {}) | {name: value})
+        vault.write(run, arn, (vault.read(run, arn) or {}) | {name: value})
     run.changes.done(f"{name} of {environment.short} is set")
     if name in known:
         with state(f"{name} is set; the running version does not use it yet"):
@@ -85,13 +84,13 @@ def rotate(run: Run, environment: Environment) -> None:
     """
     arn = _outputs(run, environment)["DatabaseSecret"]
     with state("nothing was changed"):
-        value = _read(run, arn)
+        value = vault.read(run, arn)
         if not (value and value.get("password")):
             raise NotFound(f"there is no password in {arn}", next="restore it in Secrets Manager")
         old, new = value["password"], value.get("next_password", "none")
         if new in (old, "none"):
             new = _new_password(run)
-            _write(run, arn, value | {"next_password": new})
+            vault.write(run, arn, value | {"next_password": new})
             run.changes.done("the new password is stored beside the old one")
         else:
             run.console.say("continuing a rotation that did not end")
@@ -99,12 +98,12 @@ def rotate(run: Run, environment: Environment) -> None:
         _redeploy(run, environment)
     with state("the database has either password, and every instance knows both"):
         run.aws.change(
-            "rds", "modify_db_instance", secret=["MasterUserPassword"],
+            "rds", "modify_db_instance", shown={"MasterUserPassword": "..."},
             DBInstanceIdentifier=environment.name, MasterUserPassword=new, ApplyImmediately=True,
         )  # fmt: skip
         run.changes.quietly(lambda: _wait_for_database(run, environment.name))
     with state("the database has the new password, and the old one is stored beside it"):
-        _write(run, arn, value | {"password": new, "next_password": new})
+        vault.write(run, arn, value | {"password": new, "next_password": new})
     run.changes.done(
         f"the database of {environment.short} has another password; the old one is gone"
     )
@@ -142,33 +141,6 @@ def _outputs(run: Run, environment: Environment) -> dict[str, str]:
                                next=f"{PROGRAM} create {environment.short}")  # fmt: skip
             found |= outputs
     return found
-
-
-def _read(run: Run, arn: str) -> dict[str, Any] | None:
-    """The value of a secret, or None if there is none. Raises AwsFailure."""
-    try:
-        answer = run.aws.ask("secretsmanager", "get_secret_value", SecretId=arn)
-    except AwsFailure as failure:
-        # It has never been there, or is marked for deletion
-        if failure.code in ("ResourceNotFoundException", "InvalidRequestException"):
-            return None
-        raise
-    try:
-        value = json.loads(answer["SecretString"])
-    except (KeyError, ValueError):
-        value = None
-    if not isinstance(value, dict):  # its text must not be shown
-        raise Failure(
-            f"the secret {arn} is not a JSON object", next="correct it in Secrets Manager"
-        )
-    return value
-
-
-def _write(run: Run, arn: str, value: dict[str, Any]) -> None:
-    run.aws.change(
-        "secretsmanager", "put_secret_value", secret=["SecretString"],
-        SecretId=arn, SecretString=json.dumps(value),
-    )  # fmt: skip
 
 
 def _wait_for_database(run: Run, name: str) -> None:

@@ -1,48 +1,80 @@
 """The pipeline: made or changed, as devops/owner.json and devops/release_window.toml say."""
 
-from deploy import create, owner, stacks, window
-from deploy.errors import state
+import re
+from collections.abc import Callable
+
+from deploy import create, owner, stacks, vault, window
+from deploy.errors import Failure, NotFound, state
 from deploy.owner import Owner
 from deploy.run import Run
+from deploy.settings import PROGRAM
+from deploy.window import Calendar
 
 TEMPLATE = "devops/pipeline.yml"
 
 
-def bootstrap(run: Run) -> None:
+def bootstrap(
+    run: Run,
+    is_protected: Callable[[str], bool],
+    ask_token: Callable[[], str] | None = None,
+) -> None:
     """Make the foundation and the pipeline, or bring them up to date. Safe to run again.
 
     The connection to GitHub is completed in the console, and Slack authorised there, each once;
-    until then there is no pipeline, and no Slack. Raises Failure, also when AWS does not say
-    whether that was done: a guess could remove them.
+    until then there is no pipeline, and no Slack. Before the pipeline is made, which deploys what
+    is pushed to main, ``is_protected`` must agree that nobody can push alone. What ``ask_token``
+    returns is the token that fetches pull requests; they are built once there is one.
+    Raises Failure, also when AWS does not answer a question: a guess could remove something.
     """
     root = run.settings.root
     calendar, responsible = window.read(root), owner.read_for_use(root)
     run.console.say(calendar.explain_now())
     with state("nothing was changed"):
-        connected = _is_connected(run)
-        parameters = responsible.pipeline_parameters() | _slack(run, responsible)
+        parameters = _parameters(run, calendar, responsible)
+        if parameters["Connected"] == "true":
+            _refuse_unprotected(run, responsible.repository, is_protected)
+        token = _valid(ask_token()) if ask_token else None
     create.apply_foundation(run, responsible.foundation_parameters())
     with state(f"the stack {run.settings.foundation} is there"):
         if run.changes.dry_run and stacks.find(run, run.settings.foundation) is None:
             run.console.say("what the pipeline would be can be shown once the foundation is there")
             return
-        stacks.apply(run, _stack(run), TEMPLATE, {
-            "Foundation": run.settings.foundation,
-            "Connected": str(connected).lower(),
-            "WindowSchedule": calendar.schedule(),
-            "WindowTimeZone": calendar.zone.key,
-        } | parameters)  # fmt: skip
+        stacks.apply(run, _stack(run), TEMPLATE, parameters)
+    if token:
+        with state("the pipeline is there; pull requests are as they were"):
+            _store(run, token)
+            parameters["TokenStored"] = "true"
+            stacks.apply(run, _stack(run), TEMPLATE, parameters)
+    if not run.changes.dry_run:
+        _tell_what_is_next(run, parameters)
+
+
+def _parameters(run: Run, calendar: Calendar, responsible: Owner) -> dict[str, str]:
+    """The parameters of the template. Raises AwsFailure."""
+    return {
+        "Foundation": run.settings.foundation,
+        "Connected": str(_is_connected(run)).lower(),
+        "TokenStored": str(_has_token(run)).lower(),
+        "WindowSchedule": calendar.schedule(),
+        "WindowTimeZone": calendar.zone.key,
+    } | responsible.pipeline_parameters() | _slack(run, responsible)  # fmt: skip
+
+
+def _tell_what_is_next(run: Run, parameters: dict[str, str]) -> None:
     console = f"{run.settings.console_url}/codesuite"
-    if connected:
+    if parameters["Connected"] == "true":
         run.console.say(
             f"the pipeline: {console}/codepipeline/pipelines/{run.settings.application}/view"
         )
-    elif not run.changes.dry_run:
+    else:
         run.console.say(
             "there is no pipeline yet: complete the connection to GitHub at "
             f"{console}/settings/connections"
         )
         run.console.say("  next: run this again")
+    if parameters["TokenStored"] != "true":
+        run.console.say("pull requests are not built: README.md says which token they need")
+        run.console.say(f"  next: {PROGRAM} bootstrap --token")
 
 
 def _stack(run: Run) -> str:
@@ -56,6 +88,48 @@ def _is_connected(run: Run) -> bool:
         return False
     answer = run.aws.ask("codestar-connections", "get_connection", ConnectionArn=connection)
     return bool(answer["Connection"]["ConnectionStatus"] == "AVAILABLE")
+
+
+def _refuse_unprotected(run: Run, repository: str, is_protected: Callable[[str], bool]) -> None:
+    """Raises Failure unless there is a pipeline already, or ``is_protected`` agrees."""
+    stack = stacks.find(run, _stack(run)) or {}
+    given = {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
+    if given.get("Connected") == "true" or run.changes.dry_run:
+        return
+    question = (
+        f"The pipeline deploys whatever is pushed to main of {repository}. Is main protected, so "
+        "that nobody, administrators and GitHub Apps included, can push to it without a review?"
+    )
+    if not is_protected(question):
+        raise Failure(
+            f"nobody confirmed that main of {repository} is protected",
+            next="protect it on GitHub (README.md says how), then run it with --main-is-protected",
+        )
+
+
+def _valid(token: str) -> str:
+    """``token``, which must be fine-grained: others may write whatever their owner may."""
+    if not re.fullmatch(r"github_pat_[A-Za-z0-9_]+", token):
+        raise Failure(
+            "the token is not a fine-grained personal access token of GitHub",
+            next="make one that begins with github_pat_ (README.md says with which permissions)",
+        )
+    return token
+
+
+def _has_token(run: Run) -> bool:
+    """Whether the token for pull requests was stored. Raises AwsFailure."""
+    name = (stacks.find_outputs(run, _stack(run)) or {}).get("PullRequestToken")
+    return bool(name and (vault.read(run, name) or {}).get("Token"))
+
+
+def _store(run: Run, token: str) -> None:
+    outputs = stacks.find_outputs(run, _stack(run)) or {}
+    if "PullRequestToken" not in outputs and not run.changes.dry_run:
+        raise NotFound(f"the stack {_stack(run)} has no secret for the token", next="run it again")
+    vault.write(run, outputs.get("PullRequestToken", "TOKEN-SECRET"), {
+        "ServerType": "GITHUB", "AuthType": "PERSONAL_ACCESS_TOKEN", "Token": token,
+    })  # fmt: skip
 
 
 def _slack(run: Run, responsible: Owner) -> dict[str, str]:

@@ -106,9 +106,15 @@ def test_the_picture_of_production_was_drawn_from_its_code(tmp_path):
     assert production.drawn_from() == drawn, "run `make diagram`, and look at it"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_file_that_is_linked_exists(document):
-    links = re.findall(r"\]\(([^)#:]+)\)", DOCUMENTS[document])
-    assert links
-    for link in links:
-        assert Path(link).exists(), link
+PAGES = [
+    *Path().glob("*.md"), *Path("docs").glob("*.md"), *Path("tests").glob("**/*.md"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_file_that_is_linked_or_named_exists(page):
+    text = page.read_text()
+    linked = re.findall(r"\]\(([^)#:]+)\)", text)
+    named = re.findall(r"`((?:\.?[\w-]+/)+[\w.-]+\.(?:config|json|md|py|sh|toml|txt|yml))`", text)
+    for name in (*(page.parent / link for link in linked), *map(Path, named)):
+        assert name.exists(), name

@@ -24,7 +24,7 @@ FILES = (".elasticbeanstalk", ".ebextensions", ".platform", "devops")
 STAGING, PROD = f"{APPLICATION}-staging", f"{APPLICATION}-prod"
 # What the commands read, and what a test must not inherit from whoever runs it
 ENVIRONMENT = ("BUILD_NUMBER", "CODEBUILD_BUILD_NUMBER", "CODEBUILD_INITIATOR", "CODEBUILD_BUILD_URL",
-               "BASES", "SMOKE_KEY", "EXECUTION", "VERSION", "TEAM_TOPIC", "AWS_REGION",
+               "BASES", "PULL", "CODEBUILD_BUILD_ARN", "SMOKE_KEY", "EXECUTION", "VERSION", "TEAM_TOPIC", "AWS_REGION",
                "AWS_DEFAULT_REGION", "DEPLOY_TIMEOUT", "HEALTH_TIMEOUT", "SMOKE_TIMEOUT")  # fmt: skip
 
 
@@ -41,7 +41,16 @@ def clock(monkeypatch):
             raise AssertionError("the command does not stop waiting")
 
     fake = SimpleNamespace(monotonic=lambda: now.at, sleep=sleep)
-    for name in ("approval", "beanstalk", "console", "credentials", "notify", "smoke", "stacks"):
+    for name in (
+        "approval",
+        "beanstalk",
+        "console",
+        "credentials",
+        "notify",
+        "scan",
+        "smoke",
+        "stacks",
+    ):
         monkeypatch.setattr(f"deploy.{name}.time", fake)
     return now
 
@@ -58,6 +67,8 @@ def template(tmp_path_factory):
     for name in FILES:
         shutil.copytree(name, root / name, symlinks=True)
     shutil.copy("Dockerrun.aws.json", root)
+    (root / "requirements").mkdir()
+    shutil.copy("requirements/main.txt", root / "requirements")
     (root / "devops/owner.json").write_text(json.dumps(OWNER))
     (root / ".gitignore").write_text("dist\n")
     git(root, "init", "--quiet", "--initial-branch=main")
@@ -97,6 +108,9 @@ class Programs(Tools):
         self.aws, self.called, self.codes, self.missing = aws, [], {}, set()
         self.effects = {}  # by a pattern of the call, before the usual ones
         self.results = {}  # in place of the usual ones
+        self.packages = json.dumps(
+            [["Flask", "3.1.3", "BSD-3-Clause"], ["odd", "1", "Text\nof it"]]
+        )
 
     def of(self, changes, root):
         """As cli.Options wants it."""
@@ -113,7 +127,8 @@ class Programs(Tools):
     def try_to_ask(self, *command, timeout=60):
         if command[0] == "git" and not self._code(command):
             return super().try_to_ask(*command, timeout=timeout)
-        return self._code(command), "", "refused"
+        is_list = command[:2] == ("docker", "run")
+        return self._code(command), self.packages if is_list else "", "refused"
 
     def feed(self, text, *command, env=None):
         self.called.append((shlex.join(command), env or {}, text))
@@ -137,8 +152,10 @@ class Programs(Tools):
         match command:
             case ["docker", "push", _, name]:
                 self.aws.images[name.rpartition(":")[2]] = "sha256:" + "a" * 64
-            case ["eb", "appversion", "--create", "--label", label, *_]:
-                self.aws.versions[label] = self.aws.now()
+            case ["eb", "appversion", "--create", "--label", label, message, *_]:
+                bundle = (self._root / "dist/bundle.zip").read_bytes()
+                self.aws.add_version(label, bundle=bundle)
+                self.aws.descriptions[label] = message.removeprefix("--message=")
             case ["eb", "deploy", name, "--version", label, *_]:
                 self.aws.elasticbeanstalk_update_environment(name, label)
         return 0
@@ -205,6 +222,12 @@ def run(aws, programs, project, clock):
     loaded = settings.load(root=project)
     return Run(loaded, console, changes, deploy_aws.Aws(loaded.region, changes, aws),
                programs.of(changes, project))  # fmt: skip
+
+
+@pytest.fixture
+def fresh(aws):
+    """An account with a repository, and nothing in it."""
+    aws.applications.append(APPLICATION)
 
 
 @pytest.fixture

@@ -232,7 +232,8 @@ def test_a_python_without_the_packages_is_told_how_to_install_them(script):
     code, output = script("status", python=f"{sys.executable} -S")
     assert code == 1
     assert "lacks the package" in output
-    assert "pip install --require-hashes -r requirements/deploy.txt" in output
+    assert "python3 tools/install.py requirements/deploy.txt" in output
+    assert Path("tools/install.py").exists()
     assert Path("requirements/deploy.txt").exists()
     assert "Traceback" not in output
 

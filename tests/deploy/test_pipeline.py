@@ -1,10 +1,14 @@
 """`bootstrap`: the pipeline, the connection to GitHub and Slack."""
 
+import io
+from types import SimpleNamespace
+
 import pytest
 
 from tests.deploy.conftest import made
-from tests.support.aws import APPLICATION
+from tests.support.aws import APPLICATION, PULL_REQUEST_TOKEN
 
+BOOTSTRAP = ("bootstrap", "--main-is-protected")
 FOUNDATION, PIPELINE = f"{APPLICATION}-foundation", f"{APPLICATION}-pipeline"
 
 
@@ -13,6 +17,7 @@ def authorised(aws):
     """An account in which both was done in the console."""
     made(aws, "foundation")
     made(aws, "pipeline")
+    aws.secrets[PULL_REQUEST_TOKEN] = {"Token": ""}
     aws.workspaces = ["TABCDEF12"]
 
 
@@ -21,7 +26,7 @@ def parameters(aws):
 
 
 def test_it_makes_the_foundation_and_the_pipeline(aws, authorised, command):
-    code, output = command("bootstrap")
+    code, output = command(*BOOTSTRAP)
     assert code == 0, output
     assert aws.stacks[FOUNDATION]["parameters"]["EscalationEmail"] == "chief@greetings.test"
     assert parameters(aws)["Connected"] == "true"
@@ -34,13 +39,13 @@ def test_it_makes_the_foundation_and_the_pipeline(aws, authorised, command):
 def test_the_parameters_are_those_of_the_template(aws, authorised, command):
     from tests.support import cloudformation
 
-    command("bootstrap")
+    command(*BOOTSTRAP)
     assert set(parameters(aws)) == set(cloudformation.load("devops/pipeline.yml")["Parameters"])
 
 
 def test_the_first_time_the_connection_has_to_be_completed(aws, command):
     aws.workspaces = ["TABCDEF12"]
-    code, output = command("bootstrap")
+    code, output = command(*BOOTSTRAP)
     assert code == 0, output
     assert parameters(aws)["Connected"] == "false"
     assert "there is no pipeline yet: complete the connection to GitHub" in output
@@ -48,14 +53,14 @@ def test_the_first_time_the_connection_has_to_be_completed(aws, command):
 
 def test_a_connection_that_is_pending(aws, authorised, command):
     aws.connection = "PENDING"
-    assert command("bootstrap")[0] == 0
+    assert command(*BOOTSTRAP)[0] == 0
     assert parameters(aws)["Connected"] == "false"
 
 
 @pytest.mark.parametrize("workspaces", [[], ["TSOMEBODY"]])
 def test_slack_that_is_not_authorised_is_left_out(aws, authorised, command, workspaces):
     aws.workspaces = workspaces
-    code, output = command("bootstrap")
+    code, output = command(*BOOTSTRAP)
     assert code == 0, output
     assert "the workspace TABCDEF12 is not authorised" in output
     assert parameters(aws)["SlackWorkspace"] == ""
@@ -68,13 +73,14 @@ def test_slack_that_is_not_authorised_is_left_out(aws, authorised, command, work
         "cloudformation:DescribeStacks",
         "codestar-connections:GetConnection",
         "chatbot:DescribeSlackWorkspaces",
+        "secretsmanager:GetSecretValue",
     ],
 )
 def test_what_aws_does_not_answer_is_never_taken_for_no(aws, authorised, fails, action, code):
     """The pipeline would be deleted, or Slack removed."""
     before = {name: dict(stack) for name, stack in aws.stacks.items()}
     aws.fail(action, code)
-    output = fails("bootstrap")
+    output = fails(*BOOTSTRAP)
     assert action in output
     assert "now: nothing was changed" in output
     assert aws.stacks == before
@@ -83,7 +89,7 @@ def test_what_aws_does_not_answer_is_never_taken_for_no(aws, authorised, fails, 
 
 def test_one_lost_answer_is_enough(aws, authorised, fails):
     aws.fail("cloudformation:DescribeStacks", None, times=1)
-    fails("bootstrap")
+    fails(*BOOTSTRAP)
     assert not aws.asked("cloudformation:CreateChangeSet")
 
 
@@ -100,7 +106,7 @@ def test_a_file_that_cannot_be_used(aws, authorised, project, fails, name, old, 
     path = project / "devops" / name
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
-    output = fails("bootstrap")
+    output = fails(*BOOTSTRAP)
     assert what in output
     assert f"correct devops/{name}" in output
     assert not aws.calls
@@ -113,7 +119,7 @@ def test_a_team_without_slack(aws, authorised, project, command):
     path.write_text(
         json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "slack"})
     )
-    assert command("bootstrap")[0] == 0
+    assert command(*BOOTSTRAP)[0] == 0
     assert parameters(aws)["SlackWorkspace"] == ""
     assert not aws.asked("chatbot:DescribeSlackWorkspaces")
 
@@ -140,7 +146,107 @@ def test_the_first_dry_run_removes_the_empty_stack_that_shows_it(aws, command):
 
 
 def test_a_dry_run_when_nothing_would_change(aws, authorised, command):
-    command("bootstrap")
+    command(*BOOTSTRAP)
     _, output = command("--dry-run", "bootstrap")
     assert output.count("nothing would change") == 2
     assert not aws.change_sets
+
+
+# --- main must be protected ---------------------------------------------------------------------
+
+
+def test_nothing_is_made_before_somebody_confirmed_that_main_is_protected(aws, authorised, fails):
+    output = fails("bootstrap")
+    assert "nobody confirmed that main of greeters/birthday-greetings is protected" in output
+    assert "--main-is-protected" in output
+    assert "now: nothing was changed" in output
+    assert not aws.asked("cloudformation:CreateChangeSet")
+
+
+def test_it_is_asked_on_a_terminal(aws, authorised, command, monkeypatch):
+    asked = []
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("click.confirm", lambda question, **_: not asked.append(question))
+    assert command("bootstrap")[0] == 0
+    [question] = asked
+    assert "deploys whatever is pushed to main of greeters/birthday-greetings" in question
+    assert parameters(aws)["Connected"] == "true"
+
+
+def test_it_is_not_asked_again_once_there_is_a_pipeline(aws, authorised, command):
+    command(*BOOTSTRAP)
+    assert command("bootstrap")[0] == 0
+
+
+def test_it_is_asked_when_the_connection_is_completed(aws, authorised, command, fails):
+    aws.connection = "PENDING"
+    assert command("bootstrap")[0] == 0
+    aws.connection = "AVAILABLE"
+    assert "is protected" in fails("bootstrap")
+
+
+# --- The token that fetches pull requests -------------------------------------------------------
+
+TOKEN = "github_pat_for_tests"
+
+
+@pytest.fixture
+def given(monkeypatch):
+    def give(text):
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+    return give
+
+
+def test_without_a_token_pull_requests_are_not_built(aws, authorised, command):
+    _, output = command(*BOOTSTRAP)
+    assert parameters(aws)["TokenStored"] == "false"
+    assert "pull requests are not built" in output
+    assert "next: scripts/build_and_deploy.sh bootstrap --token" in output
+
+
+def test_a_token_is_stored_as_codebuild_reads_it(aws, authorised, command, given):
+    given(f"{TOKEN}\n")
+    code, output = command(*BOOTSTRAP, "--token")
+    assert code == 0, output
+    assert aws.secrets[PULL_REQUEST_TOKEN] == {
+        "ServerType": "GITHUB", "AuthType": "PERSONAL_ACCESS_TOKEN", "Token": TOKEN,
+    }  # fmt: skip
+    assert parameters(aws)["TokenStored"] == "true"
+    assert TOKEN not in output
+    assert "pull requests are not built" not in output
+
+
+def test_a_token_is_kept(aws, authorised, command, given):
+    given(TOKEN)
+    command(*BOOTSTRAP, "--token")
+    command(*BOOTSTRAP)
+    assert parameters(aws)["TokenStored"] == "true"
+    assert aws.secrets[PULL_REQUEST_TOKEN]["Token"] == TOKEN
+
+
+def test_the_first_run_can_store_it(aws, command, given):
+    given(TOKEN)
+    aws.workspaces = ["TABCDEF12"]
+    code, output = command("bootstrap", "--token")
+    assert code == 0, output
+    assert parameters(aws)["TokenStored"] == "true"
+
+
+@pytest.mark.parametrize("text", ["", "ghp_for_tests", "github_pat_", "github_pat_a b", "nonsense"])
+def test_a_token_that_may_write_is_refused_and_not_shown(aws, authorised, fails, given, text):
+    given(text)
+    output = fails(*BOOTSTRAP, "--token")
+    assert "is not a fine-grained personal access token" in output
+    assert not text or text not in output.replace("begins with github_pat_", "")
+    assert "now: nothing was changed" in output
+    assert not aws.asked("cloudformation:CreateChangeSet")
+
+
+def test_a_dry_run_does_not_store_it(aws, authorised, command, given):
+    given(TOKEN)
+    code, output = command("bootstrap", "--token", "--dry-run")
+    assert code == 0, output
+    assert "+ aws secretsmanager put-secret-value" in output
+    assert TOKEN not in output
+    assert aws.secrets[PULL_REQUEST_TOKEN] == {"Token": ""}

@@ -26,7 +26,7 @@ PROBES = (
     "codepipeline get_pipeline_state", "codepipeline put_approval_result",
     "elasticbeanstalk describe_events", "elasticbeanstalk describe_instances_health",
     "elasticbeanstalk create_storage_location", "elasticbeanstalk update_environment",
-    "outputs of change sets", "exports in change sets", "empty change sets",
+    "ec2 get_instance_metadata_defaults", "outputs of change sets", "exports in change sets", "empty change sets",
     "resources of conditions",
 )  # fmt: skip
 

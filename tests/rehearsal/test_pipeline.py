@@ -1,6 +1,8 @@
 """The pipeline of devops/pipeline.yml, from a commit to production, and who is told of what."""
 
+import io
 import time
+import zipfile
 
 import pytest
 
@@ -11,6 +13,7 @@ from tests.support.aws import APPLICATION as PIPELINE
 TEAM, CHIEF = "/email/team@greetings.test", "/email/chief@greetings.test"
 CHANNEL, DEPLOYMENTS = "/slack/CABCDEF12", "/slack/CABCDEF34"
 VERIFY, IMAGE_TESTS = "birthday-greetings-verify", "birthday-greetings-image-tests"
+OPENS = "birthday-greetings-window-opens"
 WINDOW = """time_zone = "Europe/Berlin"
 [[window]]
 days = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
@@ -30,11 +33,13 @@ def bootstrapped(world, created):
     shown = world.project.script("--dry-run", "bootstrap")
     made = world.cloud.cloudformation.resources
     assert not made["AWS::CodeBuild::Project"]
-    before = world.project.script("bootstrap")
+    before = world.project.script("bootstrap", "--token", text="github_pat_rehearsal")
     assert not made["AWS::CodePipeline::Pipeline"]
     world.cloud.receiver.connection = "AVAILABLE"
     world.cloud.receiver.workspaces = ["TABCDEF12"]
-    after = world.project.script("bootstrap")
+    world.project.script("bootstrap", fails=True)  # until somebody confirms that main is protected
+    assert not made["AWS::CodePipeline::Pipeline"]
+    after = world.project.script("bootstrap", "--main-is-protected")
     return before, shown, after
 
 
@@ -165,6 +170,40 @@ def test_outside_of_the_window_it_waits_until_somebody_decides(world, pipeline, 
     told(world, DEPLOYMENTS, f"birthday-greetings-prod: {version(execution)} succeeded")
 
 
+def test_when_the_window_opens_what_came_with_the_pending_version_releases_it(world, pipeline):
+    """And not what is on main by then, which nobody has verified."""
+    execution = begin(world, window=WINDOW + FREEZE)
+    told(world, TEAM, "waits for approval", within=1200)
+
+    def set_window(folder):
+        (folder / "devops/release_window.toml").write_text(WINDOW)
+
+    with world.project.commit(set_window):
+        world.cloud.build.run_from_bucket(OPENS)
+    assert "the version stays pending" in world.cloud.build.outputs[-1][1]
+    assert execution.actions["Release", "Approve"]["status"] == "InProgress"
+
+    open_window(world)
+    world.cloud.build.run_from_bucket(OPENS)
+    assert pipeline.wait()["Production"] == "Succeeded"
+    assert "The release window is open" in execution.actions["Release", "Approve"]["summary"]
+    assert world.runs("prod") == version(execution)
+
+
+def open_window(world):
+    """As if time had passed: what is kept for the window has an open one."""
+    location = world.cloud.cloudformation.resources["AWS::CodeBuild::Project"][OPENS]["Source"]
+    bucket, _, key = location["Location"].partition("/")
+    s3 = world.cloud.client("s3")
+    before = zipfile.ZipFile(io.BytesIO(s3.get_object(Bucket=bucket, Key=key)["Body"].read()))
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as after:
+        for name in before.namelist():
+            is_window = name == "devops/release_window.toml"
+            after.writestr(name, WINDOW if is_window else before.read(name))
+    s3.put_object(Bucket=bucket, Key=key, Body=packed.getvalue())
+
+
 def test_tests_that_fail_end_it_before_anything_is_built(world, pipeline, base):
     del world.cloud.build.stand_ins[VERIFY]
     project = world.cloud.cloudformation.resources["AWS::CodeBuild::Project"][VERIFY]
@@ -236,8 +275,8 @@ def test_an_older_commit_does_not_overtake_a_newer_one(world, pipeline, base):
         project.script("deploy", "staging", "--version", newer)
         with pytest.raises(Failed):
             world.cloud.build.run(
-                "birthday-greetings-deploy", project.folder, project.git("rev-parse", "HEAD"),
-                {"ENVIRONMENT": "staging", "VERSION": base},
+                "birthday-greetings-staging", project.folder, project.git("rev-parse", "HEAD"),
+                {"VERSION": base},
             )  # fmt: skip
     finally:
         project.git("reset", "--quiet", "--hard", project.base)

@@ -16,6 +16,7 @@ from tests.rehearsal.aws.cloud import Cloud
 from tests.rehearsal.aws.codebuild import IMAGE, build_image
 from tests.rehearsal.load import Load
 from tests.rehearsal.machines import docker
+from tests.rehearsal.machines.registry import Mirror
 from tests.rehearsal.project import Project
 from tests.support.aws import APPLICATION
 
@@ -27,9 +28,8 @@ TIMES = {
     "DEPLOY_TIMEOUT": "3",
     "SMOKE_TIMEOUT": "5",
 }
-# The same images by the names that CodeBuild uses, so that they need not be pulled twice
+# What builds pull: they get it from a mirror here, in place of the one that the buildspecs name
 OFFICIAL = ("python:3.13-slim-trixie", "postgres:18-trixie")
-MIRROR = "public.ecr.aws/docker/library/"
 
 
 class World:
@@ -39,7 +39,10 @@ class World:
         self._images = Images()
         self.folder = Path(tempfile.mkdtemp(prefix="birthday-rehearsal-"))
         try:
-            self.cloud = Cloud(self.folder / "cloud", TIMES)
+            self.mirror = Mirror()
+            self.mirror.offer(*OFFICIAL)
+            bases = {"BASES": f"{self.mirror.host}/"}
+            self.cloud = Cloud(self.folder / "cloud", TIMES | bases)
             self.project = Project(self.folder / "a project", self.cloud.environment() | TIMES)
         except BaseException:
             self.stop()
@@ -105,6 +108,8 @@ class World:
             # What builds leave belongs to root, whoever we are
             ending.callback(_empty, self.folder / "cloud/builds")
             ending.callback(docker.remove_all)
+            if hasattr(self, "mirror"):
+                ending.callback(self.mirror.stop)
             if hasattr(self, "cloud"):
                 ending.callback(self.cloud.stop)
 
@@ -121,8 +126,6 @@ class Images:
             there = _images()
             docker.build_machine()
             build_image()
-            for name in OFFICIAL:
-                docker.docker("tag", name, f"{MIRROR}{name}")
             with self._made.open("a") as made:
                 made.writelines(f"{name}\n" for name in _images() - there)
 

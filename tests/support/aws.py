@@ -24,6 +24,11 @@ def digest(label):
     return f"sha256:{hashlib.sha256(label.encode()).hexdigest()}"
 
 
+def seal(bundle):
+    """What a version's description says of its bundle."""
+    return f"[bundle sha256:{hashlib.sha256(bundle).hexdigest()}]"
+
+
 class Refused(Exception):
     """An error of AWS, by its code."""
 
@@ -43,7 +48,9 @@ class FakeAws:
 
     def __init__(self):
         self.calls, self._failures = [], []
-        self.versions, self.images = {}, {}
+        self.versions, self.descriptions, self.images = {}, {}, {}
+        self.encrypted, self.hops = True, 1
+        self.scans = [("COMPLETE", {})]  # what is answered about them, one after the other
         self.environments, self.events = {}, []
         self.objects, self.stacks, self.secrets = {}, {}, {}
         self.applications, self.published, self.approvals = [], [], []
@@ -71,10 +78,13 @@ class FakeAws:
         self.time += timedelta(seconds=1)
         return self.time
 
-    def add_version(self, *labels):
+    def add_version(self, *labels, bundle=b"a bundle"):
+        """Versions with an image, and a bundle whose hash their descriptions have."""
         for label in labels:
             self.versions[label] = self.now()
-            self.images[label] = digest(label)
+            self.images.setdefault(label, digest(label))
+            self.s3_put_object(BUCKET, f"{APPLICATION}/{label}.zip", bundle)
+            self.descriptions[label] = f"A change {seal(bundle)}"
 
     def add_environment(self, short, label, **more):
         name = f"{APPLICATION}-{short}"
@@ -143,7 +153,13 @@ class FakeAws:
 
     def elasticbeanstalk_describe_application_versions(self, ApplicationName, VersionLabels=None):
         found = [
-            {"ApplicationName": ApplicationName, "VersionLabel": label, "DateCreated": created}
+            {
+                "ApplicationName": ApplicationName,
+                "VersionLabel": label,
+                "DateCreated": created,
+                "Description": self.descriptions.get(label, ""),
+                "SourceBundle": {"S3Bucket": BUCKET, "S3Key": f"{APPLICATION}/{label}.zip"},
+            }
             for label, created in self.versions.items()
             if VersionLabels is None or label in VersionLabels
         ]
@@ -261,9 +277,11 @@ class FakeAws:
             raise Refused("ValidationError", f"Stack with id {StackName} does not exist")
         stack = self.stacks[StackName]
         outputs = [{"OutputKey": k, "OutputValue": v} for k, v in stack["outputs"].items()]
+        given = stack.get("parameters", {})
+        parameters = [{"ParameterKey": k, "ParameterValue": v} for k, v in given.items()]
         described = {
             "StackName": StackName, "StackStatus": stack["status"], "Outputs": outputs,
-            "CreationTime": BEGINNING,
+            "CreationTime": BEGINNING, "Parameters": parameters,
         }  # fmt: skip
         return {"Stacks": [described]}
 
@@ -300,6 +318,8 @@ class FakeAws:
         stack = self.stacks[change["StackName"]]
         stack |= {"status": "CREATE_COMPLETE", "parameters": change["changed"]}
         stack["outputs"] = OUTPUTS.get(change["StackName"], {})
+        if PULL_REQUEST_TOKEN in stack["outputs"].values():
+            self.secrets.setdefault(PULL_REQUEST_TOKEN, {"Token": ""})
 
     def cloudformation_delete_change_set(self, ChangeSetName):
         del self.change_sets[ChangeSetName]
@@ -314,6 +334,23 @@ class FakeAws:
         return {"StackEvents": self.stacks[StackName].get("events", [])}
 
     # --- The rest ------------------------------------------------------------------------------
+
+    def ecr_describe_image_scan_findings(self, repositoryName, imageId, nextToken=None):
+        """In two pages, the first of which has the status only."""
+        status, *findings = self.scans.pop(0) if len(self.scans) > 1 else self.scans[0]
+        if status == "ScanNotFoundException":
+            raise Refused(status, "Image scan does not exist")
+        answer = {"imageScanStatus": {"status": status, "description": "as asked for"}}
+        if nextToken or not findings:
+            return answer | {"imageScanFindings": findings[0] if findings else {}}
+        self.scans.insert(0, (status, *findings))
+        return answer | {"nextToken": "more"}
+
+    def ec2_get_ebs_encryption_by_default(self):
+        return {"EbsEncryptionByDefault": self.encrypted}
+
+    def ec2_get_instance_metadata_defaults(self):
+        return {"AccountLevel": {"HttpPutResponseHopLimit": self.hops} if self.hops else {}}
 
     def sts_get_caller_identity(self):
         return {"Account": self.account, "Arn": f"arn:aws:iam::{self.account}:user/somebody"}
@@ -360,6 +397,7 @@ class FakeAws:
 
 
 # What the stacks have, once they were made
+PULL_REQUEST_TOKEN = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:x/pull-requests-AbCdEf"
 OUTPUTS = {
     f"{APPLICATION}-foundation": {
         "DeploymentsTopic": f"arn:aws:sns:{REGION}:{ACCOUNT}:deployments",
@@ -371,6 +409,7 @@ OUTPUTS = {
     },
     f"{APPLICATION}-pipeline": {
         "Connection": f"arn:aws:codeconnections:{REGION}:{ACCOUNT}:connection/1",
+        "PullRequestToken": PULL_REQUEST_TOKEN,
     },
 } | {
     f"{APPLICATION}-{short}": {

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 import boto3
 from moto.codepipeline.responses import CodePipelineResponse
+from moto.ec2.responses import EC2Response
 from moto.elasticbeanstalk.responses import EBResponse
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from moto.rds.responses import RDSResponse
@@ -24,10 +25,19 @@ from tests.support.aws import REGION
 KEYS = {"AWS_ACCESS_KEY_ID": "rehearsal", "AWS_SECRET_ACCESS_KEY": "rehearsal"}
 
 
-class Cloud:
-    """An account without anything in it. ``times`` are variables that shorten the tool's waiting."""
+class Defaults:
+    """What the account says of the metadata of new instances, as README.md asks for."""
 
-    def __init__(self, folder, times):
+    actions = ("get_instance_metadata_defaults",)
+
+    def get_instance_metadata_defaults(self):
+        return {"AccountLevel": {"HttpPutResponseHopLimit": 1}}
+
+
+class Cloud:
+    """An account without anything in it. ``builds`` are variables for the projects."""
+
+    def __init__(self, folder, builds):
         for name in ("registry", "instances", "builds", "sources"):
             (folder / name).mkdir(parents=True)
         self.registry = Registry(folder / "registry")
@@ -44,9 +54,14 @@ class Cloud:
         self._server.start()
         host, port = self._server.get_host_and_port()
         self.url = f"http://{host}:{port}"
-        self.build = CodeBuild(folder / "builds", self.credentials() | times, self.cloudformation)
+        self.client("ec2").enable_ebs_encryption_by_default()
+        # Where nothing is known, so that the receiver's empty answer is the right one
+        audit = {"AUDIT_URL": f"{self.receiver.url}/v1/query"}
+        environment = self.credentials() | builds | audit
+        self.build = CodeBuild(folder / "builds", environment, self.cloudformation)
         self.beanstalk.connect(self.client, self._login())
-        self.pipeline.connect(self.build, lambda **message: self.client("sns").publish(**message))
+        self.build.connect(self.client)
+        self.pipeline.connect(self.build, self.client)
 
     def environment(self):
         """The variables that a program needs to find this cloud, and none of another."""
@@ -95,4 +110,5 @@ class Cloud:
             *answer(EBResponse, self.beanstalk, from_query),
             *answer(RDSResponse, databases, from_parsed),
             *answer(CodePipelineResponse, self.pipeline, from_json),
+            *answer(EC2Response, Defaults(), lambda _: {}),
         )

@@ -1,10 +1,14 @@
 """CodeBuild: a project's buildspec, in a container of its own, from a clone with history."""
 
 import hashlib
+import io
+import re
 import shlex
 import subprocess
 import uuid
+import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -14,11 +18,18 @@ from tests.support.aws import APPLICATION, REGION
 IMAGE = "birthday-greetings-codebuild"
 SOURCE = "/codebuild/output/src/src"
 PHASES = ("install", "pre_build", "build")
-PACKAGES = "python3 -m pip install "
+PACKAGES = "python3 tools/install.py "
 
 
 class Failed(Exception):
     """A build failed; the text says how."""
+
+
+class Built(NamedTuple):
+    """What a build exported, and the archive of its artifact."""
+
+    exported: dict
+    artifact: bytes
 
 
 class CodeBuild:
@@ -36,13 +47,34 @@ class CodeBuild:
         self.stand_ins = {}  # folders of commands that come first, by project
         self._installed = {}  # images by the commands and locks of the install phase
 
+    def connect(self, client):
+        """``client`` makes clients of boto3."""
+        self._client = client
+
     def run(self, project, source, commit, variables):
-        """What was exported. Raises Failed when a command of the buildspec did."""
-        properties = self._projects[project]
-        self.number += 1
-        work = self.folder / f"build-{self.number}"
+        """What became of a ``commit`` of the repository ``source``. Raises Failed."""
+        work = self._begin()
         subprocess.run(["git", "clone", "--quiet", str(source), str(work / "src")], check=True)
         subprocess.run(["git", "checkout", "--quiet", commit], cwd=work / "src", check=True)
+        return self._build(project, work, commit, variables)
+
+    def run_from_bucket(self, project):
+        """What became of the archive in S3 that is the project's source. Raises Failed."""
+        work = self._begin()
+        bucket, _, key = self._projects[project]["Source"]["Location"].partition("/")
+        archive = self._client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        with zipfile.ZipFile(io.BytesIO(archive)) as packed:
+            packed.extractall(work / "src")
+        return self._build(project, work, "", {})
+
+    def _begin(self):
+        self.number += 1
+        work = self.folder / f"build-{self.number}"
+        work.mkdir()
+        return work
+
+    def _build(self, project, work, commit, variables):
+        properties = self._projects[project]
         # As CodeBuild's it belongs to root, whoever runs the rehearsal
         docker(
             "run", "--rm", "--volume", f"{work}:/build", IMAGE, "chown", "-R", "root:", "/build/src"
@@ -61,10 +93,11 @@ class CodeBuild:
             for name in report["files"]:
                 if not code and project not in self.stand_ins:
                     assert (work / "src" / name).exists(), name
+        artifact = _pack(work / "src", buildspec.get("artifacts", {}).get("files", []))
         docker("run", "--rm", "--volume", f"{work}:/left", IMAGE, "rm", "-rf", "/left/src")
         if code:
             raise Failed(f"{project} ended with exit code {code}")
-        return dict(one.split("=", 1) for one in found)
+        return Built(dict(one.split("=", 1) for one in found), artifact)
 
     def stop(self):
         for image in self._installed.values():
@@ -75,7 +108,8 @@ class CodeBuild:
         commands = buildspec["phases"]["install"]["commands"]
         if not all(one.startswith(PACKAGES) for one in commands):
             return IMAGE, PHASES
-        locks = [path.read_text() for path in sorted((work / "src/requirements").glob("*.txt"))]
+        names = sorted(set(re.findall(r"requirements/\w+\.txt", " ".join(commands))))
+        locks = [(work / "src" / name).read_text() for name in names]
         key = hashlib.sha256("\n".join(commands + locks).encode()).hexdigest()[:12]
         if key not in self._installed:
             (work / "script").write_text(_script(buildspec, PHASES[:1]))
@@ -117,6 +151,17 @@ class CodeBuild:
         if project in self.stand_ins:
             arguments += ["--volume", f"{self.stand_ins[project]}:/stand-ins:ro"]
         return arguments
+
+
+def _pack(folder, patterns):
+    """An archive of the files, which lose their modes, as they may on the way through S3."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for pattern in patterns:
+            for path in folder.glob(pattern):
+                if path.is_file():
+                    archive.writestr(str(path.relative_to(folder)), path.read_bytes())
+    return packed.getvalue()
 
 
 def _run(*arguments, keep=False):

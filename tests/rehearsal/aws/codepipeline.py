@@ -1,7 +1,7 @@
 """CodePipeline: the pipeline that CloudFormation made, for one execution at a time.
 
-Not done: several executions at once, GitHub's triggers, the schedule that opens the window, IAM, and
-what Slack makes of a message.
+Not done: several executions at once, GitHub's triggers, the clock of the schedule that opens the
+window, IAM, and what Slack makes of a message.
 """
 
 import json
@@ -26,6 +26,7 @@ class Execution:
     def __init__(self, source, commit):
         self.id = str(uuid.uuid4())
         self.source, self.commit = source, commit
+        self.artifacts = {}  # by name
         self.variables = {"codepipeline.PipelineExecutionId": self.id}
         self.stages = {}  # their status, in the order in which they began
         self.actions = {}  # the latest state of each: (stage, action) -> what GetPipelineState says
@@ -49,9 +50,9 @@ class CodePipeline:
         """What CloudFormation made of it."""
         return self._cloudformation.resources["AWS::CodePipeline::Pipeline"][PIPELINE]
 
-    def connect(self, build, publish):
-        """``build`` runs the builds, ``publish(**message)`` sends notifications."""
-        self.build, self._publish = build, publish
+    def connect(self, build, client):
+        """``build`` runs the builds, ``client`` makes clients of boto3."""
+        self.build, self._client = build, client
 
     def start(self, repository):
         """Begin with what is at the head of ``repository``."""
@@ -169,6 +170,8 @@ class CodePipeline:
                 state["summary"] = self._approval(state["token"])
             elif kind == "Build":
                 self._build(action)
+            elif kind == "Deploy":
+                self._copy(action)
             else:
                 assert kind == "Source", kind
         except Failed as failed:
@@ -193,11 +196,22 @@ class CodePipeline:
         text = configuration.get("EnvironmentVariables", "[]")
         text = re.sub(r"#{([\w.]+)}", lambda match: self.execution.variables[match[1]], text)
         variables = {one["name"]: one["value"] for one in json.loads(text)}
-        exported = self.build.run(
+        built = self.build.run(
             configuration["ProjectName"], self.execution.source, self.execution.commit, variables
         )
-        for name, value in exported.items():
+        for name, value in built.exported.items():
             self.execution.variables[f"{action['Namespace']}.{name}"] = value
+        for one in action.get("OutputArtifacts", []):
+            self.execution.artifacts[one["Name"]] = built.artifact
+
+    def _copy(self, action):
+        configuration = action["Configuration"]
+        assert (action["ActionTypeId"]["Provider"], configuration["Extract"]) == ("S3", "false")
+        [artifact] = action["InputArtifacts"]
+        self._client("s3").put_object(
+            Bucket=configuration["BucketName"], Key=configuration["ObjectKey"],
+            Body=self.execution.artifacts[artifact["Name"]],
+        )  # fmt: skip
 
     def _notify(self, stage, action, reason):
         message = {
@@ -209,4 +223,6 @@ class CodePipeline:
         for rule in rules.values():
             if rule["Resource"].endswith(f":{PIPELINE}") and EVENTS in rule["EventTypeIds"]:
                 for target in rule["Targets"]:
-                    self._publish(TopicArn=target["TargetAddress"], Message=json.dumps(message))
+                    self._client("sns").publish(
+                        TopicArn=target["TargetAddress"], Message=json.dumps(message)
+                    )

@@ -13,10 +13,11 @@ from tests.rehearsal.machines.registry import PASSWORD
 class Images:
     """The images of ``registry``; ``password`` is what a login is told, right or wrong."""
 
-    actions = ("describe_images", "get_authorization_token")
+    actions = ("describe_images", "describe_image_scan_findings", "get_authorization_token")
 
     def __init__(self, registry):
         self.password = PASSWORD
+        self.findings = []  # of every scan
         self._registry = registry
 
     def patches(self):
@@ -41,6 +42,12 @@ class Images:
             raise Refused("ImageNotFoundException", f"There is no image {tag} in {repositoryName}.")
         detail = {"repositoryName": repositoryName, "imageDigest": digest, "imageTags": [tag]}
         return {"imageDetails": [detail]}
+
+    def describe_image_scan_findings(self, repositoryName, imageId, **_):
+        return {
+            "imageScanStatus": {"status": "COMPLETE"},
+            "imageScanFindings": {"findings": self.findings},
+        }
 
     def get_authorization_token(self, **_):
         token = b64encode(f"AWS:{self.password}".encode()).decode()

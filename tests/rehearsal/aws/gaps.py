@@ -84,6 +84,7 @@ def gaps():
     from moto import mock_aws
     from moto.cloudformation import parsing
     from moto.codepipeline.responses import CodePipelineResponse
+    from moto.ec2.responses import EC2Response
     from moto.elasticbeanstalk.responses import EBResponse
 
     known = parsing.get_model_map()
@@ -93,6 +94,8 @@ def gaps():
     for action in ("describe_events", "describe_instances_health", "create_storage_location",
                    "update_environment"):  # fmt: skip
         found[f"elasticbeanstalk {action}"] = not hasattr(EBResponse, action)
+    action = "get_instance_metadata_defaults"
+    found[f"ec2 {action}"] = not hasattr(EC2Response, action)
     for probe in (lacks_outputs_of_change_sets, lacks_exports_in_change_sets,
                   lacks_empty_change_sets, lacks_resources_of_conditions):  # fmt: skip
         with mock_aws():

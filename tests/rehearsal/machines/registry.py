@@ -1,4 +1,4 @@
-"""The registry of images: registry:2 with the user of ECR."""
+"""Registries of images: registry:2, with the user of ECR and without any."""
 
 import socket
 import time
@@ -11,52 +11,72 @@ from tests.rehearsal.machines.docker import docker, remove, start
 from tests.support.aws import ACCOUNT
 
 PASSWORD = f"{ACCOUNT}-auth-token"  # what moto gives for a login to ECR
+KINDS = (
+    "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
+    "application/vnd.docker.distribution.manifest.v2+json"
+)
 
 
-class Registry:
-    """A container on a port of its own, whose images go with it."""
+class Mirror:
+    """A container on a port of its own from which anybody can pull official images."""
 
-    def __init__(self, folder):
-        hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(5)).decode()
-        (folder / "htpasswd").write_text(f"AWS:{hashed}\n")
+    def __init__(self, *arguments):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.host = f"127.0.0.1:{port}"
-        self.container = start(
-            "--publish", f"{self.host}:5000", "--volume", f"{folder}:/auth:ro",
-            "--env=REGISTRY_AUTH=htpasswd", "--env=REGISTRY_AUTH_HTPASSWD_REALM=rehearsal",
-            "--env=REGISTRY_AUTH_HTPASSWD_PATH=/auth/htpasswd", "registry:2",
-        )  # fmt: skip
+        self.container = start("--publish", f"{self.host}:5000", *arguments, "registry:2")
         deadline = time.monotonic() + 30
         while self._get("/v2/") is None:
             assert time.monotonic() < deadline, docker("logs", self.container).stderr
             time.sleep(0.2)
 
-    def digest(self, repository, tag):
-        """The digest of an image, or None."""
-        found = self._get(f"/v2/{repository}/manifests/{tag}")
-        return found and found.headers["Docker-Content-Digest"]
+    def offer(self, *names):
+        """Have the images ``names``, which are here, by the same names."""
+        for name in names:
+            docker("tag", name, f"{self.host}/{name}")
+            docker("push", "--quiet", f"{self.host}/{name}", timeout=300)
 
     def stop(self):
         """Remove it, and what the engine keeps of its images."""
         remove(self.container)
-        images = docker("images", "--quiet", "--filter", f"reference={self.host}/*").stdout.split()
+        images = docker(
+            "images", "--format={{.Repository}}:{{.Tag}}", "--filter", f"reference={self.host}/*"
+        ).stdout.split()
         if images:
-            docker("rmi", "--force", *set(images), check=False)
+            docker("rmi", "--force", *images, check=False)
 
     def _get(self, path):
-        login = b64encode(f"AWS:{PASSWORD}".encode()).decode()
-        kinds = (
-            "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
-            "application/vnd.docker.distribution.manifest.v2+json"
-        )
         request = urllib.request.Request(
-            f"http://{self.host}{path}",
-            headers={"Authorization": f"Basic {login}", "Accept": kinds},
+            f"http://{self.host}{path}", headers={"Accept": KINDS} | self._headers()
         )
         try:
             with urllib.request.urlopen(request, timeout=5) as response:
                 return response
         except OSError:
             return None
+
+    def _headers(self):
+        return {}
+
+
+class Registry(Mirror):
+    """A container on a port of its own, whose images go with it; ECR's user may use it."""
+
+    def __init__(self, folder):
+        hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(5)).decode()
+        (folder / "htpasswd").write_text(f"AWS:{hashed}\n")
+        super().__init__(
+            "--volume", f"{folder}:/auth:ro",
+            "--env=REGISTRY_AUTH=htpasswd", "--env=REGISTRY_AUTH_HTPASSWD_REALM=rehearsal",
+            "--env=REGISTRY_AUTH_HTPASSWD_PATH=/auth/htpasswd",
+        )  # fmt: skip
+
+    def digest(self, repository, tag):
+        """The digest of an image, or None."""
+        found = self._get(f"/v2/{repository}/manifests/{tag}")
+        return found and found.headers["Docker-Content-Digest"]
+
+    def _headers(self):
+        login = b64encode(f"AWS:{PASSWORD}".encode()).decode()
+        return {"Authorization": f"Basic {login}"}
