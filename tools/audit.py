@@ -18,25 +18,27 @@ LOCKS = ("build", "main", "dev", "checkov")  # dev has those of run and deploy
 
 
 def main() -> None:
-    """Exits with pip-audit's exit code, and a sentence where it is not 0."""
+    """Exits with 1 and a sentence where pip-audit does not exit with 0."""
     locks = sys.argv[1:] or [f"requirements/{name}.txt" for name in LOCKS]
-    code = audit(locks, datetime.now(UTC).date())
-    if code:
+    today = datetime.now(UTC).date()
+    # One after the other: in one question there may not be two versions of a package
+    codes = [audit(lock, today) for lock in locks]
+    if any(codes):
         raise SystemExit(
             "audit: see above. Update what is named there (make lock ARGS=--upgrade), or accept it "
             f"for a time in {scan.NAME}."
         )
 
 
-def audit(locks: list[str], today: date) -> int:
-    """The exit code of pip-audit."""
+def audit(lock: str, today: date) -> int:
+    """The exit code of pip-audit for the packages of one lock."""
     accepted = sorted(scan.ids(scan.read(Path()), today))
     return subprocess.run(
         [
             sys.executable, "-m", "pip_audit", "--vulnerability-service=osv", "--disable-pip",
             "--require-hashes", "--strict", "--progress-spinner=off", "--desc=off",
             *([f"--osv-url={os.environ['AUDIT_URL']}"] if os.environ.get("AUDIT_URL") else []),
-            *(f"--requirement={lock}" for lock in locks),
+            f"--requirement={lock}",
             *(f"--ignore-vuln={one}" for one in accepted),
         ]
     ).returncode  # fmt: skip

@@ -18,14 +18,14 @@ LOCK = f"flask==3.1.0 {HASH}\nodd-one==1.0 ; python_version >= '3.0' \\\n    {HA
 
 @pytest.fixture
 def osv():
-    """The server: what was asked for, what is known by name, and the status of its answers."""
+    """The server: what was asked for, what is known by version, and the status of its answers."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            name = asked["package"]["name"]
-            server.asked.append(f"{name} {asked['version']}")
-            answer = json.dumps({"vulns": server.known.get(name, [])}).encode()
+            package = f"{asked['package']['name']} {asked['version']}"
+            server.asked.append(package)
+            answer = json.dumps({"vulns": server.known.get(package, [])}).encode()
             self.send_response(server.status)
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
@@ -55,8 +55,9 @@ def vulnerability(identity):
 
 @pytest.fixture
 def run(osv, tmp_path):
-    """Runs the audit of a small lock: exit code and output."""
+    """Runs the audit of two small locks: exit code and output."""
     (tmp_path / "lock.txt").write_text(LOCK)
+    (tmp_path / "other.txt").write_text(f"flask==2.0.0 {HASH}\n")
     (tmp_path / "devops").mkdir()
     accepted = tmp_path / "devops/vulnerabilities.toml"
     accepted.write_text("")
@@ -64,7 +65,7 @@ def run(osv, tmp_path):
     def run(accept="", url=osv.url):
         accepted.write_text(accept)
         ended = subprocess.run(
-            [sys.executable, "-m", "tools.audit", "lock.txt"],
+            [sys.executable, "-m", "tools.audit", "lock.txt", "other.txt"],
             cwd=tmp_path, capture_output=True, text=True,
             env=os.environ | {"AUDIT_URL": url, "PYTHONPATH": str(Path.cwd())},
         )  # fmt: skip
@@ -80,11 +81,11 @@ def accept(until):
 def test_nothing_is_known(run, osv):
     code, output = run()
     assert code == 0, output
-    assert sorted(osv.asked) == ["flask 3.1.0", "odd-one 1.0"]
+    assert sorted(osv.asked) == ["flask 2.0.0", "flask 3.1.0", "odd-one 1.0"]
 
 
 def test_something_is_known(run, osv):
-    osv.known["flask"] = [vulnerability("PYSEC-2026-1")]
+    osv.known["flask 3.1.0"] = [vulnerability("PYSEC-2026-1")]
     code, output = run()
     assert code == 1
     assert "PYSEC-2026-1" in output
@@ -93,12 +94,12 @@ def test_something_is_known(run, osv):
 
 
 def test_what_is_accepted_does_not_count(run, osv):
-    osv.known["flask"] = [vulnerability("PYSEC-2026-1")]
+    osv.known["flask 3.1.0"] = [vulnerability("PYSEC-2026-1")]
     assert run(accept("2999-12-31"))[0] == 0
 
 
 def test_what_was_accepted_counts_when_its_day_is_over(run, osv):
-    osv.known["flask"] = [vulnerability("PYSEC-2026-1")]
+    osv.known["flask 3.1.0"] = [vulnerability("PYSEC-2026-1")]
     assert run(accept("2000-12-31"))[0] == 1
 
 
