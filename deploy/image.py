@@ -14,10 +14,12 @@ from deploy.settings import PROGRAM
 PLATFORM = "linux/amd64"
 LIST_PACKAGES = """
 import importlib.metadata, json
-found = {
-    (one.name, one.version, one.metadata["License-Expression"] or one.metadata["License"] or "")
-    for one in importlib.metadata.distributions()
-}
+def terms(package):  # older packages name their licence in a classifier only
+    classifiers = package.get_all("Classifier") or []
+    named = [one.rpartition(" :: ")[2] for one in classifiers if one.startswith("License ::")]
+    return package["License-Expression"] or package["License"] or " OR ".join(named)
+
+found = {(one.name, one.version, terms(one.metadata)) for one in importlib.metadata.distributions()}
 print(json.dumps(sorted(found)))
 """
 UNKNOWN = (
