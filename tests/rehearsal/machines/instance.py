@@ -21,6 +21,11 @@ from tests.rehearsal.machines.docker import (
     start,
 )
 
+# What Beanstalk gives the agent, at the first start and with every change of settings
+AGENT = "/opt/aws/amazon-cloudwatch-agent"
+STREAMED = {"logs": {"logs_collected": {"files": {"collect_list": [
+    {"file_path": "/var/log/eb-docker/containers/eb-current-app/*stdouterr.log"},
+]}}}}  # fmt: skip
 TRUST_STORE = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
 
 
@@ -41,6 +46,7 @@ class Instance:
             MACHINE,
         )  # fmt: skip
         self.address = address(self.machine)
+        self._stream_logs()
 
     def deploy(self, version, bundle, files, environment, login, trust):
         """Install ``bundle``, as a new version."""
@@ -65,6 +71,7 @@ class Instance:
         dockerrun = json.loads(self.run("cat /var/app/current/Dockerrun.aws.json"))
         self._start(dockerrun["Image"]["Name"], dockerrun, environment)
         self._proxy(dockerrun, folder="current")
+        self._stream_logs()
         self._hooks("confighooks/postdeploy", environment, "current")
 
     def healthy(self, path):
@@ -98,6 +105,19 @@ class Instance:
             remove(self.application)
         remove(self.machine)
         shutil.rmtree(self._root, ignore_errors=True)
+
+    def agent(self):
+        """The configuration of the CloudWatch agent."""
+        return json.loads(self.run(f"cat {AGENT}/etc/amazon-cloudwatch-agent.json"))
+
+    def _stream_logs(self):
+        """Configure the agent as Beanstalk does, which removes every other configuration."""
+        self.run(
+            f'mkdir -p {AGENT}/etc && printf "%s" "$CONFIG" >{AGENT}/etc/beanstalk.json && '
+            f"{AGENT}/bin/amazon-cloudwatch-agent-ctl -a fetch-config -m ec2 "
+            f"-c file:{AGENT}/etc/beanstalk.json -s",
+            {"CONFIG": json.dumps(STREAMED)},
+        )
 
     def _unpack(self, bundle):
         self.run("rm -rf /var/app/staging && mkdir -p /var/app/staging")

@@ -1,0 +1,1 @@
+../../hooks/postdeploy/10_memory.sh
