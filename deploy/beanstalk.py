@@ -29,6 +29,15 @@ class State:
     cname: str
 
 
+@dataclass(frozen=True)
+class Machinery:
+    """What Beanstalk made for an environment, by the names that CloudWatch has for it."""
+
+    load_balancer: str  # app/NAME/ID
+    target_group: str  # targetgroup/NAME/ID
+    group: str  # of the instances
+
+
 @dataclass
 class Mark:
     """A moment in the events of an environment, by AWS's clock."""
@@ -108,6 +117,26 @@ def find_difference(run: Run, name: str, label: str) -> str:
     return (
         f"{name} is {state.status}, with version {state.version or 'unknown'}, "
         f"{state.colour}/{state.health}, its instances at: {', '.join(sorted(labels)) or 'unknown'}"
+    )
+
+
+def find_machinery(run: Run, name: str) -> Machinery | None:
+    """What the environment ``name`` consists of, or None if it is incomplete. Raises AwsFailure."""
+    found = run.aws.ask("elasticbeanstalk", "describe_environment_resources", EnvironmentName=name)[
+        "EnvironmentResources"
+    ]
+    if not (found["LoadBalancers"] and found["AutoScalingGroups"]):
+        return None
+    balancer = found["LoadBalancers"][0]["Name"]  # an ARN
+    groups = run.aws.every(
+        "elbv2", "describe_target_groups", "TargetGroups", LoadBalancerArn=balancer
+    )
+    if not groups:
+        return None
+    return Machinery(
+        balancer.partition(":loadbalancer/")[2],
+        groups[0]["TargetGroupArn"].rpartition(":")[2],
+        found["AutoScalingGroups"][0]["Name"],
     )
 
 

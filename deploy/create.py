@@ -9,18 +9,18 @@ from deploy import (
     environments,
     history,
     mutex,
+    operations,
     owner,
     smoke,
     stacks,
     version,
 )
-from deploy.environments import Environment
+from deploy.environments import FOUNDATION, TEMPLATE, Environment
 from deploy.errors import AwsFailure, Failure, NotFound, Unhealthy, state
 from deploy.run import Run
 
-FOUNDATION, ENVIRONMENT = "devops/foundation.yml", "devops/environment.yml"
 # What there is to make, and how long it takes on AWS, in minutes
-FOUNDATION_TIME, STACK_TIME, BUILD_TIME, ENVIRONMENT_TIME = 2, 3, 3, 20
+FOUNDATION_TIME, STACK_TIME, BUILD_TIME, ENVIRONMENT_TIME, WATCH_TIME = 2, 3, 3, 20, 1
 
 
 def create(
@@ -35,11 +35,11 @@ def create(
     name = environment.name
     environment.refuse_plain_http()
     run.tools.require("eb")
-    parameters = owner.read_for_use(run.settings.root).foundation_parameters()
+    owner.read_for_use(run.settings.root)
     account.refuse_unsafe(run, environment)
     with state("nothing was changed"):
         _announce(run, environment, label)
-    apply_foundation(run, parameters)
+    apply_foundation(run)
     with state(f"the stack {run.settings.foundation} is there"):
         outputs = _apply_stack(run, environment)
         _create_application(run)
@@ -56,10 +56,16 @@ def create(
             begin = _launch if is_new else _change
             begin(run, environment, options, label, allow_dirty)
         run.changes.quietly(lambda: _verify(run, environment, since, is_new, logs))
+    if is_new and run.changes.dry_run:
+        run.console.say("how it is watched can be shown once the environment is there")
+    else:
+        operations.watch(run, environment, outputs["Certificate"])
 
 
-def apply_foundation(run: Run, parameters: dict[str, str]) -> None:
+def apply_foundation(run: Run) -> None:
     """Make or change the stack that all environments share. Raises Failure."""
+    parameters = owner.read_for_use(run.settings.root).foundation_parameters()
+    parameters |= environments.read_account(run.settings)
     stacks.apply(run, run.settings.foundation, FOUNDATION, parameters)
 
 
@@ -77,6 +83,9 @@ def _announce(run: Run, environment: Environment, label: str | None) -> None:
             missing.append(("a version: image, bundle", BUILD_TIME))
         missing.append((f"the environment {environment.name}: load balancer, instances, and the "
                         "database, which takes most of the time", ENVIRONMENT_TIME))  # fmt: skip
+    if stacks.find(run, operations.name(environment)) is None:
+        missing.append((f"the stack {operations.name(environment)}: dashboard, alarms, queries",
+                        WATCH_TIME))  # fmt: skip
     if not missing:
         run.console.say(
             f"{environment.name} exists: its stacks and settings will be brought up to date"
@@ -99,7 +108,7 @@ def _apply_stack(run: Run, environment: Environment) -> dict[str, str] | None:
         run.console.say(f"{environment.name}: what its stack would be can be shown once the "
                         "foundation is there")  # fmt: skip
         return None
-    stacks.apply(run, environment.name, ENVIRONMENT, parameters)
+    stacks.apply(run, environment.name, TEMPLATE, parameters)
     own = stacks.find_outputs(run, environment.name)
     if shared is None or own is None:
         if run.changes.dry_run:

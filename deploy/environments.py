@@ -6,14 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from deploy import templates
 from deploy.errors import InvalidConfig
 from deploy.settings import Settings, read_text
 
 NAME = "devops/environments.toml"
-COMMON = ("all", "certificate")  # tables that are no environments
+COMMON = ("account", "all", "certificate")  # tables that are no environments
 SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
 PRODUCTION = "prod"
-STACK, PLAIN_HTTP = "stack", "PlainHttp"  # what a table has besides namespaces of Beanstalk
+# What a table has besides namespaces of Beanstalk
+STACK, ALARMS, PLAIN_HTTP = "stack", "alarms", "PlainHttp"
+FOUNDATION, TEMPLATE = "devops/foundation.yml", "devops/environment.yml"
+OPERATIONS = "devops/operations.yml"
+# Parameters that the owner, AWS or the name of the environment decides
+GIVEN = {
+    "OperationsEmail", "EscalationEmail", "Environment", "Foundation", "Repository", "Escalate",
+    "LoadBalancer", "TargetGroup", "AutoScalingGroup", "ApplicationLog", "ProxyLog",
+    "WatchedCertificate",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,11 @@ class Environment:
 
     def parameters(self) -> dict[str, str]:
         """The parameters of its stack, devops/environment.yml."""
-        return {name: str(value) for name, value in self.tables[self.short][STACK].items()}
+        return _as_text(self.tables[self.short][STACK])
+
+    def thresholds(self) -> dict[str, str]:
+        """The parameters of devops/operations.yml that say when an alarm fires."""
+        return _as_text(self.tables["all"][ALARMS] | self.tables[self.short].get(ALARMS, {}))
 
     def refuse_plain_http(self) -> None:
         """Raises InvalidConfig for production without a certificate, unless it is asked for."""
@@ -74,28 +88,73 @@ def read(settings: Settings) -> dict[str, Environment]:
         raise InvalidConfig(NAME, f"invalid TOML: {error}") from error
     found = {}
     for short in tables:
-        if short in COMMON:
-            continue
-        if not re.fullmatch(r"[a-z0-9]{2,20}", short):
-            raise InvalidConfig(NAME, f"{short!r}: expected 2 to 20 small letters or digits")
-        if not isinstance(tables[short], dict) or STACK not in tables[short]:
-            raise InvalidConfig(NAME, f"[{short}.{STACK}] is missing")
         _refuse_unknown(short, tables[short])
-        found[short] = Environment(short, settings.name(short), tables)
+        if short not in COMMON:
+            if not re.fullmatch(r"[a-z0-9]{2,20}", short):
+                raise InvalidConfig(NAME, f"{short!r}: expected 2 to 20 small letters or digits")
+            found[short] = Environment(short, settings.name(short), tables)
+    _refuse_invalid(settings, tables, found)
     return found
 
 
-def _refuse_unknown(short: str, table: Mapping[str, Any]) -> None:
-    """Raises InvalidConfig for what would be ignored."""
+def read_account(settings: Settings) -> dict[str, str]:
+    """The parameters of devops/foundation.yml that the file sets. Raises InvalidConfig."""
+    return _as_text(next(iter(read(settings).values())).tables.get("account", {}))
+
+
+def _refuse_unknown(short: str, table: Any) -> None:
+    """Raises InvalidConfig for what is missing, or would be ignored."""
+    if short == "account":
+        return
+    if short not in COMMON and not (isinstance(table, dict) and STACK in table):
+        raise InvalidConfig(NAME, f"[{short}.{STACK}] is missing")
+    known = {"all": (ALARMS,), "certificate": ()}.get(short, (STACK, ALARMS))
     for key, value in table.items():
-        if key == PLAIN_HTTP and not isinstance(value, bool):
-            raise InvalidConfig(NAME, f"[{short}] {key}: expected true or false")
-        if key != PLAIN_HTTP and not (isinstance(value, dict) and (key == STACK or ":" in key)):
+        if key == PLAIN_HTTP and short not in COMMON:
+            if not isinstance(value, bool):
+                raise InvalidConfig(NAME, f"[{short}] {key}: expected true or false")
+        elif not (isinstance(value, dict) and (key in known or ":" in key)):
+            names = [PLAIN_HTTP] if short not in COMMON else []
+            names += [f"[{short}.{name}]" for name in known]
             raise InvalidConfig(
                 NAME,
-                f"[{short}] has {key!r}: expected {PLAIN_HTTP}, [{short}.{STACK}], or a namespace "
-                f'such as [{short}."aws:autoscaling:asg"]',
+                f"[{short}] has {key!r}: expected {', '.join([*names, 'or a namespace such as '])}"
+                f'[{short}."aws:autoscaling:asg"]',
             )
+
+
+def _refuse_invalid(
+    settings: Settings, tables: Mapping[str, Any], found: Mapping[str, Environment]
+) -> None:
+    """Raises InvalidConfig for values that the templates do not allow, and for missing ones."""
+    watched = templates.read_parameters(settings.root, OPERATIONS)
+    stack = templates.read_parameters(settings.root, TEMPLATE)
+    account = templates.read_parameters(settings.root, FOUNDATION)
+    _check("account", tables.get("account", {}), account, is_whole=False)
+    for short, one in found.items():
+        _check(f"{short}.{STACK}", one.tables[short][STACK], stack)
+        merged = tables.get("all", {}).get(ALARMS, {}) | tables[short].get(ALARMS, {})
+        _check(f"{short}.{ALARMS}", merged, watched)
+
+
+def _check(where: str, values: Any, declared: Mapping[str, Any], *, is_whole: bool = True) -> None:
+    settable = {name: one for name, one in declared.items() if name not in GIVEN}
+    if not isinstance(values, dict):
+        raise InvalidConfig(NAME, f"[{where}]: expected a table of {', '.join(settable)}")
+    for name, value in values.items():
+        if name not in settable:
+            raise InvalidConfig(
+                NAME, f"[{where}] has {name!r}: expected one of {', '.join(settable)}"
+            )
+        if problem := templates.find_problem(settable[name], value):
+            raise InvalidConfig(NAME, f"[{where}] {name} {value!r}: {problem}")
+    missing = [one for one in settable if one not in values] if is_whole else []
+    if missing:
+        raise InvalidConfig(NAME, f"[{where}] has no {', '.join(missing)}")
+
+
+def _as_text(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: templates.as_text(value) for name, value in values.items()}
 
 
 def find(settings: Settings, short: str) -> Environment:
@@ -107,7 +166,7 @@ def find(settings: Settings, short: str) -> Environment:
 
 
 def _fill(value: Any, outputs: Mapping[str, str]) -> str:
-    text = str(value).lower() if isinstance(value, bool) else str(value)
+    text = templates.as_text(value)
     for name in re.findall(r"{(\w+)}", text):
         if not outputs.get(name):
             raise InvalidConfig(

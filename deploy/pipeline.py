@@ -34,7 +34,7 @@ def bootstrap(
         if parameters["Connected"] == "true":
             _refuse_unprotected(run, responsible.repository, is_protected)
         token = _valid(ask_token()) if ask_token else None
-    create.apply_foundation(run, responsible.foundation_parameters())
+    create.apply_foundation(run)
     with state(f"the stack {run.settings.foundation} is there"):
         if run.changes.dry_run and stacks.find(run, run.settings.foundation) is None:
             run.console.say("what the pipeline would be can be shown once the foundation is there")

@@ -10,7 +10,7 @@ record it, send the notification, unlock
 from dataclasses import dataclass
 from typing import NoReturn
 
-from deploy import beanstalk, history, mutex, notify, smoke, version
+from deploy import beanstalk, history, mutex, notify, operations, smoke, version
 from deploy.environments import Environment
 from deploy.errors import AwsFailure, Failure, state
 from deploy.run import Run
@@ -84,7 +84,7 @@ def deploy(
                 version.refuse_older(run, name, before, label)
             since = beanstalk.mark(run, name)
         run.console.say(f"{name}: from {before} to {label}")
-        with notify.reporting(run, environment, label):
+        with notify.reporting(run, environment, label), operations.announced(run, environment):
             try:
                 rollout.install(label)
                 run.changes.quietly(lambda: beanstalk.refuse_ignored_files(run, name, since))

@@ -66,7 +66,9 @@ def from_extensions(folder: Path) -> dict[str, Any]:
     for path in sorted(folder.glob("*.config")):
         resources |= yaml.safe_load(path.read_text()).get("Resources", {})
     given: set[str] = set()
-    resources = {name: _plain(resource, given) for name, resource in resources.items()}
+    # What changes one of Beanstalk's own is a part of a resource only
+    ours = {name: one for name, one in resources.items() if not name.startswith(GIVEN)}
+    resources = {name: _plain(resource, given) for name, resource in ours.items()}
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Parameters": {name: {"Type": "String"} for name in sorted(given)},

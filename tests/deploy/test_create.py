@@ -23,8 +23,9 @@ def nothing(aws):
 def test_an_environment_from_nothing(aws, nothing, command, tested):
     code, output = command("create", "staging", "--version", "new")
     assert code == 0, output
-    assert set(aws.stacks) == {FOUNDATION, STAGING}
+    assert set(aws.stacks) == {FOUNDATION, STAGING, f"{STAGING}-operations"}
     assert aws.stacks[FOUNDATION]["parameters"]["OperationsEmail"] == "team@greetings.test"
+    assert aws.stacks[FOUNDATION]["parameters"]["MonthlyBudget"] == "250"
     assert aws.stacks[STAGING]["parameters"]["Network"] == "10.20"
     [created] = aws.asked("elasticbeanstalk:CreateEnvironment")
     assert created["EnvironmentName"] == STAGING
@@ -43,7 +44,8 @@ def test_it_says_first_what_it_will_make_and_how_long_that_takes(nothing, comman
     before = output.split("+ ")[0]
     for words in (
         f"{STAGING}: this will make", f"the stack {FOUNDATION}", f"the stack {STAGING}",
-        "a version: image, bundle", f"the environment {STAGING}", "in all about 28 min",
+        "a version: image, bundle", f"the environment {STAGING}", f"the stack {STAGING}-operations",
+        "in all about 29 min",
     ):  # fmt: skip
         assert words in before
     assert (
@@ -452,7 +454,7 @@ def test_a_dry_run_shows_what_would_be_set(aws, staging, command, exists):
 def test_a_dry_run_when_nothing_would_change(aws, nothing, command):
     command("create", "staging", "--version", "new")
     _, output = command("create", "staging", "--dry-run")
-    assert output.count("nothing would change") == 2
+    assert output.count("nothing would change") == 3
 
 
 def test_good_is_what_the_other_tests_mean():

@@ -86,6 +86,22 @@ def created(world):
     return worlds.created(world)
 
 
+@pytest.fixture(scope="session")
+def bootstrapped(world, created):
+    """What `bootstrap` printed: without the handshakes, and with them."""
+    shown = world.project.script("--dry-run", "bootstrap")
+    made = world.cloud.cloudformation.resources
+    assert not made["AWS::CodeBuild::Project"]
+    before = world.project.script("bootstrap", "--token", text="github_pat_rehearsal")
+    assert not made["AWS::CodePipeline::Pipeline"]
+    world.cloud.receiver.connection = "AVAILABLE"
+    world.cloud.receiver.workspaces = ["TABCDEF12"]
+    world.project.script("bootstrap", fails=True)  # until somebody confirms that main is protected
+    assert not made["AWS::CodePipeline::Pipeline"]
+    after = world.project.script("bootstrap", "--main-is-protected")
+    return before, shown, after
+
+
 @pytest.fixture
 def base(world, created, request):
     """The first version, which both environments run when a scenario begins; traffic is on both."""

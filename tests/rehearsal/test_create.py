@@ -26,11 +26,13 @@ def in_the_container(instance, name):
 
 def test_environments_from_nothing_and_again(world, created, base, seen):
     label, staging, prod, seconds = created
-    assert "in all about 28 min" in staging
+    assert "in all about 29 min" in staging
     assert "is published" in staging
     assert "docker build" not in prod
     for name in ENVIRONMENTS:
         environment = world.environment(name)
+        for instance in environment.instances:
+            assert set(instance.agent()) == {"logs", "metrics"}
         assert environment.database.properties["StorageEncrypted"] is True
         warnings = [one["Message"] for one in environment.events if one["Severity"] == "WARN"]
         assert not warnings
@@ -114,6 +116,8 @@ def test_changed_settings_reach_running_instances(world, base):
     world.beanstalk.wait(staging.name)
     zones = [in_the_container(one, "TIME_ZONE") for one in staging.instances]
     del staging.direct[option]
+    for one in staging.instances:  # Beanstalk has configured the agent again meanwhile
+        assert set(one.agent()) == {"logs", "metrics"}
     assert zones == ["Pacific/Kiritimati"] * 2
     assert staging.events[-1]["Message"] == "Environment update completed successfully."
 

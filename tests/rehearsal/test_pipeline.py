@@ -8,10 +8,9 @@ import pytest
 
 from tests.rehearsal.aws.codebuild import Failed
 from tests.rehearsal.project import replace
+from tests.rehearsal.world import CHANNEL, CHIEF, DEPLOYMENTS, TEAM, told
 from tests.support.aws import APPLICATION as PIPELINE
 
-TEAM, CHIEF = "/email/team@greetings.test", "/email/chief@greetings.test"
-CHANNEL, DEPLOYMENTS = "/slack/CABCDEF12", "/slack/CABCDEF34"
 VERIFY, IMAGE_TESTS = "birthday-greetings-verify", "birthday-greetings-image-tests"
 OPENS = "birthday-greetings-window-opens"
 WINDOW = """time_zone = "Europe/Berlin"
@@ -25,22 +24,6 @@ first = 2000-01-01
 last = 2999-12-31
 reason = "Nobody releases anything here"
 """
-
-
-@pytest.fixture(scope="session")
-def bootstrapped(world, created):
-    """What `bootstrap` printed: without the handshakes, and with them."""
-    shown = world.project.script("--dry-run", "bootstrap")
-    made = world.cloud.cloudformation.resources
-    assert not made["AWS::CodeBuild::Project"]
-    before = world.project.script("bootstrap", "--token", text="github_pat_rehearsal")
-    assert not made["AWS::CodePipeline::Pipeline"]
-    world.cloud.receiver.connection = "AVAILABLE"
-    world.cloud.receiver.workspaces = ["TABCDEF12"]
-    world.project.script("bootstrap", fails=True)  # until somebody confirms that main is protected
-    assert not made["AWS::CodePipeline::Pipeline"]
-    after = world.project.script("bootstrap", "--main-is-protected")
-    return before, shown, after
 
 
 @pytest.fixture
@@ -67,17 +50,6 @@ def begin(world, *edits, window=WINDOW):
 
 def version(execution):
     return execution.variables["Build.VERSION"]
-
-
-def told(world, path, *words, within=120):
-    """Wait until ``path`` is told something with all of ``words``."""
-    deadline = time.monotonic() + within
-    while True:
-        for text in world.cloud.receiver.told(path):
-            if all(word in text for word in words):
-                return text
-        assert time.monotonic() < deadline, (words, world.cloud.receiver.messages)
-        time.sleep(0.2)
 
 
 def test_bootstrap_asks_for_the_handshakes_and_then_makes_the_pipeline(world, bootstrapped):

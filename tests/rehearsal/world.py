@@ -21,6 +21,9 @@ from tests.rehearsal.project import Project
 from tests.support.aws import APPLICATION
 
 ENVIRONMENTS = ("staging", "prod")
+# Who is notified, by tests/support/owner.py
+TEAM, CHIEF = "/email/team@greetings.test", "/email/chief@greetings.test"
+CHANNEL, DEPLOYMENTS = "/slack/CABCDEF12", "/slack/CABCDEF34"
 # Waiting times, shortened
 TIMES = {
     "POLL_SECONDS": "0.5",
@@ -184,6 +187,17 @@ class Traffic:
             f"{name}: {load.counts['PUT 204']} PUT and {load.counts['GET 200']} GET"
             for name, load in self._loads.items()
         )
+
+
+def told(world, path, *words, within=120):
+    """Wait until ``path`` is told something with all of ``words``."""
+    deadline = time.monotonic() + within
+    while True:
+        for text in world.cloud.receiver.told(path):
+            if all(word in text for word in words):
+                return text
+        assert time.monotonic() < deadline, (words, world.cloud.receiver.messages)
+        time.sleep(0.2)
 
 
 def created(world):

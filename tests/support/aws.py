@@ -16,6 +16,12 @@ ACCOUNT, REGION = "123456789012", "eu-west-1"
 BUCKET = f"elasticbeanstalk-{REGION}-{ACCOUNT}"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 CREDENTIALS = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
+LOAD_BALANCER = (
+    f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:loadbalancer/app/awseb-1/0123456789abcdef"
+)
+TARGET_GROUP = (
+    f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/awseb-1/fedcba9876543210"
+)
 BEGINNING = datetime(2026, 11, 1, tzinfo=UTC)
 
 
@@ -57,6 +63,7 @@ class FakeAws:
         self.pipeline_states, self.connection, self.workspaces = [], "AVAILABLE", []
         self.databases, self.solution_stacks = {}, ["64bit Amazon Linux 2023 v1.0.0 running Docker"]
         self.change_sets = {}
+        self.logs, self.metrics = {}, []  # log groups, with their retention
         self.account = ACCOUNT
         self.time = BEGINNING
 
@@ -217,6 +224,19 @@ class FakeAws:
     def elasticbeanstalk_list_available_solution_stacks(self):
         return {"SolutionStacks": self.solution_stacks}
 
+    def elasticbeanstalk_describe_environment_resources(self, EnvironmentName):
+        self._environment(EnvironmentName)
+        found = {
+            "EnvironmentName": EnvironmentName,
+            "LoadBalancers": [{"Name": LOAD_BALANCER}],
+            "AutoScalingGroups": [{"Name": f"awseb-{EnvironmentName}"}],
+        }
+        return {"EnvironmentResources": found}
+
+    def elbv2_describe_target_groups(self, LoadBalancerArn):
+        assert LoadBalancerArn == LOAD_BALANCER
+        return {"TargetGroups": [{"TargetGroupArn": TARGET_GROUP}]}
+
     def _environment(self, name):
         if name not in self.environments:
             raise Refused("InvalidParameterValue", f"No Environment found for '{name}'.")
@@ -333,6 +353,25 @@ class FakeAws:
     def cloudformation_describe_stack_events(self, StackName):
         return {"StackEvents": self.stacks[StackName].get("events", [])}
 
+    # --- CloudWatch ----------------------------------------------------------------------------
+
+    def logs_describe_log_groups(self, logGroupNamePrefix):
+        found = [
+            {"logGroupName": name} for name in self.logs if name.startswith(logGroupNamePrefix)
+        ]
+        return {"logGroups": found}
+
+    def logs_create_log_group(self, logGroupName):
+        if logGroupName in self.logs:
+            raise Refused("ResourceAlreadyExistsException")
+        self.logs[logGroupName] = None
+
+    def logs_put_retention_policy(self, logGroupName, retentionInDays):
+        self.logs[logGroupName] = retentionInDays
+
+    def cloudwatch_put_metric_data(self, Namespace, MetricData):
+        self.metrics += [(Namespace, one["MetricName"], one["Value"]) for one in MetricData]
+
     # --- The rest ------------------------------------------------------------------------------
 
     def ecr_describe_image_scan_findings(self, repositoryName, imageId, nextToken=None):
@@ -411,6 +450,8 @@ OUTPUTS = {
         "Connection": f"arn:aws:codeconnections:{REGION}:{ACCOUNT}:connection/1",
         "PullRequestToken": PULL_REQUEST_TOKEN,
     },
+    f"{APPLICATION}-staging-operations": {"LoadBalancer": "app/awseb-1/0123456789abcdef"},
+    f"{APPLICATION}-prod-operations": {"LoadBalancer": "app/awseb-1/0123456789abcdef"},
 } | {
     f"{APPLICATION}-{short}": {
         "InstanceProfile": "birthday-greetings-instance",

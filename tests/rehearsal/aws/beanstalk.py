@@ -42,7 +42,7 @@ class Beanstalk:
         "create_configuration_template", "create_environment", "update_environment",
         "describe_environments", "describe_events",
         "describe_configuration_settings", "describe_instances_health",
-        "describe_environment_health", "describe_platform_version", "list_platform_branches",
+        "describe_environment_health", "describe_environment_resources", "describe_platform_version", "list_platform_branches",
         "list_platform_versions", "list_available_solution_stacks", "abort_environment_update",
     )  # fmt: skip
 
@@ -214,6 +214,15 @@ class Beanstalk:
     def describe_environment_health(self, EnvironmentName, **_):
         colour, status = self._find(EnvironmentName).colour()
         return {"EnvironmentName": EnvironmentName, "HealthStatus": status, "Color": colour}
+
+    def describe_environment_resources(self, EnvironmentName, **_):
+        environment = self._find(EnvironmentName)
+        found = {
+            "EnvironmentName": EnvironmentName,
+            "LoadBalancers": [{"Name": environment.load_balancer_arn}],
+            "AutoScalingGroups": [{"Name": f"awseb-{environment.id}-AWSEBAutoScalingGroup"}],
+        }
+        return {"EnvironmentResources": found}
 
     def check_dns_availability(self, CNAMEPrefix, **_):
         return {"Available": True, "FullyQualifiedCNAME": CNAMEPrefix}

@@ -4,18 +4,22 @@ import os
 from contextlib import ExitStack
 
 import boto3
+from moto.cloudwatch.responses import CloudWatchResponse
 from moto.codepipeline.responses import CodePipelineResponse
 from moto.ec2.responses import EC2Response
 from moto.elasticbeanstalk.responses import EBResponse
+from moto.elbv2.responses import ELBV2Response
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from moto.rds.responses import RDSResponse
 
 from tests.rehearsal.aws.answers import answer, from_json, from_parsed, from_query
 from tests.rehearsal.aws.beanstalk import Beanstalk
 from tests.rehearsal.aws.cloudformation import CloudFormation
+from tests.rehearsal.aws.cloudwatch import CloudWatch
 from tests.rehearsal.aws.codebuild import CodeBuild
 from tests.rehearsal.aws.codepipeline import CodePipeline
 from tests.rehearsal.aws.ecr import Images
+from tests.rehearsal.aws.events import Events
 from tests.rehearsal.aws.notifications import Receiver
 from tests.rehearsal.aws.rds import Databases
 from tests.rehearsal.machines.docker import remove_all
@@ -34,6 +38,23 @@ class Defaults:
         return {"AccountLevel": {"HttpPutResponseHopLimit": 1}}
 
 
+class LoadBalancers:
+    """The target groups of the load balancers that ``environments`` have."""
+
+    actions = ("describe_target_groups",)
+
+    def __init__(self, environments):
+        self._environments = environments
+
+    def describe_target_groups(self, LoadBalancerArn, **_):
+        found = [
+            {"TargetGroupArn": one.target_group_arn}
+            for one in self._environments.values()
+            if one.load_balancer_arn == LoadBalancerArn
+        ]
+        return {"TargetGroups": found}
+
+
 class Cloud:
     """An account without anything in it. ``builds`` are variables for the projects."""
 
@@ -44,6 +65,7 @@ class Cloud:
         self.images = Images(self.registry)
         self.receiver = Receiver()
         self.cloudformation = CloudFormation(self.receiver)
+        self.events = Events(self.cloudformation.resources)
         self.beanstalk = Beanstalk(folder / "instances")
         self.pipeline = CodePipeline(folder / "sources", self.cloudformation)
         self._patches = ExitStack()
@@ -109,6 +131,8 @@ class Cloud:
             *self.images.patches(),
             *answer(EBResponse, self.beanstalk, from_query),
             *answer(RDSResponse, databases, from_parsed),
+            *answer(ELBV2Response, LoadBalancers(self.beanstalk.environments), from_parsed),
+            *answer(CloudWatchResponse, CloudWatch(self.cloudformation.resources), from_parsed),
             *answer(CodePipelineResponse, self.pipeline, from_json),
             *answer(EC2Response, Defaults(), lambda _: {}),
         )

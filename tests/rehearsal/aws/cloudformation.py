@@ -8,6 +8,7 @@ from moto.cloudformation import parsing
 from moto.cloudformation.models import CloudFormationBackend
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.common_models import CloudFormationModel
+from moto.logs.models import logs_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.sns.models import sns_backends
 
@@ -20,12 +21,20 @@ NAMED = (
     "AWS::CodeStarNotifications::NotificationRule",
     "AWS::Scheduler::Schedule",
     "AWS::SecretsManager::Secret",
+    "AWS::Logs::QueryDefinition",
 )
 UNKNOWN = dict.fromkeys(NAMED, "Name") | {
     "AWS::Chatbot::SlackChannelConfiguration": "ConfigurationName",
     "AWS::CodeConnections::Connection": "ConnectionName",
     "AWS::SNS::Subscription": "",
+    "AWS::CloudWatch::Alarm": "AlarmName",
+    "AWS::CloudWatch::CompositeAlarm": "AlarmName",
+    "AWS::Budgets::Budget": "",
+    "AWS::Logs::MetricFilter": "",
+    "AWS::SNS::TopicPolicy": "",
 }
+# What moto makes, and does not tell anybody about
+RETOLD = {"AWS::Events::Rule": "Name"}
 
 
 class CloudFormation:
@@ -42,7 +51,7 @@ class CloudFormation:
         """What lets moto make these resources, and execute change sets as AWS does."""
         known = parsing.get_model_map()  # before ours are defined, which it would find
         names = parsing.get_name_type_map()
-        ours = {kind: _model(self, kind, name) for kind, name in UNKNOWN.items()}
+        ours = {kind: _model(self, kind, name) for kind, name in (UNKNOWN | RETOLD).items()}
         models, types = known | ours, names | dict.fromkeys(ours)
         return [
             mock.patch.object(parsing, "get_model_map", return_value=models),
@@ -61,6 +70,9 @@ class CloudFormation:
             return _secret(properties)
         if kind == "AWS::CodeConnections::Connection":
             name = f"arn:aws:codeconnections:{REGION}:{ACCOUNT}:connection/{name}"
+        if kind == "AWS::Logs::MetricFilter":
+            group = properties["LogGroupName"]  # moto does not ask, as AWS does
+            assert group in logs_backends[ACCOUNT][REGION].groups, f"no log group {group}"
         self.resources[kind][name] = properties
         if kind == "AWS::SNS::Subscription":
             self._subscribe_address(properties)
@@ -102,7 +114,10 @@ def _model(owner, kind, name_key):
             return attr == "Arn"
 
         def get_cfn_attribute(self, attribute_name):
-            return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{self.physical_resource_id}"
+            name = self.physical_resource_id
+            if service == "cloudwatch":
+                name = f"alarm:{name}"
+            return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{name}"
 
         @classmethod
         def create_from_cloudformation_json(cls, name, cloudformation_json, *_, **__):

@@ -12,6 +12,7 @@ from tests.rehearsal.machines.instance import Instance
 from tests.support import ebextensions
 
 HEALTHY_WITHIN = 20  # seconds; of Beanstalk's own some 10 minutes
+LOGS = ("eb-docker/containers/eb-current-app/stdouterr.log", "nginx/access.log")
 SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
 PROPERTIES = "aws:elasticbeanstalk:application:environment"
 # A change of these is a replacement, which CloudFormation refuses for what has a name of its own
@@ -37,11 +38,22 @@ class Deployments:
             environment.option("aws:elbv2:loadbalancer", "IdleTimeout"),
         )
         environment.tell(f"Created load balancer named: {environment.balancer.cname}")
+        self._stream_logs(environment)
         self._make_database(environment)
         count = int(environment.option("aws:autoscaling:asg", "MinSize"))
         environment.instances = self._add(environment, environment.release, count)
         environment.label, environment.status = label, "Ready"
         environment.tell(f"Successfully launched environment: {environment.name}")
+
+    def _stream_logs(self, environment):
+        """Make the log groups, which outlive an environment."""
+        if environment.option("aws:elasticbeanstalk:cloudwatch:logs", "StreamLogs") != "true":
+            return
+        logs = self._client("logs")
+        for name in LOGS:
+            group = f"/aws/elasticbeanstalk/{environment.name}/var/log/{name}"
+            if not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
+                logs.create_log_group(logGroupName=group)
 
     def update(self, environment, label):
         release = self._release(environment, label)

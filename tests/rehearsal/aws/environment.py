@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.support import ebextensions
+from tests.support.aws import ACCOUNT, REGION
 
 CATALOGUE = ebextensions.Catalogue()
+_BALANCING = f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}"
 
 
 class Release:
@@ -52,6 +54,16 @@ class Environment:
         self.events, self.operation_began = [], 0
         self.updated = datetime.now(UTC)
         self.aborted = threading.Event()
+
+    @property
+    def load_balancer_arn(self):
+        """By which AWS knows its load balancer."""
+        return f"{_BALANCING}:loadbalancer/app/awseb-{self.id}/0123456789abcdef"
+
+    @property
+    def target_group_arn(self):
+        """By which AWS knows its instances behind the load balancer."""
+        return f"{_BALANCING}:targetgroup/awseb-{self.id}/0123456789abcdef"
 
     def tell(self, message, severity="INFO"):
         self.updated = datetime.now(UTC)

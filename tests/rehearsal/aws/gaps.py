@@ -115,6 +115,12 @@ UNKNOWN = (
     "AWS::Scheduler::Schedule",
     "AWS::SecretsManager::Secret",
     "AWS::SNS::Subscription",
+    "AWS::CloudWatch::Alarm",
+    "AWS::CloudWatch::CompositeAlarm",
+    "AWS::Budgets::Budget",
+    "AWS::Logs::MetricFilter",
+    "AWS::Logs::QueryDefinition",
+    "AWS::SNS::TopicPolicy",
 )
 
 if __name__ == "__main__":

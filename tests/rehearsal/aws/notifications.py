@@ -4,6 +4,8 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.rehearsal.aws.cloudwatch import as_mail
+
 
 class Receiver:
     """Gets what SNS posts; also the two services that are asked by nobody but ``bootstrap``."""
@@ -40,7 +42,8 @@ class Receiver:
                 ]
             }
         if body.get("Type") == "Notification":
-            self.messages.append((path, body.get("Subject") or "", body["Message"]))
+            text = as_mail(body["Message"]) if path.startswith("/email/") else body["Message"]
+            self.messages.append((path, body.get("Subject") or "", text))
         return {}
 
     def told(self, path):

@@ -1,0 +1,356 @@
+"""devops/operations.yml: who is told of what, by metrics that exist; and the dashboard."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from deploy import environments, operations, settings
+from deploy.beanstalk import Machinery
+from tests.support import cloudwatch
+from tests.support.aws import ACCOUNT, APPLICATION, LOAD_BALANCER, REGION, TARGET_GROUP
+from tests.support.cloudformation import Stack
+
+FOUNDATION = Stack("devops/foundation.yml", f"{APPLICATION}-foundation", {})
+CERTIFICATE = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/1"
+TEAM, ESCALATION = (
+    FOUNDATION.exports[f"{APPLICATION}-foundation-{name}Topic"]
+    for name in ("Operations", "Escalation")
+)
+RUNBOOK = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+/blob/main/docs/operations\.md#([\w-]+)")
+URGENT = {"users-get-errors", "nothing-serves", "no-requests", "database-unreachable"}
+
+
+def stack(short, **more):
+    """The template with what `create` gives it."""
+    environment = environments.find(settings.load({}), short)
+    machinery = Machinery(
+        LOAD_BALANCER.partition(":loadbalancer/")[2], TARGET_GROUP.rpartition(":")[2], "group"
+    )
+    name = environment.name
+    parameters = operations.parameters(
+        environment, machinery, CERTIFICATE, f"{APPLICATION}-foundation", "greeters/greetings"
+    )
+    return Stack(environments.OPERATIONS, operations.name(environment), parameters | more,
+                 FOUNDATION.exports), name  # fmt: skip
+
+
+PROD, NAME = stack("prod", TrafficExpected="true")
+ALARMS = PROD.properties("AWS::CloudWatch::Alarm")
+COMPOSITES = PROD.properties("AWS::CloudWatch::CompositeAlarm")
+BY_NAME = {
+    one["AlarmName"].removeprefix(f"{NAME}-"): one
+    for one in (*ALARMS.values(), *COMPOSITES.values())
+}
+NOTIFYING = {name: one for name, one in BY_NAME.items() if "AlarmActions" in one}
+DASHBOARD = json.loads(PROD.properties("AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"])
+WIDGETS = DASHBOARD["widgets"]
+FILTERS = PROD.properties("AWS::Logs::MetricFilter")
+
+
+def own():
+    """What the project itself sends: by the filters of its log, and by the deploy tool."""
+    found = {(NAME,): {operations.IN_PROGRESS}}
+    for one in FILTERS.values():
+        [made] = one["MetricTransformations"]
+        dimensions = (one["Key"] for one in made.get("Dimensions", []))
+        found.setdefault((made["MetricNamespace"], *dimensions), set()).add(made["MetricName"])
+    return found
+
+
+def test_every_alarm_is_on_metrics_that_exist():
+    for one in (*ALARMS.values(), *FOUNDATION.properties("AWS::CloudWatch::Alarm").values()):
+        metrics = list(cloudwatch.of_alarm(one))
+        assert metrics, one
+        for namespace, name, dimensions in metrics:
+            cloudwatch.check(namespace, name, dimensions, own())
+
+
+def test_every_widget_is_on_metrics_that_exist():
+    shown = [one["properties"] for one in WIDGETS if one["type"] == "metric"]
+    assert len(shown) >= 12
+    for one in shown:
+        metrics = list(cloudwatch.of_widget(one))
+        assert metrics, one["title"]
+        for namespace, name, dimensions in metrics:
+            cloudwatch.check(namespace, name, dimensions, own())
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name", "dimensions"),
+    [
+        ("AWS/RDS", "BurstBalance", ["DBInstanceIdentifier"]),
+        ("AWS/RDS", "CPUUtilization", ["EnvironmentName"]),
+        ("AWS/RDS", "CPUUtilization", []),
+        ("AWS/ApplicationELB", "HealthyHostCount", ["LoadBalancer"]),
+        ("AWS/ApplicationELB", "RequestCounts", ["LoadBalancer"]),
+        ("AWS/EC2", "mem_used_percent", ["InstanceId"]),
+        ("CWAgent", "mem_used_percent", ["InstanceId"]),
+    ],
+)
+def test_a_metric_that_never_comes_is_found(namespace, name, dimensions):
+    with pytest.raises(cloudwatch.Unknown, match=name):
+        cloudwatch.check(namespace, name, dimensions, own())
+
+
+def test_what_beanstalk_and_the_group_report_is_switched_on(shared, resources):
+    """They send some metrics only where .ebextensions ask for them."""
+    config = json.loads(shared["aws:elasticbeanstalk:healthreporting:system", "ConfigDocument"])[
+        "CloudWatchMetrics"
+    ]
+    [collected] = resources["AWSEBAutoScalingGroup"]["Properties"]["MetricsCollection"]
+    used = [metric for one in ALARMS.values() for metric in cloudwatch.of_alarm(one)]
+    used += [metric for one in WIDGETS for metric in cloudwatch.of_widget(one["properties"])]
+    for namespace, name, dimensions in used:
+        if namespace == "AWS/AutoScaling":
+            assert name in collected["Metrics"]
+        if namespace == "AWS/ElasticBeanstalk" and name != "EnvironmentHealth":
+            assert name in config["Instance" if "InstanceId" in dimensions else "Environment"]
+    assert collected["Granularity"] == "1Minute"
+    # and nothing is switched on, and paid, that nobody looks at
+    paid = {name for names in config.values() for name in names}
+    assert paid == {name for space, name, _ in used if space == "AWS/ElasticBeanstalk"} - {
+        "EnvironmentHealth"
+    }
+
+
+def test_every_alarm_says_where_it_is_and_what_to_do():
+    for name, one in NOTIFYING.items():
+        assert one["AlarmName"] == f"{NAME}-{name}"
+        assert len(one["AlarmDescription"]) < 300
+        [section] = RUNBOOK.findall(one["AlarmDescription"])
+        assert section == name
+        assert one["AlarmActions"] == one["OKActions"]
+
+
+def test_the_team_is_told_and_of_urgent_ones_the_escalation():
+    for name, one in NOTIFYING.items():
+        assert one["AlarmActions"] == [TEAM, *([ESCALATION] if name in URGENT else [])], name
+    assert set(NOTIFYING) >= URGENT
+
+
+def test_outside_of_production_nobody_is_escalated_to():
+    other, _ = stack("staging", TrafficExpected="true")
+    for kind in ("Alarm", "CompositeAlarm"):
+        for one in other.properties(f"AWS::CloudWatch::{kind}").values():
+            assert one.get("AlarmActions", [TEAM]) == [TEAM]
+
+
+def test_what_is_asked_for_is_watched():
+    assert set(NOTIFYING) == URGENT | {
+        "users-wait", "instances-fail", "instances-busy", "instance-memory", "instance-disk",
+        "database-busy", "database-connections", "database-storage", "database-memory",
+        "certificate-ends",
+    }  # fmt: skip
+
+
+def test_an_alarm_without_a_message_is_part_of_one_that_has_one():
+    """Or it is the one that says that a deployment is in progress."""
+    parts = {
+        name
+        for one in COMPOSITES.values()
+        for name in re.findall(r"ALARM\(([^)]+)\)", one["AlarmRule"])
+    }
+    known = {one["AlarmName"] for one in ALARMS.values()}
+    assert parts <= known
+    silent = {one["AlarmName"] for name, one in BY_NAME.items() if name not in NOTIFYING}
+    assert silent - parts == {f"{NAME}-deployment"}
+
+
+def test_one_cause_is_one_message():
+    """What follows from a lost database is silent while the alarm on the database fires, and so on."""
+
+    def silent_with(name):
+        rule = next(one for one in COMPOSITES.values() if one["AlarmName"] == f"{NAME}-{name}")[
+            "AlarmRule"
+        ]
+        return {one.removeprefix(f"{NAME}-") for one in re.findall(r"NOT ALARM\(([^)]+)\)", rule)}
+
+    assert silent_with("users-get-errors") == {"database-unreachable", "no-healthy-instance"}
+    assert silent_with("users-wait") == {"database-unreachable", "database-busy", "instances-busy"}
+    assert silent_with("nothing-serves") == {"database-unreachable"}
+    assert silent_with("instances-fail") == {"database-unreachable", "no-healthy-instance"}
+
+
+def test_the_cause_fires_before_what_follows_from_it():
+    def seconds(name):
+        one = BY_NAME[name]
+        periods = [one.get("Period")] + [
+            part.get("Period") or part.get("MetricStat", {}).get("Period")
+            for part in one.get("Metrics", [])
+        ]
+        return max(filter(None, periods)) * one["EvaluationPeriods"]
+
+    for later in (
+        "error-rate",
+        "response-time",
+        "no-healthy-instance",
+        "missing-instances",
+        "environment-health",
+    ):
+        assert seconds("database-unreachable") < seconds(later)
+    for later in ("error-rate", "missing-instances", "environment-health"):
+        assert seconds("no-healthy-instance") < seconds(later)
+
+
+def test_a_deployment_silences_what_it_must_cause_and_nothing_else():
+    suppressed = {
+        one["AlarmName"]: one["ActionsSuppressor"]
+        for one in COMPOSITES.values()
+        if "ActionsSuppressor" in one
+    }
+    assert suppressed == {
+        f"{NAME}-instances-fail": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{NAME}-deployment"
+    }
+    deployment = BY_NAME["deployment"]
+    assert (deployment["Namespace"], deployment["MetricName"]) == (NAME, operations.IN_PROGRESS)
+    assert deployment["Period"] == operations.MINUTE
+    assert "AlarmActions" not in deployment
+
+
+def test_missing_data_is_treated_on_purpose():
+    """With the reason as a comment in the template."""
+    text = Path(environments.OPERATIONS).read_text()
+    lines = [line for line in text.splitlines() if "TreatMissingData:" in line]
+    assert len(lines) == len(ALARMS)
+    assert all("  # " in line for line in lines)
+    breaching = {
+        name for name, one in BY_NAME.items() if one.get("TreatMissingData") == "breaching"
+    }
+    assert breaching == {"no-requests", "no-healthy-instance"}
+
+
+def test_few_requests_are_no_alarm():
+    rate = BY_NAME["error-rate"]["Metrics"][-1]["Expression"]
+    assert rate.startswith("IF(FILL(requests, 0) >= 20, ")
+    assert rate.endswith(", 0)")
+    assert BY_NAME["response-time"]["EvaluateLowSampleCountPercentile"] == "ignore"
+
+
+@pytest.mark.parametrize(
+    ("more", "missing"),
+    [
+        ({"TrafficExpected": "false"}, "no-requests"),
+        ({"WatchedCertificate": ""}, "certificate-ends"),
+    ],
+)
+def test_what_an_environment_may_do_without(more, missing):
+    found, name = stack("prod", **({"TrafficExpected": "true"} | more))
+    names = {one["AlarmName"] for one in found.properties("AWS::CloudWatch::Alarm").values()}
+    assert f"{name}-{missing}" not in names
+    body = json.loads(found.properties("AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"])
+    [shown] = [one["properties"]["alarms"] for one in body["widgets"] if one["type"] == "alarm"]
+    assert not [arn for arn in shown if arn.endswith(missing)]
+    assert len(shown) == len(NOTIFYING)  # without the missing one, with "deployment"
+
+
+# --- The dashboard
+
+
+def test_the_dashboard_shows_every_alarm_that_notifies_at_the_top():
+    [widget] = [one for one in WIDGETS if one["type"] == "alarm"]
+    assert widget["y"] <= 1
+    shown = {
+        arn.rpartition(":")[2].removeprefix(f"{NAME}-") for arn in widget["properties"]["alarms"]
+    }
+    assert shown == set(NOTIFYING) | {"deployment"}
+
+
+def test_its_name_is_of_one_environment_in_one_region():
+    """Dashboards are shared by all regions of an account."""
+    assert (
+        PROD.properties("AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardName"]
+        == f"{NAME}-{REGION}"
+    )
+    for one in WIDGETS:
+        if one["type"] in ("metric", "log"):
+            assert one["properties"]["region"] == REGION
+
+
+def test_widgets_do_not_overlap_and_fill_their_rows():
+    cells = {}
+    for one in WIDGETS:
+        for x in range(one["x"], one["x"] + one["width"]):
+            for y in range(one["y"], one["y"] + one["height"]):
+                assert (x, y) not in cells, (one, cells[x, y])
+                cells[x, y] = one["properties"].get("title", "")
+    height = max(y for _, y in cells) + 1
+    assert len(cells) == 24 * height
+
+
+def test_every_threshold_is_a_line():
+    """Of the value that the alarm has."""
+    lines = {
+        line["label"].split(" ")[0]: line["value"]
+        for one in WIDGETS
+        for line in one["properties"].get("annotations", {}).get("horizontal", [])
+    }
+    alarms = {"users-get-errors": "error-rate", "users-wait": "response-time"}
+    for name, value in lines.items():
+        assert float(BY_NAME[alarms.get(name, name)]["Threshold"]) == value
+    with_a_number = set(NOTIFYING) - {
+        "nothing-serves",
+        "instances-fail",
+        "no-requests",
+        "certificate-ends",
+    }
+    assert set(lines) == with_a_number
+
+
+# --- Logs
+
+
+def test_metrics_of_the_log_are_of_lines_that_the_application_writes(capfd):
+    from web.log import RequestLog  # noqa: F401
+
+    patterns = {name: one["FilterPattern"] for name, one in FILTERS.items()}
+    assert patterns == {
+        "Unavailable": '{ $.logger = "web.requests" && $.status = 503 }',
+        "ServerErrors": '{ $.logger = "web.requests" && $.status = 500 }',
+        "Duration": '{ $.logger = "web.requests" && $.route = "/*" }',
+    }
+    for one in FILTERS.values():
+        assert one["LogGroupName"] == operations.APPLICATION_LOG.format(NAME)
+        [made] = one["MetricTransformations"]
+        assert ("DefaultValue" in made) != ("Dimensions" in made)
+
+
+def test_queries_are_saved_for_log_groups_of_the_environment():
+    for one in PROD.properties("AWS::Logs::QueryDefinition").values():
+        assert one["Name"].startswith(f"{NAME}/")
+        assert one["LogGroupNames"][0] == operations.APPLICATION_LOG.format(NAME)
+
+
+def test_logs_are_kept_as_long_as_beanstalk_keeps_them(shared):
+    kept = shared["aws:elasticbeanstalk:cloudwatch:logs", "RetentionInDays"]
+    assert int(kept) == operations.RETENTION
+
+
+def test_a_failover_is_a_message_that_can_be_read():
+    rules = PROD.properties("AWS::Events::Rule")
+    pattern = rules["DatabaseTrouble"]["EventPattern"]
+    assert pattern["detail"]["SourceIdentifier"] == [NAME]
+    assert pattern["detail"]["EventCategories"] == ["failover", "failure", "low storage"]
+    [target] = rules["DatabaseTrouble"]["Targets"]
+    assert target["Arn"] == TEAM
+    assert RUNBOOK.findall(target["InputTransformer"]["InputTemplate"]) == ["database-events"]
+    [log] = rules["DatabaseEvents"]["Targets"]
+    [group] = PROD.properties("AWS::Logs::LogGroup").values()
+    assert log["Arn"].endswith(f"log-group:{group['LogGroupName']}")
+    policy = FOUNDATION.properties("AWS::Logs::ResourcePolicy")["EventsMayWriteLogs"]
+    [statement] = json.loads(policy["PolicyDocument"])["Statement"]
+    assert statement["Resource"].endswith(f"{APPLICATION}-*:*")
+    assert group["LogGroupName"].startswith(statement["Resource"].split("log-group:")[1][:-3])
+
+
+def test_a_message_that_was_dropped_is_reported_by_another_topic():
+    dropped = FOUNDATION.properties("AWS::CloudWatch::Alarm")
+    topics = {TEAM, ESCALATION, FOUNDATION.exports[f"{APPLICATION}-foundation-DeploymentsTopic"]}
+    watched = set()
+    for one in dropped.values():
+        [dimension] = one["Dimensions"]
+        [topic] = one["AlarmActions"]
+        assert not topic.endswith(f":{dimension['Value']}")
+        watched.add(dimension["Value"])
+    assert watched == {topic.rpartition(":")[2] for topic in topics}

@@ -1,0 +1,139 @@
+"""CloudWatch's alarms: their states, what composites make of them, and the messages.
+
+As documented: a composite follows its rule; actions are taken when a state changes, and not while the
+suppressor is in ALARM. Not done: evaluating metrics, but for one that has a value in the last minute; the
+times that a suppressor waits; a message that is made up for when the suppressor ends.
+"""
+
+import json
+import re
+import threading
+import time
+from datetime import UTC, datetime
+
+from moto.sns.models import sns_backends
+
+from tests.rehearsal.aws.answers import Refused
+from tests.support.aws import ACCOUNT, REGION
+
+METRIC, COMPOSITE = "AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"
+PLACE = "EU (Ireland)"
+LISTS = ("AlarmActions", "OKActions", "InsufficientDataActions")
+
+
+class CloudWatch:
+    """Answers for the alarms that CloudFormation made, which ``resources`` has by type and name."""
+
+    actions = ("describe_alarms", "set_alarm_state", "put_metric_data")
+
+    def __init__(self, resources):
+        self._resources = resources
+        self._states, self._values = {}, {}
+        self._changing = threading.Lock()
+
+    def describe_alarms(self, AlarmNames=(), AlarmNamePrefix="", StateValue=None, **_):
+        found = {METRIC: [], COMPOSITE: []}
+        for kind, alarms in found.items():
+            for name, properties in sorted(self._resources[kind].items()):
+                wanted = name in AlarmNames if AlarmNames else name.startswith(AlarmNamePrefix)
+                if wanted and StateValue in (None, self._state(name)):
+                    alarms.append(self._describe(kind, name, properties))
+        return {"MetricAlarms": found[METRIC], "CompositeAlarms": found[COMPOSITE]}
+
+    def set_alarm_state(self, AlarmName, StateValue, StateReason, **_):
+        if AlarmName not in self._resources[METRIC] | self._resources[COMPOSITE]:
+            raise Refused("ResourceNotFound", f"There is no alarm {AlarmName}")
+        with self._changing:
+            before = self._all()
+            self._states[AlarmName] = StateValue
+            after = self._all()
+            for name, state in after.items():
+                if state != before[name]:
+                    self._act(name, before[name], state, StateReason)
+
+    def put_metric_data(self, Namespace, MetricData, **_):
+        with self._changing:
+            for one in MetricData:
+                assert not one.get("Dimensions")
+                self._values[Namespace, one["MetricName"]] = float(one["Value"]), time.monotonic()
+
+    def _all(self):
+        return {
+            name: self._state(name)
+            for kind in (METRIC, COMPOSITE)
+            for name in self._resources[kind]
+        }
+
+    def _state(self, name):
+        if name in self._states:
+            return self._states[name]
+        if name in self._resources[COMPOSITE]:
+            rule = self._resources[COMPOSITE][name]["AlarmRule"]
+            return "ALARM" if self._holds(rule) else "OK"
+        return "ALARM" if self._is_breached(self._resources[METRIC][name]) else "OK"
+
+    def _holds(self, rule):
+        """A rule of ALARM(name), AND, OR, NOT and parentheses."""
+        firing = lambda match: str(self._state(match[1]) == "ALARM")  # noqa: E731
+        text = re.sub(r"ALARM\(([^()]+)\)", firing, rule)
+        assert not re.sub(r"True|False|AND|OR|NOT|[() ]", "", text), rule
+        return eval(re.sub(r"AND|OR|NOT", lambda match: match[0].lower(), text))
+
+    def _is_breached(self, alarm):
+        value, at = self._values.get((alarm.get("Namespace"), alarm.get("MetricName")), (None, 0))
+        if value is None or time.monotonic() - at > int(alarm["Period"]):
+            return False
+        assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+        return value >= float(alarm["Threshold"])
+
+    def _act(self, name, before, after, reason):
+        """Send the message of a change."""
+        alarm = (self._resources[METRIC] | self._resources[COMPOSITE])[name]
+        suppressor = alarm.get("ActionsSuppressor", "").rpartition(":")[2]
+        if suppressor and self._state(suppressor) == "ALARM":
+            return
+        message = {
+            "AlarmName": name,
+            "AlarmDescription": alarm["AlarmDescription"],
+            "AWSAccountId": ACCOUNT,
+            "NewStateValue": after,
+            "NewStateReason": reason,
+            "StateChangeTime": datetime.now(UTC).isoformat(),
+            "Region": PLACE,
+            "OldStateValue": before,
+        }
+        for topic in alarm.get("OKActions" if after == "OK" else "AlarmActions", []):
+            sns_backends[ACCOUNT][REGION].publish(
+                json.dumps(message), topic, subject=f'{after}: "{name}" in {PLACE}'
+            )
+
+    def _describe(self, kind, name, properties):
+        described = {
+            "AlarmName": name,
+            "AlarmArn": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}",
+            "AlarmDescription": properties["AlarmDescription"],
+            "StateValue": self._state(name),
+            "ActionsEnabled": True,
+        } | {key: properties.get(key, []) for key in LISTS}
+        if kind == COMPOSITE:
+            return described | {"AlarmRule": properties["AlarmRule"]}
+        return described | {"Threshold": float(properties["Threshold"])}
+
+
+def as_mail(message):
+    """The text of an e-mail, which SNS makes of the message of an alarm; any other as it is."""
+    try:
+        alarm = json.loads(message)
+    except ValueError:
+        return message
+    if not (isinstance(alarm, dict) and "AlarmName" in alarm):
+        return message
+    return f"""You are receiving this email because your Amazon CloudWatch Alarm "{alarm["AlarmName"]}" in the \
+{alarm["Region"]} region has entered the {alarm["NewStateValue"]} state, because "{alarm["NewStateReason"]}" at \
+"{alarm["StateChangeTime"]}".
+
+Alarm Details:
+- Name: {alarm["AlarmName"]}
+- Description: {alarm["AlarmDescription"]}
+- State Change: {alarm["OldStateValue"]} -> {alarm["NewStateValue"]}
+"""

@@ -1,0 +1,104 @@
+"""What AWS sends to CloudWatch, by namespace and dimensions: a metric that is not here never comes.
+
+From the documentation of each service, its page on metrics and dimensions. Left out is what this service does
+not use. Among what one would expect and does not exist here: BurstBalance (gp2 volumes only), ReplicaLag
+(read replicas only), UnHealthyHostCount without a target group.
+"""
+
+import re
+
+BALANCER = {
+    "RequestCount", "HTTPCode_ELB_4XX_Count", "HTTPCode_ELB_5XX_Count", "TargetResponseTime",
+    "HTTPCode_Target_2XX_Count", "HTTPCode_Target_4XX_Count", "HTTPCode_Target_5XX_Count",
+}  # fmt: skip
+INSTANCE = {"RootFilesystemUtil", "CPUUser", "CPUSystem", "CPUIdle", "LoadAverage1min",
+            "InstanceHealth"}  # fmt: skip
+CATALOGUE = {
+    ("AWS/ApplicationELB", "LoadBalancer"): BALANCER,
+    ("AWS/ApplicationELB", "LoadBalancer", "TargetGroup"): {
+        "HealthyHostCount", "UnHealthyHostCount", "TargetResponseTime",
+    },
+    # Only where MetricsCollection asks for it
+    ("AWS/AutoScaling", "AutoScalingGroupName"): {
+        "GroupInServiceInstances", "GroupDesiredCapacity", "GroupMinSize", "GroupMaxSize",
+    },
+    ("AWS/EC2", "AutoScalingGroupName"): {"CPUUtilization", "StatusCheckFailed"},
+    ("AWS/EC2", "InstanceId"): {"CPUUtilization", "CPUCreditBalance", "StatusCheckFailed"},
+    # All but the first only where ConfigDocument asks for it
+    ("AWS/ElasticBeanstalk", "EnvironmentName"): {
+        "EnvironmentHealth", "InstancesOk", "InstancesDegraded", "InstancesSevere",
+        "ApplicationRequestsTotal", "ApplicationRequests4xx", "ApplicationRequests5xx",
+        "ApplicationLatencyP50", "ApplicationLatencyP99",
+    },
+    ("AWS/ElasticBeanstalk", "EnvironmentName", "InstanceId"): INSTANCE,
+    # Only where the agent's configuration asks for it
+    ("CWAgent", "AutoScalingGroupName", "InstanceId"): {"mem_used_percent"},
+    ("AWS/RDS", "DBInstanceIdentifier"): {
+        "CPUUtilization", "DatabaseConnections", "FreeStorageSpace", "FreeableMemory",
+        "ReadLatency", "WriteLatency", "SwapUsage", "DiskQueueDepth",
+    },
+    ("AWS/CertificateManager", "CertificateArn"): {"DaysToExpiry"},
+    ("AWS/SNS", "TopicName"): {"NumberOfNotificationsFailed"},
+    ("AWS/Events", "RuleName"): {"FailedInvocations"},
+}  # fmt: skip
+
+
+class Unknown(Exception):
+    """A metric that is sent by nobody."""
+
+
+def check(namespace, name, dimensions, own=None):
+    """Raises Unknown when no metric has this namespace, name and set of names of dimensions.
+
+    ``own`` is what the project sends itself, in the form of CATALOGUE.
+    """
+    known = CATALOGUE | (own or {})
+    if name not in known.get((namespace, *sorted(dimensions)), ()):
+        raise Unknown(f"{namespace} {name} by {', '.join(sorted(dimensions)) or 'nothing'}")
+
+
+def of_alarm(properties):
+    """The metrics of an alarm: namespace, name, names of the dimensions."""
+    if "MetricName" in properties:
+        yield _metric(properties)
+    for one in properties.get("Metrics", []):
+        if "MetricStat" in one:
+            yield _metric(one["MetricStat"]["Metric"])
+        elif found := _selected(one["Expression"]):
+            yield found
+
+
+def of_widget(properties):
+    """The metrics of a dashboard's widget, in the same form."""
+    for one in properties.get("metrics", []):
+        values = [value for value in one if not isinstance(value, dict)]
+        options = one[-1] if isinstance(one[-1], dict) else {}
+        if values:
+            namespace, name, *dimensions = values
+            yield namespace, name, tuple(dimensions[::2])
+        elif "SEARCH(" in options["expression"]:
+            yield _searched(options["expression"])
+
+
+def _metric(given):
+    dimensions = tuple(one["Name"] for one in given.get("Dimensions", []))
+    return given["Namespace"], given["MetricName"], dimensions
+
+
+def _selected(expression):
+    """Of a query of Metrics Insights; None for an expression over other metrics."""
+    if not expression.startswith("SELECT"):
+        return None
+    found = re.fullmatch(
+        r'SELECT MAX\((\w+)\) FROM SCHEMA\("([^"]+)", ([\w, ]+)\) WHERE (\w+) = \'[^\']+\'',
+        expression,
+    )
+    name, namespace, dimensions, by = found.groups()
+    assert by in dimensions.split(", ")
+    return namespace, name, tuple(dimensions.split(", "))
+
+
+def _searched(expression):
+    found = re.search(r"SEARCH\('\{([^}]+)\} MetricName=\"(\w+)\"", expression)
+    namespace, *dimensions = found[1].split(",")
+    return namespace, found[2], tuple(dimensions)
