@@ -45,10 +45,15 @@ def release(run: Run, now: datetime) -> None:
                 _notify(run, pipeline, approval, why)
 
 
+def find_pending(run: Run, pipeline: str) -> list[Approval]:
+    """The approvals that are pending in ``pipeline``. Raises AwsFailure."""
+    return list(_pending(run.aws.ask("codepipeline", "get_pipeline_state", name=pipeline)))
+
+
 def _find(run: Run, pipeline: str, execution: str) -> Approval | None:
     deadline = time.monotonic() + (PATIENCE if execution else 0)
     while True:
-        for approval in _pending(run.aws.ask("codepipeline", "get_pipeline_state", name=pipeline)):
+        for approval in find_pending(run, pipeline):
             if execution in ("", approval.execution):
                 return approval
         if time.monotonic() >= deadline:

@@ -38,7 +38,11 @@ EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidCl
 THROTTLED = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestThrottled",
              "TooManyRequestsException", "SlowDown"}  # fmt: skip
 # Permissions whose names are not those of the operations
-PERMISSIONS = {"s3:ListObjectsV2": "s3:ListBucket", "s3:HeadObject": "s3:GetObject"}
+PERMISSIONS = {
+    "s3:ListObjectsV2": "s3:ListBucket",
+    "s3:HeadObject": "s3:GetObject",
+    "elbv2:DescribeTargetGroups": "elasticloadbalancing:DescribeTargetGroups",
+}
 # Services whose name in the AWS CLI is not that in boto3
 COMMANDS = {"s3": "s3api"}
 

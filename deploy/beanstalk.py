@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -64,9 +65,14 @@ def find_all(run: Run) -> dict[str, State]:
     return {one["EnvironmentName"]: _state(one) for one in found}
 
 
+def name_bucket(run: Run) -> str:
+    """The name of Beanstalk's own bucket, whether it exists or not. Raises AwsFailure."""
+    return f"elasticbeanstalk-{run.settings.region}-{run.aws.account()}"
+
+
 def find_bucket(run: Run) -> str:
     """Beanstalk's own bucket, with the bundles, the locks and the history. Raises AwsFailure."""
-    name = f"elasticbeanstalk-{run.settings.region}-{run.aws.account()}"  # by which AWS makes it
+    name = name_bucket(run)
     answer = run.aws.change(
         "elasticbeanstalk", "create_storage_location", otherwise={"S3Bucket": name}
     )
@@ -110,7 +116,7 @@ def find_difference(run: Run, name: str, label: str) -> str:
     state = find(run, name)
     if state is None:
         return f"there is no environment {name}"
-    labels = find_running(run, name)
+    labels = set(find_running(run, name))
     found = (state.status, state.version, state.colour, state.health, labels)
     if found == ("Ready", label, "Green", "Ok", {label}):
         return ""
@@ -140,13 +146,13 @@ def find_machinery(run: Run, name: str) -> Machinery | None:
     )
 
 
-def find_running(run: Run, name: str) -> set[str]:
-    """The labels that the instances of ``name`` run, "unknown" among them. Raises AwsFailure."""
+def find_running(run: Run, name: str) -> Counter[str]:
+    """How many instances of ``name`` run which label, "unknown" among them. Raises AwsFailure."""
     instances = run.aws.every(
         "elasticbeanstalk", "describe_instances_health", "InstanceHealthList",
         EnvironmentName=name, AttributeNames=["Deployment"],
     )  # fmt: skip
-    return {one.get("Deployment", {}).get("VersionLabel") or "unknown" for one in instances}
+    return Counter(one.get("Deployment", {}).get("VersionLabel") or "unknown" for one in instances)
 
 
 def wait_until_running(run: Run, name: str, label: str) -> None:

@@ -12,7 +12,6 @@ import click
 
 from deploy import (
     approval,
-    beanstalk,
     build,
     create,
     credentials,
@@ -24,6 +23,7 @@ from deploy import (
     settings,
     signals,
     smoke,
+    status,
     version,
     window,
 )
@@ -31,12 +31,10 @@ from deploy.aws import Aws
 from deploy.changes import Changes
 from deploy.console import Console
 from deploy.environments import Environment
-from deploy.errors import Failure, Interrupted, InvalidConfig, NotFound, state
+from deploy.errors import Failure, Interrupted, InvalidConfig, state
 from deploy.run import Run
 from deploy.settings import PROGRAM
 from deploy.tools import Tools
-
-HEADINGS = ("Environment", "Status", "Version", "Health", "Address")
 
 EPILOG = """\b
 Environment variables, besides those of AWS (credentials, AWS_DEFAULT_REGION):
@@ -196,12 +194,24 @@ def smoke_command(options: Options, target: str, label: str | None, dry_run: boo
 
 @main.command("status")
 @click.argument("environment", metavar="[ENV]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--watch", is_flag=True, help="Show it again every POLL_SECONDS, until Ctrl-C.")
 @pass_options
-def status_command(options: Options, environment: str | None) -> None:
-    """Show the version, status, health and address of each environment."""
+def status_command(options: Options, environment: str | None, as_json: bool, watch: bool) -> None:
+    """Show how everything is: versions, health, deployments, alarms, certificates, approvals.
+
+    Of ENV, or of all environments. Exit code 1 if AWS did not answer a question: what is unknown
+    is shown as such.
+    """
+    if as_json and watch:
+        raise click.UsageError("--json and --watch do not go together")
     run = options.run()
+    wanted = _find(run, environment) if environment else None
     with state("nothing was changed"):
-        options.console.result(_table(run, _find(run, environment) if environment else None))
+        if watch:
+            status.watch(run, wanted)
+        elif not status.show(run, wanted, as_json):
+            sys.exit(1)
 
 
 @main.command("create")
@@ -374,27 +384,6 @@ def _ask_for(name: str) -> str:
         f"{name} (hidden)", hide_input=True, confirmation_prompt=True, err=True
     )
     return prompted
-
-
-def _table(run: Run, environment: Environment | None = None) -> str:
-    found = beanstalk.find_all(run)
-    if environment is not None:
-        if environment.name not in found:
-            raise NotFound(
-                f"there is no environment {environment.name}",
-                "nothing was changed",
-                f"{PROGRAM} create {environment.short}",
-            )
-        found = {environment.name: found[environment.name]}
-    rows = [HEADINGS] + [
-        (name, one.status, one.version or "-", f"{one.colour}/{one.health}", one.cname or "-")
-        for name, one in sorted(found.items())
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
 
 
 def _find(run: Run, short: str) -> Environment:

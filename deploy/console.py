@@ -37,6 +37,11 @@ class Console:
         self._clear()
         print(text, flush=True)
 
+    def screen(self, text: str) -> None:
+        """Write to standard output in place of what was there before, if it is a terminal."""
+        self._clear()
+        print("\x1b[H\x1b[2J" if sys.stdout.isatty() else "", text, sep="", flush=True)
+
     def failure(self, failure: Failure) -> None:
         """Write what happened, how things are, and what to do."""
         self.say(f"FAILED: {failure.what}")

@@ -1,24 +1,40 @@
 """What was deployed when, one object in S3 for each entry; a rollback reads it."""
 
+import json
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from deploy import notify
 from deploy.errors import AwsFailure
 from deploy.run import Run
 
-Kind = Literal["deploy", "rollback"]
+Kind = Literal["deploy", "rollback", "failed"]
 # Other objects, such as the folder that S3's console makes, are none of ours
-ENTRY = re.compile(r"\S+ (deploy|rollback) \S+")
+ENTRY = re.compile(r"(\d{8}T\d{6})\d*Z (deploy|rollback|failed) (\S+)")
+SECONDS = "%Y%m%dT%H%M%S"
 
 
-def record(run: Run, bucket: str, name: str, kind: Kind, label: str) -> None:
-    """Add that ``name`` runs ``label`` now. That this fails is reported, and no failure."""
+@dataclass(frozen=True)
+class Entry:
+    """A deployment that has ended."""
+
+    at: datetime
+    kind: str
+    label: str
+    who: str
+    detail: str  # of a failure
+
+
+def record(run: Run, bucket: str, name: str, kind: Kind, label: str, detail: str = "") -> None:
+    """Add that ``name`` runs ``label`` now, or failed to. That this fails is reported only."""
     # To the microsecond, since the keys are sorted
-    key = f"deployments/{name}/{datetime.now(UTC):%Y%m%dT%H%M%S%fZ} {kind} {label}"
+    key = f"deployments/{name}/{datetime.now(UTC):{SECONDS}%fZ} {kind} {label}"
     try:
-        run.aws.change("s3", "put_object", Bucket=bucket, Key=key)
+        body = json.dumps({"who": notify.find_who(run), "detail": detail}).encode()
+        run.aws.change("s3", "put_object", Bucket=bucket, Key=key, Body=body)
     except AwsFailure as failure:
         run.console.say(f"the deployment is not in the history: {failure.what}")
         run.console.say("  a later rollback will not know it")
@@ -26,21 +42,41 @@ def record(run: Run, bucket: str, name: str, kind: Kind, label: str) -> None:
 
 def read(run: Run, bucket: str, name: str) -> list[str]:
     """The labels that ``name`` ran, the newest last. Raises AwsFailure."""
+    return versions(key.rpartition("/")[2] for key in _keys(run, bucket, name))
+
+
+def find_last(run: Run, bucket: str, name: str, count: int) -> list[Entry]:
+    """The last ``count`` deployments to ``name``, the newest first. Raises AwsFailure."""
+    found = []
+    for key in _keys(run, bucket, name)[-count:][::-1]:
+        match = ENTRY.search(key)
+        at, kind, label = match.groups() if match else ("", "", "")
+        body = run.aws.ask("s3", "get_object", Bucket=bucket, Key=key)["Body"]
+        more = json.loads(body or b"{}")  # the first ones have no content
+        moment = datetime.strptime(at, SECONDS).replace(tzinfo=UTC)
+        found.append(Entry(moment, kind, label, more.get("who", ""), more.get("detail", "")))
+    return found
+
+
+def _keys(run: Run, bucket: str, name: str) -> list[str]:
+    """The keys of the entries, the oldest first."""
     found = run.aws.every(
         "s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=f"deployments/{name}/"
     )
-    names = sorted(one["Key"].rpartition("/")[2] for one in found)
-    return versions(name for name in names if ENTRY.fullmatch(name))
+    keys = sorted(one["Key"] for one in found)
+    return [key for key in keys if ENTRY.fullmatch(key.rpartition("/")[2])]
 
 
 def versions(entries: Iterable[str]) -> list[str]:
     """The labels of ``entries`` ("TIME KIND LABEL", the oldest first), each run of the same once.
 
-    A rollback takes back what came after the version to which it went.
+    A rollback takes back what came after the version to which it went. What failed never ran.
     """
     log: list[str] = []
     for entry in entries:
         _, kind, label = entry.split(" ", 2)
+        if kind == "failed":
+            continue
         if kind == "rollback" and label in log:
             del log[len(log) - log[::-1].index(label) :]
         elif kind == "rollback":

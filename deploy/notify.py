@@ -38,6 +38,12 @@ def reporting(run: Run, environment: Environment, label: str) -> Iterator[None]:
     report("succeeded")
 
 
+def find_who(run: Run) -> str:
+    """Who deploys: the pipeline's execution, or an ARN. Raises AwsFailure."""
+    pipeline = run.settings.env.get("CODEBUILD_INITIATOR")
+    return pipeline or run.aws.caller()
+
+
 def structure(title: str, lines: list[str]) -> str:
     """The value of ``Message`` for SNS's Publish with ``MessageStructure`` "json".
 
@@ -76,7 +82,7 @@ def _report(
         lines = [
             f"version: {label}",
             f"environment: {environment.name}",
-            f"who: {_who(run)}",
+            f"who: {find_who(run)}",
             f"result: {result}{f': {detail}' if detail else ''}",
             f"duration: {duration(seconds)}",
             f"link: {_link(run)}",
@@ -91,11 +97,6 @@ def _report(
         )  # fmt: skip
     except AwsFailure as failure:
         run.console.say(f"no notification was sent: {failure.what}")
-
-
-def _who(run: Run) -> str:
-    pipeline = run.settings.env.get("CODEBUILD_INITIATOR")
-    return pipeline or run.aws.caller()
 
 
 def _link(run: Run) -> str:

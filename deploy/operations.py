@@ -24,12 +24,21 @@ def name(environment: Environment) -> str:
     return f"{environment.name}-operations"
 
 
-def dashboard_url(run: Run, environment: Environment) -> str:
-    """Where the dashboard of ``environment`` is."""
+def is_watched(run: Run, environment_name: str) -> bool:
+    """Whether alarms are on the load balancer that an environment has now. Raises AwsFailure."""
+    outputs = stacks.find_outputs(run, f"{environment_name}-operations")
+    machinery = find_machinery(run, environment_name)
+    if outputs is None or machinery is None:
+        return False
+    return outputs.get("LoadBalancer") == machinery.load_balancer
+
+
+def dashboard_url(run: Run, environment_name: str) -> str:
+    """Where the dashboard of an environment is."""
     region = run.settings.region
     return (
         f"{run.settings.console_url}/cloudwatch/home?region={region}"
-        f"#dashboards/dashboard/{environment.name}-{region}"
+        f"#dashboards/dashboard/{environment_name}-{region}"
     )
 
 
@@ -51,7 +60,7 @@ def watch(run: Run, environment: Environment, certificate: str) -> None:
             run, name(environment), OPERATIONS,
             parameters(environment, machinery, certificate, run.settings.foundation, repository),
         )  # fmt: skip
-    run.changes.done(f"the dashboard: {dashboard_url(run, environment)}")
+    run.changes.done(f"the dashboard: {dashboard_url(run, environment.name)}")
 
 
 @contextmanager
@@ -79,7 +88,7 @@ def announced(run: Run, environment: Environment) -> Iterator[None]:
     except AwsFailure as failure:
         _unannounced(run, environment, failure)
         ended.set()
-    repeating = threading.Thread(target=repeat, daemon=True)
+    repeating = threading.Thread(target=repeat, name=IN_PROGRESS, daemon=True)
     if not run.changes.dry_run:
         repeating.start()
     try:

@@ -53,9 +53,9 @@ class _Rollout:
         version.refuse_changed(self.run, self.before)
         self.install(self.before)
 
-    def record(self, kind: history.Kind, label: str) -> None:
-        """Add to the history that the environment runs ``label`` now."""
-        history.record(self.run, self.logs, self.environment.name, kind, label)
+    def record(self, kind: history.Kind, label: str, detail: str = "") -> None:
+        """Add to the history that the environment runs ``label`` now, or failed to."""
+        history.record(self.run, self.logs, self.environment.name, kind, label, detail)
 
 
 def deploy(
@@ -114,6 +114,7 @@ def _restore(rollout: _Rollout, failure: Failure) -> NoReturn:
     """Go back to the version before, on every instance. Always raises Failure."""
     run, short, name = rollout.run, rollout.environment.short, rollout.environment.name
     before, failed = rollout.before, rollout.label
+    rollout.record("failed", failed, failure.what)
     run.console.say(f"{name}: version {failed} failed: {failure.what}. The last events:")
     beanstalk.show_events(run, name)
     with state(f"some instances of {name} may run {failed}, and others {before}"):

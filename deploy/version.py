@@ -153,7 +153,7 @@ def find_unneeded(run: Run) -> list[str]:
     needed, logs = set(labels[:KEPT]), beanstalk.find_bucket(run)
     for name, found in beanstalk.find_all(run).items():
         before = history.version_before(history.read(run, logs, name), found.version)
-        needed |= {found.version, before or ""} | beanstalk.find_running(run, name)
+        needed |= {found.version, before or ""} | set(beanstalk.find_running(run, name))
     return [label for label in reversed(labels) if label not in needed]
 
 

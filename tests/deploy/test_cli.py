@@ -1,7 +1,6 @@
 """Usage, exit codes, and the ways out of a command."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +11,6 @@ import pytest
 
 from deploy import cli
 from deploy.errors import Interrupted
-from tests.deploy.conftest import PROD, STAGING
 from tests.support.aws import FakeAws
 
 COMMANDS = sorted(cli.main.commands)
@@ -102,32 +100,6 @@ def test_a_configuration_of_eb_that_cannot_be_used(project, fails, content):
     path = project / ".elasticbeanstalk/config.yml"
     path.write_text(content) if content else path.unlink()
     assert ".elasticbeanstalk/config.yml cannot be used" in fails("status")
-
-
-# --- Status -------------------------------------------------------------------------------------
-
-
-def test_status_shows_what_runs_where(staging, command):
-    staging["status"] = "Updating"
-    code, output = command("status")
-    assert code == 0
-    lines = output.splitlines()
-    assert re.split(r"  +", lines[0]) == ["Environment", "Status", "Version", "Health", "Address"]
-    assert re.split(r"  +", lines[2]) == [
-        STAGING, "Updating", "old", "Green/Ok", "staging.elasticbeanstalk.test",
-    ]  # fmt: skip
-    assert PROD in command("status", "prod")[1]
-    assert STAGING not in command("status", "prod")[1]
-
-
-@pytest.mark.parametrize("code", ["AccessDenied", None])
-def test_status_that_aws_does_not_answer_is_not_an_empty_one(aws, staging, fails, code):
-    aws.fail("elasticbeanstalk:DescribeEnvironments", code)
-    assert "DescribeEnvironments" in fails("status")
-
-
-def test_status_of_an_environment_that_does_not_exist(aws, fails):
-    assert f"there is no environment {STAGING}" in fails("status", "staging")
 
 
 # --- Ways out -----------------------------------------------------------------------------------

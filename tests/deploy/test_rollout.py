@@ -247,7 +247,7 @@ def test_a_failed_deployment_is_rolled_back(aws, staging, programs, fails, teste
     assert f"{STAGING}: rolling back to old" in output
     assert "version new failed in staging and was rolled back" in output
     assert staging["label"] == "old"
-    assert recorded(aws) == ["deploy old", "rollback old"]
+    assert recorded(aws) == ["deploy old", "failed new", "rollback old"]
     assert len(programs.calls("eb deploy")) == 2
 
 
@@ -543,7 +543,8 @@ def test_a_dry_run_changes_nothing_and_shows_everything(aws, staging, programs, 
         "+ eb appversion --create", f"+ eb deploy {STAGING}", f"+ eb deploy {PROD}",
         f"aws s3api put-object --bucket {BUCKET} --key {LOCK} --body body --if-none-match '*'",
         f"+ aws s3api delete-object --bucket {BUCKET} --key {LOCK}",
-        f"+ aws s3api put-object --bucket {BUCKET} --key 'deployments/{STAGING}/",
+        f"aws s3api put-object --bucket {BUCKET} --key 'deployments/{STAGING}/",
+        f"+ aws cloudwatch put-metric-data --namespace {STAGING} --metric-data ",
         "+ aws sns publish --topic-arn",
     ):  # fmt: skip
         assert line in output, line

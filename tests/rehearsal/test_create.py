@@ -144,5 +144,9 @@ def test_settings_of_a_version_come_with_it(world, base):
 
 def test_status_shows_what_runs_where(world, base):
     printed = world.project.script("status")
-    assert printed.count(base) == 2
-    assert "birthday-greetings-prod" in printed
+    for name in ENVIRONMENTS:
+        assert f"birthday-greetings-{name}  Ready  Green/Ok  {base}" in printed
+    assert printed.count(f"instances    2 run {base}") == 2
+    assert printed.count("alarms       none fires") == 2
+    assert "NOT WATCHED" not in printed
+    assert "unknown" not in printed

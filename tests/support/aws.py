@@ -64,6 +64,8 @@ class FakeAws:
         self.databases, self.solution_stacks = {}, ["64bit Amazon Linux 2023 v1.0.0 running Docker"]
         self.change_sets = {}
         self.logs, self.metrics = {}, []  # log groups, with their retention
+        self.alarms = {}  # name: kind, state, description, actions
+        self.certificate = {"Status": "ISSUED", "NotAfter": datetime(2999, 1, 1, tzinfo=UTC)}
         self.account = ACCOUNT
         self.time = BEGINNING
 
@@ -369,6 +371,23 @@ class FakeAws:
     def logs_put_retention_policy(self, logGroupName, retentionInDays):
         self.logs[logGroupName] = retentionInDays
 
+    def cloudwatch_describe_alarms(self, AlarmNamePrefix, AlarmTypes, NextToken=None):
+        """In two pages, the first of which has no metric alarms."""
+        kinds = {"MetricAlarm": [], "CompositeAlarm": []}
+        for name, (kind, alarm_state, description, actions) in self.alarms.items():
+            if name.startswith(AlarmNamePrefix):
+                kinds[kind].append({
+                    "AlarmName": name, "StateValue": alarm_state, "AlarmDescription": description,
+                    "AlarmActions": actions, "StateUpdatedTimestamp": BEGINNING,
+                })  # fmt: skip
+        assert set(AlarmTypes) == set(kinds)
+        if not NextToken:
+            return {"CompositeAlarms": kinds["CompositeAlarm"], "NextToken": "more"}
+        return {"MetricAlarms": kinds["MetricAlarm"]}
+
+    def acm_describe_certificate(self, CertificateArn):
+        return {"Certificate": {"CertificateArn": CertificateArn} | self.certificate}
+
     def cloudwatch_put_metric_data(self, Namespace, MetricData):
         self.metrics += [(Namespace, one["MetricName"], one["Value"]) for one in MetricData]
 
@@ -422,6 +441,8 @@ class FakeAws:
     def codepipeline_get_pipeline_state(self, name):
         assert name == APPLICATION
         states = self.pipeline_states
+        if not states:
+            raise Refused("PipelineNotFoundException", "there is no pipeline")
         return states.pop(0) if len(states) > 1 else states[0]
 
     def codepipeline_put_approval_result(self, **result):

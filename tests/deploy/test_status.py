@@ -1,0 +1,242 @@
+"""How everything is: for people, for programs, and where AWS does not answer."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from deploy import history, status
+from deploy.beanstalk import State
+from deploy.errors import Interrupted
+from deploy.history import Entry
+from deploy.status import Alarm, Overview, Report
+from tests.deploy.conftest import PROD, STAGING, made
+from tests.support.aws import APPLICATION, BUCKET, REGION
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+TOPIC = ["arn:aws:sns:eu-west-1:123456789012:operations"]
+CERTIFICATE = f"arn:aws:acm:{REGION}:123456789012:certificate/1"
+
+
+@pytest.fixture
+def watched(aws, staging):
+    """Both environments, with their alarms."""
+    for short in ("staging", "prod"):
+        made(aws, f"{short}-operations")
+    return staging
+
+
+def report(command, *arguments):
+    """What programs get."""
+    code, output = command("status", "--json", *arguments)
+    return code, json.loads(output[output.index("{\n") :])  # after what others have written
+
+
+def test_one_screen(aws, watched, run, command):
+    history.record(run, BUCKET, PROD, "failed", "new", "smoke test: FAILED")
+    aws.alarms[f"{PROD}-database-busy"] = (
+        "MetricAlarm", "ALARM", "The database is busy. What to do: https://x", TOPIC,
+    )  # fmt: skip
+    code, output = command("status")
+    assert code == 0, output
+    assert f"{PROD}  Ready  Green/Ok  old" in output
+    assert "  address      http://prod.elasticbeanstalk.test" in output
+    assert "  instances    2 run old" in output
+    assert re.search(r"deployed +\d+ min ago  FAILED new  \S+:user/somebody: smoke test: F", output)
+    assert re.search(rf"ALARM +{PROD}-database-busy for .*: The database is busy\.\n", output)
+    assert "What to do" not in output
+    assert f"dashboards/dashboard/{PROD}-{REGION}" in output
+    assert output.index(PROD) < output.index(STAGING)
+    assert "alarms       none fires" in output  # of staging
+    assert "unknown" not in output.replace("unknown:", "")
+    assert "NOT WATCHED" not in output
+
+
+def test_one_environment_only(watched, command):
+    _, output = command("status", "prod")
+    assert PROD in output
+    assert STAGING not in output
+
+
+def test_programs_get_all_of_it(aws, watched, run, command):
+    history.record(run, BUCKET, STAGING, "deploy", "old")
+    aws.alarms[f"{APPLICATION}-messages-dropped"] = ("MetricAlarm", "ALARM", "Dropped.", TOPIC)
+    code, found = report(command)
+    assert code == 0
+    assert found["complete"] is True
+    assert [one["name"] for one in found["environments"]] == [PROD, STAGING]
+    staging = found["environments"][1]
+    assert staging["state"]["version"] == "old"
+    assert staging["instances"] == {"old": 2}
+    assert staging["deployments"][0]["label"] == "old"
+    assert datetime.fromisoformat(staging["deployments"][0]["at"]).tzinfo
+    assert [one["name"] for one in found["shared"]] == [f"{APPLICATION}-messages-dropped"]
+    assert found["pending"] is None
+
+
+def test_instances_of_two_versions(watched, command):
+    watched["instances"] = ["new", "old", "new"]
+    assert "  instances    2 run new, 1 run old" in command("status", "staging")[1]
+
+
+def test_alarms_that_nobody_needs_to_see(aws, watched, command):
+    """Those that scale, those of others, those that are quiet, and parts of composites."""
+    aws.alarms |= {
+        "awseb-e-1-stack-AWSEBCloudwatchAlarmLow-X": ("MetricAlarm", "ALARM", "Scaling", TOPIC),
+        "another": ("MetricAlarm", "ALARM", "Another", TOPIC),
+        f"{PROD}-database-busy": ("MetricAlarm", "OK", "Quiet", TOPIC),
+        f"{PROD}-error-rate": ("MetricAlarm", "ALARM", "A part", []),
+        f"{PROD}-users-get-errors": ("CompositeAlarm", "ALARM", "Users get errors.", TOPIC),
+    }
+    _, found = report(command, "prod")
+    [prod] = found["environments"]
+    assert [one["name"] for one in prod["alarms"]] == [f"{PROD}-users-get-errors"]
+    assert found["shared"] == []
+
+
+def test_an_alarm_without_data_is_not_a_quiet_one(aws, watched, command):
+    aws.alarms[f"{PROD}-instance-memory"] = (
+        "MetricAlarm", "INSUFFICIENT_DATA", "Memory is nearly used up.", TOPIC,
+    )  # fmt: skip
+    assert f"no data      {PROD}-instance-memory" in command("status", "prod")[1]
+
+
+def test_an_environment_that_nobody_watches(aws, staging, command):
+    assert command("status")[1].count("NOT WATCHED") == 2
+    made(aws, "staging-operations")
+    assert command("status")[1].count("NOT WATCHED") == 1
+    aws.stacks[f"{STAGING}-operations"]["outputs"]["LoadBalancer"] = "app/awseb-0/0123"
+    assert command("status")[1].count("NOT WATCHED") == 2
+
+
+def test_a_pending_approval(aws, watched, command):
+    approval = {"actionName": "Approve", "latestExecution": {"token": "t", "status": "InProgress"}}
+    aws.pipeline_states = [
+        {"stageStates": [{
+            "stageName": "Production", "actionStates": [approval],
+            "latestExecution": {"pipelineExecutionId": "1", "status": "InProgress"},
+        }]},
+    ]  # fmt: skip
+    assert "pending approval: Approve, in the stage Production" in command("status")[1]
+
+
+@pytest.fixture
+def certificate(project, watched):
+    """Production has one."""
+    path = project / "devops/environments.toml"
+    before, prod, after = path.read_text().partition("[prod.stack]")
+    after = after.replace('Certificate = ""', f'Certificate = "{CERTIFICATE}"')
+    after = after.replace('PublicName = ""', 'PublicName = "hello.example.com"')
+    path.write_text(before + prod + after)
+
+
+def test_the_days_of_the_certificate(aws, certificate, command):
+    aws.certificate["NotAfter"] = datetime.now(UTC) + timedelta(days=12, hours=1)
+    _, output = command("status", "prod")
+    assert "  certificate  12 days left" in output
+    assert "  address      https://hello.example.com" in output
+
+
+def test_a_certificate_that_is_not_issued(aws, certificate, command):
+    aws.certificate = {"Status": "PENDING_VALIDATION"}
+    code, output = command("status", "prod")
+    assert code == 1
+    assert "unknown      certificate:" in output
+    assert "PENDING_VALIDATION" in output
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", None])
+@pytest.mark.parametrize(
+    ("action", "what"),
+    [
+        ("elasticbeanstalk:DescribeInstancesHealth", "instances"),
+        ("elasticbeanstalk:DescribeEnvironmentResources", "dashboard"),
+        ("elbv2:DescribeTargetGroups", "dashboard"),
+        ("cloudformation:DescribeStacks", "dashboard"),
+        ("s3:ListObjectsV2", "deployments"),
+        ("cloudwatch:DescribeAlarms", "alarms"),
+        ("codepipeline:GetPipelineState", "pipeline"),
+        ("acm:DescribeCertificate", "certificate"),
+    ],
+)
+def test_what_aws_does_not_answer_is_unknown_and_not_nothing(
+    aws, certificate, command, action, what, code
+):
+    aws.fail(action, code)
+    exit_code, output = command("status", "prod")
+    assert exit_code == 1
+    assert re.search(rf"unknown:? +{what}: ", output), output
+    assert f"{PROD}  Ready  Green/Ok  old" in output  # and the rest is shown
+    if what == "alarms":
+        assert "none fires" not in output
+    if what == "dashboard":
+        assert "NOT WATCHED" not in output
+    _, found = report(command, "prod")
+    assert found["complete"] is False
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", None])
+def test_environments_that_aws_does_not_list(aws, staging, fails, code):
+    aws.fail("elasticbeanstalk:DescribeEnvironments", code)
+    assert "DescribeEnvironments" in fails("status")
+
+
+def test_an_environment_that_does_not_exist(aws, fails):
+    assert f"there is no environment {STAGING}" in fails("status", "staging")
+
+
+def test_nothing_at_all(aws, command):
+    assert command("status") == (0, "there is no environment\n")
+
+
+def test_it_changes_nothing(aws, watched, command):
+    command("status")
+    changing = ("Put", "Delete", "Create", "Update", "Publish", "Abort", "Execute")
+    assert not [one for one, _ in aws.calls if one.split(":")[1].startswith(changing)]
+
+
+def test_watching_goes_on_until_somebody_ends_it(aws, watched, command, clock, monkeypatch):
+    """Also when AWS does not answer for a while."""
+    aws.fail("elasticbeanstalk:DescribeEnvironments", None, times=1)
+    monkeypatch.setattr(status, "time", clock_that_ends(clock, after=3))
+    code, output = command("status", "--watch")
+    assert code == 0
+    assert output.count("Ctrl-C ends it") == 3
+    assert output.count("unknown: AWS did not answer elasticbeanstalk:DescribeEnv") == 1
+    assert output.count(f"{PROD}  Ready") == 2
+
+
+def clock_that_ends(clock, after):
+    """A clock whose user presses Ctrl-C while it sleeps for the last time."""
+
+    class Ends:
+        slept = 0
+
+        def sleep(self, seconds):
+            assert seconds == 10
+            self.slept += 1
+            if self.slept == after:
+                raise Interrupted
+
+    return Ends()
+
+
+def test_programs_do_not_watch(command):
+    code, output = command("status", "--json", "--watch")
+    assert code == 2
+    assert "do not go together" in output
+
+
+@pytest.mark.parametrize(
+    ("ago", "words"),
+    [(0, "0 min"), (119, "119 min"), (120, "2 h"), (47 * 60, "47 h"), (72 * 60, "3 days")],
+)
+def test_ages(ago, words):
+    state = State("Ready", "v", "Green", "Ok", "x")
+    entry = Entry(NOW - timedelta(minutes=ago), "deploy", "v", "", "")
+    alarm = Alarm("p-x", NOW - timedelta(minutes=ago), "A sentence. What to do: x")
+    one = Report("p", state, "http://x", "d", deployments=[entry], alarms=[alarm])
+    text = status.to_text(Overview([one]), NOW)
+    assert f"deployed     {words} ago  succeeded v  unknown" in text
+    assert f"p-x for {words}: A sentence." in text
