@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -95,22 +95,22 @@ class RequestLog:
     of Flask, it cost more than everything else in a request but the database.
     """
 
-    def __init__(self, wsgi_app: Callable[..., Iterable[bytes]]) -> None:
-        self._wsgi_app = wsgi_app
+    def __init__(self, wsgi_app: Callable[..., Iterable[bytes]], version: str) -> None:
+        self._wsgi_app, self._version = wsgi_app, json.dumps(version)
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         """Answer a request as PEP 3333 says."""
         began = time.perf_counter()
-        request_id = environ[_ID_KEY] = _request_id(environ)
+        identity = environ[_ID_KEY] = _request_id(environ)
         route = status = None
 
         def respond(line: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             nonlocal route, status
             rule = environ["werkzeug.request"].url_rule  # Flask's request, put there by werkzeug
             route, status = rule and rule.rule, line[:3]
-            headers.append(("X-Request-ID", request_id))
+            headers.append(("X-Request-ID", identity))
             headers.append(("X-Content-Type-Options", "nosniff"))
             if not any(name == "Cache-Control" for name, _ in headers):
                 headers.append(("Cache-Control", "no-store"))
@@ -118,13 +118,13 @@ class RequestLog:
 
         body = self._wsgi_app(environ, respond)
         if _requests.isEnabledFor(logging.INFO):
-            method = environ["REQUEST_METHOD"]
             _output.write(
                 f'{{"time": "{_now()}", "level": "info", "logger": "web.requests", '
-                f'"message": "request", "method": "{method if method in _METHODS else "OTHER"}", '
+                f'"message": "request", "version": {self._version}, '
+                f'"method": "{method(environ)}", '
                 f'"route": {json.dumps(route)}, "status": {status}, '
                 f'"duration_ms": {(time.perf_counter() - began) * 1000:.2f}, '
-                f'"request_id": "{request_id}"}}\n'
+                f'"request_id": "{identity}"}}\n'
             )
         return body
 
@@ -140,6 +140,9 @@ def configuration(level: str) -> dict[str, Any]:
         "loggers": {
             "_granian": {},
             "granian.access": {},
+            "urllib3": {
+                "level": "ERROR"
+            },  # it warns of each attempt to reach a Sentry that is away
             "werkzeug": {"level": "WARNING"},  # the line of `make dev` for a request has its path
         },
     }
@@ -148,13 +151,24 @@ def configuration(level: str) -> dict[str, Any]:
 def init_app(app: Flask) -> None:
     """Log every request of ``app``."""
     logging.config.dictConfig(configuration(app.config["LOG_LEVEL"]))
-    app.wsgi_app = RequestLog(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's docs say
+    app.wsgi_app = RequestLog(app.wsgi_app, app.config["APP_VERSION"])  # type: ignore[method-assign]  # as Flask's docs say
 
 
 def failed_request(logger: logging.Logger, exc_info: Any) -> None:
     """Log that the current request failed with the exception ``exc_info``."""
-    fields = {"request_id": request.environ[_ID_KEY]}
-    logger.error("unhandled exception", exc_info=exc_info, extra={"fields": fields})
+    extra = {"fields": {"request_id": request_id()}}
+    logger.error("unhandled exception", exc_info=exc_info, extra=extra)
+
+
+def request_id() -> str:
+    """The id of the current request."""
+    return str(request.environ[_ID_KEY])
+
+
+def method(environ: Mapping[str, Any]) -> str:
+    """The method of a request, if it is one of HTTP's: any text can be sent as one."""
+    name: str = environ["REQUEST_METHOD"]
+    return name if name in _METHODS else "OTHER"
 
 
 def _request_id(environ: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ def test_each_request_is_one_line(client, lines):
     (line,) = lines()
     assert line["message"] == "request"
     assert line["level"] == "info"
+    assert line["version"] == "dev"
     assert line["method"] == "GET"
     assert line["route"] == "/hello/<username>"
     assert line["status"] == 404
