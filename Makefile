@@ -77,12 +77,15 @@ rehearse-pipeline: .venv/installed ## Rehearse the pipeline in the same way, fro
 diagram: .venv/installed ## Draw docs/production.png (needs Graphviz)
 	$(RUN) docs.production
 
+dashboard: .venv/installed ## Draw docs/dashboard.png, with data of an example
+	$(RUN) tests.support.dashboard
+
 clean: ## Remove what was built and installed here, but not the data
 	@[ ! -d .venv ] || find .venv -mindepth 1 -delete  # in a dev container it is a volume
 	rm -rf dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .PHONY: help run dev ci check check-format format lock test test-image test-docker test-faults test-browser bench deploy
-.PHONY: cloud rehearse rehearse-pipeline diagram clean
+.PHONY: cloud rehearse rehearse-pipeline diagram dashboard clean
 
 # The dependencies of checkov cannot be installed beside the others
 .venv/checkov/installed: requirements/checkov.txt .venv/installed

@@ -89,6 +89,7 @@ def deploy(
                 rollout.install(label)
                 run.changes.quietly(lambda: beanstalk.refuse_ignored_files(run, name, since))
             except Failure as failure:
+                rollout.record("failed", label, failure.what)
                 _restore(rollout, failure)
             rollout.record(kind, label)
     run.changes.done(f"{name} runs {label}")
@@ -114,7 +115,6 @@ def _restore(rollout: _Rollout, failure: Failure) -> NoReturn:
     """Go back to the version before, on every instance. Always raises Failure."""
     run, short, name = rollout.run, rollout.environment.short, rollout.environment.name
     before, failed = rollout.before, rollout.label
-    rollout.record("failed", failed, failure.what)
     run.console.say(f"{name}: version {failed} failed: {failure.what}. The last events:")
     beanstalk.show_events(run, name)
     with state(f"some instances of {name} may run {failed}, and others {before}"):

@@ -5,10 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from deploy import environments, operations, settings
 from deploy.beanstalk import Machinery
-from tests.support import cloudwatch
+from tests.support import cloudwatch, dashboard
 from tests.support.aws import ACCOUNT, APPLICATION, LOAD_BALANCER, REGION, TARGET_GROUP
 from tests.support.cloudformation import Stack
 
@@ -354,3 +355,13 @@ def test_a_message_that_was_dropped_is_reported_by_another_topic():
         assert not topic.endswith(f":{dimension['Value']}")
         watched.add(dimension["Value"])
     assert watched == {topic.rpartition(":")[2] for topic in topics}
+
+
+def test_it_can_be_drawn(tmp_path):
+    """docs/dashboard.png is made so: every widget, its expressions included."""
+    picture = tmp_path / "dashboard.png"
+    dashboard.draw(dashboard.deployed(), picture)
+    with Image.open(picture) as drawn:
+        assert drawn.size[0] == dashboard.WIDTH
+    with Image.open(dashboard.PICTURE) as kept:
+        assert kept.size == drawn.size, "make dashboard draws it again"

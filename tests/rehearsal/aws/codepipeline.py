@@ -48,7 +48,10 @@ class CodePipeline:
     @property
     def properties(self):
         """What CloudFormation made of it."""
-        return self._cloudformation.resources["AWS::CodePipeline::Pipeline"][PIPELINE]
+        made = self._cloudformation.resources["AWS::CodePipeline::Pipeline"]
+        if PIPELINE not in made:
+            raise Refused("PipelineNotFoundException", f"There is no pipeline {PIPELINE}")
+        return made[PIPELINE]
 
     def connect(self, build, client):
         """``build`` runs the builds, ``client`` makes clients of boto3."""
