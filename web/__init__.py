@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Flask
 
-from web import api, config, docs, errors, health, hello, log, storage
+from web import api, config, docs, errors, health, hello, log, sentry, storage
 
 
 class Application(Flask):
@@ -26,6 +26,7 @@ def create_app(env: Mapping[str, str] = os.environ) -> Flask:
     app = Application(__name__, static_folder=None)
     app.config.from_mapping(config.load(env))
     log.init_app(app)
+    sentry.init_app(app)
     storage.init_app(app)
     api.init_app(app, hello.blueprint, health.blueprint)
     docs.init_app(app)

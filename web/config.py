@@ -76,6 +76,14 @@ def _file(text: str) -> str:
     return text
 
 
+def _dsn(text: str) -> str:
+    if text:
+        from sentry_sdk.utils import Dsn  # not at the top: only where it is used
+
+        Dsn(text)
+    return text
+
+
 def _digests(text: str) -> frozenset[bytes]:
     words = text.replace(",", " ").split()
     if not all(len(word) == 64 for word in words):
@@ -143,6 +151,14 @@ SETTINGS = (
         _digests,
         secret=True,
     ),
+    Setting(
+        "SENTRY_DSN",
+        "",
+        "the DSN of a project in Sentry, such as https://KEY@HOST/PROJECT",
+        _dsn,
+        secret=True,
+    ),
+    Setting("SENTRY_ENVIRONMENT", "development", "the name of the environment in Sentry"),
     Setting("LOG_LEVEL", "INFO", "one of " + ", ".join(LOG_LEVELS), _one_of(*LOG_LEVELS)),
     Setting("APP_VERSION", "dev", "the deployed version, shown at /livez"),
     Setting("HOST", "127.0.0.1", "the IP address to listen on, such as 0.0.0.0 or ::1", _address),
@@ -164,6 +180,8 @@ def load(env: Mapping[str, str]) -> dict[str, Any]:
         "DATABASE_NEXT_PASSWORD": values["RDS_NEXT_PASSWORD"],
         "DATABASE_POOL_SIZE": _pool_size(values),
         "LOG_LEVEL": values["LOG_LEVEL"],
+        "SENTRY_DSN": values["SENTRY_DSN"],
+        "SENTRY_ENVIRONMENT": values["SENTRY_ENVIRONMENT"],
         "SERVER": {name.lower(): values[name] for name in ("HOST", "PORT", "WORKERS", "THREADS")},
         "SQLALCHEMY_DATABASE_URI": _database(values),
         "TIME_ZONE": values["TIME_ZONE"],

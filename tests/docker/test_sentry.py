@@ -1,0 +1,83 @@
+"""Reports to Sentry from the image, to a collector in a container beside it."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.docker.conftest import Container, docker, request, wait_for
+from tests.support.sentry import KEY, PROJECT
+
+NAME, BORN = "Rumpelstiltskin", "1990-05-17"
+BODY = json.dumps({"dateOfBirth": BORN}).encode()
+ALTER = """
+import os, psycopg2
+connection = psycopg2.connect(os.environ["DATABASE_URL"])
+connection.autocommit = True
+connection.cursor().execute(
+    "ALTER TABLE person DROP CONSTRAINT person_date_of_birth_range, ALTER date_of_birth TYPE text"
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def collector(start, image):
+    """A container that prints the events it gets."""
+    code = Path("tests/support/sentry.py").read_text()
+    return start("--network-alias=sentry", "--entrypoint=python", image, "-u", "-c", code, "9000")
+
+
+@pytest.fixture(scope="module")
+def reporting(start, image, database, web, collector):
+    """Starts the image with a DSN, on a database whose dates are texts by mistake."""
+    request("PUT", web.url(f"/hello/{NAME}"), BODY)
+    docker("run", "--rm", f"--network={network_of(web)}", f"--env=DATABASE_URL={database}",
+           image, "python", "-c", ALTER)  # fmt: skip
+
+    def run():
+        container = start(
+            f"--env=DATABASE_URL={database}", f"--env=SENTRY_DSN=http://{KEY}@sentry:9000/{PROJECT}",
+            "--env=SENTRY_ENVIRONMENT=image", "--env=APP_VERSION=9.8.7",
+            "--publish=127.0.0.1::8000", *Container.hardened, image,
+        )  # fmt: skip
+        wait_for(container.url("/livez"))
+        return container
+
+    return run
+
+
+def network_of(container):
+    settings = json.loads(docker("inspect", container.id).stdout)[0]["NetworkSettings"]
+    return next(iter(settings["Networks"]))
+
+
+def events(collector, count, seconds=60):
+    """Wait until the collector has printed ``count`` events."""
+    deadline = time.monotonic() + seconds
+    while len(lines := docker("logs", collector.id).stdout.splitlines()) < count:
+        assert time.monotonic() < deadline, collector.logs()
+        time.sleep(0.2)
+    return [json.loads(line) for line in lines]
+
+
+def test_a_fault_is_reported_by_its_place_and_nobody_is_named(reporting, collector):
+    container = reporting()
+    path = f"/hello/{NAME}?dateOfBirth={BORN}"
+    assert request("GET", container.url(path))[0] == 500
+    [event] = events(collector, 1)
+    assert event["release"] == "9.8.7"
+    assert event["environment"] == "image"
+    assert event["transaction"] == "/hello/<username>"
+    assert event["exception"]["values"][-1]["stacktrace"]["frames"][-1]["module"].startswith("web.")
+    for text in (NAME, BORN):
+        assert text not in json.dumps(event)
+
+
+def test_a_fault_right_before_the_end_is_reported(reporting, collector):
+    seen = len(docker("logs", collector.id).stdout.splitlines())
+    container = reporting()
+    assert request("GET", container.url(f"/hello/{NAME}"))[0] == 500
+    docker("kill", "--signal=TERM", container.id)
+    assert docker("wait", container.id).stdout.strip() == "0"
+    assert len(events(collector, seen + 1)) == seen + 1

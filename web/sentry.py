@@ -1,0 +1,91 @@
+"""Unhandled exceptions, reported to Sentry where SENTRY_DSN is set. Nothing personal leaves.
+
+An event is made here, of what is known to name nobody. What the SDK would collect by itself has
+paths, which contain names, and the texts of exceptions, which quote rows; so its integrations are
+off, and what it adds to an event is removed before the event is sent.
+"""
+
+import traceback
+from collections.abc import Iterator
+from multiprocessing.util import Finalize
+from typing import Any
+
+from flask import Flask, got_request_exception, request
+
+from web import log
+
+# What an event may have. `exception` and `tags` are made here, and have types, frames and ids only
+KEPT = (
+    "event_id", "timestamp", "platform", "level", "release", "environment",
+    "transaction", "exception", "tags",
+)  # fmt: skip
+FLUSH = 2  # seconds for the events that are not sent yet when a worker ends
+
+
+def init_app(app: Flask) -> None:
+    """Report the unhandled exceptions of ``app``; without SENTRY_DSN, load nothing and do nothing.
+
+    Requests that succeed, and a lost database, meet nothing of it: Flask sends this signal only for
+    what becomes a 500.
+    """
+    dsn = app.config["SENTRY_DSN"]
+    if not dsn:
+        return
+    import sentry_sdk  # not at the top: only where it is used
+
+    sentry_sdk.init(
+        dsn=dsn,
+        release=app.config["APP_VERSION"],
+        environment=app.config["SENTRY_ENVIRONMENT"],
+        before_send=_strip,
+        default_integrations=False,
+        auto_enabling_integrations=False,
+        auto_session_tracking=False,
+        include_local_variables=False,
+        max_breadcrumbs=0,
+        shutdown_timeout=FLUSH,
+    )
+    got_request_exception.connect(_report, app)
+    # A worker is forked, and runs no atexit handler
+    Finalize(None, sentry_sdk.flush, args=(FLUSH,), exitpriority=10)
+
+
+def _report(app: Flask, exception: BaseException, **_: Any) -> None:
+    """Queue an event, which a thread of the SDK sends. If the queue is full, it is dropped."""
+    import sentry_sdk
+
+    sentry_sdk.capture_event({
+        "level": "error",
+        "transaction": str(request.url_rule or ""),
+        "tags": {
+            "request_id": log.request_id(),
+            "method": log.method(request.environ),
+            "status": "500",
+        },
+        "exception": {"values": list(_described(exception))[::-1]},  # the cause comes first
+    })  # fmt: skip
+
+
+def _strip(event: Any, _: Any) -> Any:
+    return {name: event[name] for name in KEPT if name in event}
+
+
+def _described(error: BaseException | None) -> Iterator[dict[str, Any]]:
+    """An exception and those that it was raised from, without their messages."""
+    while error is not None:
+        frames = [
+            {
+                "filename": frame.f_code.co_filename,
+                "function": frame.f_code.co_name,
+                "module": frame.f_globals.get("__name__"),
+                "lineno": line,
+                "in_app": str(frame.f_globals.get("__name__")).startswith("web"),
+            }
+            for frame, line in traceback.walk_tb(error.__traceback__)
+        ]
+        yield {
+            "type": type(error).__qualname__,
+            "module": type(error).__module__,
+            "stacktrace": {"frames": frames},
+        }
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
