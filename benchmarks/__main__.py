@@ -109,6 +109,8 @@ def compare(server: Server, env: dict[str, str], options: argparse.Namespace) ->
         return
     sizes = [int(size) for size in options.people.split(",")]
     show("Defaults", server, env, options, sizes)
+    factor = sentry_factor(server, env, options, sizes[0])
+    print(f"\nWith SENTRY_DSN, a GET takes {factor:.2f} times the application's CPU", flush=True)
 
 
 EMPTY, SELECT = "empty Flask view", "one SELECT by psycopg2"  # what the others are compared with
@@ -144,6 +146,20 @@ def show(
     print(f"| pgbench -S, 8 clients | {rate:.0f} | | | | {cpu:.1f} | | | |", flush=True)
     if options.chart:
         options.chart.write_text(charted(rounds))
+
+
+def sentry_factor(
+    server: Server, env: dict[str, str], options: argparse.Namespace, people: int
+) -> float:
+    """The CPU of a GET with a DSN, as a multiple of that without: the median of the rounds."""
+    factors = []
+    for _ in range(options.rounds):
+        without, having = (
+            measure("GET", people, "web", server, env | more, options.seconds).app
+            for more in ({}, {"SENTRY_DSN": "http://key@127.0.0.1:9/1"})
+        )
+        factors.append(having / without)
+    return statistics.median(factors)
 
 
 def median(results: list[Result], column: str) -> float:

@@ -14,7 +14,10 @@ from web.config import SETTINGS
 README = Path("README.md").read_text()
 ARCHITECTURE = Path("architecture.md").read_text()
 MAKEFILE = Path("Makefile").read_text()
-DOCUMENTS = {"README.md": README, "architecture.md": ARCHITECTURE}
+DOCUMENTS = {
+    path.name: path.read_text()
+    for path in (Path("README.md"), Path("architecture.md"), Path("docs/operations.md"))
+}
 
 
 def rows(text, heading):
@@ -104,6 +107,50 @@ def test_every_dependency_has_its_reason():
 def test_the_picture_of_production_was_drawn_from_its_code(tmp_path):
     drawn = production.fingerprint(production.build(tmp_path / "production"))
     assert production.drawn_from() == drawn, "run `make diagram`, and look at it"
+
+
+RUNBOOK = Path("docs/operations.md").read_text()
+SECTIONS = {
+    title.lower().replace(" ", "-").replace(",", ""): text
+    for title, text in re.findall(
+        r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", RUNBOOK, re.MULTILINE | re.DOTALL
+    )
+}
+
+
+def test_every_alarm_and_event_has_its_section_in_the_runbook():
+    named = set()
+    for template in ("operations", "foundation"):
+        text = Path(f"devops/{template}.yml").read_text()
+        named |= set(re.findall(r"docs/operations\.md(?:#|, section )([\w-]+)", text))
+    assert len(named) > 12
+    assert named <= set(SECTIONS)
+    for name in named:
+        for part in ("**Users notice**", "**First**", "**Decide**", "**Way back**"):
+            assert part in SECTIONS[name], (name, part)
+
+
+def test_the_runbook_leads_to_every_section_and_to_nothing_else():
+    linked = set(re.findall(r"\]\(#([\w-]+)\)", RUNBOOK))
+    assert linked <= set(SECTIONS)
+    unlinked = set(SECTIONS) - linked
+    assert unlinked == {"what-is-kept-and-for-how-long", "prove-that-a-message-arrives"}
+
+
+def test_saved_queries_that_the_runbook_names_exist():
+    saved = {
+        name.replace("${Environment}", "birthday-greetings-prod").replace(
+            "${AWS::StackName}", "birthday-greetings-pipeline"
+        )
+        for template in ("operations", "pipeline")
+        for name in re.findall(
+            r"QueryDefinition\n    Properties:\n      Name: !Sub (.*)",
+            Path(f"devops/{template}.yml").read_text(),
+        )
+    }
+    text = re.sub(r"\s+", " ", RUNBOOK)
+    named = set(re.findall(r"`(birthday-greetings-\w+/[A-Z][^`]*)`", text))
+    assert named == saved
 
 
 PAGES = [

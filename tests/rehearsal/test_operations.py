@@ -1,11 +1,16 @@
 """Alarms: each of them, from its state to the message that somebody reads."""
 
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from botocore import xform_name
 
 from deploy.operations import IN_PROGRESS
+from tests.rehearsal.project import SCRIPT
 from tests.rehearsal.world import CHANNEL, CHIEF, ENVIRONMENTS, TEAM, told
 from tests.support.aws import APPLICATION
 
@@ -115,3 +120,51 @@ def test_a_failover_of_the_database_is_reported(world, alarms):
         )
         assert len(text) < 400
     assert [group for group, _ in events.logged] == [f"/aws/events/{name}"] * 2
+
+
+# --- The runbook
+
+
+def commands():
+    """Every command of the runbook, once."""
+    lines = RUNBOOK.read_text().splitlines()
+    return list(dict.fromkeys(line.strip() for line in lines if line.startswith("    ")))
+
+
+def ask_aws(world, words):
+    """What the AWS CLI does with ``words``: the request of that name, its options by their names."""
+    service, operation, *options = words
+    client = world.cloud.client(service)
+    method = operation.replace("-", "_")
+    shape = client.meta.service_model.operation_model(
+        client.meta.method_to_api_mapping[method]
+    ).input_shape
+    names = {f"--{xform_name(name, '-')}": name for name in shape.members}
+    return getattr(client, method)(
+        **{names[key]: value for key, value in zip(*[iter(options)] * 2, strict=True)}
+    )
+
+
+def test_every_command_of_the_runbook_works(world, base, second, bootstrapped, seen):
+    """Those that change something one after the other: a deployment first, for the rollback."""
+    found = commands()
+    assert len(found) >= 12
+    first = {"deploy": 0, "rollback": 1}
+    for line in sorted(found, key=lambda line: first.get(line.split()[1], 2)):
+        words = shlex.split(line.replace("LABEL", second))
+        if words[0] == SCRIPT:
+            world.project.script(*words[1:], text="0" * 64)
+        elif words[0] == "eb":
+            eb = Path(sys.executable).with_name("eb")
+            ended = subprocess.run(
+                [eb, *words[1:]], cwd=world.project.folder, env=world.project.environment,
+                capture_output=True, text=True, timeout=60,
+            )  # fmt: skip
+            assert ended.returncode == 0, ended.stderr
+            assert "environment" in ended.stdout
+        else:
+            assert words[0] == "aws"
+            ask_aws(world, words[1:])
+        world.beanstalk.wait(f"{APPLICATION}-prod")
+    assert world.runs("prod") == base
+    seen(f"{len(found)} commands")
