@@ -20,6 +20,7 @@ from deploy import (
     pipeline,
     rollout,
     scan,
+    sentry,
     settings,
     signals,
     smoke,
@@ -340,6 +341,22 @@ def rotate_secret(options: Options, environment: str, dry_run: bool) -> None:
     """Give the database of ENV another password, without a failed request."""
     run = options.run(dry_run=dry_run)
     credentials.rotate(run, _find(run, environment))
+
+
+@main.group("sentry")
+def sentry_group() -> None:
+    """Decide who is notified of faults."""
+
+
+@sentry_group.command("apply")
+@dry_run
+@pass_options
+def apply_sentry(options: Options, dry_run: bool) -> None:
+    """Make or change Sentry's alerts, as devops/owner.json says. Safe to run again.
+
+    The token is asked for, unless Secrets Manager has it ("token" in birthday-greetings/sentry).
+    """
+    sentry.apply(options.run(dry_run=dry_run), lambda: _ask_for("Sentry's token"))
 
 
 @main.group()

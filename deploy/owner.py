@@ -8,6 +8,8 @@ owner.json has these keys, and no others:
     repository   on GitHub, as owner/name
     slack        optional: "workspace" and "channel" of the team, and the "deployments" channel of
                  all teams, as the ids that Slack shows (T..., C...), not as names
+    sentry       optional: "organization", "project" and "team", as in Sentry's addresses; "host",
+                 such as sentry.io or de.sentry.io; "channel", the team's in Slack, by its name
 """
 
 import json
@@ -33,7 +35,15 @@ SLACK = {
     "channel": CHANNEL,
     "deployments": CHANNEL,
 }
-PLACEHOLDER = re.compile(r".*@example\.com|example/.*|[TC]0+[0-9]?")
+SLUG = (r"[a-z0-9][a-z0-9_-]*", "a name as in Sentry's addresses, such as birthday-greetings")
+SENTRY = {
+    "organization": SLUG,
+    "project": SLUG,
+    "team": SLUG,
+    "host": (r"([a-z0-9-]+\.)+[a-z]+|http://127\.0\.0\.1:\d+", "a host such as sentry.io"),
+    "channel": (r"#[\w-]+|", "the name of a channel, such as #greetings, or nothing"),
+}
+PLACEHOLDER = re.compile(r".*@example\.com|example/.*|example|[TC]0+[0-9]?")
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,17 @@ class Slack:
 
 
 @dataclass(frozen=True)
+class Sentry:
+    """A project in Sentry, and the team that is notified."""
+
+    organization: str
+    project: str
+    team: str
+    host: str
+    channel: str
+
+
+@dataclass(frozen=True)
 class Owner:
     """Who is responsible, and how they are reached."""
 
@@ -54,6 +75,7 @@ class Owner:
     escalation: str
     repository: str
     slack: Slack | None = None
+    sentry: Sentry | None = None
 
     def foundation_parameters(self) -> dict[str, str]:
         """The parameters of devops/foundation.yml."""
@@ -77,14 +99,20 @@ def load(text: str) -> Owner:
         raise InvalidConfig(NAME, f"invalid JSON: {error}") from error
     if not isinstance(document, dict):
         raise InvalidConfig(NAME, "expected an object, {...}")
-    slack = document.pop("slack", None)
+    slack, sentry = document.pop("slack", None), document.pop("sentry", None)
     _check(document, KEYS, "")
-    if slack is None:
-        return Owner(**document)
-    if not isinstance(slack, dict):
-        raise InvalidConfig(NAME, "slack: expected an object; leave the key out without Slack")
-    _check(slack, SLACK, "slack.")
-    return Owner(**document, slack=Slack(**slack))
+    for name, value, keys in (("slack", slack, SLACK), ("sentry", sentry, SENTRY)):
+        if value is not None and not isinstance(value, dict):
+            raise InvalidConfig(
+                NAME, f"{name}: expected an object; leave the key out without {name.capitalize()}"
+            )
+        if value is not None:
+            _check(value, keys, f"{name}.")
+    return Owner(
+        **document,
+        slack=None if slack is None else Slack(**slack),
+        sentry=None if sentry is None else Sentry(**sentry),
+    )
 
 
 def read(root: Path) -> Owner:
@@ -96,7 +124,9 @@ def read_for_use(root: Path) -> Owner:
     """The same, for whoever sends something there. Raises InvalidConfig for a placeholder."""
     owner = read(root)
     slack = owner.slack or Slack("", "", "")
-    for value in (owner.email, owner.escalation, owner.repository, *vars(slack).values()):
+    sentry = owner.sentry.organization if owner.sentry else ""
+    given = (owner.email, owner.escalation, owner.repository, sentry, *vars(slack).values())
+    for value in given:
         if PLACEHOLDER.fullmatch(value):
             raise InvalidConfig(
                 NAME, f"{value!r} is a placeholder: replace it with your team's own"

@@ -46,6 +46,14 @@ def test_a_team_without_slack():
             "slack.channel '#greeters': expected the id",
         ),
         ("slack", OWNER["slack"] | {"colour": 1}, "slack.colour: unknown key"),
+        ("sentry", "greeters", "sentry: expected an object"),
+        (
+            "sentry",
+            OWNER["sentry"] | {"team": "The Team"},
+            "sentry.team 'The Team': expected a name",
+        ),
+        ("sentry", OWNER["sentry"] | {"host": "https://sentry.io"}, "expected a host such as"),
+        ("sentry", OWNER["sentry"] | {"channel": "greeters"}, "expected the name of a channel"),
         ("phone", "1", "phone: unknown key; expected team, email"),
     ],
 )

@@ -5,5 +5,12 @@ OWNER = {
     "email": "team@greetings.test",
     "escalation": "chief@greetings.test",
     "repository": "greeters/birthday-greetings",
+    "sentry": {
+        "host": "sentry.io",
+        "organization": "greeters",
+        "project": "birthday-greetings",
+        "team": "greeters",
+        "channel": "#greeters",
+    },
     "slack": {"workspace": "TABCDEF12", "channel": "CABCDEF12", "deployments": "CABCDEF34"},
 }

@@ -1,0 +1,246 @@
+"""`sentry apply`, with a server on loopback that answers as Sentry's documentation says."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from deploy import owner
+from tests.support.aws import APPLICATION
+
+TOKEN = "sntrys_a-token"
+BASE = "/api/0/organizations/greeters/"
+NAMES = [
+    f"{APPLICATION}: a fault that is new",
+    f"{APPLICATION}: a fault that was fixed is back",
+    f"{APPLICATION}: a fault is frequent in production",
+]
+CONDITIONS = {
+    "first_seen_event": bool, "regression_event": bool, "reappeared_event": bool,
+    "event_frequency_count": dict,
+}  # fmt: skip
+
+
+def refuse_workflow(body):
+    """Raises AssertionError for what Sentry's validators refuse."""
+    assert 0 < len(body["name"]) <= 256
+    assert body["config"]["frequency"] in (0, 5, 10, 30, 60, 180, 720, 1440)
+    assert body["triggers"]["logicType"] == "any-short"
+    for part in (body["triggers"], *body["actionFilters"]):
+        for condition in part["conditions"]:
+            assert isinstance(condition["comparison"], CONDITIONS[condition["type"]])
+            assert condition["conditionResult"] is True
+    for part in body["actionFilters"]:
+        assert part["logicType"] in ("any-short", "all", "none")
+        for action in part["actions"]:
+            assert set(action) == {"type", "integrationId", "data", "config", "status"}
+            assert set(action["config"]) == {"targetType", "targetIdentifier", "targetDisplay"}
+            if action["type"] == "slack":
+                assert isinstance(action["integrationId"], str)
+
+
+class Api:
+    """An organisation; lists come in pages of one."""
+
+    def __init__(self):
+        self.lists = {
+            "teams/": [{"id": "11", "slug": "others"}, {"id": "12", "slug": "greeters"}],
+            "projects/": [{"id": "21", "slug": "others"}, {"id": "22", "slug": APPLICATION}],
+            "detectors/": [{"id": "31", "type": "error"}, {"id": "32", "type": "metric_issue"}],
+            "integrations/": [{"id": "41", "provider": {"key": "slack"}}],
+            "workflows/": [{"id": "51", "name": "somebody's own"}],
+        }
+        self.calls, self.status, self.answers = [], 200, []
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self._reply(*api.get(self.path, self.headers))
+
+            def do_POST(self):
+                self._reply(*api.write("POST", self.path, self._body()))
+
+            def do_PUT(self):
+                self._reply(*api.write("PUT", self.path, self._body()))
+
+            def _body(self):
+                return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+
+            def _reply(self, status, answer, link=""):
+                content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+                self.send_response(api.status if api.status != 200 else status)
+                self.send_header("Link", link)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=[0.01])
+        self._thread.start()
+
+    def stop(self):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def get(self, path, headers):
+        self.calls.append(f"GET {path}")
+        if headers["Authorization"] != f"Bearer {TOKEN}":
+            return 401, {"detail": "Invalid token"}
+        if self.answers:
+            return 200, self.answers.pop(0)
+        url = urlsplit(path)
+        found = self.lists[url.path.removeprefix(BASE)]
+        query = parse_qs(url.query)
+        if url.path.endswith("detectors/"):
+            assert query["project"] == ["22"]
+        begin = int(query.get("cursor", ["0"])[0])
+        more = str(begin + 1 < len(found)).lower()
+        first = path.split("&cursor")[0].split("?cursor")[0]
+        following = f"{self.url}{first}{'&' if '?' in first else '?'}cursor={begin + 1}"
+        link = f'<{self.url}{path}>; rel="previous"; results="false"; cursor="0:0:1", '
+        link += f'<{following}>; rel="next"; results="{more}"; cursor="0:1:0"'
+        return 200, found[begin : begin + 1], link
+
+    def write(self, method, path, body):
+        self.calls.append(f"{method} {path}")
+        refuse_workflow(body)
+        workflows = self.lists["workflows/"]
+        if method == "POST":
+            assert path == f"{BASE}workflows/"
+            workflows.append(body | {"id": str(100 + len(workflows))})
+            return 201, workflows[-1]
+        identity = path.removeprefix(f"{BASE}workflows/").strip("/")
+        [index] = [n for n, one in enumerate(workflows) if one["id"] == identity]
+        workflows[index] = body
+        return 200, body
+
+    def made(self):
+        """The alerts of ours, by name."""
+        return {one["name"]: one for one in self.lists["workflows/"] if one["id"] != "51"}
+
+
+@pytest.fixture
+def api(project, aws):
+    api = Api()
+    path = project / owner.NAME
+    content = json.loads(path.read_text())
+    content["sentry"]["host"] = api.url
+    path.write_text(json.dumps(content))
+    aws.secrets[f"{APPLICATION}/sentry"] = {"token": TOKEN}
+    yield api
+    api.stop()
+
+
+def test_it_makes_the_alerts(api, command):
+    code, output = command("sentry", "apply")
+    assert code == 0, output
+    made = api.made()
+    assert list(made) == NAMES
+    for alert in made.values():
+        assert alert["detectorIds"] == ["31"]
+        [part] = alert["actionFilters"]
+        assert part["actions"][0]["config"]["targetIdentifier"] == "12"
+        slack = part["actions"][1]
+        assert slack["integrationId"] == "41"
+        assert slack["config"]["targetDisplay"] == "#greeters"
+        assert slack["config"]["targetIdentifier"] == "CABCDEF12"
+    kinds = [[one["type"] for one in made[name]["triggers"]["conditions"]] for name in NAMES]
+    assert kinds[:2] == [["first_seen_event"], ["regression_event"]]
+    frequent = made[NAMES[2]]
+    assert frequent["environment"] == f"{APPLICATION}-prod"
+    assert frequent["actionFilters"][0]["conditions"][0]["comparison"]["value"] > 1
+    assert TOKEN not in output
+
+
+def test_a_second_time_it_changes_them(api, command):
+    command("sentry", "apply")
+    before = api.made()
+    code, output = command("sentry", "apply")
+    assert code == 0, output
+    assert api.made() == before
+    assert len([one for one in api.calls if one.startswith("POST")]) == 3
+    assert len([one for one in api.calls if one.startswith("PUT")]) == 3
+    assert api.lists["workflows/"][0]["name"] == "somebody's own"
+
+
+def test_a_dry_run_changes_nothing(api, command):
+    code, output = command("sentry", "apply", "--dry-run")
+    assert code == 0
+    assert output.count("+ POST http://127.0.0.1:") == 3
+    assert not api.made()
+    assert TOKEN not in output
+
+
+def test_without_a_connection_to_slack_it_is_e_mail_only(api, command):
+    api.lists["integrations/"] = []
+    _, output = command("sentry", "apply")
+    assert "Sentry has no connection to Slack" in output
+    for alert in api.made().values():
+        assert [one["type"] for one in alert["actionFilters"][0]["actions"]] == ["email"]
+
+
+def test_a_token_is_asked_for_where_there_is_none(api, aws, command, monkeypatch):
+    del aws.secrets[f"{APPLICATION}/sentry"]
+    monkeypatch.setattr("deploy.cli._ask_for", lambda _: TOKEN)
+    assert command("sentry", "apply")[0] == 0
+    assert list(api.made()) == NAMES
+
+
+def test_a_token_that_sentry_does_not_accept(api, aws, fails):
+    aws.secrets[f"{APPLICATION}/sentry"] = {"token": "another"}
+    output = fails("sentry", "apply")
+    assert "Sentry does not accept the token" in output
+    assert "alerts:write" in output
+    assert "now: nothing was changed" in output
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"), [("teams/", "no team 'greeters'"), ("projects/", "no project 'birthday-gree")]
+)
+def test_a_name_that_sentry_does_not_have(api, fails, kind, what):
+    del api.lists[kind][1]
+    assert what in fails("sentry", "apply")
+    assert not api.made()
+
+
+def test_a_project_without_monitors(api, fails):
+    del api.lists["detectors/"][0]
+    assert "the project birthday-greetings has no monitor" in fails("sentry", "apply")
+
+
+@pytest.mark.parametrize("status", [400, 500, 503])
+def test_an_answer_that_is_an_error(api, fails, status):
+    api.status = status
+    assert f": {status}: " in fails("sentry", "apply")
+
+
+def test_an_answer_that_is_no_json(api, fails):
+    api.answers = [b"<html>"]
+    assert "Sentry did not answer GET" in fails("sentry", "apply")
+
+
+def test_a_server_that_is_not_there(api, project, fails):
+    path = project / owner.NAME
+    path.write_text(path.read_text().replace(api.url, "http://127.0.0.1:9"))
+    assert "Sentry did not answer GET" in fails("sentry", "apply")
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", None])
+def test_a_secret_that_cannot_be_read_is_not_a_missing_one(api, aws, fails, code):
+    aws.fail("secretsmanager:GetSecretValue", code)
+    assert "secretsmanager:GetSecretValue" in fails("sentry", "apply")
+
+
+def test_a_team_without_sentry(project, fails):
+    path = project / owner.NAME
+    content = json.loads(path.read_text())
+    del content["sentry"]
+    path.write_text(json.dumps(content))
+    assert "sentry is missing" in fails("sentry", "apply")
