@@ -63,3 +63,57 @@ def test_a_file_that_cannot_be_used(run, project, text, what):
     (project / environments.NAME).write_text(text)
     with pytest.raises(InvalidConfig, match=what):
         environments.read(run.settings)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "what"),
+    [
+        ("ErrorPercent = 2", "ErrorPercent = 200", r"\[staging.alarms\] ErrorPercent 200: expected 0.1 to 100"),
+        ("ErrorPercent = 2", "ErrorPercent = '2'", r"\[staging.alarms\] ErrorPercent '2': expected 0.1 to 100"),
+        ("ErrorPercent = 2", "ErrorPercent = true", r"ErrorPercent True: expected 0.1 to 100"),
+        ("ErrorPercent = 2", "", r"\[staging.alarms\] has no ErrorPercent"),
+        ("ErrorPercent = 2", "ErorPercent = 2", r"\[staging.alarms\] has 'ErorPercent': expected one of"),
+        ("TrafficExpected = false", "TrafficExpected = 'no'", "TrafficExpected 'no': expected true or"),
+        ("DatabaseConnections = 120", "DatabaseConnections = 0", r"\[prod.alarms\] DatabaseConnections 0"),
+        ('Network = "10.20"', 'Network = "192.168"', r"\[staging.stack\] Network '192.168': must be 10"),
+        ('PublicName = ""', 'PublicNam = ""', r"\[staging.stack\] has 'PublicNam': expected one of"),
+        ('Network = "10.20"', "", r"\[staging.stack\] has no Network"),
+        ("MonthlyBudget = 250", "MonthlyBudget = -1", r"\[account\] MonthlyBudget -1: expected 0 to"),
+        ("MonthlyBudget = 250", "Budget = 1", r"\[account\] has 'Budget': expected one of MonthlyBudget"),
+        ("[account]", "[account.alarms]", r"\[account\] has 'alarms': expected one of MonthlyBudget"),
+        ("[all.alarms]", "[all.alarm]", r"\[all\] has 'alarm': expected \[all.alarms\], or a namespace"),
+        ("[prod.alarms]", "[prod.stack.alarms]", "expected one of Network"),
+    ],
+)  # fmt: skip
+def test_a_value_that_a_template_does_not_allow(run, project, before, after, what):
+    """Before AWS sees it, and in the words of the template."""
+    path = project / environments.NAME
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after, 1))
+    with pytest.raises(InvalidConfig, match=what):
+        environments.read(run.settings)
+
+
+def test_an_environment_has_thresholds_of_its_own_or_those_of_all():
+    assert find("staging").thresholds()["DatabaseConnections"] == "60"
+    prod = find("prod").thresholds()
+    assert prod["DatabaseConnections"] == "120"
+    assert prod["ErrorPercent"] == "2"
+    assert prod["TrafficExpected"] == "false"
+
+
+@pytest.mark.parametrize("short", ["staging", "prod"])
+def test_the_thresholds_are_those_of_the_stack(short):
+    declared = set(cloudformation.load(environments.OPERATIONS)["Parameters"])
+    assert set(find(short).thresholds()) == declared - environments.GIVEN
+
+
+def test_the_account_has_a_budget():
+    assert environments.read_account(SETTINGS) == {"MonthlyBudget": "250"}
+
+
+def test_a_template_whose_parameters_cannot_be_read(run, project):
+    (project / environments.OPERATIONS).write_text("Parameters: [\n")
+    with pytest.raises(InvalidConfig, match="its parameters cannot be read"):
+        environments.read(run.settings)

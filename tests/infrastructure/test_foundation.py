@@ -45,6 +45,7 @@ def test_each_service_writes_for_this_account_only_as_far_as_it_can_say_so(resou
     assert conditions == {
         "cloudwatch": ours,
         "codestar-notifications": via_sns if resource == "TopicKey" else ours,
+        "backup": None,
         "budgets": ours,
         "events": None,
     }

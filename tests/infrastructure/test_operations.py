@@ -142,7 +142,7 @@ def test_what_is_asked_for_is_watched():
     assert set(NOTIFYING) == URGENT | {
         "users-wait", "instances-fail", "instances-busy", "instance-memory", "instance-disk",
         "database-busy", "database-connections", "database-storage", "database-memory",
-        "certificate-ends",
+        "certificate-ends", "messages-dropped",
     }  # fmt: skip
 
 
@@ -295,6 +295,7 @@ def test_every_threshold_is_a_line():
         "instances-fail",
         "no-requests",
         "certificate-ends",
+        "messages-dropped",
     }
     assert set(lines) == with_a_number
 

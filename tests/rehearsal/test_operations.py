@@ -27,7 +27,7 @@ SENT = {
     name: name
     for name in (
         "instances-busy", "instance-memory", "instance-disk", "database-unreachable", "database-busy",
-        "database-connections", "database-storage", "database-memory",
+        "database-connections", "database-storage", "database-memory", "messages-dropped",
     )
 }  # fmt: skip
 URGENT = {"users-get-errors", "nothing-serves", "database-unreachable"}

@@ -58,6 +58,7 @@ SHAPES = {
     "AWS::CloudWatch::CompositeAlarm": ALARM,
     "AWS::CloudWatch::Dashboard": ("{name}", {}),
     "AWS::Logs::LogGroup": ("{name}", {}),
+    "AWS::Events::Rule": ("{name}", {}),
     "AWS::CodeBuild::Project": (
         "{name}", {"Arn": "arn:aws:codebuild:{region}:{account}:project/{name}"},
     ),
