@@ -50,6 +50,7 @@ class Project:
         here = Path.cwd()
         self.folder, self.environment, self._builds = folder, environment, 0
         subprocess.run(["git", "clone", "--quiet", str(here), str(folder)], check=True)
+        self.git("checkout", "--quiet", "-B", "main")  # from whatever branch this is
         changed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             capture_output=True, check=True, text=True,

@@ -57,5 +57,6 @@ def from_json(response):
 
 
 def from_parsed(response):
-    """The parameters of a request of a service for which moto parses them."""
-    return response.params.original_dict()
+    """The parameters of a request of a service for which moto parses them, in either of its ways."""
+    found = response.params
+    return dict(found) if isinstance(found, dict) else found.original_dict()
