@@ -44,6 +44,7 @@ def alarms(world, created, bootstrapped):
         fired.add(full)
         client.set_alarm_state(AlarmName=full, StateValue=state, StateReason="The way is tried")
 
+    world.cloud.cloudwatch.forget()
     world.cloud.receiver.messages.clear()
     yield set_state
     for name in fired:

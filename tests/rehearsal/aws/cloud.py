@@ -66,6 +66,7 @@ class Cloud:
         self.receiver = Receiver()
         self.cloudformation = CloudFormation(self.receiver)
         self.events = Events(self.cloudformation.resources)
+        self.cloudwatch = CloudWatch(self.cloudformation.resources)
         self.beanstalk = Beanstalk(folder / "instances")
         self.pipeline = CodePipeline(folder / "sources", self.cloudformation)
         self._patches = ExitStack()
@@ -132,7 +133,7 @@ class Cloud:
             *answer(EBResponse, self.beanstalk, from_query),
             *answer(RDSResponse, databases, from_parsed),
             *answer(ELBV2Response, LoadBalancers(self.beanstalk.environments), from_parsed),
-            *answer(CloudWatchResponse, CloudWatch(self.cloudformation.resources), from_parsed),
+            *answer(CloudWatchResponse, self.cloudwatch, from_parsed),
             *answer(CodePipelineResponse, self.pipeline, from_json),
             *answer(EC2Response, Defaults(), lambda _: {}),
         )

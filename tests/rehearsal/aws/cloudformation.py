@@ -121,7 +121,7 @@ def _model(owner, kind, name_key):
 
         @classmethod
         def create_from_cloudformation_json(cls, name, cloudformation_json, *_, **__):
-            properties = cloudformation_json["Properties"]
+            properties = _without_nothing(cloudformation_json["Properties"])
             return cls(owner.made(kind, properties.get(name_key) or name, properties))
 
         @classmethod
@@ -133,6 +133,15 @@ def _model(owner, kind, name_key):
             return cls.create_from_cloudformation_json(new_resource_name, cloudformation_json)
 
     return Resource
+
+
+def _without_nothing(value):
+    """``value`` without what AWS::NoValue leaves, for which moto has None."""
+    if isinstance(value, dict):
+        return {key: _without_nothing(one) for key, one in value.items() if one is not None}
+    if isinstance(value, list):
+        return [_without_nothing(one) for one in value if one is not None]
+    return value
 
 
 def _secret(properties):

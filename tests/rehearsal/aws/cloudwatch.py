@@ -57,6 +57,11 @@ class CloudWatch:
                 assert not one.get("Dimensions")
                 self._values[Namespace, one["MetricName"]] = float(one["Value"]), time.monotonic()
 
+    def forget(self):
+        """Let the minute be over in which a metric was written."""
+        with self._changing:
+            self._values.clear()
+
     def _all(self):
         return {
             name: self._state(name)
