@@ -3,6 +3,7 @@
 import pytest
 
 from tests.rehearsal.project import replace
+from tests.support.aws import seal
 
 HOOK = ".platform/hooks/predeploy/10_migrate.sh"
 
@@ -126,4 +127,8 @@ def test_whatever_the_subject_of_a_commit_is(world, base):
     subject = "-fix " + "\N{BIRTHDAY CAKE}" * 201
     with world.project.commit(message=subject):
         label = world.project.build()
-    assert world.beanstalk.versions[label]["Description"] == subject[:200]
+    version = world.beanstalk.versions[label]
+    source = version["SourceBundle"]
+    bundle = world.cloud.client("s3").get_object(Bucket=source["S3Bucket"], Key=source["S3Key"])
+    sealed = seal(bundle["Body"].read())
+    assert version["Description"] == f"{subject[: 199 - len(sealed)]} {sealed}"
