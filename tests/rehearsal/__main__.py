@@ -6,6 +6,7 @@ typed here: "help" lists it.
 """
 
 import fcntl
+import logging
 import os
 import re
 import shlex
@@ -59,6 +60,7 @@ def main():
     reason = why_no_docker()
     if reason:
         raise SystemExit(f"make cloud: {reason}: it needs Docker.")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request to AWS
     HOME.mkdir(parents=True, exist_ok=True)
     with (HOME / "lock").open("a+") as lock:
         _hold(lock)

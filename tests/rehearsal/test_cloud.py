@@ -93,6 +93,7 @@ def test_somebody_follows_the_documents_and_ends_it_in_the_middle(world, termina
     url = terminal.shows(r"birthday-greetings-staging answers at http://\S+localhost:(\d+)/docs")
     assert f"127.0.0.1:{url[1]}" in script("status").stdout
     assert containers(terminal.process)
+    assert not [line for line in terminal.lines if '"POST / HTTP' in line]
 
     deploying = threading.Thread(target=script, args=("create", "prod"))  # which will not end well
     deploying.start()
