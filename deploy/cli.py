@@ -12,6 +12,7 @@ import click
 
 from deploy import (
     approval,
+    backups,
     build,
     create,
     credentials,
@@ -341,6 +342,36 @@ def rotate_secret(options: Options, environment: str, dry_run: bool) -> None:
     """Give the database of ENV another password, without a failed request."""
     run = options.run(dry_run=dry_run)
     credentials.rotate(run, _find(run, environment))
+
+
+@main.group("backups")
+def backups_group() -> None:
+    """Install the nightly backups of an environment, and see whether they are there."""
+
+
+@backups_group.command("install")
+@environment
+@dry_run
+@pass_options
+def install_backups(options: Options, environment: str, dry_run: bool) -> None:
+    """Make or change vaults, plan and alarms of ENV in its three regions. Safe to run again."""
+    run = options.run(dry_run=dry_run)
+    backups.install(run, _find(run, environment))
+
+
+@backups_group.command("list")
+@environment
+@pass_options
+def list_backups(options: Options, environment: str) -> None:
+    """Show the newest complete backup of ENV in each region: exit code 1 if one is late."""
+    run = options.run()
+    now = datetime.now(UTC)
+    with state("nothing was changed"):
+        found = backups.find(run, _find(run, environment))
+    for region, one in found.items():
+        options.console.result(backups.explain(region, one, now))
+    if any(backups.is_late(one, now) for one in found.values()):
+        sys.exit(1)
 
 
 @main.group("sentry")

@@ -15,14 +15,15 @@ COMMON = ("account", "all", "certificate")  # tables that are no environments
 SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
 PRODUCTION = "prod"
 # What a table has besides namespaces of Beanstalk
-STACK, ALARMS, PLAIN_HTTP = "stack", "alarms", "PlainHttp"
+STACK, ALARMS, BACKUPS, PLAIN_HTTP = "stack", "alarms", "backups", "PlainHttp"
+DESTINATIONS = "Destinations"  # of backups
 FOUNDATION, TEMPLATE = "devops/foundation.yml", "devops/environment.yml"
-OPERATIONS = "devops/operations.yml"
+OPERATIONS, PLAN = "devops/operations.yml", "devops/backups.yml"
 # Parameters that the owner, AWS or the name of the environment decides
 GIVEN = {
     "OperationsEmail", "EscalationEmail", "Environment", "Foundation", "Repository", "Escalate",
     "LoadBalancer", "TargetGroup", "AutoScalingGroup", "ApplicationLog", "ProxyLog",
-    "WatchedCertificate",
+    "WatchedCertificate", "Vault", "FirstVaultArn", "SecondVaultArn",
 }  # fmt: skip
 
 
@@ -46,6 +47,16 @@ class Environment:
     def thresholds(self) -> dict[str, str]:
         """The parameters of devops/operations.yml that say when an alarm fires."""
         return _as_text(self.tables["all"][ALARMS] | self.tables[self.short].get(ALARMS, {}))
+
+    def destinations(self) -> tuple[str, str] | None:
+        """The two regions to which its backups are copied, or None if it has no backups."""
+        table = self.tables[self.short].get(BACKUPS)
+        return None if table is None else tuple(table[DESTINATIONS])
+
+    def retention(self) -> dict[str, str]:
+        """The parameters of devops/backups.yml that say for how long backups are kept."""
+        table = self.tables[self.short][BACKUPS]
+        return _as_text({name: value for name, value in table.items() if name != DESTINATIONS})
 
     def refuse_plain_http(self) -> None:
         """Raises InvalidConfig for production without a certificate, unless it is asked for."""
@@ -108,7 +119,7 @@ def _refuse_unknown(short: str, table: Any) -> None:
         return
     if short not in COMMON and not (isinstance(table, dict) and STACK in table):
         raise InvalidConfig(NAME, f"[{short}.{STACK}] is missing")
-    known = {"all": (ALARMS,), "certificate": ()}.get(short, (STACK, ALARMS))
+    known = {"all": (ALARMS,), "certificate": ()}.get(short, (STACK, ALARMS, BACKUPS))
     for key, value in table.items():
         if key == PLAIN_HTTP and short not in COMMON:
             if not isinstance(value, bool):
@@ -135,6 +146,25 @@ def _refuse_invalid(
         _check(f"{short}.{STACK}", one.tables[short][STACK], stack)
         merged = tables.get("all", {}).get(ALARMS, {}) | tables[short].get(ALARMS, {})
         _check(f"{short}.{ALARMS}", merged, watched)
+        if BACKUPS in tables[short]:
+            _check_backups(settings, f"{short}.{BACKUPS}", tables[short][BACKUPS])
+
+
+def _check_backups(settings: Settings, where: str, table: Mapping[str, Any]) -> None:
+    regions = table.get(DESTINATIONS)
+    if not (
+        isinstance(regions, list)
+        and len(regions) == len(set(map(str, regions))) == 2
+        and all(re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", str(one)) for one in regions)
+        and settings.home not in regions
+    ):
+        raise InvalidConfig(
+            NAME,
+            f"[{where}] {DESTINATIONS} {regions!r}: expected two different regions other than "
+            f'{settings.home}, such as ["eu-central-1", "eu-north-1"]',
+        )
+    days = {name: value for name, value in table.items() if name != DESTINATIONS}
+    _check(where, days, templates.read_parameters(settings.root, PLAN))
 
 
 def _check(where: str, values: Any, declared: Mapping[str, Any], *, is_whole: bool = True) -> None:

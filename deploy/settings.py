@@ -35,6 +35,7 @@ class Settings:
     artifact: Path  # the source bundle, where `eb` expects it
     platform_branch: str
     region: str
+    home: str  # the region of .elasticbeanstalk/config.yml
     deploy_timeout: float  # seconds
     health_timeout: float  # seconds
     smoke_timeout: float  # seconds
@@ -75,6 +76,7 @@ def load(env: Mapping[str, str] | None = None, root: Path = ROOT) -> Settings:
             region=env.get("AWS_DEFAULT_REGION")
             or env.get("AWS_REGION")
             or common["default_region"],
+            home=common["default_region"],
             deploy_timeout=numbers["DEPLOY_TIMEOUT"] * 60,
             health_timeout=numbers["HEALTH_TIMEOUT"],
             smoke_timeout=numbers["SMOKE_TIMEOUT"],

@@ -120,7 +120,7 @@ SECTIONS = {
 
 def test_every_alarm_and_event_has_its_section_in_the_runbook():
     named = set()
-    for template in ("operations", "foundation"):
+    for template in ("operations", "foundation", "backups"):
         text = Path(f"devops/{template}.yml").read_text()
         named |= set(re.findall(r"docs/operations\.md(?:#|, section )([\w-]+)", text))
     assert len(named) > 12

@@ -66,7 +66,8 @@ class FakeAws:
         self.logs, self.metrics = {}, []  # log groups, with their retention
         self.alarms = {}  # name: kind, state, description, actions
         self.certificate = {"Status": "ISSUED", "NotAfter": datetime(2999, 1, 1, tzinfo=UTC)}
-        self.account = ACCOUNT
+        self.account, self.region = ACCOUNT, REGION
+        self.opted_in, self.vaults = {REGION}, {}  # vault: backup: status, time
         self.time = BEGINNING
 
     # --- What tests say ------------------------------------------------------------------------
@@ -126,7 +127,8 @@ class FakeAws:
     def _remember(params, context, **_):
         context["parameters"] = params
 
-    def _answer(self, model, context, **_):
+    def _answer(self, model, context, request_signer, **_):
+        self.region = request_signer.region_name
         service, parameters = model.service_model.service_name, context["parameters"]
         action = f"{service}:{model.name}"
         self.calls.append((action, parameters))
@@ -292,12 +294,15 @@ class FakeAws:
             more = {"IsTruncated": True, "NextContinuationToken": str(begin + 2)}
         return {"Contents": [{"Key": key} for key in keys[begin : begin + 2]], **more}
 
-    # --- CloudFormation ------------------------------------------------------------------------
+    # --- CloudFormation: in another region than home, a stack's key begins with the region ------
+
+    def _stack(self, name):
+        return name if self.region == REGION else f"{self.region}/{name}"
 
     def cloudformation_describe_stacks(self, StackName):
-        if StackName not in self.stacks:
+        if self._stack(StackName) not in self.stacks:
             raise Refused("ValidationError", f"Stack with id {StackName} does not exist")
-        stack = self.stacks[StackName]
+        stack = self.stacks[self._stack(StackName)]
         outputs = [{"OutputKey": k, "OutputValue": v} for k, v in stack["outputs"].items()]
         given = stack.get("parameters", {})
         parameters = [{"ParameterKey": k, "ParameterValue": v} for k, v in given.items()]
@@ -310,17 +315,17 @@ class FakeAws:
     def cloudformation_create_change_set(self, StackName, ChangeSetName, ChangeSetType, **more):
         identity = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:changeSet/{ChangeSetName}"
         if ChangeSetType == "CREATE":
-            assert StackName not in self.stacks
-            self.stacks[StackName] = {"status": "REVIEW_IN_PROGRESS", "outputs": {}}
+            assert self._stack(StackName) not in self.stacks
+            self.stacks[self._stack(StackName)] = {"status": "REVIEW_IN_PROGRESS", "outputs": {}}
         parameters = {one["ParameterKey"]: one["ParameterValue"] for one in more["Parameters"]}
         self.change_sets[identity] = {
-            "ChangeSetId": identity, "ChangeSetName": ChangeSetName, "StackName": StackName,
+            "ChangeSetId": identity, "ChangeSetName": ChangeSetName, "StackName": self._stack(StackName),
             "Status": "CREATE_COMPLETE", "changed": parameters,
             "Changes": [{"Type": "Resource", "ResourceChange": {
                 "Action": "Add", "LogicalResourceId": "Topic", "ResourceType": "AWS::SNS::Topic",
             }}],
         }  # fmt: skip
-        if self.stacks[StackName].get("parameters") == parameters:
+        if self.stacks[self._stack(StackName)].get("parameters") == parameters:
             self.change_sets[identity] |= {
                 "Status": "FAILED", "StatusReason": "The submitted information didn't contain changes.",
                 "Changes": [],
@@ -339,7 +344,8 @@ class FakeAws:
         change = self.change_sets.pop(ChangeSetName)
         stack = self.stacks[change["StackName"]]
         stack |= {"status": "CREATE_COMPLETE", "parameters": change["changed"]}
-        stack["outputs"] = OUTPUTS.get(change["StackName"], {})
+        name = change["StackName"].rpartition("/")[2]
+        stack["outputs"] = OUTPUTS.get(name) or vault_outputs(name, self.region)
         if PULL_REQUEST_TOKEN in stack["outputs"].values():
             self.secrets.setdefault(PULL_REQUEST_TOKEN, {"Token": ""})
 
@@ -347,13 +353,57 @@ class FakeAws:
         del self.change_sets[ChangeSetName]
 
     def cloudformation_delete_stack(self, StackName):
-        del self.stacks[StackName]
+        del self.stacks[self._stack(StackName)]
         for identity, one in list(self.change_sets.items()):
-            if one["StackName"] == StackName:
+            if one["StackName"] == self._stack(StackName):
                 del self.change_sets[identity]
 
     def cloudformation_describe_stack_events(self, StackName):
-        return {"StackEvents": self.stacks[StackName].get("events", [])}
+        return {"StackEvents": self.stacks[self._stack(StackName)].get("events", [])}
+
+    # --- Backups: by region --------------------------------------------------------------------
+
+    def backup_describe_region_settings(self):
+        return {"ResourceTypeOptInPreference": {"RDS": self.region in self.opted_in, "EC2": True}}
+
+    def backup_update_region_settings(self, ResourceTypeOptInPreference):
+        assert ResourceTypeOptInPreference == {"RDS": True}
+        self.opted_in.add(self.region)
+
+    def backup_list_recovery_points_by_backup_vault(
+        self, BackupVaultName, ByResourceType, NextToken=None
+    ):
+        """In two pages, the first of which is empty."""
+        assert ByResourceType == "RDS"
+        if BackupVaultName not in self.vaults:
+            raise Refused("ResourceNotFoundException", f"there is no vault {BackupVaultName}")
+        assert BackupVaultName.endswith(f"-{self.region}")
+        if not NextToken:
+            return {"RecoveryPoints": [], "NextToken": "more"}
+        found = [
+            {
+                "RecoveryPointArn": f"arn:aws:rds:{self.region}:{ACCOUNT}:snapshot:{identifier}",
+                "Status": status, "CreationDate": self.now(),
+                "CalculatedLifecycle": {"DeleteAt": BEGINNING + timedelta(days=60)},
+            }
+            for identifier, (status, _) in self.vaults[BackupVaultName].items()
+        ]  # fmt: skip
+        return {"RecoveryPoints": found}
+
+    def rds_describe_db_snapshots(self, DBSnapshotIdentifier, SnapshotType):
+        assert SnapshotType == "awsbackup"
+        [at] = [
+            at
+            for name, points in self.vaults.items()
+            for identifier, (_, at) in points.items()
+            if name.endswith(f"-{self.region}") and identifier == DBSnapshotIdentifier
+        ]
+        found = {
+            "DBSnapshotIdentifier": DBSnapshotIdentifier, "AllocatedStorage": 20,
+            "KmsKeyId": f"arn:aws:kms:{self.region}:{ACCOUNT}:key/abcd",
+            "OriginalSnapshotCreateTime": at, "SnapshotCreateTime": self.now(),
+        }  # fmt: skip
+        return {"DBSnapshots": [found]}
 
     # --- CloudWatch ----------------------------------------------------------------------------
 
@@ -488,6 +538,19 @@ OUTPUTS = {
     }
     for short in ("staging", "prod")
 }
+
+
+def vault_outputs(name, region):
+    """The outputs of a stack of devops/vault.yml; none of any other."""
+    if not name.endswith("-vault"):
+        return {}
+    vault = f"{name.removesuffix('-vault')}-{region}"
+    return {
+        "Vault": vault,
+        "VaultArn": f"arn:aws:backup:{region}:{ACCOUNT}:backup-vault:{vault}",
+        "Key": f"arn:aws:kms:{region}:{ACCOUNT}:key/abcd",
+        "KeptDays": "35",
+    }
 
 
 def keep_to_shape(answer, shape):

@@ -59,12 +59,16 @@ SHAPES = {
     "AWS::CloudWatch::Dashboard": ("{name}", {}),
     "AWS::Logs::LogGroup": ("{name}", {}),
     "AWS::Events::Rule": ("{name}", {}),
+    "AWS::Backup::BackupPlan": ("{name}", {"BackupPlanId": "{name}"}),
+    "AWS::Backup::BackupVault": (
+        "{name}", {"BackupVaultArn": "arn:aws:backup:{region}:{account}:backup-vault:{name}"},
+    ),
     "AWS::CodeBuild::Project": (
         "{name}", {"Arn": "arn:aws:codebuild:{region}:{account}:project/{name}"},
     ),
 }  # fmt: skip
 NAMES = ("RoleName", "BucketName", "RepositoryName", "Name", "ConnectionName", "TopicName", "AlarmName",
-         "DashboardName", "LogGroupName")  # fmt: skip
+         "DashboardName", "LogGroupName", "BackupVaultName")  # fmt: skip
 
 
 class Stack:
@@ -112,11 +116,18 @@ class Stack:
                 lambda match: values.get(match[2]) or self._substitute(*match.groups()),
                 text,
             )
-        if function == "Fn::Join":
-            return argument[0].join(self.resolve(argument[1]))
         if function == "Fn::If":
             condition, then, otherwise = argument
             return self.resolve(then if self.holds(condition) else otherwise)
+        return self._of_lists(function, argument)
+
+    def _of_lists(self, function, argument):
+        if function == "Fn::Select":
+            return self.resolve(argument[1])[argument[0]]
+        if function == "Fn::Split":
+            return self.resolve(argument[1]).split(argument[0])
+        if function == "Fn::Join":
+            return argument[0].join(self.resolve(argument[1]))
         raise NotImplementedError(function)
 
     def holds(self, condition):

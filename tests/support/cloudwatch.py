@@ -37,6 +37,11 @@ CATALOGUE = {
         "CPUUtilization", "DatabaseConnections", "FreeStorageSpace", "FreeableMemory",
         "ReadLatency", "WriteLatency", "SwapUsage", "DiskQueueDepth",
     },
+    # Only where they are not zero
+    ("AWS/Backup", "BackupVaultName"): {
+        "NumberOfBackupJobsFailed", "NumberOfBackupJobsExpired", "NumberOfCopyJobsFailed",
+        "NumberOfCopyJobsCompleted",
+    },
     ("AWS/CertificateManager", "CertificateArn"): {"DaysToExpiry"},
     ("AWS/SNS", "TopicName"): {"NumberOfNotificationsFailed"},
     ("AWS/Events", "RuleName"): {"FailedInvocations"},

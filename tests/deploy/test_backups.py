@@ -1,0 +1,148 @@
+"""Backups in three regions: installed, and listed."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from deploy import environments
+from tests.deploy.conftest import PROD
+from tests.support.aws import ACCOUNT, APPLICATION, REGION
+
+FIRST, SECOND = "eu-central-1", "eu-north-1"
+VAULT, PLAN = f"{PROD}-vault", f"{PROD}-backups"
+FOUNDATION = f"{APPLICATION}-foundation"
+
+
+def ago(**more):
+    return datetime.now(UTC) - timedelta(**more)
+
+
+@pytest.fixture
+def kept(aws):
+    """A complete backup in each region, and copies that are not complete or older."""
+    old, new = ago(hours=30), ago(hours=6)
+    aws.vaults = {
+        f"{PROD}-{REGION}": {"awsbackup:job-1": ("COMPLETED", new)},
+        f"{PROD}-{FIRST}": {
+            "awsbackup:copyjob-1": ("COMPLETED", old), "awsbackup:copyjob-2": ("COMPLETED", new),
+            "awsbackup:copyjob-3": ("PARTIAL", ago(hours=1)),
+        },
+        f"{PROD}-{SECOND}": {"awsbackup:copyjob-4": ("COMPLETED", new)},
+    }  # fmt: skip
+    return aws.vaults
+
+
+def test_it_installs_vaults_before_the_plan_that_names_them(aws, command):
+    code, output = command("backups", "install", "prod")
+    assert code == 0, output
+    order = list(aws.stacks)
+    assert order == [
+        VAULT, f"{FIRST}/{FOUNDATION}", f"{FIRST}/{VAULT}", f"{SECOND}/{FOUNDATION}",
+        f"{SECOND}/{VAULT}", PLAN,
+    ]  # fmt: skip
+    parameters = aws.stacks[PLAN]["parameters"]
+    assert parameters["Vault"] == f"{PROD}-{REGION}"
+    arn = f"arn:aws:backup:{FIRST}:{ACCOUNT}:backup-vault:{PROD}-{FIRST}"
+    assert parameters["FirstVaultArn"] == arn
+    assert f":{SECOND}:" in parameters["SecondVaultArn"]
+    assert parameters["HomeDays"] == "35"
+    assert "MonthlyBudget" not in aws.stacks[f"{FIRST}/{FOUNDATION}"]["parameters"]
+    assert f"{PROD} is backed up every night, with copies in {FIRST}, {SECOND}" in output
+
+
+def test_a_second_time_changes_nothing(aws, command):
+    command("backups", "install", "prod")
+    aws.calls.clear()
+    assert command("backups", "install", "prod")[0] == 0
+    assert not aws.asked("cloudformation:ExecuteChangeSet")
+    assert not aws.asked("backup:UpdateRegionSettings")
+
+
+def test_databases_are_opted_in_where_they_are_not(aws, command):
+    """Without it nothing is backed up, and nothing fails."""
+    command("backups", "install", "prod")
+    assert aws.opted_in == {REGION, FIRST, SECOND}
+    assert len(aws.asked("backup:UpdateRegionSettings")) == 2
+
+
+def test_a_dry_run_changes_nothing(aws, command):
+    code, output = command("backups", "install", "prod", "--dry-run")
+    assert code == 0, output
+    assert not aws.stacks
+    assert aws.opted_in == {REGION}
+    assert "what the plan would be can be shown once the vaults are there" in output
+
+
+def test_an_environment_without_backups(fails):
+    output = fails("backups", "install", "staging")
+    assert "staging has no backups: give it a table [staging.backups]" in output
+    assert "staging has no backups" in fails("backups", "list", "staging")
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", None])
+@pytest.mark.parametrize("action", ["backup:DescribeRegionSettings", "backup:UpdateRegionSettings"])
+def test_a_region_that_does_not_answer(aws, fails, action, code):
+    aws.fail(action, code)
+    output = fails("backups", "install", "prod")
+    assert action in output
+    assert PLAN not in aws.stacks
+
+
+def test_the_newest_complete_backup_of_each_region_is_listed(kept, command):
+    code, output = command("backups", "list", "prod")
+    assert code == 0, output
+    lines = output.splitlines()
+    assert [line.split(":")[0].strip() for line in lines] == [REGION, FIRST, SECOND]
+    assert "6 h old, 20 GiB" in lines[1]
+    assert "awsbackup:copyjob-2, key abcd" in lines[1]
+    assert "LATE" not in output
+
+
+def test_a_copy_that_is_late(kept, command):
+    del kept[f"{PROD}-{FIRST}"]["awsbackup:copyjob-2"]
+    kept[f"{PROD}-{FIRST}"]["awsbackup:copyjob-1"] = ("COMPLETED", ago(hours=37))
+    code, output = command("backups", "list", "prod")
+    assert code == 1
+    assert f"LATE  {FIRST}: 37 h old" in output
+    assert output.count("LATE") == 1
+
+
+def test_a_vault_without_a_complete_backup_and_one_that_is_not_there(kept, command):
+    kept[f"{PROD}-{FIRST}"] = {"awsbackup:copyjob-1": ("CREATING", ago(hours=1))}
+    del kept[f"{PROD}-{SECOND}"]
+    code, output = command("backups", "list", "prod")
+    assert code == 1
+    assert f"LATE  {FIRST}: no complete backup" in output
+    assert f"LATE  {SECOND}: no complete backup" in output
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", None])
+@pytest.mark.parametrize(
+    "action", ["backup:ListRecoveryPointsByBackupVault", "rds:DescribeDBSnapshots"]
+)
+def test_what_aws_does_not_answer_is_not_a_missing_backup(aws, kept, fails, action, code):
+    aws.fail(action, code)
+    output = fails("backups", "list", "prod")
+    assert action in output
+    assert "no complete backup" not in output
+
+
+@pytest.mark.parametrize(
+    "regions",
+    [
+        '["eu-central-1"]', '["eu-central-1", "eu-central-1"]', '["eu-west-1", "eu-central-1"]',
+        '["eu-central-1", "Frankfurt"]', '"eu-central-1"', "[1, 2]", '[["eu-central-1"], []]',
+        '["eu-central-1", "eu-north-1", "eu-south-1"]',
+    ],
+)  # fmt: skip
+def test_destinations_are_two_other_regions(project, fails, regions):
+    path = project / environments.NAME
+    text = path.read_text()
+    path.write_text(text.replace('["eu-central-1", "eu-north-1"]', regions))
+    assert "expected two different regions other than eu-west-1" in fails("backups", "list", "prod")
+
+
+def test_days_are_those_that_the_template_allows(project, fails):
+    path = project / environments.NAME
+    path.write_text(path.read_text().replace("CopyDays = 35", "CopyDays = 1"))
+    assert "[prod.backups] CopyDays 1: expected 7 to 3650" in fails("backups", "list", "prod")

@@ -1,0 +1,105 @@
+"""Backups: a plan that RDS does not refuse, vaults that nobody empties, and alarms that can fire."""
+
+import re
+from datetime import datetime, timedelta
+
+from deploy import environments, settings
+from tests.support import cloudwatch
+from tests.support.aws import ACCOUNT, APPLICATION, REGION, vault_outputs
+from tests.support.cloudformation import Stack
+
+PROD = environments.find(settings.load({}), "prod")
+FIRST, SECOND = PROD.destinations()
+FOUNDATION = Stack(environments.FOUNDATION, f"{APPLICATION}-foundation", {})
+VAULTS = {region: vault_outputs(f"{PROD.name}-vault", region) for region in (REGION, FIRST, SECOND)}
+BACKUPS = Stack(
+    environments.PLAN, f"{PROD.name}-backups",
+    {
+        "Environment": PROD.name, "Repository": "greeters/greetings", "Vault": VAULTS[REGION]["Vault"],
+        "FirstVaultArn": VAULTS[FIRST]["VaultArn"], "SecondVaultArn": VAULTS[SECOND]["VaultArn"],
+    } | PROD.retention(),
+    FOUNDATION.exports,
+)  # fmt: skip
+VAULT = Stack("devops/vault.yml", f"{PROD.name}-vault", {"Environment": PROD.name, "KeptDays": 35})
+[RULE] = BACKUPS.properties("AWS::Backup::BackupPlan")["Plan"]["BackupPlan"]["BackupPlanRule"]
+ALARMS = BACKUPS.properties("AWS::CloudWatch::Alarm")
+DISTANCE = timedelta(hours=1)  # before a window of RDS in which a job must not begin
+
+
+def window(text):
+    """Begin and end of a window of RDS on the same day, UTC."""
+    times = re.findall(r"\d\d:\d\d", text)
+    return [datetime.strptime(time, "%H:%M") for time in times]  # noqa: DTZ007
+
+
+def test_a_job_begins_far_from_the_windows_of_rds(resources):
+    minute, hour = re.fullmatch(
+        r"cron\((\d+) (\d+) \* \* \? \*\)", RULE["ScheduleExpression"]
+    ).groups()
+    assert RULE["ScheduleExpressionTimezone"] == "UTC"
+    first = datetime.strptime(f"{hour}:{minute}", "%H:%M")  # noqa: DTZ007
+    last = first + timedelta(minutes=RULE["StartWindowMinutes"])
+    database = resources["Database"]["Properties"]
+    for name in ("PreferredBackupWindow", "PreferredMaintenanceWindow"):
+        begin, end = window(database[name])
+        assert last < begin - DISTANCE or first > end, name
+
+
+def test_there_are_two_copies_in_two_other_regions():
+    regions = [one["DestinationBackupVaultArn"].split(":")[3] for one in RULE["CopyActions"]]
+    assert sorted(regions) == sorted((FIRST, SECOND))
+    for one in RULE["CopyActions"]:
+        assert one["Lifecycle"]["DeleteAfterDays"] == PROD.retention()["CopyDays"]
+    assert RULE["Lifecycle"]["DeleteAfterDays"] == PROD.retention()["HomeDays"]
+    # RDS's own backups are for a moment in time; AWS Backup's would take their window over
+    assert "EnableContinuousBackup" not in RULE
+
+
+def test_the_database_is_selected_by_its_name():
+    selection = BACKUPS.properties("AWS::Backup::BackupSelection")["Selection"]["BackupSelection"]
+    assert selection["Resources"] == [f"arn:aws:rds:{REGION}:{ACCOUNT}:db:{PROD.name}"]
+
+
+def test_a_lock_can_be_removed_by_who_may():
+    """With ChangeableForDays nobody ever could, AWS included."""
+    [vault] = VAULT.properties("AWS::Backup::BackupVault").values()
+    assert set(vault["LockConfiguration"]) == {"MinRetentionDays"}
+    least = vault["LockConfiguration"]["MinRetentionDays"]
+    for name in ("HomeDays", "CopyDays"):
+        assert BACKUPS.template["Parameters"][name]["MinValue"] >= least
+
+
+def test_vaults_have_keys_of_their_own_and_different_names():
+    """A copy into a vault with AWS's own key fails; metrics of copies name the destination only."""
+    [vault] = VAULT.properties("AWS::Backup::BackupVault").values()
+    assert vault["BackupVaultName"] == f"{PROD.name}-{REGION}"
+    assert ":key/" in vault["EncryptionKeyArn"]
+    for one in ("Key", "Vault"):
+        assert VAULT.template["Resources"][one]["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert VAULT.template["Resources"][one]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_each_alarm_is_on_a_metric_that_exists_and_leads_to_the_runbook():
+    watched = {}
+    for one in ALARMS.values():
+        [(namespace, name, dimensions)] = cloudwatch.of_alarm(one)
+        cloudwatch.check(namespace, name, dimensions)
+        watched.setdefault(one["Dimensions"][0]["Value"], set()).add(name)
+        assert "docs/operations.md#backups-fail-or-are-late" in one["AlarmDescription"]
+        assert one["AlarmActions"] == [
+            FOUNDATION.exports[f"{APPLICATION}-foundation-OperationsTopic"]
+        ]
+    assert watched == {
+        VAULTS[REGION]["Vault"]: {"NumberOfBackupJobsFailed", "NumberOfBackupJobsExpired"},
+        VAULTS[FIRST]["Vault"]: {"NumberOfCopyJobsFailed", "NumberOfCopyJobsCompleted"},
+        VAULTS[SECOND]["Vault"]: {"NumberOfCopyJobsFailed", "NumberOfCopyJobsCompleted"},
+    }
+
+
+def test_that_no_copy_came_is_an_alarm_after_36_hours():
+    """It is one that no data are: AWS Backup sends no zeros."""
+    late = [one for one in ALARMS.values() if one["MetricName"] == "NumberOfCopyJobsCompleted"]
+    assert len(late) == 2
+    for one in late:
+        assert one["TreatMissingData"] == "breaching"
+        assert one["Period"] * one["EvaluationPeriods"] == 36 * 3600
