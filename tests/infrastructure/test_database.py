@@ -5,6 +5,12 @@ from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from tests.support import cloudformation
 
+def custom(name, **more):
+    """A custom option, which is set on the environment."""
+    option = {"Namespace": "aws:elasticbeanstalk:customoption", "OptionName": name}
+    return {"Fn::GetOptionSetting": option | more}
+
+
 # As it was first deployed. None: not given.
 PINNED = {
     "AvailabilityZone": None,
@@ -14,30 +20,15 @@ PINNED = {
     "DBClusterIdentifier": None,
     "DBClusterSnapshotIdentifier": None,
     "DBInstanceIdentifier": {"Ref": "AWSEBEnvironmentName"},
-    "DBName": "birthday",
-    "DBSnapshotIdentifier": None,
-    "DBSubnetGroupName": {
-        "Fn::GetOptionSetting": {
-            "Namespace": "aws:elasticbeanstalk:customoption",
-            "OptionName": "DatabaseSubnetGroup",
-        }
-    },
+    "DBName": None,
+    "DBSnapshotIdentifier": custom("DatabaseSnapshot", DefaultValue={"Ref": "AWS::NoValue"}),
+    "DBSubnetGroupName": custom("DatabaseSubnetGroup"),
     "DBSystemId": None,
     "Engine": "postgres",
-    "KmsKeyId": {
-        "Fn::GetOptionSetting": {
-            "Namespace": "aws:elasticbeanstalk:customoption",
-            "OptionName": "DatabaseKey",
-        }
-    },
+    "KmsKeyId": custom("DatabaseKey"),
     "MasterUsername": "birthday",
     "NcharCharacterSetName": None,
-    "PerformanceInsightsKMSKeyId": {
-        "Fn::GetOptionSetting": {
-            "Namespace": "aws:elasticbeanstalk:customoption",
-            "OptionName": "DatabaseKey",
-        }
-    },
+    "PerformanceInsightsKMSKeyId": custom("DatabaseKey"),
     "Port": "5432",
     "RestoreTime": None,
     "SourceDBClusterIdentifier": None,
@@ -68,6 +59,27 @@ def test_a_property_whose_change_replaces_the_database_is_what_it_was(resources,
         "CloudFormation replace the database by an EMPTY one. Move the data by a snapshot into a "
         "new environment instead, and change this test with it."
     )
+
+
+def test_what_may_change_later_without_a_replacement(resources):
+    """What a growing or a restored database needs: none of it is among what replaces one."""
+    properties = resources["Database"]["Properties"]
+    assert properties["AllocatedStorage"] == custom("DatabaseStorage", DefaultValue="20")
+    assert properties["MaxAllocatedStorage"] == custom("DatabaseStorageLimit", DefaultValue="100")
+    assert properties["EngineVersion"] == "18", "a minor version could be older than a snapshot's"
+    changeable = {
+        "AllocatedStorage", "MaxAllocatedStorage", "StorageType", "DBInstanceClass", "EngineVersion",
+        "MasterUserPassword", "DeletionProtection", "PreferredBackupWindow", "MonitoringInterval",
+        "CACertificateIdentifier", "EnableCloudwatchLogsExports",
+    }  # fmt: skip
+    assert changeable <= properties.keys()
+    assert not changeable & PINNED.keys()
+
+
+def test_a_database_can_be_restored_by_the_same_file(resources):
+    """RDS refuses a snapshot together with a database's name, for PostgreSQL."""
+    properties = resources["Database"]["Properties"]
+    assert "DBName" not in properties
 
 
 def test_the_pinned_properties_are_all_that_cloudformation_names():

@@ -14,6 +14,8 @@ KEYS = {
 }  # fmt: skip
 FUNCTIONS = {"Ref", "Fn::GetAtt", "Fn::Join", "Fn::GetOptionSetting"}
 
+NOTHING = object()  # of AWS::NoValue: the property is not given
+
 Options = dict[tuple[str, str], str]  # by namespace and name
 
 
@@ -136,6 +138,8 @@ def evaluate(
     if not isinstance(value, dict):
         return value
     match list(value.items()):
+        case [("Ref", "AWS::NoValue")]:
+            return NOTHING
         case [("Ref", name)]:
             return ref(name, None)
         case [("Fn::GetAtt", [name, attribute])]:
@@ -144,5 +148,6 @@ def evaluate(
             return glue.join(str(evaluate(part, option, ref)) for part in parts)
         case [("Fn::GetOptionSetting", wanted)]:
             found = option(wanted["Namespace"], wanted["OptionName"])
-            return wanted.get("DefaultValue") if found is None else found
-    return {key: evaluate(inner, option, ref) for key, inner in value.items()}
+            return evaluate(wanted.get("DefaultValue"), option, ref) if found is None else found
+    evaluated = {key: evaluate(inner, option, ref) for key, inner in value.items()}
+    return {key: inner for key, inner in evaluated.items() if inner is not NOTHING}

@@ -36,7 +36,20 @@ def empty(database_url):
     yield {"DATABASE_URL": url.set(database=name).render_as_string(hide_password=False)}
     connection = psycopg2.connect(maintenance)
     connection.autocommit = True
-    connection.cursor().execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    connection.cursor().execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    connection.close()
+
+
+@pytest.fixture
+def missing(empty, engine):
+    """The same, but the server does not have the database."""
+    maintenance = make_url(empty["DATABASE_URL"]).set(database="postgres")
+    connection = psycopg2.connect(maintenance.render_as_string(hide_password=False))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(f'DROP DATABASE "{engine.url.database}"')
+        yield empty
+        cursor.execute("DROP ROLE IF EXISTS migrations_stranger")
     connection.close()
 
 
@@ -70,6 +83,40 @@ def test_four_at_once_on_an_empty_database_all_succeed(empty, engine):
     assert sum("Running upgrade" in output for output in outputs) == 1
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM person")).scalar() == 0
+
+
+def test_four_at_once_without_a_database_all_succeed(missing, engine):
+    """As on the first instances of an environment: RDS has no database yet."""
+    runs = [flask(missing, "db", "upgrade") for _ in range(4)]
+    outputs = [run.communicate(timeout=60)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0] * 4, outputs
+    assert sum("Running upgrade" in output for output in outputs) == 1
+    assert "was missing, and was created" in "".join(outputs)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM person")).scalar() == 0
+
+
+def test_a_user_who_may_not_create_the_database(missing, engine):
+    maintenance = create_engine(engine.url.set(database="postgres"))
+    with maintenance.begin() as connection:
+        connection.execute(text("CREATE ROLE migrations_stranger LOGIN PASSWORD 'x'"))
+    maintenance.dispose()
+    url = make_url(missing["DATABASE_URL"]).set(username="migrations_stranger", password="x")
+    status, output = run(
+        {"DATABASE_URL": url.render_as_string(hide_password=False)}, "db", "upgrade"
+    )
+    assert status == 1
+    assert "permission denied to create database" in output
+
+
+def test_a_password_that_is_wrong_is_what_the_error_says(empty, engine):
+    url = make_url(empty["DATABASE_URL"]).set(username="migrations_nobody", password="x")
+    status, output = run(
+        {"DATABASE_URL": url.render_as_string(hide_password=False)}, "db", "upgrade"
+    )
+    assert status == 1
+    assert "migrations_nobody" in output
+    assert "CREATE DATABASE" not in output
 
 
 def test_a_database_that_is_ahead_is_no_error_for_an_older_image(empty, engine):

@@ -9,9 +9,11 @@ import logging
 
 from alembic import context
 from flask import current_app
-from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, text
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 LOGIN_TIMEOUT = 5  # seconds
+MAINTENANCE = "postgres"  # the database that every server has
 LOCK = 0x6269727468  # any number will do, as long as nothing else locks it: "birth" in ASCII
 TURN_TIMEOUT = "120s"  # for another run to end
 TABLE_TIMEOUT = "5s"  # for statements that use the table; the requests behind us must wait as long
@@ -21,14 +23,8 @@ logger = logging.getLogger("web.migrations")
 
 def run() -> None:
     """Migrate the database of the current application."""
-    config = current_app.config
-    engine = create_engine(
-        config["SQLALCHEMY_DATABASE_URI"],
-        poolclass=NullPool,
-        connect_args={"connect_timeout": LOGIN_TIMEOUT},
-    )
     metadata = current_app.extensions["migrate"].db.metadata
-    with engine.connect() as connection:
+    with connect(current_app.config["SQLALCHEMY_DATABASE_URI"]) as connection:
         context.configure(connection, target_metadata=metadata)
         with context.begin_transaction():
             wait_for_turn(connection)
@@ -38,6 +34,50 @@ def run() -> None:
                 )
                 return
             context.run_migrations()
+
+
+def connect(url: URL) -> Connection:
+    """A connection to the database ``url``, which is created if its server does not have it.
+
+    RDS makes none: one that was named could not be restored from a snapshot. Raises OperationalError
+    when the server cannot be reached, and ProgrammingError when the user may not create databases.
+    """
+    engine = engine_of(url)
+    try:
+        return engine.connect()
+    except OperationalError:  # whose text alone says why, in the server's language
+        if not is_missing(url):
+            raise
+    create(url)
+    return engine.connect()
+
+
+def is_missing(url: URL) -> bool:
+    """Whether the server answers, and does not have the database ``url``."""
+    try:
+        with engine_of(url.set(database=MAINTENANCE)).connect() as connection:
+            known = text("SELECT 1 FROM pg_database WHERE datname = :name")
+            return connection.execute(known, {"name": url.database}).scalar() is None
+    except OperationalError:
+        return False
+
+
+def create(url: URL) -> None:
+    """Create the database ``url``. Raises ProgrammingError when the user may not."""
+    engine = engine_of(url.set(database=MAINTENANCE)).execution_options(isolation_level="AUTOCOMMIT")
+    name = engine.dialect.identifier_preparer.quote(str(url.database))
+    try:
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+    except (ProgrammingError, IntegrityError):
+        if is_missing(url):  # else another run was faster
+            raise
+    logger.warning("the database %s was missing, and was created", url.database)
+
+
+def engine_of(url: URL) -> Engine:
+    """Connects with a time limit for the login."""
+    return create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": LOGIN_TIMEOUT})
 
 
 def wait_for_turn(connection: Connection) -> None:
