@@ -5,6 +5,7 @@ from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from tests.support import cloudformation
 
+
 def custom(name, **more):
     """A custom option, which is set on the environment."""
     option = {"Namespace": "aws:elasticbeanstalk:customoption", "OptionName": name}

@@ -25,7 +25,11 @@ HOOK = ".platform/hooks/predeploy/10_migrate.sh"
             id="it is not healthy",
         ),
         pytest.param(
-            replace(".ebextensions/40-database.config", "MasterUsername: birthday", "MasterUsername: other"),
+            replace(
+                ".ebextensions/40-database.config",
+                "MasterUsername: birthday",
+                "MasterUsername: other",
+            ),
             "requires replacing",
             id="it would replace the database",
         ),

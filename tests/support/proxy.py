@@ -44,6 +44,11 @@ class Proxy:
                 open_socket.shutdown(socket.SHUT_RDWR)
             open_socket.close()
 
+    @property
+    def frozen(self):
+        """Whether it has stopped."""
+        return not self._going.is_set()
+
     def thaw(self):
         """Go on, and never freeze again."""
         self.freeze_at = None

@@ -2,6 +2,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import flask_migrate
 import psycopg2
@@ -10,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, make_url, text
 
+from tests.support.proxy import Proxy
 from tools.postgres import ensure_database
 from web import create_app
 from web.storage import db
@@ -94,6 +96,32 @@ def test_four_at_once_without_a_database_all_succeed(missing, engine):
     assert "was missing, and was created" in "".join(outputs)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM person")).scalar() == 0
+
+
+def test_another_run_creates_it_after_the_first_look(missing, engine):
+    """The proxy stops between the refused login and the question whether the database is missing."""
+    url = make_url(missing["DATABASE_URL"])
+    with Proxy((url.host or "127.0.0.1", url.port), freeze_at=2) as proxy:
+        behind = url.set(host="127.0.0.1", port=proxy.port).update_query_dict(
+            {"sslmode": "disable"}
+        )
+        process = flask(
+            {"DATABASE_URL": behind.render_as_string(hide_password=False)}, "db", "upgrade"
+        )
+        deadline = time.monotonic() + 60
+        while not proxy.frozen:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        maintenance = create_engine(
+            engine.url.set(database="postgres"), isolation_level="AUTOCOMMIT"
+        )
+        with maintenance.connect() as connection:
+            connection.execute(text(f'CREATE DATABASE "{url.database}"'))
+        maintenance.dispose()
+        proxy.thaw()
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "was created" not in output
 
 
 def test_a_user_who_may_not_create_the_database(missing, engine):

@@ -10,7 +10,7 @@ import logging
 from alembic import context
 from flask import current_app
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, text
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 LOGIN_TIMEOUT = 5  # seconds
 MAINTENANCE = "postgres"  # the database that every server has
@@ -39,17 +39,17 @@ def run() -> None:
 def connect(url: URL) -> Connection:
     """A connection to the database ``url``, which is created if its server does not have it.
 
-    RDS makes none: one that was named could not be restored from a snapshot. Raises OperationalError
-    when the server cannot be reached, and ProgrammingError when the user may not create databases.
+    RDS makes none: one that was named could not be restored from a snapshot. Raises
+    OperationalError when the server cannot be reached, and ProgrammingError when the user may not
+    create databases.
     """
     engine = engine_of(url)
     try:
         return engine.connect()
     except OperationalError:  # whose text alone says why, in the server's language
-        if not is_missing(url):
-            raise
-    create(url)
-    return engine.connect()
+        if is_missing(url):
+            create(url)
+    return engine.connect()  # another run may have created it just now
 
 
 def is_missing(url: URL) -> bool:
@@ -64,12 +64,13 @@ def is_missing(url: URL) -> bool:
 
 def create(url: URL) -> None:
     """Create the database ``url``. Raises ProgrammingError when the user may not."""
-    engine = engine_of(url.set(database=MAINTENANCE)).execution_options(isolation_level="AUTOCOMMIT")
+    engine = engine_of(url.set(database=MAINTENANCE))
+    engine = engine.execution_options(isolation_level="AUTOCOMMIT")
     name = engine.dialect.identifier_preparer.quote(str(url.database))
     try:
         with engine.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name}"))
-    except (ProgrammingError, IntegrityError):
+    except DBAPIError:
         if is_missing(url):  # else another run was faster
             raise
     logger.warning("the database %s was missing, and was created", url.database)
