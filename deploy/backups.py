@@ -1,16 +1,16 @@
-"""Nightly backups of a database, and their copies in two other regions."""
+"""Backups of a database and their copies in two other regions: which there are, and how old."""
 
-from collections.abc import Iterator
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from deploy import owner, stacks
-from deploy.environments import FOUNDATION, NAME, PLAN, Environment
-from deploy.errors import AwsFailure, Failure, InvalidConfig, state
+from deploy.environments import NAME, Environment
+from deploy.errors import AwsFailure, Failure, InvalidConfig, NotFound
 from deploy.run import Run
 
-VAULT = "devops/vault.yml"
+AWS_BACKUP, AVAILABLE = "awsbackup", "available"  # of snapshots: a kind, and a status
+PATIENCE = 4 * 3600  # seconds for the copy of a snapshot
 LATE = timedelta(hours=36)  # a night, its copying, and some
 RDS = "RDS"
 
@@ -26,54 +26,25 @@ class Backup:
     expires: datetime | None
 
 
-def install(run: Run, environment: Environment) -> None:
-    """Make or change vaults, plan and alarms of ``environment`` in its three regions.
-
-    Safe to run again. The stack that all environments share is made in the destinations as well,
-    for their images and messages. Raises InvalidConfig without backups in
-    devops/environments.toml, and Failure.
-    """
-    regions = (run.settings.home, *_destinations(environment))
-    vaults = []
-    for region in regions:
-        with state(f"the regions before {region} are done"):
-            vaults.append(_install_vault(run.at(region), environment))
-    if not all(vaults):
-        if not run.changes.dry_run:
-            raise Failure("the stacks of the vaults are gone", next="run it again")
-        run.console.say("what the plan would be can be shown once the vaults are there")
-        return
-    with state("the vaults are there"):
-        _install_plan(run.at(run.settings.home), environment, [one or {} for one in vaults])
-    run.changes.done(
-        f"{environment.name} is backed up every night, with copies in {', '.join(regions[1:])}"
-    )
+def find_destinations(environment: Environment) -> tuple[str, str]:
+    """The two regions to which its backups are copied. Raises InvalidConfig without backups."""
+    found = environment.destinations()
+    if found is None:
+        raise InvalidConfig(
+            NAME,
+            f"{environment.short} has no backups: give it a table [{environment.short}.backups]",
+        )
+    return found
 
 
-def _install_vault(run: Run, environment: Environment) -> dict[str, str] | None:
-    """The outputs of the vault in the region of ``run``; None in a dry run before it was made."""
-    _opt_in(run)
-    is_home = run.settings.region == run.settings.home
-    if not is_home:
-        emails = owner.read_for_use(run.settings.root).foundation_parameters()
-        stacks.apply(run, run.settings.foundation, FOUNDATION, emails)
-    days = environment.retention()["HomeDays" if is_home else "CopyDays"]
-    parameters = {"Environment": environment.name, "KeptDays": days}
-    stacks.apply(run, _stack(environment), VAULT, parameters)
-    return stacks.find_outputs(run, _stack(environment))
+def find_regions(run: Run, environment: Environment) -> tuple[str, ...]:
+    """Where its backups are, home first. Raises InvalidConfig without backups."""
+    return (run.settings.home, *find_destinations(environment))
 
 
-def _install_plan(run: Run, environment: Environment, vaults: list[dict[str, str]]) -> None:
-    home, first, second = vaults
-    parameters = {
-        "Environment": environment.name,
-        "Foundation": run.settings.foundation,
-        "Repository": owner.read(run.settings.root).repository,
-        "Vault": home["Vault"],
-        "FirstVaultArn": first["VaultArn"],
-        "SecondVaultArn": second["VaultArn"],
-    }
-    stacks.apply(run, f"{environment.name}-backups", PLAN, parameters | environment.retention())
+def name_vault(environment: Environment, region: str) -> str:
+    """The vault of ``environment`` in ``region``, by devops/vault.yml."""
+    return f"{environment.name}-{region}"
 
 
 def find(run: Run, environment: Environment) -> dict[str, Backup | None]:
@@ -81,15 +52,101 @@ def find(run: Run, environment: Environment) -> dict[str, Backup | None]:
 
     Raises InvalidConfig without backups in devops/environments.toml, and AwsFailure.
     """
-    regions = (run.settings.home, *_destinations(environment))
+    regions = find_regions(run, environment)
     return {region: find_newest(run.at(region), environment) for region in regions}
 
 
 def find_newest(run: Run, environment: Environment) -> Backup | None:
     """The newest complete backup in the region of ``run``, or None. Raises AwsFailure."""
-    found = [one for one in _recovery_points(run, environment) if one["Status"] == "COMPLETED"]
-    backups = [_backup(run, one) for one in found]
-    return max(backups, key=lambda one: one.at, default=None)
+    points = _recovery_points(run, environment)
+    if not points:
+        return None
+    snapshots = {
+        one["DBSnapshotIdentifier"]: one
+        for one in run.aws.every(
+            "rds", "describe_db_snapshots", "DBSnapshots",
+            DBInstanceIdentifier=environment.name, SnapshotType=AWS_BACKUP,
+        )
+    }  # fmt: skip
+    found = [
+        _backup(snapshots[identifier], one)
+        for one in points
+        if one["Status"] == "COMPLETED"
+        and (identifier := _identify(one)) in snapshots
+        and snapshots[identifier]["Status"] == AVAILABLE
+    ]
+    return max(found, key=lambda one: one.at, default=None)
+
+
+def find_unfinished(run: Run, environment: Environment, chosen: Backup) -> list[str]:
+    """Lines about what was begun after ``chosen`` and is not complete. Raises AwsFailure."""
+    return [
+        f"{_identify(one)} of {one['CreationDate']:%Y-%m-%d %H:%M} UTC is {one['Status']}"
+        for one in _recovery_points(run, environment)
+        if one["Status"] != "COMPLETED" and one["CreationDate"] > chosen.at
+    ]
+
+
+def find_snapshot(run: Run, identifier: str) -> Backup:
+    """A complete snapshot in the region of ``run``, by its identifier. Raises Failure."""
+    kind = AWS_BACKUP if identifier.startswith(f"{AWS_BACKUP}:") else "manual"
+    try:
+        [found] = run.aws.ask(
+            "rds", "describe_db_snapshots", DBSnapshotIdentifier=identifier, SnapshotType=kind
+        )["DBSnapshots"]
+    except AwsFailure as failure:
+        if not failure.code.startswith("DBSnapshotNotFound"):
+            raise
+        raise NotFound(
+            f"there is no snapshot {identifier} in {run.settings.region}: it was never there, or "
+            "has expired",
+            next="name another one, or none: the newest complete backup is taken then",
+        ) from failure
+    if found["Status"] != AVAILABLE:
+        raise Failure(
+            f"the snapshot {identifier} is {found['Status']}, {found.get('PercentProgress', 0)} %",
+            next="wait until it is complete, or name another one",
+        )
+    return _backup(found, {})
+
+
+def begin_copy(run: Run, backup: Backup, name: str) -> str:
+    """The id of a copy of ``backup`` for the environment ``name``, which does not expire.
+
+    The environment's stack names it from then on. It takes minutes: see ``wait_for``. A snapshot
+    that somebody made by hand is used as it is. Raises AwsFailure.
+    """
+    if not backup.identifier.startswith(f"{AWS_BACKUP}:"):
+        return backup.identifier
+    copy = f"{name}-{backup.at:%Y%m%dt%H%M%S}"
+    try:
+        run.aws.change(
+            "rds", "copy_db_snapshot",
+            SourceDBSnapshotIdentifier=backup.identifier, TargetDBSnapshotIdentifier=copy,
+        )  # fmt: skip
+    except AwsFailure as failure:
+        if not failure.code.startswith("DBSnapshotAlreadyExists"):
+            raise
+    return copy
+
+
+def wait_for(run: Run, copy: str) -> None:
+    """Wait until the snapshot ``copy`` is complete. Raises Failure."""
+    show, deadline = run.console.waiting(f"the snapshot {copy}"), time.monotonic() + PATIENCE
+    while True:
+        [found] = run.aws.ask(
+            "rds", "describe_db_snapshots", DBSnapshotIdentifier=copy, SnapshotType="manual"
+        )["DBSnapshots"]
+        if found["Status"] == AVAILABLE:
+            return
+        if found["Status"] == "failed" or time.monotonic() > deadline:
+            raise Failure(
+                f"the snapshot {copy} is {found['Status']}",
+                next=f"aws rds delete-db-snapshot --db-snapshot-identifier {copy} --region "
+                f"{run.settings.region}, and run it again",
+            )
+        show(str(found["Status"]), f"{found.get('PercentProgress', 0)} %")
+        time.sleep(run.settings.poll)
 
 
 def explain(region: str, backup: Backup | None, now: datetime) -> str:
@@ -110,46 +167,27 @@ def is_late(backup: Backup | None, now: datetime) -> bool:
     return backup is None or now - backup.at > LATE
 
 
-def _stack(environment: Environment) -> str:
-    return f"{environment.name}-vault"
-
-
-def _destinations(environment: Environment) -> tuple[str, str]:
-    found = environment.destinations()
-    if found is None:
-        raise InvalidConfig(
-            NAME,
-            f"{environment.short} has no backups: give it a table [{environment.short}.backups]",
-        )
-    return found
-
-
-def _opt_in(run: Run) -> None:
-    """Without it nothing is backed up, and nothing fails."""
-    settings = run.aws.ask("backup", "describe_region_settings")["ResourceTypeOptInPreference"]
-    if not settings.get(RDS):
-        run.aws.change("backup", "update_region_settings", ResourceTypeOptInPreference={RDS: True})
-
-
-def _recovery_points(run: Run, environment: Environment) -> Iterator[dict[str, Any]]:
+def _recovery_points(run: Run, environment: Environment) -> list[dict[str, Any]]:
+    """What is in the vault in the region of ``run``; nothing without a vault. Raises AwsFailure."""
     try:
-        yield from run.aws.every(
+        return run.aws.every(
             "backup", "list_recovery_points_by_backup_vault", "RecoveryPoints",
-            BackupVaultName=f"{environment.name}-{run.settings.region}", ByResourceType=RDS,
+            BackupVaultName=name_vault(environment, run.settings.region), ByResourceType=RDS,
         )  # fmt: skip
     except AwsFailure as failure:
         if failure.code != "ResourceNotFoundException":
             raise
+        return []
 
 
-def _backup(run: Run, point: dict[str, Any]) -> Backup:
-    """What RDS says of it: AWS Backup's own times and sizes are those of the copy, or 0."""
-    identifier = point["RecoveryPointArn"].partition(":snapshot:")[2]
-    [snapshot] = run.aws.ask(
-        "rds", "describe_db_snapshots", DBSnapshotIdentifier=identifier, SnapshotType="awsbackup"
-    )["DBSnapshots"]
+def _identify(point: dict[str, Any]) -> str:
+    return str(point["RecoveryPointArn"]).partition(":snapshot:")[2]
+
+
+def _backup(snapshot: dict[str, Any], point: dict[str, Any]) -> Backup:
+    """By what RDS says of it: AWS Backup's own times and sizes are those of the copy, or 0."""
     at = snapshot.get("SnapshotDatabaseTime") or snapshot["OriginalSnapshotCreateTime"]
     return Backup(
-        identifier, at.astimezone(UTC), snapshot["AllocatedStorage"], snapshot["KmsKeyId"],
-        point.get("CalculatedLifecycle", {}).get("DeleteAt"),
+        snapshot["DBSnapshotIdentifier"], at.astimezone(UTC), snapshot["AllocatedStorage"],
+        snapshot["KmsKeyId"], point.get("CalculatedLifecycle", {}).get("DeleteAt"),
     )  # fmt: skip

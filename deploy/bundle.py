@@ -1,7 +1,9 @@
 """The source bundle for Beanstalk: the files on an allow list, and nothing else."""
 
+import io
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.errors import Failure
@@ -32,13 +34,42 @@ def write(image: str, output: Path, root: Path) -> None:
                 content[name] = (_mode(name), _whole(name, path.read_bytes()))
     output.parent.mkdir(parents=True, exist_ok=True)
     unfinished = output.with_suffix(".unfinished")
-    with zipfile.ZipFile(unfinished, "w") as bundle:
+    unfinished.write_bytes(_pack(content))
+    unfinished.replace(output)
+
+
+def replace_image(bundle: bytes, image: str) -> bytes:
+    """``bundle`` with another ``image``, and nothing else changed.
+
+    Raises Failure when it is not one that ``write`` made.
+    """
+    content = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
+            for entry in archive.infolist():
+                mode = (entry.external_attr >> 16) & 0o777
+                content[entry.filename] = (mode, archive.read(entry))
+        mode, dockerrun = content[DOCKERRUN]
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise Failure(
+            f"the bundle cannot be read: {error!r}", next="name another version"
+        ) from error
+    text, count = PINNED.subn(image, dockerrun.decode())
+    if count != 1:
+        raise Failure(f"{DOCKERRUN} in the bundle names no image", next="name another version")
+    return _pack(content | {DOCKERRUN: (mode, text.encode())})
+
+
+def _pack(content: Mapping[str, tuple[int, bytes]]) -> bytes:
+    """A ZIP archive of files by name, each with its mode and its content."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as bundle:
         for name, (mode, data) in content.items():
             entry = zipfile.ZipInfo(name)  # of 1980: the time must not make a difference
             entry.create_system = 3  # Unix, or the modes are ignored
             entry.external_attr = (0o100000 | mode) << 16
             bundle.writestr(entry, data)
-    unfinished.replace(output)
+    return packed.getvalue()
 
 
 def _whole(name: str, data: bytes) -> bytes:

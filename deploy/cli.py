@@ -19,6 +19,8 @@ from deploy import (
     environments,
     owner,
     pipeline,
+    protection,
+    recovery,
     rollout,
     scan,
     sentry,
@@ -356,7 +358,7 @@ def backups_group() -> None:
 def install_backups(options: Options, environment: str, dry_run: bool) -> None:
     """Make or change vaults, plan and alarms of ENV in its three regions. Safe to run again."""
     run = options.run(dry_run=dry_run)
-    backups.install(run, _find(run, environment))
+    protection.install(run, _find(run, environment))
 
 
 @backups_group.command("list")
@@ -372,6 +374,59 @@ def list_backups(options: Options, environment: str) -> None:
         options.console.result(backups.explain(region, one, now))
     if any(backups.is_late(one, now) for one in found.values()):
         sys.exit(1)
+
+
+@main.command("recover")
+@environment
+@click.option("--region", metavar="REGION", help="Where; the first of Destinations, if absent.")
+@click.option("--as", "short", metavar="NAME", help="The new environment's name; ENV, if absent.")
+@click.option(
+    "--to-snapshot",
+    "snapshot",
+    metavar="ID",
+    help="A snapshot in that region; the newest complete backup, if absent.",
+)
+@click.option(
+    "--greet",
+    "user",
+    metavar="USER",
+    help="Somebody saved before, who must be greeted afterwards. Never shown.",
+)
+@click.option("--no-backups", is_flag=True, help="No backups of the new one: an exercise.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@label
+@dry_run
+@pass_options
+def recover_command(
+    options: Options,
+    /,
+    environment: str,
+    region: str | None,
+    no_backups: bool,
+    yes: bool,
+    dry_run: bool,
+    **wanted: str | None,
+) -> None:
+    """Make ENV again from a backup, in another region or beside the old one.
+
+    Says first how old the newest complete backup is, and what is lost. Asks nothing of the home
+    region. Interrupted, the same command continues. A dry run says what it would make.
+    """
+    began = datetime.now(UTC)
+    run = options.run(dry_run=dry_run)
+    source = _find(run, environment)
+    there = run.at(region or backups.find_destinations(source)[0])
+    wish = recovery.Wish(wanted["short"] or environment, wanted["snapshot"], wanted["label"],
+                         wanted["user"], not no_backups)  # fmt: skip
+    with state("nothing was changed"):
+        plan = recovery.plan(there, source, wish)
+        for line in recovery.explain(there, plan, began):
+            options.console.say(line)
+        if run.changes.dry_run:
+            return
+        if not (yes or _confirmed("Begin?")):
+            raise Failure("nobody agreed to begin", next="run it with --yes")
+    recovery.recover(there, plan, wish, began)
 
 
 @main.group("sentry")

@@ -1,5 +1,6 @@
 """An environment from nothing, or with changed settings, and all that it needs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from deploy import (
@@ -13,6 +14,7 @@ from deploy import (
     owner,
     smoke,
     stacks,
+    standby,
     version,
 )
 from deploy.environments import FOUNDATION, TEMPLATE, Environment
@@ -41,8 +43,8 @@ def create(
         _announce(run, environment, label)
     apply_foundation(run)
     with state(f"the stack {run.settings.foundation} is there"):
-        outputs = _apply_stack(run, environment)
-        _create_application(run)
+        outputs = apply_stack(run, environment, _replicas(run, environment))
+        create_application(run)
     if outputs is None:
         run.console.say(f"what would be set on {name} can be shown once its stack is there")
         return
@@ -63,9 +65,10 @@ def create(
 
 
 def apply_foundation(run: Run) -> None:
-    """Make or change the stack that all environments share. Raises Failure."""
+    """Make or change the stack that all environments of a region share. Raises Failure."""
     parameters = owner.read_for_use(run.settings.root).foundation_parameters()
-    parameters |= environments.read_account(run.settings)
+    if run.settings.region == run.settings.home:  # the budget is for the whole account
+        parameters |= environments.read_account(run.settings)
     stacks.apply(run, run.settings.foundation, FOUNDATION, parameters)
 
 
@@ -97,8 +100,13 @@ def _announce(run: Run, environment: Environment, label: str | None) -> None:
     run.console.say(f"  in all about {sum(minutes for _, minutes in missing)} min")
 
 
-def _apply_stack(run: Run, environment: Environment) -> dict[str, str] | None:
-    """The outputs of the stacks; None in a dry run before they were made. Raises Failure."""
+def apply_stack(
+    run: Run, environment: Environment, more: Mapping[str, str]
+) -> dict[str, str] | None:
+    """Make or change the stack of ``environment``, with ``more`` parameters than the file has.
+
+    The outputs of the stacks; None in a dry run before they were made. Raises Failure.
+    """
     parameters = {
         "Environment": environment.name,
         "Foundation": run.settings.foundation,
@@ -108,7 +116,7 @@ def _apply_stack(run: Run, environment: Environment) -> dict[str, str] | None:
         run.console.say(f"{environment.name}: what its stack would be can be shown once the "
                         "foundation is there")  # fmt: skip
         return None
-    stacks.apply(run, environment.name, TEMPLATE, parameters)
+    stacks.apply(run, environment.name, TEMPLATE, {**parameters, **more})
     own = stacks.find_outputs(run, environment.name)
     if shared is None or own is None:
         if run.changes.dry_run:
@@ -117,7 +125,16 @@ def _apply_stack(run: Run, environment: Environment) -> dict[str, str] | None:
     return shared | own
 
 
-def _create_application(run: Run) -> None:
+def _replicas(run: Run, environment: Environment) -> dict[str, str]:
+    """The parameters that say where the application's secrets are replicated: from home only."""
+    regions = environment.destinations()
+    if regions is None or run.settings.region != run.settings.home:
+        return {}
+    return {"FirstCopyRegion": regions[0], "SecondCopyRegion": regions[1]}
+
+
+def create_application(run: Run) -> None:
+    """Make the application of Beanstalk unless it is there. Raises AwsFailure."""
     try:
         run.aws.change(
             "elasticbeanstalk", "create_application", ApplicationName=run.settings.application
@@ -135,10 +152,15 @@ def _launch(
     allow_dirty: bool,
 ) -> None:
     target = version.find(run, label) if label else build.build(run, allow_dirty)
+    launch(run, environment, options, target.label)
+
+
+def launch(run: Run, environment: Environment, options: list[dict[str, str]], label: str) -> None:
+    """Let AWS begin to make the environment. Raises Failure."""
     run.aws.change(
         "elasticbeanstalk", "create_environment",
         ApplicationName=run.settings.application, EnvironmentName=environment.name,
-        VersionLabel=target.label, SolutionStackName=_platform(run), OptionSettings=options,
+        VersionLabel=label, SolutionStackName=_platform(run), OptionSettings=options,
         Tags=[{"Key": "Application", "Value": run.settings.application}],
     )  # fmt: skip
 
@@ -179,6 +201,7 @@ def _verify(
             f"correct what the events above say and run it again, or: eb terminate {name}",
         ) from failure
     history.record(run, logs, name, "deploy", current.version)
+    standby.record(run, environment, current.version)
     run.console.say(f"{name} runs {current.version}: {smoke.find_url(run, environment)}")
 
 

@@ -19,11 +19,13 @@ STACK, ALARMS, BACKUPS, PLAIN_HTTP = "stack", "alarms", "backups", "PlainHttp"
 DESTINATIONS = "Destinations"  # of backups
 FOUNDATION, TEMPLATE = "devops/foundation.yml", "devops/environment.yml"
 OPERATIONS, PLAN = "devops/operations.yml", "devops/backups.yml"
+REPLICATION, VAULT = "devops/replication.yml", "devops/vault.yml"
 # Parameters that the owner, AWS or the name of the environment decides
 GIVEN = {
     "OperationsEmail", "EscalationEmail", "Environment", "Foundation", "Repository", "Escalate",
     "LoadBalancer", "TargetGroup", "AutoScalingGroup", "ApplicationLog", "ProxyLog",
-    "WatchedCertificate", "Vault", "FirstVaultArn", "SecondVaultArn",
+    "WatchedCertificate", "Vault", "FirstVaultArn", "SecondVaultArn", "DatabaseKey",
+    "ApplicationSecretArn", "SmokeTestSecretArn", "FirstCopyRegion", "SecondCopyRegion",
 }  # fmt: skip
 
 
@@ -52,6 +54,17 @@ class Environment:
         """The two regions to which its backups are copied, or None if it has no backups."""
         table = self.tables[self.short].get(BACKUPS)
         return None if table is None else tuple(table[DESTINATIONS])
+
+    def copy_regions(self, region: str, home: str) -> tuple[str, ...]:
+        """The other two of its three regions, seen from ``region``; none without backups."""
+        found = self.destinations()
+        return tuple(one for one in (home, *found) if one != region) if found else ()
+
+    def renamed(self, short: str, application: str) -> "Environment":
+        """Another environment, with the same settings. Raises InvalidConfig for its name."""
+        _refuse_name(short)
+        own = self.tables.get(short, self.tables[self.short])
+        return Environment(short, f"{application}-{short}", {**self.tables, short: own})
 
     def retention(self) -> dict[str, str]:
         """The parameters of devops/backups.yml that say for how long backups are kept."""
@@ -101,8 +114,7 @@ def read(settings: Settings) -> dict[str, Environment]:
     for short in tables:
         _refuse_unknown(short, tables[short])
         if short not in COMMON:
-            if not re.fullmatch(r"[a-z0-9]{2,20}", short):
-                raise InvalidConfig(NAME, f"{short!r}: expected 2 to 20 small letters or digits")
+            _refuse_name(short)
             found[short] = Environment(short, settings.name(short), tables)
     _refuse_invalid(settings, tables, found)
     return found
@@ -111,6 +123,11 @@ def read(settings: Settings) -> dict[str, Environment]:
 def read_account(settings: Settings) -> dict[str, str]:
     """The parameters of devops/foundation.yml that the file sets. Raises InvalidConfig."""
     return _as_text(next(iter(read(settings).values())).tables.get("account", {}))
+
+
+def _refuse_name(short: str) -> None:
+    if not re.fullmatch(r"[a-z0-9]{2,20}", short) or short in COMMON:
+        raise InvalidConfig(NAME, f"{short!r}: expected 2 to 20 small letters or digits")
 
 
 def _refuse_unknown(short: str, table: Any) -> None:

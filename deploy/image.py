@@ -92,6 +92,38 @@ def pull(run: Run, name: str) -> None:
         raise Failure("the image cannot be pulled", next="see the output of docker above")
 
 
+def copy(run: Run, there: Run, label: str) -> None:
+    """Give the registry in another region the image ``label``, with the same digest.
+
+    Nothing is done when it has it. Raises Failure.
+    """
+    digest = find_digest(run, label)
+    found = find_digest(there, label)
+    if found == digest:
+        return
+    if found or digest is None:
+        raise Failure(
+            f"the image {label} is {digest or 'missing'} in {run.settings.region}, and "
+            f"{found or 'missing'} in {there.settings.region}",
+            next="see which one is right; a tag is never given twice",
+        )
+    source, target = f"{repository(run)}@{digest}", f"{repository(there)}:{label}"
+    with (
+        _logged_in(run, source.partition("/")[0]) as env,
+        _logged_in(there, target.partition("/")[0], env) as both,
+    ):
+        # Neither pulled nor pushed, which could change the manifest and with it the digest
+        code = run.tools.change(
+            "docker", "buildx", "imagetools", "create", "--prefer-index=false",
+            "--tag", target, source, env=both,
+        )  # fmt: skip
+    if code:
+        raise Failure(
+            f"the image {label} cannot be copied to {there.settings.region}",
+            next="see the output of docker above; it needs buildx 0.12 or newer",
+        )
+
+
 def list_packages(run: Run, name: str) -> str:
     """The Python packages in the image ``name``: JSON lists of name, version and licence."""
     return run.tools.ask(
@@ -100,13 +132,18 @@ def list_packages(run: Run, name: str) -> str:
 
 
 @contextmanager
-def _logged_in(run: Run, registry: str) -> Iterator[dict[str, str]]:
-    """A temporary configuration of Docker, which stores the password in plain text."""
+def _logged_in(
+    run: Run, registry: str, given: dict[str, str] | None = None
+) -> Iterator[dict[str, str]]:
+    """A temporary configuration of Docker, which stores the password in plain text.
+
+    Or one that is ``given``, for one more registry.
+    """
     if run.changes.dry_run:
         yield {}
         return
     with tempfile.TemporaryDirectory() as folder:
-        env = _docker_environment(run, Path(folder))
+        env = given or _docker_environment(run, Path(folder))
         answer = run.aws.ask("ecr", "get_authorization_token")["authorizationData"][0]
         user, _, password = b64decode(answer["authorizationToken"]).decode().partition(":")
         code, reason = run.tools.feed(

@@ -4,13 +4,13 @@ lock the environment
 wait until it is ready, and remember the version that it runs
 deploy, and see that every instance runs the new version, healthy
 smoke test it by its public name
-record it, send the notification, unlock
+record it, in the other regions too, send the notification, unlock
 """
 
 from dataclasses import dataclass
 from typing import NoReturn
 
-from deploy import beanstalk, history, mutex, notify, operations, smoke, version
+from deploy import beanstalk, history, mutex, notify, operations, smoke, standby, version
 from deploy.environments import Environment
 from deploy.errors import AwsFailure, Failure, state
 from deploy.run import Run
@@ -50,12 +50,14 @@ class _Rollout:
 
     def go_back(self) -> None:
         """Install the version before, if it is as it was built. Raises Failure."""
-        version.refuse_changed(self.run, self.before)
+        version.read_bundle(self.run, self.before)
         self.install(self.before)
 
     def record(self, kind: history.Kind, label: str, detail: str = "") -> None:
         """Add to the history that the environment runs ``label`` now, or failed to."""
         history.record(self.run, self.logs, self.environment.name, kind, label, detail)
+        if kind != "failed":
+            standby.record(self.run, self.environment, label)
 
 
 def deploy(

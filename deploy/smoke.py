@@ -4,12 +4,16 @@ It saves a date of birth for a user with a random name, and expects the greeting
 it; a problem document for bad input; closed operators' paths. Then it deletes the user.
 """
 
+import http.client
 import json
 import random
 import re
+import socket
+import ssl
 import string
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -35,11 +39,30 @@ class Answer(NamedTuple):
     body: str
 
 
+class _At(urllib.request.HTTPSHandler):
+    """Asks the host ``address``, whose certificate is for the name in the URL."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        context = ssl.create_default_context()
+
+        class Connection(http.client.HTTPSConnection):
+            def connect(self) -> None:
+                plain = socket.create_connection((address, self.port), TIMEOUT)
+                self.sock = context.wrap_socket(plain, server_hostname=self.host)
+
+        self._connection = Connection
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(self._connection, req)
+
+
 class _Client:
     """Asks one service, with its key if there is one, about a user of its own."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, address: str = "") -> None:
         self.url, self._key = url, key
+        self._opener = urllib.request.build_opener(*([_At(address)] if address else []))
         self.user = "SmokeTest" + "".join(random.choices(string.ascii_letters, k=LETTERS))  # noqa: S311  # unlikely to be met is enough
         self.has_saved = False  # or may have
 
@@ -48,7 +71,7 @@ class _Client:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         request = urllib.request.Request(self.url + path, body, headers, method=method)  # noqa: S310  # the operator's own
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
+            with self._opener.open(request, timeout=TIMEOUT) as response:
                 kind = response.headers.get_content_type()
                 return Answer(response.status, kind, response.read().decode())
         except urllib.error.HTTPError as error:
@@ -79,13 +102,16 @@ def check(run: Run, environment: Environment, key: str, label: str | None = None
         check_url(run, url, key, label)
 
 
-def check_url(run: Run, url: str, key: str = "", label: str | None = None) -> None:
+def check_url(
+    run: Run, url: str, key: str = "", label: str | None = None, address: str = ""
+) -> None:
     """Test ``url``: each check must pass within SMOKE_TIMEOUT. Raises Unhealthy.
 
-    What it saved is deleted in any case; where that cannot be done, it says what remains.
+    What it saved is deleted in any case; where that cannot be done, it says what remains. With
+    ``address`` the host of that name is asked, to which the name in ``url`` does not lead yet.
     """
     url = url.rstrip("/")
-    client = _Client(url, key)
+    client = _Client(url, key, address)
     try:
         _check(run, client, label)
     finally:
@@ -95,6 +121,15 @@ def check_url(run: Run, url: str, key: str = "", label: str | None = None) -> No
                 fault = "this version does not know DELETE"
             if status != 204:
                 run.console.say(f"the user {client.user} remains: {fault}")
+
+
+def refuse_unknown(run: Run, url: str, user: str, address: str = "") -> None:
+    """Raises Unhealthy unless ``user``, who is never shown, is greeted at ``url``."""
+    client = _Client(url.rstrip("/"), "", address)
+    answer = client.ask("GET", f"/hello/{urllib.parse.quote(user, safe='')}")
+    if answer.status != 200:
+        raise Unhealthy(f"the person of --greet is not greeted: the answer is {answer.status}")
+    run.console.say("the person of --greet is greeted: ok")
 
 
 def _check(run: Run, client: _Client, label: str | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from deploy import templates
 from deploy.errors import AwsFailure, Failure, state
 from deploy.run import Run
 
@@ -58,7 +59,7 @@ def _apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) ->
         "--tags", f"Application={run.settings.application}",
         "--parameter-overrides", *(f"{key}={value}" for key, value in parameters.items()),
     ]  # fmt: skip
-    change_set = _ChangeSet(run, name, template, parameters, is_new=stack is None)
+    change_set = _ChangeSet(run, name, template, parameters, stack)
     if run.changes.dry_run:
         run.changes.make(shlex.join(command), lambda: None, None)
         change_set.preview()
@@ -70,10 +71,19 @@ class _ChangeSet:
     """A change set, which is CloudFormation's plan for a change."""
 
     def __init__(
-        self, run: Run, name: str, template: str, parameters: Mapping[str, str], is_new: bool
+        self,
+        run: Run,
+        name: str,
+        template: str,
+        parameters: Mapping[str, str],
+        stack: dict[str, Any] | None,
     ) -> None:
-        self._run, self._name, self._is_new = run, name, is_new
+        self._run, self._name, self._is_new = run, name, stack is None
         self._template, self._parameters = template, parameters
+        given = {one["ParameterKey"] for one in (stack or {}).get("Parameters", [])}
+        declared = templates.read_parameters(run.settings.root, template)
+        # As `aws cloudformation deploy` does it: what was set once, and is not given now, stays
+        self._kept = sorted(given & declared.keys() - parameters.keys())
 
     def execute(self, show: Any) -> None:
         """Do it and wait. Raises Failure."""
@@ -131,7 +141,8 @@ class _ChangeSet:
             Parameters=[
                 {"ParameterKey": key, "ParameterValue": value}
                 for key, value in self._parameters.items()
-            ],
+            ]
+            + [{"ParameterKey": key, "UsePreviousValue": True} for key in self._kept],
             Tags=[{"Key": "Application", "Value": self._run.settings.application}],
         )
         deadline = time.monotonic() + PATIENCE

@@ -34,7 +34,7 @@ def find(run: Run, label: str) -> Version:
                 f"there is no version {label}",
                 next=f"build it, or name one of these: {' '.join(newest(run, 5)) or '(none)'}",
             )
-        _refuse_changed(run, label, described)
+        _read_bundle(run, label, described)
         digest = find_digest(run, label)
         if digest is None:
             raise NotFound(
@@ -57,15 +57,15 @@ def seal(bundle: bytes) -> str:
     return f"[bundle sha256:{hashlib.sha256(bundle).hexdigest()}]"
 
 
-def refuse_changed(run: Run, label: str) -> None:
-    """Raises Failure when the bundle of ``label`` is not the one that was built."""
+def read_bundle(run: Run, label: str) -> bytes:
+    """The bundle of ``label``. Raises Failure when it is not the one that was built."""
     described = _describe(run, label)
     if described is None:
         raise NotFound(f"there is no version {label}", next="deploy another one")
-    _refuse_changed(run, label, described)
+    return _read_bundle(run, label, described)
 
 
-def _refuse_changed(run: Run, label: str, described: dict[str, Any]) -> None:
+def _read_bundle(run: Run, label: str, described: dict[str, Any]) -> bytes:
     sealed = SEAL.search(described.get("Description", ""))
     if not sealed:
         raise Failure(
@@ -75,7 +75,8 @@ def _refuse_changed(run: Run, label: str, described: dict[str, Any]) -> None:
         )
     source = described["SourceBundle"]
     bucket, key = source["S3Bucket"], source["S3Key"]
-    found = seal(run.aws.ask("s3", "get_object", Bucket=bucket, Key=key)["Body"])
+    bundle: bytes = run.aws.ask("s3", "get_object", Bucket=bucket, Key=key)["Body"]
+    found = seal(bundle)
     if found != sealed[0]:
         raise Failure(
             f"the bundle of version {label} was changed after it was built: it is {found}, and was "
@@ -83,6 +84,7 @@ def _refuse_changed(run: Run, label: str, described: dict[str, Any]) -> None:
             next=f"find out who wrote s3://{bucket}/{key}, and build the commit {commit(label)} "
             "again",
         )
+    return bundle
 
 
 def _describe(run: Run, label: str) -> dict[str, Any] | None:
@@ -92,6 +94,22 @@ def _describe(run: Run, label: str) -> dict[str, Any] | None:
         ApplicationName=run.settings.application, VersionLabels=[label],
     )["ApplicationVersions"]  # fmt: skip
     return next((one for one in found if one["VersionLabel"] == label), None)
+
+
+def publish(run: Run, label: str, bundle: bytes) -> None:
+    """Make the version ``label`` in the region of ``run``, unless it is there. Raises Failure."""
+    if exists(run, label):
+        return
+    bucket, key = beanstalk.find_bucket(run), f"{run.settings.application}/{label}.zip"
+    run.aws.change(
+        "s3", "put_object", shown={"Body": "(the bundle)"}, Bucket=bucket, Key=key, Body=bundle
+    )
+    run.aws.change(
+        "elasticbeanstalk", "create_application_version",
+        ApplicationName=run.settings.application, VersionLabel=label,
+        Description=f"As deployed in another region {seal(bundle)}",
+        SourceBundle={"S3Bucket": bucket, "S3Key": key},
+    )  # fmt: skip
 
 
 def newest(run: Run, count: int | None = None) -> list[str]:

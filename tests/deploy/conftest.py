@@ -43,10 +43,12 @@ def clock(monkeypatch):
     fake = SimpleNamespace(monotonic=lambda: now.at, sleep=sleep)
     for name in (
         "approval",
+        "backups",
         "beanstalk",
         "console",
         "credentials",
         "notify",
+        "recovery",
         "scan",
         "smoke",
         "stacks",
@@ -175,8 +177,8 @@ def tested(monkeypatch):
     """The smoke tests: (url, key, label) of each; a test may name labels that fail."""
     seen = SimpleNamespace(calls=[], broken=set())
 
-    def check_url(run, url, key="", label=None):
-        seen.calls.append((url, key, label))
+    def check_url(run, url, key="", label=None, address=""):
+        seen.calls.append((url, key, label, *([address] if address else [])))
         if label in seen.broken:
             raise Unhealthy("smoke test: a birthday is saved and greeted: FAILED")
 

@@ -1,12 +1,14 @@
 """Backups in three regions: installed, and listed."""
 
+import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from deploy import environments
 from tests.deploy.conftest import PROD
-from tests.support.aws import ACCOUNT, APPLICATION, REGION
+from tests.support.aws import ACCOUNT, APPLICATION, BUCKET, REGION, REGISTRY, digest
 
 FIRST, SECOND = "eu-central-1", "eu-north-1"
 VAULT, PLAN = f"{PROD}-vault", f"{PROD}-backups"
@@ -38,7 +40,7 @@ def test_it_installs_vaults_before_the_plan_that_names_them(aws, command):
     order = list(aws.stacks)
     assert order == [
         VAULT, f"{FIRST}/{FOUNDATION}", f"{FIRST}/{VAULT}", f"{SECOND}/{FOUNDATION}",
-        f"{SECOND}/{VAULT}", PLAN,
+        f"{SECOND}/{VAULT}", f"{APPLICATION}-replication", PLAN,
     ]  # fmt: skip
     parameters = aws.stacks[PLAN]["parameters"]
     assert parameters["Vault"] == f"{PROD}-{REGION}"
@@ -70,7 +72,64 @@ def test_a_dry_run_changes_nothing(aws, command):
     assert code == 0, output
     assert not aws.stacks
     assert aws.opted_in == {REGION}
-    assert "what the plan would be can be shown once the vaults are there" in output
+    assert f"{PLAN} would change:" in output
+
+
+def test_what_runs_is_copied_once(aws, staging, command, programs):
+    """What was pushed before replication began is not replicated."""
+    for label in ("older", "old"):
+        aws.s3_put_object(BUCKET, f"deployments/{PROD}/20260101T00000{len(label)}Z deploy {label}")
+    copied = {}
+
+    def copy():
+        [tag] = re.findall(r"--tag (\S+) ", programs.called[-1][0])
+        host, _, label = tag.rpartition(":")
+        region = host.split(".")[3]
+        copied.setdefault(region, []).append(label)
+        aws.at(region, "images")[label] = digest(label)
+
+    programs.effects["docker buildx imagetools create"] = copy
+    code, output = command("backups", "install", "prod")
+    assert code == 0, output
+    assert {region: sorted(labels) for region, labels in copied.items()} == {
+        FIRST: ["old"], SECOND: ["old"],
+    }  # fmt: skip
+    assert f"{REGISTRY}/{APPLICATION}@{digest('old')}" in programs.calls("imagetools")[0]
+    for region in (FIRST, SECOND):
+        [(key, kept)] = aws.at(region, "objects").items()
+        assert key.startswith(f"standby/{PROD}/")
+        assert json.loads(kept["content"])["image"] == digest("old")
+    programs.called.clear()
+    assert command("backups", "install", "prod")[0] == 0
+    assert not programs.calls("imagetools")
+
+
+def test_an_image_that_cannot_be_copied(staging, fails, programs):
+    programs.codes["imagetools"] = 1
+    output = fails("backups", "install", "prod")
+    assert f"the image old cannot be copied to {FIRST}" in output
+    assert "now: the plan is there" in output
+
+
+def test_another_image_of_that_name_in_a_destination(aws, staging, fails, programs):
+    aws.at(FIRST, "images")["old"] = digest("something else")
+    output = fails("backups", "install", "prod")
+    assert f"the image old is {digest('old')} in {REGION}, and {digest('something else')}" in output
+    assert not programs.calls("imagetools")
+
+
+def test_a_registry_that_replicates_already(aws, fails):
+    aws.replication = [{"destinations": [{"region": "eu-south-1", "registryId": ACCOUNT}]}]
+    assert "replicates already" in fails("backups", "install", "prod")
+    assert not aws.stacks
+
+
+def test_a_destination_whose_account_settings_are_unsafe(aws, fails):
+    """Found out on a calm day: a recovery would be refused there."""
+    aws.encrypted = False
+    output = fails("backups", "install", "prod")
+    assert "the account is not ready for production" in output
+    assert f"--region {FIRST}" in output
 
 
 def test_an_environment_without_backups(fails):

@@ -1,5 +1,6 @@
 """The source bundle: what is on the list, the same bytes each time."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -125,3 +126,28 @@ def test_git_gives_everybody_the_same_bytes(tmp_path):
     subprocess.run([*git, "clone", "--quiet", tmp_path / "source", tmp_path / "clone"], check=True)
     hook = ".platform/hooks/predeploy/10_migrate.sh"
     assert (tmp_path / "clone" / hook).read_bytes() == Path(hook).read_bytes()
+
+
+OTHER = IMAGE.replace("eu-west-1", "eu-central-1")
+
+
+def test_another_image_changes_nothing_else(written):
+    changed = bundle.replace_image(written.read_bytes(), OTHER)
+    assert changed != written.read_bytes()
+    assert bundle.replace_image(changed, IMAGE) == written.read_bytes()
+    with zipfile.ZipFile(io.BytesIO(changed)) as archive:
+        assert json.loads(archive.read("Dockerrun.aws.json"))["Image"]["Name"] == OTHER
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK"])
+def test_an_archive_that_cannot_be_read(content):
+    with pytest.raises(Failure, match="the bundle cannot be read"):
+        bundle.replace_image(content, OTHER)
+
+
+def test_a_bundle_that_names_no_image():
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("Dockerrun.aws.json", "{}")
+    with pytest.raises(Failure, match="names no image"):
+        bundle.replace_image(packed.getvalue(), OTHER)

@@ -11,7 +11,6 @@ import pytest
 
 from deploy import cli
 from deploy.errors import Interrupted
-from tests.support.aws import FakeAws
 
 COMMANDS = sorted(cli.main.commands)
 SCRIPT = "scripts/build_and_deploy.sh"
@@ -85,14 +84,11 @@ def test_wrong_numbers(aws, command, monkeypatch, name, value):
     assert not aws.calls
 
 
-def test_the_region_is_that_of_the_environment_or_of_the_file(
-    command, monkeypatch, staging, programs
-):
+def test_the_region_is_that_of_the_environment_or_of_the_file(aws, command, monkeypatch):
     for name, region in (("AWS_REGION", "eu-north-1"), ("AWS_DEFAULT_REGION", "us-east-1")):
         monkeypatch.setenv(name, region)
-        monkeypatch.setattr(FakeAws, "s3_put_object", lambda *_, **__: {"ETag": "x"})
-        command("deploy", "staging", "--version", "new")
-        assert programs.calls("eb deploy")[-1].endswith(f"--region {region}")
+        command("status")
+        assert aws.region == region
 
 
 @pytest.mark.parametrize("content", [None, "global: [", "global: {}\n"])

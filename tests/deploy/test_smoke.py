@@ -4,11 +4,17 @@ import functools
 import hashlib
 import json
 import re
+import ssl
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from sqlalchemy import select
 from werkzeug.serving import make_server
 
@@ -288,3 +294,61 @@ def test_without_an_address_nothing_is_smoke_tested(aws, staging, fails, tested)
     aws.fail("elasticbeanstalk:DescribeEnvironments")
     assert "DescribeEnvironments is missing" in fails("smoke", "staging")
     assert not tested.calls
+
+
+# --- By the name in a certificate, at a host to which that name does not lead yet
+
+
+@pytest.fixture
+def https(tmp_path, monkeypatch):
+    """Serves a WSGI application on TLS as hello.example.com, for which a trusted certificate is there."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hello.example.com")])
+    now, day = datetime.now(UTC), timedelta(days=1)
+    names = x509.SubjectAlternativeName([x509.DNSName("hello.example.com")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - day)
+        .not_valid_after(now + day)
+        .add_extension(names, critical=False)
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (tmp_path / "certificate.pem").write_bytes(certificate)
+    (tmp_path / "key.pem").write_bytes(private)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+
+    def app(environ, start_response):
+        found = environ["PATH_INFO"] == "/hello/Ada" and environ["HTTP_HOST"].startswith("hello.")
+        start_response("200 OK" if found else "404 Not Found", [])
+        return [b"{}"]
+
+    server = make_server("127.0.0.1", 0, app, threaded=True, ssl_context=context)
+    thread = threading.Thread(target=server.serve_forever, args=[POLL])
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_person_is_greeted_at_a_host_by_the_name_of_its_certificate(run, https, capsys):
+    smoke.refuse_unknown(run, f"https://hello.example.com:{https}", "Ada", "127.0.0.1")
+    printed = capsys.readouterr().err
+    assert "the person of --greet is greeted: ok" in printed
+    assert "Ada" not in printed
+
+
+def test_a_person_who_is_not_there(run, https):
+    with pytest.raises(Unhealthy, match="the answer is 404"):
+        smoke.refuse_unknown(run, f"https://hello.example.com:{https}", "Grace", "127.0.0.1")
+
+
+def test_a_certificate_for_another_name_is_refused(run, https):
+    with pytest.raises(Unhealthy, match="the answer is 0"):
+        smoke.refuse_unknown(run, f"https://other.example.com:{https}", "Ada", "127.0.0.1")

@@ -41,6 +41,7 @@ CONNECTION = PIPELINE.resolve({"Ref": "Connection"})
 ARTIFACTS = PIPELINE.resolve({"Fn::GetAtt": ["Artifacts", "Arn"]})
 IMAGES = FOUNDATION.resolve({"Fn::GetAtt": ["Images", "Arn"]})
 BUCKET = f"arn:aws:s3:::elasticbeanstalk-{REGION}-{ACCOUNT}"
+ELSEWHERE = f"arn:aws:s3:::elasticbeanstalk-eu-central-1-{ACCOUNT}"  # Beanstalk's bucket there
 USE = {"codeconnections:FullRepositoryId": OWNER}
 VIA_CLOUDFORMATION = {"aws:CalledVia": ["cloudformation.amazonaws.com"]}
 TO_EC2 = {"iam:PassedToService": "ec2.amazonaws.com"}
@@ -111,6 +112,8 @@ WHAT = {
         ("change or delete a version", "elasticbeanstalk:UpdateApplicationVersion",
          arn("elasticbeanstalk", f"applicationversion/{APPLICATION}/1"), {}),
         ("write a bundle", "s3:PutObject", f"{BUCKET}/{APPLICATION}/1.zip", {}),
+        ("write a bundle in another region", "s3:PutObject", f"{ELSEWHERE}/{APPLICATION}/1.zip",
+         {}),
         ("read a bundle", "s3:GetObject", f"{BUCKET}/{APPLICATION}/1.zip", {}),
         ("read the rest of Beanstalk's bucket", "s3:GetObject", f"{BUCKET}/1", {}),
     ],
@@ -144,6 +147,8 @@ WHAT = {
         ("remove its alarms", "cloudwatch:DeleteAlarms",
          arn("cloudwatch", f"alarm:{name}-users-get-errors"), {}),
         ("write its history", "s3:PutObject", f"{BUCKET}/deployments/{name}/1", {}),
+        ("record in another region what a recovery would deploy", "s3:PutObject",
+         f"{ELSEWHERE}/standby/{name}/1", {}),
         ("write its logs", "logs:PutLogEvents",
          arn("logs", f"log-group:/aws/elasticbeanstalk/{name}/web:log-stream:1"), {}),
         ("delete its logs", "logs:DeleteLogGroup",

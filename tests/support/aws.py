@@ -25,6 +25,11 @@ TARGET_GROUP = (
 BEGINNING = datetime(2026, 11, 1, tzinfo=UTC)
 
 
+def bucket(region):
+    """Beanstalk's own in a region."""
+    return f"elasticbeanstalk-{region}-{ACCOUNT}"
+
+
 def digest(label):
     """What the registry says of an image."""
     return f"sha256:{hashlib.sha256(label.encode()).hexdigest()}"
@@ -68,6 +73,10 @@ class FakeAws:
         self.certificate = {"Status": "ISSUED", "NotAfter": datetime(2999, 1, 1, tzinfo=UTC)}
         self.account, self.region = ACCOUNT, REGION
         self.opted_in, self.vaults = {REGION}, {}  # vault: backup: status, time
+        self.manual, self.storage = {}, 20  # (region, snapshot): time; GiB of each database
+        self.key_state, self.certificates, self.replication = "Enabled", [], []
+        self.replicas = set()  # (region, secret)
+        self._elsewhere = {}  # (region, kind): what other regions than home have
         self.time = BEGINNING
 
     # --- What tests say ------------------------------------------------------------------------
@@ -83,6 +92,15 @@ class FakeAws:
         """The parameters of each call of ``action``."""
         return [parameters for name, parameters in self.calls if name == action]
 
+    def at(self, region, kind):
+        """What a region has of a kind, such as "versions", by name."""
+        if region == REGION:
+            return getattr(self, kind)
+        return self._elsewhere.setdefault((region, kind), {})
+
+    def _here(self, kind):
+        return self.at(self.region, kind)
+
     def now(self):
         """AWS's clock: a second later each time."""
         self.time += timedelta(seconds=1)
@@ -91,6 +109,7 @@ class FakeAws:
     def add_version(self, *labels, bundle=b"a bundle"):
         """Versions with an image, and a bundle whose hash their descriptions have."""
         for label in labels:
+            self.region = REGION
             self.versions[label] = self.now()
             self.images.setdefault(label, digest(label))
             self.s3_put_object(BUCKET, f"{APPLICATION}/{label}.zip", bundle)
@@ -98,11 +117,11 @@ class FakeAws:
 
     def add_environment(self, short, label, **more):
         name = f"{APPLICATION}-{short}"
-        self.environments[name] = {
+        self._here("environments")[name] = {
             "status": "Ready", "label": label, "colour": "Green", "health": "Ok",
             "instances": [label, label], "cname": f"{short}.elasticbeanstalk.test",
         } | more  # fmt: skip
-        return self.environments[name]
+        return self._here("environments")[name]
 
     def tell(self, name, message, severity="INFO"):
         """Add an event."""
@@ -155,7 +174,7 @@ class FakeAws:
     # --- Elastic Beanstalk ---------------------------------------------------------------------
 
     def elasticbeanstalk_create_storage_location(self):
-        return {"S3Bucket": BUCKET}
+        return {"S3Bucket": bucket(self.region)}
 
     def elasticbeanstalk_create_application(self, ApplicationName):
         if ApplicationName in self.applications:
@@ -168,16 +187,19 @@ class FakeAws:
                 "ApplicationName": ApplicationName,
                 "VersionLabel": label,
                 "DateCreated": created,
-                "Description": self.descriptions.get(label, ""),
-                "SourceBundle": {"S3Bucket": BUCKET, "S3Key": f"{APPLICATION}/{label}.zip"},
+                "Description": self._here("descriptions").get(label, ""),
+                "SourceBundle": {
+                    "S3Bucket": bucket(self.region),
+                    "S3Key": f"{APPLICATION}/{label}.zip",
+                },
             }
-            for label, created in self.versions.items()
+            for label, created in self._here("versions").items()
             if VersionLabels is None or label in VersionLabels
         ]
         return {"ApplicationVersions": found}
 
     def elasticbeanstalk_delete_application_version(self, ApplicationName, VersionLabel, **_):
-        del self.versions[VersionLabel]
+        del self._here("versions")[VersionLabel]
 
     def elasticbeanstalk_describe_environments(self, EnvironmentNames=None, **_):
         found = [
@@ -186,7 +208,7 @@ class FakeAws:
                 "HealthStatus": one["health"], "CNAME": one["cname"],
                 **({"VersionLabel": one["label"]} if one["label"] else {}),
             }
-            for name, one in self.environments.items()
+            for name, one in self._here("environments").items()
             if EnvironmentNames is None or name in EnvironmentNames
         ]  # fmt: skip
         return {"Environments": found}
@@ -212,9 +234,11 @@ class FakeAws:
     def elasticbeanstalk_abort_environment_update(self, EnvironmentName):
         self._environment(EnvironmentName)["status"] = "Ready"
 
-    def elasticbeanstalk_create_environment(self, EnvironmentName, VersionLabel, **_):
+    def elasticbeanstalk_create_environment(
+        self, EnvironmentName, VersionLabel, OptionSettings=(), **_
+    ):
         short = EnvironmentName.removeprefix(f"{APPLICATION}-")
-        self.add_environment(short, VersionLabel)
+        self.add_environment(short, VersionLabel, options=OptionSettings)
         self.tell(EnvironmentName, f"Successfully launched environment: {EnvironmentName}")
         return {"EnvironmentName": EnvironmentName, "Status": "Launching"}
 
@@ -224,6 +248,14 @@ class FakeAws:
             environment |= {"label": VersionLabel, "instances": [VersionLabel] * 2}
         self.tell(EnvironmentName, "Environment update completed successfully.")
         return {"EnvironmentName": EnvironmentName, "Status": "Updating"}
+
+    def elasticbeanstalk_describe_configuration_settings(self, ApplicationName, EnvironmentName):
+        options = list(self._environment(EnvironmentName).get("options", []))
+        return {"ConfigurationSettings": [{"OptionSettings": options}]}
+
+    def elasticbeanstalk_create_application_version(self, VersionLabel, Description, **_):
+        self._here("versions")[VersionLabel] = self.now()
+        self._here("descriptions")[VersionLabel] = Description
 
     def elasticbeanstalk_list_available_solution_stacks(self):
         return {"SolutionStacks": self.solution_stacks}
@@ -242,21 +274,26 @@ class FakeAws:
         return {"TargetGroups": [{"TargetGroupArn": TARGET_GROUP}]}
 
     def _environment(self, name):
-        if name not in self.environments:
+        if name not in self._here("environments"):
             raise Refused("InvalidParameterValue", f"No Environment found for '{name}'.")
-        return self.environments[name]
+        return self._here("environments")[name]
 
     # --- Images --------------------------------------------------------------------------------
 
     def ecr_describe_repositories(self, repositoryNames):
-        uri = f"{REGISTRY}/{repositoryNames[0]}"
+        uri = f"{REGISTRY.replace(REGION, self.region)}/{repositoryNames[0]}"
         return {"repositories": [{"repositoryName": repositoryNames[0], "repositoryUri": uri}]}
 
     def ecr_describe_images(self, repositoryName, imageIds):
         label = imageIds[0]["imageTag"]
-        if label not in self.images:
+        if label not in self._here("images"):
             raise Refused("ImageNotFoundException", f"no image {label}")
-        return {"imageDetails": [{"imageDigest": self.images[label], "imageTags": [label]}]}
+        return {
+            "imageDetails": [{"imageDigest": self._here("images")[label], "imageTags": [label]}]
+        }
+
+    def ecr_describe_registry(self):
+        return {"replicationConfiguration": {"rules": self.replication}}
 
     def ecr_get_authorization_token(self):
         token = b64encode(b"AWS:a-token").decode()
@@ -265,29 +302,36 @@ class FakeAws:
     # --- S3 ------------------------------------------------------------------------------------
 
     def s3_put_object(self, Bucket, Key, Body=b"", IfNoneMatch=None, **_):
-        assert Bucket == BUCKET
-        if IfNoneMatch and Key in self.objects:
+        objects = self._objects(Bucket)
+        if IfNoneMatch and Key in objects:
             raise Refused("PreconditionFailed")
         content = Body if isinstance(Body, bytes) else Body.read()
         etag = f'"{hashlib.md5(content + str(self.now()).encode()).hexdigest()}"'
-        self.objects[Key] = {"content": content, "etag": etag, "at": self.time}
+        objects[Key] = {"content": content, "etag": etag, "at": self.time}
         return {"ETag": etag}
 
+    def _objects(self, name):
+        """Of a bucket, which must be asked in its own region."""
+        assert name == bucket(self.region)
+        return self._here("objects")
+
     def s3_get_object(self, Bucket, Key, **_):
-        if Key not in self.objects:
+        objects = self._objects(Bucket)
+        if Key not in objects:
             raise Refused("NoSuchKey")
-        found = self.objects[Key]
+        found = objects[Key]
         body = BytesIO(found["content"])
         return {"Body": body, "ETag": found["etag"], "LastModified": found["at"]}
 
     def s3_delete_object(self, Bucket, Key, IfMatch=None, **_):
-        if IfMatch and (Key not in self.objects or self.objects[Key]["etag"] != IfMatch):
+        objects = self._objects(Bucket)
+        if IfMatch and (Key not in objects or objects[Key]["etag"] != IfMatch):
             raise Refused("PreconditionFailed")
-        self.objects.pop(Key, None)
+        objects.pop(Key, None)
 
     def s3_list_objects_v2(self, Bucket, Prefix, ContinuationToken=None, **_):
         """In pages of two, so that whoever asks for one page only is found out."""
-        keys = [key for key in sorted(self.objects) if key.startswith(Prefix)]
+        keys = [key for key in sorted(self._objects(Bucket)) if key.startswith(Prefix)]
         begin = int(ContinuationToken or 0)
         more = {"IsTruncated": False}
         if begin + 2 < len(keys):
@@ -315,9 +359,16 @@ class FakeAws:
     def cloudformation_create_change_set(self, StackName, ChangeSetName, ChangeSetType, **more):
         identity = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:changeSet/{ChangeSetName}"
         if ChangeSetType == "CREATE":
-            assert self._stack(StackName) not in self.stacks
+            before = self.stacks.get(self._stack(StackName))  # of a run that was interrupted
+            assert before in (None, {"status": "REVIEW_IN_PROGRESS", "outputs": {}})
             self.stacks[self._stack(StackName)] = {"status": "REVIEW_IN_PROGRESS", "outputs": {}}
-        parameters = {one["ParameterKey"]: one["ParameterValue"] for one in more["Parameters"]}
+        before = self.stacks[self._stack(StackName)].get("parameters", {})
+        parameters = {
+            one["ParameterKey"]: before[one["ParameterKey"]]
+            if one.get("UsePreviousValue")
+            else one["ParameterValue"]
+            for one in more["Parameters"]
+        }
         self.change_sets[identity] = {
             "ChangeSetId": identity, "ChangeSetName": ChangeSetName, "StackName": self._stack(StackName),
             "Status": "CREATE_COMPLETE", "changed": parameters,
@@ -345,9 +396,19 @@ class FakeAws:
         stack = self.stacks[change["StackName"]]
         stack |= {"status": "CREATE_COMPLETE", "parameters": change["changed"]}
         name = change["StackName"].rpartition("/")[2]
-        stack["outputs"] = OUTPUTS.get(name) or vault_outputs(name, self.region)
+        stack["outputs"] = self._outputs(name, change["changed"])
         if PULL_REQUEST_TOKEN in stack["outputs"].values():
             self.secrets.setdefault(PULL_REQUEST_TOKEN, {"Token": ""})
+
+    def _outputs(self, name, parameters):
+        if "Network" in parameters:  # an environment, whatever its name
+            given = {key: parameters.get(key, "") for key in ("Certificate", "PublicName")}
+            own = OUTPUTS.get(name) or {
+                key: value.replace("secret:x", f"secret:{name}")
+                for key, value in OUTPUTS[f"{APPLICATION}-prod"].items()
+            }
+            return {key: value.replace(REGION, self.region) for key, value in own.items()} | given
+        return OUTPUTS.get(name) or vault_outputs(name, self.region)
 
     def cloudformation_delete_change_set(self, ChangeSetName):
         del self.change_sets[ChangeSetName]
@@ -383,27 +444,51 @@ class FakeAws:
         found = [
             {
                 "RecoveryPointArn": f"arn:aws:rds:{self.region}:{ACCOUNT}:snapshot:{identifier}",
-                "Status": status, "CreationDate": self.now(),
+                "Status": status, "CreationDate": at,
                 "CalculatedLifecycle": {"DeleteAt": BEGINNING + timedelta(days=60)},
             }
-            for identifier, (status, _) in self.vaults[BackupVaultName].items()
+            for identifier, (status, at) in self.vaults[BackupVaultName].items()
         ]  # fmt: skip
         return {"RecoveryPoints": found}
 
-    def rds_describe_db_snapshots(self, DBSnapshotIdentifier, SnapshotType):
-        assert SnapshotType == "awsbackup"
-        [at] = [
-            at
+    def rds_describe_db_snapshots(
+        self, SnapshotType, DBSnapshotIdentifier=None, DBInstanceIdentifier=None
+    ):
+        kept = {
+            identifier: (at, status)
             for name, points in self.vaults.items()
-            for identifier, (_, at) in points.items()
-            if name.endswith(f"-{self.region}") and identifier == DBSnapshotIdentifier
+            for identifier, (status, at) in points.items()
+            if name.endswith(f"-{self.region}")
+        }
+        if SnapshotType == "manual":
+            kept = {name: (at, "COMPLETED") for (region, name), at in self.manual.items()
+                    if region == self.region}  # fmt: skip
+        if DBSnapshotIdentifier:
+            if DBSnapshotIdentifier not in kept:
+                raise Refused("DBSnapshotNotFound")
+            kept = {DBSnapshotIdentifier: kept[DBSnapshotIdentifier]}
+        found = [
+            {
+                "DBSnapshotIdentifier": identifier, "AllocatedStorage": self.storage,
+                "KmsKeyId": f"arn:aws:kms:{self.region}:{ACCOUNT}:key/abcd", "PercentProgress": 40,
+                "Status": "available" if status == "COMPLETED" else "creating",
+                "OriginalSnapshotCreateTime": at, "SnapshotCreateTime": self.now(),
+            }
+            for identifier, (at, status) in kept.items()
+        ]  # fmt: skip
+        return {"DBSnapshots": found}
+
+    def rds_copy_db_snapshot(self, SourceDBSnapshotIdentifier, TargetDBSnapshotIdentifier):
+        if (self.region, TargetDBSnapshotIdentifier) in self.manual:
+            raise Refused("DBSnapshotAlreadyExists")
+        [source] = self.rds_describe_db_snapshots("awsbackup", SourceDBSnapshotIdentifier)[
+            "DBSnapshots"
         ]
-        found = {
-            "DBSnapshotIdentifier": DBSnapshotIdentifier, "AllocatedStorage": 20,
-            "KmsKeyId": f"arn:aws:kms:{self.region}:{ACCOUNT}:key/abcd",
-            "OriginalSnapshotCreateTime": at, "SnapshotCreateTime": self.now(),
-        }  # fmt: skip
-        return {"DBSnapshots": [found]}
+        at = source["OriginalSnapshotCreateTime"]
+        self.manual[self.region, TargetDBSnapshotIdentifier] = at
+
+    def kms_describe_key(self, KeyId):
+        return {"KeyMetadata": {"KeyId": KeyId, "KeyState": self.key_state}}
 
     # --- CloudWatch ----------------------------------------------------------------------------
 
@@ -438,6 +523,10 @@ class FakeAws:
     def acm_describe_certificate(self, CertificateArn):
         return {"Certificate": {"CertificateArn": CertificateArn} | self.certificate}
 
+    def acm_list_certificates(self, CertificateStatuses):
+        assert CertificateStatuses == ["ISSUED"]
+        return {"CertificateSummaryList": self.certificates}
+
     def cloudwatch_put_metric_data(self, Namespace, MetricData):
         self.metrics += [(Namespace, one["MetricName"], one["Value"]) for one in MetricData]
 
@@ -464,12 +553,31 @@ class FakeAws:
         return {"Account": self.account, "Arn": f"arn:aws:iam::{self.account}:user/somebody"}
 
     def secretsmanager_get_secret_value(self, SecretId):
-        if SecretId not in self.secrets:
+        secrets, name = self._here("secrets"), self._secret(SecretId)
+        if name not in secrets:
             raise Refused("ResourceNotFoundException")
-        return {"SecretString": json.dumps(self.secrets[SecretId])}
+        return {"SecretString": json.dumps(secrets[name])}
 
     def secretsmanager_put_secret_value(self, SecretId, SecretString, **_):
-        self.secrets[SecretId] = json.loads(SecretString)
+        self._here("secrets")[self._secret(SecretId)] = json.loads(SecretString)
+
+    @staticmethod
+    def _secret(identity):
+        """The name of a secret; the ARN of those whose environment has none in it."""
+        name = identity.partition(":secret:")[2].removesuffix("-AbCdEf")
+        return name if name and not name.startswith("x/") else identity
+
+    def secretsmanager_describe_secret(self, SecretId):
+        if SecretId not in self._here("secrets"):
+            raise Refused("ResourceNotFoundException")
+        arn = f"arn:aws:secretsmanager:{self.region}:{ACCOUNT}:secret:{SecretId}-AbCdEf"
+        primary = {"PrimaryRegion": REGION} if (self.region, SecretId) in self.replicas else {}
+        return {"ARN": arn, "Name": SecretId} | primary
+
+    def secretsmanager_stop_replication_to_replica(self, SecretId):
+        name = SecretId.partition(":secret:")[2].removesuffix("-AbCdEf")
+        self.replicas.remove((self.region, name))
+        return {"ARN": SecretId}
 
     def secretsmanager_get_random_password(self, PasswordLength, ExcludePunctuation):
         assert (PasswordLength, ExcludePunctuation) == (40, True)

@@ -1,0 +1,120 @@
+"""Nightly backups: vaults, a plan and its alarms, and what else a recovery elsewhere needs."""
+
+from deploy import account, backups, beanstalk, create, history, image, owner, stacks, standby
+from deploy.backups import RDS
+from deploy.environments import PLAN, REPLICATION, VAULT, Environment
+from deploy.errors import Failure, state
+from deploy.run import Run
+
+
+def install(run: Run, environment: Environment) -> None:
+    """Make or change vaults, plan and alarms of ``environment`` in its three regions.
+
+    Safe to run again. In the destinations, the stack that all environments share is made as well,
+    for their images and messages, and what runs now is copied. Raises InvalidConfig without backups
+    in devops/environments.toml, and Failure.
+    """
+    destinations = backups.find_destinations(environment)
+    at_home = run.at(run.settings.home)
+    _refuse_other_replication(at_home, destinations)
+    regions = (run.settings.home, *destinations)
+    for region in regions:
+        with state(f"the regions before {region} are done"):
+            install_vault(run.at(region), environment)
+    with state("the vaults are there"):
+        stacks.apply(
+            at_home, f"{run.settings.application}-replication", REPLICATION,
+            {"First": destinations[0], "Second": destinations[1]},
+        )  # fmt: skip
+        install_plan(at_home, environment)
+    with state("the plan is there"):
+        _copy_running(at_home, environment, destinations)
+    run.changes.done(
+        f"{environment.name} is backed up every night, with copies in {', '.join(destinations)}"
+    )
+
+
+def install_vault(run: Run, environment: Environment) -> None:
+    """Make or change the vault in the region of ``run``, and what a recovery there needs.
+
+    Raises Failure.
+    """
+    _opt_in(run)
+    is_home = run.settings.region == run.settings.home
+    if not is_home:
+        account.refuse_unsafe(run, environment)
+        create.apply_foundation(run)
+        beanstalk.find_bucket(run)
+    days = environment.retention()["HomeDays" if is_home else "CopyDays"]
+    parameters = {"Environment": environment.name, "KeptDays": days}
+    stacks.apply(run, f"{environment.name}-vault", VAULT, parameters)
+
+
+def install_plan(run: Run, environment: Environment) -> None:
+    """Make or change the plan and its alarms in the region of ``run``, copying to the other two.
+
+    Nothing is asked of those, which need not answer now. Raises Failure.
+    """
+    first, second = environment.copy_regions(run.settings.region, run.settings.home)
+    parameters = {
+        "Environment": environment.name,
+        "Foundation": run.settings.foundation,
+        "Repository": owner.read(run.settings.root).repository,
+        "Vault": backups.name_vault(environment, run.settings.region),
+        "FirstVaultArn": _vault_arn(run, environment, first),
+        "SecondVaultArn": _vault_arn(run, environment, second),
+    }
+    stacks.apply(run, f"{environment.name}-backups", PLAN, parameters | environment.retention())
+
+
+def _vault_arn(run: Run, environment: Environment, region: str) -> str:
+    partition, number = run.aws.caller().split(":")[1], run.aws.account()
+    vault = backups.name_vault(environment, region)
+    return f"arn:{partition}:backup:{region}:{number}:backup-vault:{vault}"
+
+
+def _refuse_other_replication(run: Run, destinations: tuple[str, str]) -> None:
+    """A registry has one configuration, which ours would replace. Raises Failure."""
+    if stacks.find(run, f"{run.settings.application}-replication"):
+        return
+    found = run.aws.ask("ecr", "describe_registry")["replicationConfiguration"]["rules"]
+    if found:
+        raise Failure(
+            f"the registry of the account in {run.settings.region} replicates already, and ours "
+            f"would replace that: {found}",
+            "nothing was changed",
+            f"add a rule for {run.settings.application} to {', '.join(destinations)} there, and "
+            "let who owns it make this stack of devops/replication.yml",
+        )
+
+
+def _copy_running(run: Run, environment: Environment, destinations: tuple[str, str]) -> None:
+    """What runs, and what ran before: pushed before replication began, it is not replicated."""
+    current = beanstalk.find(run, environment.name)
+    if current is None or not current.version:
+        return
+    log = history.read(run, beanstalk.name_bucket(run), environment.name)
+    run.tools.require("docker")
+    for label in filter(None, (history.version_before(log, current.version), current.version)):
+        for region in destinations:
+            image.copy(run, run.at(region), label)
+        standby.keep(run, environment, label, destinations)
+
+
+def protect(run: Run, environment: Environment) -> None:
+    """Back up a recovered ``environment`` from the region of ``run``. Raises Failure.
+
+    Home, unless it is that region, is not asked: copies to it are begun, and fail until it is back.
+    """
+    region, home = run.settings.region, run.settings.home
+    others = [one for one in environment.copy_regions(region, home) if one != home]
+    for one in (region, *others):
+        install_vault(run.at(one), environment)
+    install_plan(run, environment)
+
+
+def _opt_in(run: Run) -> None:
+    """Without it nothing is backed up, and nothing fails."""
+    settings = run.aws.ask("backup", "describe_region_settings")["ResourceTypeOptInPreference"]
+    if not settings.get(RDS):
+        run.aws.change("backup", "update_region_settings", ResourceTypeOptInPreference={RDS: True})

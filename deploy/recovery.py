@@ -1,0 +1,389 @@
+"""The story of a recovery: an environment from a backup, in another region or beside the old one.
+
+find the newest complete backup, and the version that ran last, by what is in this region
+say how old it is and what would be lost, and ask
+lock, make what is missing: stacks, secrets, version, environment with its database
+verify: version, health, smoke test, and somebody who was saved before
+watch it, back it up, and say what remains to be done by hand
+
+Nothing is asked of the home region, unless it is the one to recover in. Each step looks at what
+exists, so that the same command continues after an interruption.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from deploy import (
+    account,
+    backups,
+    beanstalk,
+    bundle,
+    create,
+    history,
+    image,
+    mutex,
+    notify,
+    operations,
+    protection,
+    smoke,
+    stacks,
+    standby,
+    vault,
+    version,
+)
+from deploy.backups import Backup
+from deploy.beanstalk import State
+from deploy.environments import NAME, Environment
+from deploy.errors import AwsFailure, Failure, Unhealthy, state
+from deploy.run import Run
+from deploy.settings import PROGRAM
+
+CUSTOM = "aws:elasticbeanstalk:customoption"
+SNAPSHOT, STORAGE, LIMIT = "DatabaseSnapshot", "DatabaseStorage", "DatabaseStorageLimit"
+STORAGE_LIMIT = 100  # GiB, the default of .ebextensions/40-database.config
+SECRETS = {"application": "ApplicationSecret", "smoke-test": "SmokeTestSecret"}  # and their outputs
+MINUTES = 45  # on AWS: two stacks, a copy of the snapshot, an environment with its database
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for; None where the newest is to be taken."""
+
+    short: str  # of the new environment
+    snapshot: str | None = None
+    label: str | None = None
+    user: str | None = None  # who must be greeted afterwards; never shown
+    protect: bool = True  # whether to back the new environment up
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be made of what."""
+
+    source: Environment
+    target: Environment
+    backup: Backup
+    label: str
+    digest: str
+    bundle: bytes | None  # as it was deployed elsewhere; None where the version is here already
+    certificate: str  # its ARN, or empty
+
+
+def plan(run: Run, source: Environment, wish: Wish) -> Plan:
+    """What a recovery in the region of ``run`` would make. Changes nothing. Raises Failure."""
+    target = source.renamed(wish.short, run.settings.application)
+    is_home = run.settings.region == run.settings.home
+    if is_home and target.name == source.name:
+        raise Failure(
+            f"in {run.settings.region}, {source.name} is there, or its rest is",
+            next=f"give the new environment another name: recover {source.short} --region "
+            f"{run.settings.region} --as NAME",
+        )
+    source.refuse_plain_http()
+    account.refuse_unsafe(run, source)
+    backup = _choose_backup(run, source, wish.snapshot, _find_begun(run, target))
+    _refuse_key(run, backup.key)
+    label, digest, packed = _choose_version(run, source, wish.label)
+    return Plan(source, target, backup, label, digest, packed, _find_certificate(run, source))
+
+
+def explain(run: Run, plan: Plan, now: datetime) -> list[str]:
+    """Lines for people: what will be made, and what will be lost."""
+    backup = plan.backup
+    lines = [
+        f"{plan.target.name} in {run.settings.region}, from a backup of {plan.source.name}:",
+        f"  recovery point  {_point(backup, now)}; what was saved later is not in it",
+        f"  backup          {backup.identifier}, {backup.size} GiB"
+        + (f", expires {backup.expires:%Y-%m-%d}" if backup.expires else ""),
+        f"  version         {plan.label}, image {plan.digest}",
+        f"  takes           about {MINUTES} min on AWS",
+    ]
+    if plan.source.destinations():
+        unfinished = backups.find_unfinished(run, plan.source, backup)
+        lines += [f"  NOT USED        {one}" for one in unfinished]
+    return lines
+
+
+def recover(run: Run, plan: Plan, wish: Wish, began: datetime) -> None:
+    """Make it, or continue to. Raises Failure; what was made by then remains."""
+    started = time.monotonic()
+    with state("nothing was changed"):
+        logs = beanstalk.find_bucket(run)
+    with (
+        mutex.hold(run, plan.target.name, logs),
+        notify.reporting(run, plan.target, plan.label),
+        state("what was made so far is there; nothing of the old environment was changed"),
+    ):
+        snapshot = backups.begin_copy(run, plan.backup, plan.target.name)
+        outputs = _make_stacks(run, plan)
+        _make_environment(run, plan, outputs, snapshot)
+        current = _verify(run, plan, wish.user)
+        history.record(run, logs, plan.target.name, "deploy", plan.label)
+        operations.watch(run, plan.target, outputs["Certificate"])
+        if wish.protect:
+            _protect(run, plan)
+    minutes = (time.monotonic() - started) / 60
+    for line in _report(run, plan, current, began, minutes):
+        run.console.say(line)
+
+
+# --- What to recover from ------------------------------------------------------------------------
+
+
+def _find_begun(run: Run, target: Environment) -> str | None:
+    """The snapshot from which a recovery began to make ``target``, or None. Raises Failure."""
+    if beanstalk.find(run, target.name) is None:
+        return None
+    settings = run.aws.ask(
+        "elasticbeanstalk", "describe_configuration_settings",
+        ApplicationName=run.settings.application, EnvironmentName=target.name,
+    )["ConfigurationSettings"]  # fmt: skip
+    for option in settings[0]["OptionSettings"]:
+        if (option["Namespace"], option["OptionName"]) == (CUSTOM, SNAPSHOT) and option.get(
+            "Value"
+        ):
+            return str(option["Value"])
+    raise Failure(
+        f"{target.name} is there in {run.settings.region}, and was not made by a recovery",
+        next="give the new environment another name: --as NAME",
+    )
+
+
+def _choose_backup(run: Run, source: Environment, wanted: str | None, begun: str | None) -> Backup:
+    if begun:
+        if wanted and wanted != begun:
+            raise Failure(
+                f"a recovery from {begun} was begun, not from {wanted}",
+                next="leave --to-snapshot out to continue it, or give another name: --as NAME",
+            )
+        return backups.find_snapshot(run, begun)
+    if wanted:
+        return backups.find_snapshot(run, wanted)
+    found = backups.find_newest(run, source)
+    if found is None:
+        raise Failure(
+            f"there is no complete backup of {source.name} in {run.settings.region}",
+            next=f"see the other regions: {PROGRAM} backups list {source.short}; then name one "
+            "with --region",
+        )
+    return found
+
+
+def _refuse_key(run: Run, key: str) -> None:
+    """Without its key, nobody can read a backup. Raises Failure."""
+    found = run.aws.ask("kms", "describe_key", KeyId=key)["KeyMetadata"]["KeyState"]
+    if found == "Enabled":
+        return
+    where = f"--key-id {key} --region {run.settings.region}"
+    remedy = f"aws kms enable-key {where}"
+    if found == "PendingDeletion":
+        remedy = f"aws kms cancel-key-deletion {where} && {remedy}"
+    raise Failure(f"the key of the backup, {key}, is {found}", next=f"{remedy}; then run it again")
+
+
+def _choose_version(
+    run: Run, source: Environment, wanted: str | None
+) -> tuple[str, str, bytes | None]:
+    """Label, digest, and the bundle where the version is not here yet."""
+    kept = standby.find(run, source, wanted)
+    if kept is None:
+        label = wanted or _find_running(run, source)
+        if label and version.exists(run, label):
+            return label, version.find(run, label).digest, None
+        known = " ".join(standby.labels(run, source))
+        raise Failure(
+            f"{wanted or f'what {source.name} ran'} is not recorded in {run.settings.region}",
+            next=f"name another version with --version: {known or '(none is recorded)'}",
+        )
+    found = image.find_digest(run, kept.label)
+    if found != kept.digest:
+        there = [one for one in standby.labels(run, source) if image.find_digest(run, one)]
+        raise Failure(
+            f"the image of version {kept.label} is not in {run.settings.region}: it is "
+            f"{found or 'missing'}, and was {kept.digest}",
+            next=f"name another one with --version: {' '.join(there) or '(none has its image)'}; "
+            f"or build the commit {version.commit(kept.label)} with AWS_DEFAULT_REGION="
+            f"{run.settings.region} and name what that publishes",
+        )
+    return kept.label, kept.digest, kept.bundle
+
+
+def _find_running(run: Run, source: Environment) -> str | None:
+    found = beanstalk.find(run, source.name)
+    return found.version if found else None
+
+
+def _find_certificate(run: Run, source: Environment) -> str:
+    """Its ARN in the region of ``run``, or empty where the environment has none. Raises Failure."""
+    parameters = source.parameters()
+    arn, name = parameters.get("Certificate", ""), parameters.get("PublicName", "")
+    if not arn or arn.split(":")[3] == run.settings.region:
+        return arn
+    issued = run.aws.every(
+        "acm", "list_certificates", "CertificateSummaryList", CertificateStatuses=["ISSUED"]
+    )
+    for one in issued:
+        names = {one.get("DomainName"), *one.get("SubjectAlternativeNameSummaries", [])}
+        if names & {name, f"*.{name.partition('.')[2]}"}:
+            return str(one["CertificateArn"])
+    raise Failure(
+        f"there is no certificate for {name} in {run.settings.region}",
+        next=f"aws acm request-certificate --domain-name {name} --validation-method DNS --region "
+        f"{run.settings.region}, and its record in DNS. If that cannot wait, take Certificate and "
+        f"PublicName out of [{source.short}.stack] in {NAME} and set PlainHttp = true",
+    )
+
+
+# --- Making it -----------------------------------------------------------------------------------
+
+
+def _make_stacks(run: Run, plan: Plan) -> dict[str, str]:
+    create.apply_foundation(run)
+    create.create_application(run)
+    outputs = create.apply_stack(run, plan.target, _parameters(run, plan))
+    if outputs is None:
+        raise Failure(f"the stacks of {plan.target.name} are gone", next="run it again")
+    if plan.target.name != plan.source.name:
+        for kind, output in SECRETS.items():
+            value = vault.read(run, f"{plan.source.name}/{kind}")
+            if value and value != vault.read(run, outputs[output]):
+                vault.write(run, outputs[output], value)
+    return outputs
+
+
+def _parameters(run: Run, plan: Plan) -> dict[str, str]:
+    """What the file does not say of a stack that is not there yet; later changes keep it."""
+    own = {"Certificate": plan.certificate}
+    if not plan.certificate:
+        own["PublicName"] = ""
+    if stacks.find(run, plan.target.name) is not None:
+        return own
+    own["DatabaseKey"] = plan.backup.key
+    if plan.target.name == plan.source.name:
+        for kind, output in SECRETS.items():
+            own[f"{output}Arn"] = _make_independent(run, f"{plan.source.name}/{kind}")
+    return own
+
+
+def _make_independent(run: Run, name: str) -> str:
+    """The ARN of a replica, whose original is not needed any more; empty if there is none."""
+    try:
+        found = run.aws.ask("secretsmanager", "describe_secret", SecretId=name)
+    except AwsFailure as failure:
+        if failure.code != "ResourceNotFoundException":
+            raise
+        run.console.say(f"the secret {name} has no replica here: it is made without a value")
+        return ""
+    if found.get("PrimaryRegion", run.settings.region) != run.settings.region:
+        run.aws.change("secretsmanager", "stop_replication_to_replica", SecretId=found["ARN"])
+    return str(found["ARN"])
+
+
+def _make_environment(run: Run, plan: Plan, outputs: dict[str, str], snapshot: str) -> None:
+    name = plan.target.name
+    if plan.bundle is not None:
+        packed = bundle.replace_image(plan.bundle, f"{image.repository(run)}@{plan.digest}")
+        version.publish(run, plan.label, packed)
+    backups.wait_for(run, snapshot)
+    size = plan.backup.size
+    own = {
+        SNAPSHOT: snapshot,
+        STORAGE: str(max(size, 20)),
+        LIMIT: str(max(STORAGE_LIMIT, math.ceil(size * 1.5))),
+    }
+    options = plan.target.options(outputs) + [
+        {"Namespace": CUSTOM, "OptionName": option, "Value": value} for option, value in own.items()
+    ]
+    if beanstalk.find(run, name) is None:
+        create.launch(run, plan.target, options, plan.label)
+        return
+    current = beanstalk.wait_until_ready(run, plan.target)
+    if current.version != plan.label:  # its creation failed half-way
+        run.aws.change(
+            "elasticbeanstalk", "update_environment",
+            EnvironmentName=name, VersionLabel=plan.label, OptionSettings=options,
+        )  # fmt: skip
+
+
+def _verify(run: Run, plan: Plan, user: str | None) -> State:
+    """The environment, which serves. Raises Failure."""
+    name = plan.target.name
+    current = beanstalk.wait_until_ready(run, plan.target)
+    key = smoke.find_key(run, plan.target)
+    url, address = _address(plan, current)
+    try:
+        if not current.version:
+            raise Unhealthy("its creation failed")
+        beanstalk.wait_until_running(run, name, plan.label)
+        beanstalk.refuse_ignored_files(run, name, beanstalk.Mark())
+        smoke.check_url(run, url, key, plan.label, address)
+        if user is not None:
+            smoke.refuse_unknown(run, url, user, address)
+    except Unhealthy as failure:
+        beanstalk.show_events(run, name)
+        raise Failure(
+            f"{name} is there, but does not serve as it should: {failure.what}",
+            f"{name} has version {current.version or 'none'}; nothing of the old environment was "
+            "changed",
+            "correct what the events above say and run it again; if AWS refuses that: aws "
+            f"elasticbeanstalk terminate-environment --environment-name {name} --region "
+            f"{run.settings.region}, and then again",
+        ) from failure
+    return current
+
+
+def _address(plan: Plan, current: State) -> tuple[str, str]:
+    """URL, and the host to ask in place of the one that DNS still leads to."""
+    name = plan.source.parameters().get("PublicName") if plan.certificate else ""
+    return (f"https://{name}", current.cname) if name else (f"http://{current.cname}", "")
+
+
+def _protect(run: Run, plan: Plan) -> None:
+    """Back it up from here. That this fails is reported: people are served."""
+    if plan.source.destinations() is None:
+        return
+    try:
+        protection.protect(run, plan.target)
+    except Failure as failure:
+        run.console.say(f"{plan.target.name} HAS NO BACKUPS yet: {failure.what}")
+        run.console.say(f"  next: {failure.next}; then run it again")
+
+
+# --- What is said --------------------------------------------------------------------------------
+
+
+def _point(backup: Backup, now: datetime) -> str:
+    return f"{backup.at:%Y-%m-%d %H:%M:%S} UTC, {_age(now, backup)} ago"
+
+
+def _age(now: datetime, backup: Backup) -> str:
+    minutes = int((now - backup.at).total_seconds()) // 60
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _report(run: Run, plan: Plan, current: State, began: datetime, minutes: float) -> list[str]:
+    region, home, name = run.settings.region, run.settings.home, plan.target.name
+    url, _ = _address(plan, current)
+    public = plan.source.parameters().get("PublicName")
+    lines = [
+        f"{name} runs {plan.label} in {region}, and serves: http://{current.cname}",
+        f"  recovery point: {plan.backup.at:%Y-%m-%d %H:%M:%S} UTC, {_age(began, plan.backup)} "
+        "before this command; what was saved later is not there",
+        f"  recovery time: {minutes:.1f} min, of which AWS took most",
+        "by hand remain:",
+        f"  DNS: let {public or 'the name that people use'} lead to {current.cname} "
+        f"({url} was tested there)",
+    ]
+    if region != home:
+        lines += [
+            f"  to work on it: export AWS_DEFAULT_REGION={region}. To stay here: default_region in "
+            f".elasticbeanstalk/config.yml, and Destinations in {NAME}",
+            f"  messages: confirm the e-mails of SNS from {region}, if nobody did",
+            "  the pipeline: bootstrap here, which asks for the connection to GitHub",
+            f"  copies of backups to {home} fail, and say so, until that region is back",
+        ]
+    if name != plan.source.name:
+        lines.append(f"  {NAME}: a table [{plan.target.short}], like [{plan.source.short}]")
+    return [*lines, "docs/recovery.md says how to do each of them"]

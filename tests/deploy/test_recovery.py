@@ -1,0 +1,412 @@
+"""A recovery: what it finds, what it refuses, what it makes, and that it continues."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from deploy import bundle, environments, smoke
+from deploy.errors import Interrupted, Unhealthy
+from tests.deploy.conftest import PROD
+from tests.support.aws import ACCOUNT, APPLICATION, REGION, digest
+
+FIRST, SECOND = "eu-central-1", "eu-north-1"
+BACK = f"{APPLICATION}-back"
+SNAPSHOT = "aws:elasticbeanstalk:customoption", "DatabaseSnapshot"
+YES = ("recover", "prod", "--yes")
+
+
+def ago(**more):
+    return datetime.now(UTC) - timedelta(**more)
+
+
+@pytest.fixture(autouse=True)
+def plain_http(project):
+    """Production may serve without a certificate."""
+    path = project / environments.NAME
+    path.write_text(path.read_text().replace("PlainHttp = false", "PlainHttp = true"))
+
+
+@pytest.fixture
+def disaster(aws, staging, command, tmp_path, project):
+    """Production ran "new" and was backed up; its home region answers no question any more."""
+    path = tmp_path / "bundle.zip"
+    bundle.write(f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{APPLICATION}@{digest('new')}", path,
+                 project)  # fmt: skip
+    aws.add_version("new", bundle=path.read_bytes())
+    command("deploy", "prod", "--version", "new")
+    aws.vaults = {
+        f"{PROD}-{FIRST}": {
+            "awsbackup:copyjob-1": ("COMPLETED", ago(hours=30)),
+            "awsbackup:copyjob-2": ("COMPLETED", ago(hours=6)),
+        },
+        f"{PROD}-{SECOND}": {"awsbackup:copyjob-3": ("COMPLETED", ago(hours=6))},
+    }
+    for region in (FIRST, SECOND):
+        aws.at(region, "images")["new"] = digest("new")
+        for kind in ("application", "smoke-test"):
+            aws.at(region, "secrets")[f"{PROD}/{kind}"] = {"key": "K3y"}
+            aws.replicas.add((region, f"{PROD}/{kind}"))
+    lose(aws, REGION)
+    return aws
+
+
+def lose(aws, region):
+    """Let every call of ``region`` fail the test."""
+    answer = aws._answer
+
+    def refuse(request_signer, **more):
+        assert request_signer.region_name != region, more["model"].name
+        return answer(request_signer=request_signer, **more)
+
+    aws._answer = refuse
+    aws.calls.clear()
+
+
+def options(aws, region=FIRST, name=PROD):
+    """What is set on an environment, by namespace and name."""
+    found = aws.at(region, "environments")[name]["options"]
+    return {(one["Namespace"], one["OptionName"]): one["Value"] for one in found}
+
+
+def test_the_service_is_back_in_another_region(disaster, command, tested):
+    code, output = command(*YES)
+    assert code == 0, output
+    aws = disaster
+    assert aws.at(FIRST, "environments")[PROD]["label"] == "new"
+    wanted = f"{PROD}-{aws.vaults[f'{PROD}-{FIRST}']['awsbackup:copyjob-2'][1]:%Y%m%dt%H%M%S}"
+    assert options(aws)[SNAPSHOT] == wanted
+    assert (FIRST, wanted) in aws.manual
+    assert tested.calls[-1] == ("http://prod.elasticbeanstalk.test", "K3y", "new")
+    assert "6 h 0 min ago; what was saved later is not in it" in output
+    assert f"{PROD} runs new in {FIRST}, and serves" in output
+    assert "by hand remain:" in output
+    assert f"export AWS_DEFAULT_REGION={FIRST}" in output
+    assert not [key for key in aws.at(FIRST, "objects") if key.startswith("locks/")]
+
+
+def test_the_version_is_the_same_image_with_a_bundle_for_that_region(disaster, command):
+    command(*YES)
+    packed = disaster.at(FIRST, "objects")[f"{APPLICATION}/new.zip"]["content"]
+    text = bundle.replace_image(packed, f"x@{digest('new')}")  # which refuses what has no image
+    assert text != packed
+    assert FIRST.encode() in packed
+    assert REGION.encode() not in packed
+    assert "new" in disaster.at(FIRST, "versions")
+
+
+def test_the_stack_has_the_key_of_the_backup_and_the_secrets_that_were_replicas(disaster, command):
+    command(*YES)
+    parameters = disaster.stacks[f"{FIRST}/{PROD}"]["parameters"]
+    assert parameters["DatabaseKey"] == f"arn:aws:kms:{FIRST}:{ACCOUNT}:key/abcd"
+    for name, kind in (
+        ("ApplicationSecretArn", "application"),
+        ("SmokeTestSecretArn", "smoke-test"),
+    ):
+        assert parameters[name].endswith(f":secret:{PROD}/{kind}-AbCdEf")
+    assert {region for region, _ in disaster.replicas} == {SECOND}
+    assert "FirstCopyRegion" not in parameters
+
+
+def test_it_is_watched_and_backed_up_from_there(disaster, command):
+    command(*YES)
+    assert f"{FIRST}/{PROD}-operations" in disaster.stacks
+    parameters = disaster.stacks[f"{FIRST}/{PROD}-backups"]["parameters"]
+    assert parameters["Vault"] == f"{PROD}-{FIRST}"
+    assert {parameters[one].split(":")[3] for one in ("FirstVaultArn", "SecondVaultArn")} == {
+        REGION, SECOND,
+    }  # fmt: skip
+    assert f"{SECOND}/{PROD}-vault" in disaster.stacks
+
+
+def test_that_there_are_no_backups_yet_is_said_and_no_failure(disaster, command):
+    disaster.fail("backup:DescribeRegionSettings", None)
+    code, output = command(*YES)
+    assert code == 0, output
+    assert f"{PROD} HAS NO BACKUPS yet" in output
+
+
+def test_a_larger_database_gets_its_storage_and_more_to_grow(disaster, command):
+    disaster.storage = 90
+    command(*YES)
+    namespace = SNAPSHOT[0]
+    assert options(disaster)[namespace, "DatabaseStorage"] == "90"
+    assert options(disaster)[namespace, "DatabaseStorageLimit"] == "135"
+
+
+def test_a_second_time_nothing_is_made_again(disaster, command):
+    command(*YES)
+    disaster.calls.clear()
+    disaster.vaults[f"{PROD}-{FIRST}"]["awsbackup:copyjob-9"] = ("COMPLETED", ago(minutes=5))
+    code, output = command(*YES)
+    assert code == 0, output
+    assert not disaster.asked("elasticbeanstalk:CreateEnvironment")
+    assert not disaster.asked("elasticbeanstalk:UpdateEnvironment")
+    assert not disaster.asked("cloudformation:ExecuteChangeSet")
+    assert "6 h 0 min ago" in output  # of what it was made, not of what came since
+
+
+STEPS = (
+    "rds:CopyDBSnapshot", "cloudformation:ExecuteChangeSet", "secretsmanager:StopReplicationToReplica",
+    "elasticbeanstalk:CreateApplicationVersion", "elasticbeanstalk:CreateEnvironment",
+    "sns:Publish", "elasticbeanstalk:DescribeInstancesHealth",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+def test_interrupted_at_a_step_the_same_command_continues(disaster, command, step, when):
+    answer, interrupted = disaster._answer, []
+
+    def interrupt(model, **more):
+        action = f"{model.service_model.service_name}:{model.name}"
+        if action == step and not interrupted:
+            interrupted.append(action)
+            if when == "after":
+                answer(model=model, **more)
+            raise Interrupted
+        return answer(model=model, **more)
+
+    disaster._answer = interrupt
+    code, output = command(*YES)
+    assert code == 130, output
+    assert not [key for key in disaster.at(FIRST, "objects") if key.startswith("locks/")]
+    code, output = command(*YES)
+    assert code == 0, output
+    assert disaster.at(FIRST, "environments")[PROD]["label"] == "new"
+    assert len(disaster.asked("elasticbeanstalk:CreateEnvironment")) <= 2
+
+
+def test_two_at_once_are_refused(disaster, fails):
+    disaster.region = FIRST
+    bucket = f"elasticbeanstalk-{FIRST}-{ACCOUNT}"
+    disaster.s3_put_object(bucket, f"locks/{PROD}", b"somebody else")
+    output = fails(*YES)
+    assert "somebody else" in output
+    assert not disaster.asked("cloudformation:ExecuteChangeSet")
+
+
+def test_a_creation_that_failed_half_way_is_begun_again(disaster, command):
+    command(*YES)
+    disaster.at(FIRST, "environments")[PROD] |= {"label": "", "instances": []}
+    code, output = command(*YES)
+    assert code == 0, output
+    [asked] = disaster.asked("elasticbeanstalk:UpdateEnvironment")
+    assert asked["VersionLabel"] == "new"
+    assert SNAPSHOT in {(one["Namespace"], one["OptionName"]) for one in asked["OptionSettings"]}
+
+
+def test_a_newer_copy_that_is_not_complete_is_not_taken_and_named(disaster, command):
+    disaster.vaults[f"{PROD}-{FIRST}"]["awsbackup:copyjob-9"] = ("CREATING", ago(minutes=5))
+    code, output = command(*YES)
+    assert code == 0, output
+    assert "NOT USED        awsbackup:copyjob-9" in output
+    assert "is CREATING" in output
+    assert "6 h 0 min ago" in output
+
+
+def test_a_region_and_a_snapshot_can_be_chosen(disaster, command):
+    code, output = command(*YES, "--region", SECOND)
+    assert code == 0, output
+    assert PROD in disaster.at(SECOND, "environments")
+    assert PROD not in disaster.at(FIRST, "environments")
+    code, output = command(*YES, "--to-snapshot", "awsbackup:copyjob-1")
+    assert code == 0, output
+    assert "30 h 0 min ago" in output
+
+
+def test_another_version_can_be_chosen(disaster, command):
+    disaster.at(FIRST, "images")["old"] = digest("old")
+    key = next(key for key in disaster.at(FIRST, "objects") if key.endswith(" old"))
+    assert key
+    code, output = command(*YES, "--version", "nothing")
+    assert code == 1
+    assert "name another version with --version: new old" in output
+
+
+def refused(name, *arguments, what, prepare=lambda aws: None, next_=""):
+    return pytest.param(prepare, arguments, what, next_, id=name)
+
+
+def no_points(aws):
+    aws.vaults = {}
+
+
+def expired(aws):
+    aws.vaults[f"{PROD}-{FIRST}"].pop("awsbackup:copyjob-2")
+
+
+def no_image(aws):
+    aws.at(FIRST, "images").clear()
+
+
+def other_image(aws):
+    aws.at(FIRST, "images")["new"] = digest("another")
+
+
+def no_records(aws):
+    aws.at(FIRST, "objects").clear()
+
+
+def key(state):
+    def prepare(aws):
+        aws.key_state = state
+
+    return prepare
+
+
+def exists(aws):
+    aws.region = FIRST
+    aws.add_environment("prod", "new")
+
+
+def begun(aws):
+    aws.region = FIRST
+    aws.add_environment("prod", "new", options=[
+        {"Namespace": SNAPSHOT[0], "OptionName": SNAPSHOT[1], "Value": "awsbackup:copyjob-1"},
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("prepare", "arguments", "what", "next_"),
+    [
+        refused("the vault is empty", what="there is no complete backup", prepare=no_points,
+                next_="backups list prod"),
+        refused("a snapshot has expired", "--to-snapshot", "awsbackup:copyjob-2", prepare=expired,
+                what="it was never there, or has expired"),
+        refused("the image is missing", what="the image of version new is not in eu-central-1",
+                prepare=no_image, next_="or build the commit new"),
+        refused("the image is another", what=f"it is {digest('another')}", prepare=other_image),
+        refused("nothing is recorded", what=f"what {PROD} ran is not recorded", prepare=no_records),
+        refused("the key is disabled", what="key/abcd, is Disabled", prepare=key("Disabled"),
+                next_="aws kms enable-key --key-id"),
+        refused("the key will be deleted", what="is PendingDeletion", prepare=key("PendingDeletion"),
+                next_="aws kms cancel-key-deletion"),
+        refused("it exists", what="was not made by a recovery", prepare=exists, next_="--as NAME"),
+        refused("another one was begun", "--to-snapshot", "awsbackup:copyjob-2", prepare=begun,
+                what="a recovery from awsbackup:copyjob-1 was begun"),
+        refused("at home by its own name", "--region", REGION, what=f"{PROD} is there", next_="--as"),
+        refused("a name that cannot be", "--as", "Prod!", what="expected 2 to 20 small letters"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_before_anything_is_changed(
+    disaster, fails, prepare, arguments, what, next_
+):
+    prepare(disaster)
+    output = fails(*YES, *arguments)
+    assert what in output
+    assert next_ in output
+    assert "now: nothing was changed" in output
+    for action, _ in disaster.calls:
+        name = action.partition(":")[2]
+        assert name.startswith(("Describe", "Get", "List")), action
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", None])
+@pytest.mark.parametrize(
+    "action",
+    ["backup:ListRecoveryPointsByBackupVault", "rds:DescribeDBSnapshots", "kms:DescribeKey",
+     "s3:ListObjectsV2", "ecr:DescribeImages", "elasticbeanstalk:DescribeEnvironments"],
+)  # fmt: skip
+def test_what_aws_does_not_answer_is_not_taken_for_none(disaster, fails, action, code):
+    disaster.fail(action, code)
+    assert action in fails(*YES).replace("s3:ListBucket", "s3:ListObjectsV2")
+    assert not disaster.asked("cloudformation:ExecuteChangeSet")
+
+
+def test_nobody_agreed(disaster, fails):
+    output = fails("recover", "prod")
+    assert "what was saved later is not in it" in output
+    assert "nobody agreed to begin" in output
+    assert "run it with --yes" in output
+
+
+def test_a_dry_run_says_what_it_would_make(disaster, command):
+    code, output = command("recover", "prod", "--dry-run")
+    assert code == 0, output
+    assert "recovery point" in output
+    assert not disaster.asked("cloudformation:CreateChangeSet")
+
+
+def test_an_environment_without_backups(fails):
+    assert "staging has no backups" in fails("recover", "staging")
+
+
+def test_somebody_who_was_saved_before_must_be_greeted(disaster, command, monkeypatch):
+    asked = []
+
+    def refuse_unknown(run, url, user, address=""):
+        asked.append((url, user))
+        raise Unhealthy("the person of --greet is not greeted: the answer is 404")
+
+    monkeypatch.setattr(smoke, "refuse_unknown", refuse_unknown)
+    code, output = command(*YES, "--greet", "Ada")
+    assert code == 1
+    assert asked == [("http://prod.elasticbeanstalk.test", "Ada")]
+    assert "the person of --greet is not greeted" in output
+    assert "Ada" not in output
+
+
+CERTIFICATE = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/1234"
+THERE = f"arn:aws:acm:{FIRST}:{ACCOUNT}:certificate/5678"
+
+
+@pytest.fixture
+def https(project):
+    """Production has a certificate in its home region."""
+    path = project / environments.NAME
+    text = path.read_text()
+    beginning, stack, rest = text.partition("[prod.stack]")
+    rest = rest.replace('Certificate = ""', f'Certificate = "{CERTIFICATE}"', 1)
+    rest = rest.replace('PublicName = ""', 'PublicName = "hello.example.com"', 1)
+    beginning = beginning.replace("PlainHttp = true", "PlainHttp = false")
+    path.write_text(beginning + stack + rest)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"DomainName": "hello.example.com"}, {"DomainName": "*.example.com"},
+        {"DomainName": "x", "SubjectAlternativeNameSummaries": ["hello.example.com"]},
+    ],
+)  # fmt: skip
+def test_the_certificate_of_that_region_is_found_and_tested_by_name(
+    disaster, https, command, tested, found
+):
+    disaster.certificates = [{"CertificateArn": THERE} | found]
+    code, output = command(*YES)
+    assert code == 0, output
+    assert disaster.stacks[f"{FIRST}/{PROD}"]["parameters"]["Certificate"] == THERE
+    host = "prod.elasticbeanstalk.test"
+    assert tested.calls[-1] == ("https://hello.example.com", "K3y", "new", host)
+    assert f"DNS: let hello.example.com lead to {host}" in output
+
+
+def test_without_a_certificate_in_that_region(disaster, https, fails):
+    disaster.certificates = [{"CertificateArn": THERE, "DomainName": "other.example.com"}]
+    output = fails(*YES)
+    assert f"there is no certificate for hello.example.com in {FIRST}" in output
+    assert "aws acm request-certificate" in output
+
+
+# --- Beside the environment, in the home region
+
+
+@pytest.fixture
+def mistake(aws, staging):
+    """Production runs "old"; somebody deleted data, and last night's backup is at home."""
+    aws.vaults = {f"{PROD}-{REGION}": {"awsbackup:job-1": ("COMPLETED", ago(hours=6))}}
+    aws.secrets[f"{PROD}/application"] = {"SENTRY_DSN": "a place"}
+    return aws
+
+
+def test_beside_the_running_environment(mistake, command):
+    before = dict(mistake.environments[PROD])
+    code, output = command(*YES, "--region", REGION, "--as", "back")
+    assert code == 0, output
+    assert mistake.environments[BACK]["label"] == "old"
+    assert mistake.environments[PROD] == before
+    assert mistake.secrets[f"{BACK}/application"] == {"SENTRY_DSN": "a place"}
+    assert "a place" not in output
+    assert "a table [back], like [prod]" in output
+    assert f"{BACK}-backups" in mistake.stacks
+    assert f"{FIRST}/{BACK}-vault" in mistake.stacks

@@ -1,0 +1,95 @@
+"""What the other regions have of each deployment."""
+
+import json
+from base64 import b64decode
+
+import pytest
+
+from deploy import environments, standby
+from tests.deploy.conftest import PROD, STAGING
+from tests.support.aws import digest
+
+FIRST, SECOND = "eu-central-1", "eu-north-1"
+
+
+@pytest.fixture
+def prod(run):
+    return environments.find(run.settings, "prod")
+
+
+def kept(aws, region):
+    """The objects of a region, the oldest first."""
+    found = aws.at(region, "objects")
+    return [(key.rpartition(" ")[2], json.loads(found[key]["content"])) for key in sorted(found)]
+
+
+def test_each_deployment_is_kept_in_both_regions(aws, staging, command):
+    code, output = command("deploy", "prod", "--version", "new")
+    assert code == 0, output
+    for region in (FIRST, SECOND):
+        assert [label for label, _ in kept(aws, region)] == [
+            "old",
+            "new",
+        ]  # what ran before as well
+        _, newest = kept(aws, region)[-1]
+        assert newest["image"] == digest("new")
+        assert newest["commit"] == "new"
+        assert b64decode(newest["bundle"]) == b"a bundle"
+
+
+def test_a_rollback_is_kept_too(aws, staging, command, tested):
+    tested.broken = {"new"}
+    assert command("deploy", "prod", "--version", "new")[0] == 1
+    assert [label for label, _ in kept(aws, FIRST)] == ["old", "old"]
+
+
+def test_environments_without_backups_have_nothing_elsewhere(aws, staging, command):
+    assert command("deploy", "staging", "--version", "new")[0] == 0
+    assert not aws.at(FIRST, "objects")
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "NoSuchBucket", None])
+def test_a_region_that_does_not_take_it_is_no_failure_of_the_deployment(
+    aws, staging, command, code
+):
+    aws.fail("s3:PutObject", code, when=lambda asked: FIRST in asked["Bucket"])
+    status, output = command("deploy", "prod", "--version", "new")
+    assert status == 0, output
+    assert f"the deployment is not recorded in {FIRST}: " in output
+    assert [label for label, _ in kept(aws, SECOND)] == ["old", "new"]
+    assert f"{PROD} runs new" in output
+
+
+def test_the_newest_is_found_and_any_other_by_its_label(aws, staging, command, run, prod):
+    for label in ("new", "old"):
+        command("deploy", "prod", "--version", label)
+    there = run.at(FIRST)
+    assert standby.find(there, prod).label == "old"
+    found = standby.find(there, prod, "new")
+    assert (found.label, found.digest, found.bundle) == ("new", digest("new"), b"a bundle")
+    assert standby.labels(there, prod) == ["old", "new"]
+    assert standby.find(there, prod, "nothing") is None
+
+
+def test_a_region_without_a_bucket_has_nothing(aws, run, prod):
+    aws.fail("s3:ListObjectsV2", "NoSuchBucket")
+    assert standby.find(run.at(FIRST), prod) is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b'{"label": "x", "image": "y", "bundle": 1}']
+)
+def test_a_record_that_cannot_be_read_is_not_a_missing_one(aws, run, prod, content):
+    there = run.at(FIRST)
+    aws.region = FIRST
+    key = f"standby/{PROD}/20261126T120000000000Z new"
+    aws.s3_put_object(f"elasticbeanstalk-{FIRST}-123456789012", key, content)
+    with pytest.raises(standby.Failure, match="cannot be read"):
+        standby.find(there, prod)
+
+
+def test_another_environments_are_not_looked_at(aws, staging, command, run):
+    command("deploy", "prod", "--version", "new")
+    other = environments.find(run.settings, "prod").renamed("pro", run.settings.application)
+    assert standby.find(run.at(FIRST), other) is None
+    assert STAGING not in str(aws.at(FIRST, "objects"))
