@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from deploy import approval, beanstalk, environments, history, operations
+from deploy import approval, backups, beanstalk, environments, history, operations
+from deploy.backups import Backup
 from deploy.beanstalk import State
 from deploy.environments import Environment
 from deploy.errors import AwsFailure, Interrupted, NotFound
@@ -44,6 +45,7 @@ class Report:
     alarms: list[Alarm] | None = None
     watched: bool | None = None  # whether its alarms are on the present load balancer
     certificate_days: int | None = None  # None without a certificate as well
+    backups: dict[str, Backup | None] | None = None  # by region; None without a plan as well
     unknown: list[str] = field(default_factory=list)
 
 
@@ -156,7 +158,22 @@ def _report(
         report.certificate_days = _answered(
             unknown, "certificate", lambda: _days_left(run, certificate)
         )
+    if known and known.destinations():
+        report.backups = _find_backups(run, known, unknown)
     return report
+
+
+def _find_backups(
+    run: Run, environment: Environment, unknown: list[str]
+) -> dict[str, Backup | None]:
+    """The newest by region; a region that does not answer is unknown, and the others are shown."""
+    found: dict[str, Backup | None] = {}
+    for region in backups.find_regions(run, environment):
+        try:
+            found[region] = backups.find_newest(run.at(region), environment)
+        except AwsFailure as failure:
+            unknown.append(f"backups in {region}: {failure.what}")
+    return found
 
 
 def _answered(unknown: list[str], what: str, question: Callable[[], T]) -> T | None:
@@ -232,12 +249,21 @@ def _lines(report: Report, now: datetime) -> list[str]:
             lines.append("  alarms       none fires")
     if report.certificate_days is not None:
         lines.append(f"  certificate  {report.certificate_days} days left")
+    if report.backups:
+        ages = [_describe_backup(region, one, now) for region, one in report.backups.items()]
+        lines.append(f"  backups      {', '.join(ages)}")
     if report.watched is False:
         lines.append(
             "  NOT WATCHED  its alarms are missing, or on another load balancer: create it again"
         )
     lines.append(f"  dashboard    {report.dashboard}")
     return lines + [f"  unknown      {what}" for what in report.unknown]
+
+
+def _describe_backup(region: str, backup: Backup | None, now: datetime) -> str:
+    late = " LATE" if backups.is_late(backup, now) else ""
+    age = "none" if backup is None else f"{_age(backup.at, now)} old"
+    return f"{region} {age}{late}"
 
 
 def _alarm(alarm: Alarm, now: datetime) -> str:

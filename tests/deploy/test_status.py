@@ -110,6 +110,35 @@ def test_an_environment_that_nobody_watches(aws, staging, command):
     assert command("status")[1].count("NOT WATCHED") == 2
 
 
+def test_the_age_of_each_backup(aws, watched, command):
+    at = datetime.now(UTC) - timedelta(hours=5)
+    aws.vaults = {
+        "birthday-greetings-prod-eu-west-1": {"awsbackup:job-1": ("COMPLETED", at)},
+        "birthday-greetings-prod-eu-north-1": {
+            "awsbackup:copyjob-1": ("COMPLETED", at - timedelta(hours=35)),
+        },
+    }
+    _, output = command("status")
+    assert output.count("  backups  ") == 1  # staging has none
+    assert (
+        "backups      eu-west-1 5 h old, eu-central-1 none LATE, eu-north-1 40 h old LATE" in output
+    )
+    [found] = json.loads(command("status", "prod", "--json")[1])["environments"]
+    assert found["backups"]["eu-central-1"] is None
+    assert found["backups"]["eu-west-1"]["size"] == 20
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", None])
+def test_a_region_that_does_not_answer_about_backups(aws, watched, command, code):
+    aws.fail("backup:ListRecoveryPointsByBackupVault", code,
+             when=lambda asked: "eu-central-1" in asked["BackupVaultName"])  # fmt: skip
+    status, output = command("status")
+    assert status == 1
+    assert "unknown      backups in eu-central-1" in output
+    assert "eu-central-1 none" not in output
+    assert "eu-north-1 none LATE" in output
+
+
 def test_a_pending_approval(aws, watched, command):
     approval = {"actionName": "Approve", "latestExecution": {"token": "t", "status": "InProgress"}}
     aws.pipeline_states = [
