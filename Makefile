@@ -48,8 +48,8 @@ test: .venv/installed ## Run the tests in parallel, with coverage (TEST_DATABASE
 test-image: .venv/installed ## Test the image (IMAGE=... for one that is built already; needs Docker)
 	REQUIRE_DOCKER=1 $(if $(IMAGE),IMAGE_UNDER_TEST=$(IMAGE)) $(RUN) pytest tests/docker/test_image.py $(ARGS)
 
-test-docker: .venv/installed ## Run the tests of the image and of docker-compose.yml, and both rehearsals
-	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -s $(ARGS)
+test-docker: .venv/installed ## Run the tests of the image and of docker-compose.yml, and the first two rehearsals
+	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -s --ignore=tests/rehearsal/test_recovery.py --ignore=tests/rehearsal/test_machines.py $(ARGS)
 
 test-faults: .venv/installed ## Kill, freeze and fill what the service needs, under load (skips what this machine lacks)
 	$(RUN) pytest -q -m faults $(ARGS)
@@ -66,13 +66,20 @@ deploy: .venv/installed ## Check, test, build, deploy to staging and to producti
 	@$(DEPLOY)
 
 rehearse: .venv/installed ## Rehearse deployments: the real script and containers, AWS on loopback (needs Docker)
-	REQUIRE_DOCKER=1 $(RUN) pytest tests/rehearsal --ignore=tests/rehearsal/test_pipeline.py $(ARGS)
+	REQUIRE_DOCKER=1 $(RUN) pytest tests/rehearsal --ignore=tests/rehearsal/test_pipeline.py \
+		--ignore=tests/rehearsal/test_recovery.py --ignore=tests/rehearsal/test_machines.py $(ARGS)
 
 cloud: .venv/installed ## Start AWS on loopback, to deploy to without an account (needs Docker)
 	@exec $(RUN) tests.rehearsal
 
 rehearse-pipeline: .venv/installed ## Rehearse the pipeline in the same way, from a commit to production
 	REQUIRE_DOCKER=1 $(RUN) pytest tests/rehearsal/test_pipeline.py $(ARGS)
+
+rehearse-recovery: .venv/installed ## Rehearse the loss of a region and the way back, with real data
+	REQUIRE_DOCKER=1 $(RUN) pytest -s tests/rehearsal/test_recovery.py $(ARGS)
+
+rehearse-machines: .venv/installed ## Kill instances, fail databases over, drop packets, in a rehearsal's environment under load
+	REQUIRE_DOCKER=1 $(RUN) pytest -s tests/rehearsal/test_machines.py $(ARGS)
 
 diagram: .venv/installed ## Draw docs/production.png (needs Graphviz)
 	$(RUN) docs.production
@@ -85,7 +92,7 @@ clean: ## Remove what was built and installed here, but not the data
 	rm -rf dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .PHONY: help run dev ci check check-format format lock test test-image test-docker test-faults test-browser bench deploy
-.PHONY: cloud rehearse rehearse-pipeline diagram dashboard clean
+.PHONY: cloud rehearse rehearse-pipeline rehearse-recovery rehearse-machines diagram dashboard clean
 
 # The dependencies of checkov cannot be installed beside the others
 .venv/checkov/installed: requirements/checkov.txt .venv/installed

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from docs import production
+from tests.rehearsal import test_recovery as recovery
 from web import openapi
 from web.config import SETTINGS
 
@@ -16,7 +17,9 @@ ARCHITECTURE = Path("architecture.md").read_text()
 MAKEFILE = Path("Makefile").read_text()
 DOCUMENTS = {
     path.name: path.read_text()
-    for path in (Path("README.md"), Path("architecture.md"), Path("docs/operations.md"))
+    for path in map(
+        Path, ("README.md", "architecture.md", "docs/operations.md", "docs/recovery.md")
+    )
 }
 
 
@@ -135,6 +138,17 @@ def test_the_runbook_leads_to_every_section_and_to_nothing_else():
     assert linked <= set(SECTIONS)
     unlinked = set(SECTIONS) - linked
     assert unlinked == {"what-is-kept-and-for-how-long", "prove-that-a-message-arrives"}
+
+
+def test_every_command_of_the_recovery_is_one_that_the_rehearsal_types():
+    source = Path("tests/rehearsal/test_recovery.py").read_text()
+    commands = re.findall(
+        r"^ {4,}(?=\S*(?:scripts/|aws|export))(.*)$", DOCUMENTS["recovery.md"], re.M
+    )
+    assert len(commands) >= 10
+    assert set(commands) == set(recovery.COMMANDS.values())
+    for name in recovery.COMMANDS:
+        assert f'"{name}"' in source.split("\nclass ")[1], name
 
 
 def test_saved_queries_that_the_runbook_names_exist():

@@ -13,14 +13,11 @@ import psutil
 import psycopg2
 import pytest
 
+from tests.support import table
 from tests.support.load import NO_ANSWER, Load
 from tools.postgres import Server, ensure_database
 
 TABLE = pytest.StashKey()
-TITLES = (
-    "fault", "requests", "200, 204", "503", "other 5xx", "no answer", "longest answer", "longest /livez",
-    "longest outage", "acknowledged", "lost", "wrong",
-)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
@@ -35,14 +32,7 @@ def pytest_configure(config):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    rows = [TITLES, *config.stash[TABLE]]
-    if len(rows) == 1:
-        return
-    terminalreporter.section("faults (times in seconds)")
-    widths = [max(len(row[column]) for row in rows) for column in range(len(TITLES))]
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]  # fmt: skip
-        terminalreporter.line("  ".join(cells))
+    table.write(terminalreporter, "faults (times in seconds)", config.stash[TABLE])
 
 
 def lacks(what):
@@ -157,12 +147,7 @@ def judge(request, service):
         stored = service.stored()
         lost = load.lost(stored)
         failed = load.total(*range(500, 600)) - load.total(503)
-        row = (
-            request.node.name.removeprefix("test_").replace("_", " "), load.counts.total(), load.total(200, 204),
-            load.total(503), failed, load.total(NO_ANSWER), f"{load.longest_answer:.2f}",
-            f"{load.longest_livez:.2f}", f"{load.longest_outage:.2f}", load.acknowledged, len(lost), len(load.wrong),
-        )  # fmt: skip
-        request.config.stash[TABLE].append([str(cell) for cell in row])
+        request.config.stash[TABLE].append(table.row(request.node.name, load, lost))
         assert load.acknowledged > 0
         assert not lost
         assert not load.wrong

@@ -7,17 +7,20 @@ import pytest
 
 from tests.docker.conftest import engine  # noqa: F401  # a fixture, by its name
 from tests.rehearsal import world as worlds
+from tests.support import table
 
+# Those that have a world, and so a process, of their own
+WORLDS = {f"test_{name}": name for name in ("pipeline", "recovery", "machines")}
 ROWS = []  # of scenarios: name, outcome, seconds, and what was noted, by kind
+FAULTS = []  # rows of the table of tests/support/table.py
 TOTAL = Counter()  # requests, failures, names and losses of all scenarios
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if "rehearsal" in item.path.parts and "world" in item.fixturenames:
-            group = "pipeline" if item.path.stem == "test_pipeline" else "rehearsal"
             item.add_marker(pytest.mark.docker)
-            item.add_marker(pytest.mark.xdist_group(group))
+            item.add_marker(pytest.mark.xdist_group(WORLDS.get(item.path.stem, "rehearsal")))
             note(item, "scenario", item.name.removeprefix("test_").replace("_", " "))
 
 
@@ -43,17 +46,21 @@ def pytest_runtest_logreport(report):
     if report.when == "call" and noted["scenario"]:
         seen = [text for kind, text in report.user_properties if kind == "seen"]
         ROWS.append((noted["scenario"], report.outcome, report.duration, seen))
+        FAULTS.extend(cells for kind, cells in report.user_properties if kind == "fault")
         TOTAL.update(noted["traffic"] or {})
 
 
 def pytest_terminal_summary(terminalreporter):
     if not ROWS:
         return
+    table.write(terminalreporter, "faults of machines (times in seconds)", FAULTS)
     terminalreporter.section("the rehearsal")
     for name, outcome, seconds, seen in ROWS:
         terminalreporter.write_line(f"{outcome:7} {seconds:5.0f} s  {name}")
         if seen:
             terminalreporter.write_line(f"{'':17}{'; '.join(seen)}")
+    if not TOTAL:
+        return
     terminalreporter.write_line(
         f"Meanwhile there were {TOTAL['PUT 204']} PUT and {TOTAL['GET 200']} GET; {TOTAL['failed']} "
         f"others failed. {TOTAL['names']} names were acknowledged; {TOTAL['lost']} are lost."

@@ -20,6 +20,7 @@ class Load:
     def __init__(self, environment):
         self._environment = environment
         self.counts, self.failures, self.acknowledged = Counter(), [], {}
+        self.saved = []  # name, date, and when that was acknowledged (seconds since 1970)
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._work, args=(f"Load{_letters(next(NUMBERS))}x",))
@@ -61,6 +62,7 @@ class Load:
         born = f"{1950 + turn % 50}-{1 + turn % 12:02}-03"
         if self._ask(connection, "PUT", name, json.dumps({"dateOfBirth": born}), 204):
             self.acknowledged[name] = born
+            self.saved.append((name, born, time.time()))
         self._ask(connection, "GET", name, None, 200)
 
     def _ask(self, connection, method, name, body, wanted):

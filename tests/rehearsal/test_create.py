@@ -79,7 +79,7 @@ def test_nothing_secret_is_in_options_events_or_output(world, created, base):
 def test_a_database_connection_without_tls_is_refused(world, base):
     database = world.environment("staging").database
     password = database.properties["MasterUserPassword"]
-    command = f"PGPASSWORD={password} psql 'host={database.host} user=birthday dbname=birthday sslmode=disable' -c 'SELECT 1'"
+    command = f"PGPASSWORD={password} psql 'host=127.0.0.1 user=birthday dbname=birthday sslmode=disable' -c 'SELECT 1'"
     ended = subprocess.run(
         ["docker", "exec", database.container, "bash", "-c", command],
         capture_output=True, text=True,

@@ -12,7 +12,7 @@ from botocore import xform_name
 from deploy.operations import IN_PROGRESS
 from tests.rehearsal.project import SCRIPT
 from tests.rehearsal.world import CHANNEL, CHIEF, ENVIRONMENTS, TEAM, told
-from tests.support.aws import APPLICATION
+from tests.support.aws import APPLICATION, REGION
 
 METRIC = "AWS::CloudWatch::Alarm"
 RUNBOOK = Path("docs/operations.md")
@@ -150,6 +150,8 @@ def test_every_command_of_the_runbook_works(world, base, second, bootstrapped, s
     """Those that change something one after the other: a deployment first, for the rollback."""
     found = commands()
     assert len(found) >= 12
+    world.project.script("backups", "install", "prod")
+    assert not world.cloud.region(REGION).backup.run_plans()  # so that no backup is late
     first = {"deploy": 0, "rollback": 1}
     for line in sorted(found, key=lambda line: first.get(line.split()[1], 2)):
         words = shlex.split(line.replace("LABEL", second))

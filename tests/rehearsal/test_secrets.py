@@ -17,7 +17,9 @@ def test_another_password_for_the_database(world, base):
     assert before not in printed
     assert after not in printed
     assert world.runs("prod") == base
-    command = f"PGPASSWORD={before} psql 'host={prod.database.host} user=birthday dbname=birthday' -c 'SELECT 1'"
+    command = (
+        f"PGPASSWORD={before} psql 'host=127.0.0.1 user=birthday dbname=birthday' -c 'SELECT 1'"
+    )
     old = subprocess.run(
         ["docker", "exec", prod.database.container, "bash", "-c", command],
         capture_output=True, text=True,

@@ -12,7 +12,7 @@ from string import ascii_uppercase
 from web.birthday import greeting
 
 NO_ANSWER = 0  # in place of a status
-PAUSE = 0.02  # seconds between two requests of a client
+PAUSE = 0.02  # seconds
 
 
 def names(prefix, count):
@@ -26,11 +26,12 @@ class Load:
 
     Each name belongs to one client, which therefore knows what it must read: after a PUT that
     was acknowledged exactly that date, after any other PUT that date or the one before. Today is
-    ``day`` or, from some moment on, the next day. Answers may have a status of ``outages``.
+    ``day`` or, from some moment on, the next day. Answers may have a status of ``outages``. A client
+    waits ``pause`` seconds between two names.
     """
 
-    def __init__(self, host, port, clients=8, headers=None, day=None, outages=(503,)):
-        self._address, self._headers = (host, port), headers or {}
+    def __init__(self, host, port, clients=8, headers=None, day=None, outages=(503,), pause=PAUSE):
+        self._address, self._headers, self._pause = (host, port), headers or {}, pause
         self._outages = {*outages, NO_ANSWER}
         day = day or datetime.now(UTC).date()
         self._days = (day, day + timedelta(days=1))
@@ -86,7 +87,7 @@ class Load:
 
     def _work(self, owned):
         turn, days = 0, self._days
-        while not self._stop.wait(PAUSE):
+        while not self._stop.wait(self._pause):
             name, turn = owned[turn % len(owned)], turn + 1
             self._put(name, date(1900 + turn % 100, 1 + turn % 12, 4))
             if day := self._get(name, days):

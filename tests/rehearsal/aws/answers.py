@@ -31,14 +31,26 @@ class Answer(ActionResult):
         return super().execute_result(context)
 
 
+class ByRegion:
+    """Services of one kind, one for each region: ``find(region)``. All have the same ``actions``."""
+
+    def __init__(self, actions, find):
+        self.actions, self.find = actions, find
+
+
 def answer(responses, service, parameters):
     """Patches that let ``service`` answer each of its ``actions`` in place of moto's ``responses``.
 
-    ``parameters(response)`` are the parameters of the request.
+    ``parameters(response)`` are the parameters of the request. Where ``service`` is ``ByRegion``,
+    the one of the request's region answers.
     """
 
+    def call(action, response):
+        asked = service.find(response.region) if isinstance(service, ByRegion) else service
+        return Answer(getattr(asked, action)(**parameters(response)) or {})
+
     def method(action):
-        return lambda response: Answer(getattr(service, action)(**parameters(response)) or {})
+        return lambda response: call(action, response)
 
     return [
         mock.patch.object(responses, action, method(action), create=True)
@@ -54,6 +66,12 @@ def from_query(response):
 def from_json(response):
     """The parameters of a request in JSON."""
     return json.loads(response.body)
+
+
+def from_path(response):
+    """The parameters of a request in REST with JSON: of its path, and of its body."""
+    found = dict(response.uri_match) | json.loads(response.body or "{}")
+    return {name[0].upper() + name[1:]: value for name, value in found.items()}
 
 
 def from_parsed(response):

@@ -19,11 +19,10 @@ from tests.rehearsal.aws.deployments import Deployments
 from tests.rehearsal.aws.environment import CATALOGUE, Environment
 from tests.rehearsal.machines.database import TrustStore
 from tests.support import ebextensions
-from tests.support.aws import ACCOUNT, BUCKET, REGION
+from tests.support.aws import ACCOUNT
 
 PLATFORM = "Docker running on 64bit Amazon Linux 2023"
 STACK = "64bit Amazon Linux 2023 v4.13.7 running Docker"
-PLATFORM_ARN = f"arn:aws:elasticbeanstalk:{REGION}::platform/{PLATFORM}/4.13.7"
 
 
 class Invalid(Refused):
@@ -46,8 +45,11 @@ class Beanstalk:
         "list_platform_versions", "list_available_solution_stacks", "abort_environment_update",
     )  # fmt: skip
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, region, on_version):
+        """``on_version(label)`` is called when there is a version, whose image was pushed before."""
+        self.folder, self.region, self._on_version = folder, region, on_version
+        self.bucket = f"elasticbeanstalk-{region}-{ACCOUNT}"
+        self._platform_arn = f"arn:aws:elasticbeanstalk:{region}::platform/{PLATFORM}/4.13.7"
         self.trust = TrustStore()
         self.applications, self.versions, self.environments = set(), {}, {}
         self.templates = {}  # saved configurations
@@ -56,10 +58,10 @@ class Beanstalk:
         self._threads = []
         self._lock = threading.Lock()
 
-    def connect(self, client, login):
+    def connect(self, client, login, databases):
         """``client(service)`` makes clients; ``login`` is the command by which instances log in."""
         self._client = client
-        self.deployments = Deployments(client, login, self.trust, self.versions)
+        self.deployments = Deployments(client, login, self.trust, self.versions, databases)
 
     def stop(self):
         """End what is going on; the machines are removed with all others that were started."""
@@ -91,11 +93,11 @@ class Beanstalk:
         return {"Applications": [{"ApplicationName": name} for name in self.applications]}
 
     def create_storage_location(self, **_):
-        if BUCKET not in self._buckets():
+        if self.bucket not in self._buckets():
             self._client("s3").create_bucket(
-                Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
+                Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": self.region}
             )
-        return {"S3Bucket": BUCKET}
+        return {"S3Bucket": self.bucket}
 
     def create_application_version(self, ApplicationName, VersionLabel, SourceBundle=None, **more):
         self._note("create_application_version")
@@ -112,6 +114,7 @@ class Beanstalk:
             "DateCreated": datetime.now(UTC),
             "DateUpdated": datetime.now(UTC),
         }
+        self._on_version(VersionLabel)
         self.versions[VersionLabel] = version
         return {"ApplicationVersion": version}
 
@@ -138,7 +141,13 @@ class Beanstalk:
         direct = self._direct(more.get("OptionSettings", []))
         saved = self.templates[more["TemplateName"]] if "TemplateName" in more else {}
         environment = Environment(
-            EnvironmentName, ApplicationName, direct, saved, self.folder, len(self.environments)
+            EnvironmentName,
+            ApplicationName,
+            direct,
+            saved,
+            self.folder,
+            len(self.environments),
+            self.region,
         )
         self.environments[EnvironmentName] = environment
         environment.tell("createEnvironment is starting.")
@@ -229,7 +238,7 @@ class Beanstalk:
 
     def describe_platform_version(self, **_):
         described = {
-            "PlatformArn": PLATFORM_ARN,
+            "PlatformArn": self._platform_arn,
             "PlatformName": PLATFORM,
             "PlatformVersion": "4.13.7",
             "PlatformBranchName": PLATFORM,
@@ -242,7 +251,7 @@ class Beanstalk:
         return {"PlatformBranchSummaryList": [branch]}
 
     def list_platform_versions(self, **_):
-        summary = {"PlatformArn": PLATFORM_ARN, "PlatformVersion": "4.13.7"}
+        summary = {"PlatformArn": self._platform_arn, "PlatformVersion": "4.13.7"}
         return {"PlatformSummaryList": [summary]}
 
     def list_available_solution_stacks(self, **_):
@@ -287,9 +296,9 @@ class Beanstalk:
             "EnvironmentId": environment.id,
             "ApplicationName": environment.application,
             "SolutionStackName": STACK,
-            "PlatformArn": PLATFORM_ARN,
+            "PlatformArn": self._platform_arn,
             "Tier": {"Name": "WebServer", "Type": "Standard", "Version": "1.0"},
-            "EnvironmentArn": f"arn:aws:elasticbeanstalk:{REGION}:{ACCOUNT}:environment/"
+            "EnvironmentArn": f"arn:aws:elasticbeanstalk:{self.region}:{ACCOUNT}:environment/"
             f"{environment.application}/{environment.name}",
             "Status": environment.status,
             "Health": colour,

@@ -1,30 +1,45 @@
 """All of AWS on one port."""
 
 import os
+import re
+import threading
 from contextlib import ExitStack
+from unittest import mock
 
 import boto3
+from moto.backup.responses import BackupResponse
 from moto.cloudwatch.responses import CloudWatchResponse
 from moto.codepipeline.responses import CodePipelineResponse
 from moto.ec2.responses import EC2Response
+from moto.ecr.responses import ECRResponse
 from moto.elasticbeanstalk.responses import EBResponse
 from moto.elbv2.responses import ELBV2Response
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.rds.responses import RDSResponse
+from moto.secretsmanager.responses import SecretsManagerResponse
 
-from tests.rehearsal.aws.answers import answer, from_json, from_parsed, from_query
+from tests.rehearsal.aws import backup, ecr
+from tests.rehearsal.aws.answers import (
+    ByRegion,
+    answer,
+    from_json,
+    from_parsed,
+    from_path,
+    from_query,
+)
 from tests.rehearsal.aws.beanstalk import Beanstalk
 from tests.rehearsal.aws.cloudformation import CloudFormation
-from tests.rehearsal.aws.cloudwatch import CloudWatch
+from tests.rehearsal.aws.cloudwatch import PLACES, CloudWatch
 from tests.rehearsal.aws.codebuild import CodeBuild
 from tests.rehearsal.aws.codepipeline import CodePipeline
-from tests.rehearsal.aws.ecr import Images
 from tests.rehearsal.aws.events import Events
 from tests.rehearsal.aws.notifications import Receiver
 from tests.rehearsal.aws.rds import Databases
-from tests.rehearsal.machines.docker import remove_all
+from tests.rehearsal.aws.secrets import Replicas
+from tests.rehearsal.machines.docker import docker, remove_all
 from tests.rehearsal.machines.registry import PASSWORD, Registry
-from tests.support.aws import REGION
+from tests.support.aws import APPLICATION, REGION
 
 KEYS = {"AWS_ACCESS_KEY_ID": "rehearsal", "AWS_SECRET_ACCESS_KEY": "rehearsal"}
 
@@ -55,19 +70,51 @@ class LoadBalancers:
         return {"TargetGroups": found}
 
 
+class Region:
+    """What the account has in one region, where moto falls short."""
+
+    def __init__(self, name, folder, cloud):
+        for kind in ("registry", "instances", "snapshots"):
+            (folder / kind).mkdir(parents=True)
+        self.name = name
+        resources = cloud.cloudformation.at(name)
+        client = lambda service: cloud.client(service, name)  # noqa: E731
+        self.registry = Registry(folder / "registry")
+        self.images = ecr.Images(self.registry)
+        self.replicas = Replicas(name)
+        self.cloudwatch = CloudWatch(resources, name)
+        self.beanstalk = Beanstalk(folder / "instances", name, self._replicate(cloud))
+        self.databases = Databases(name, self.beanstalk.environments, folder / "snapshots", client)
+        self.backup = backup.Backup(name, resources, self.databases, cloud.find_backup)
+        self.balancers = LoadBalancers(self.beanstalk.environments)
+        login = f"echo {PASSWORD} | docker login --username AWS --password-stdin {self.registry.host} 2>&1"
+        self.beanstalk.connect(client, login, self.databases)
+
+    def containers(self):
+        """All that it consists of."""
+        found = [self.registry.container]
+        for environment in self.beanstalk.environments.values():
+            found += [environment.balancer.container, environment.database.container]
+            for one in environment.instances:
+                found += [one.machine, one.application]
+        return found
+
+    def _replicate(self, cloud):
+        """What copies a version's image to other regions: it takes less time than the version."""
+        return lambda label: ecr.replicate(APPLICATION, label, self.name, cloud.find_registry)
+
+
 class Cloud:
     """An account without anything in it. ``builds`` are variables for the projects."""
 
     def __init__(self, folder, builds):
-        for name in ("registry", "instances", "builds", "sources"):
+        for name in ("builds", "sources"):
             (folder / name).mkdir(parents=True)
-        self.registry = Registry(folder / "registry")
-        self.images = Images(self.registry)
+        self._folder, self._regions, self._making = folder, {}, threading.Lock()
+        self.lost, self.refused = set(), []  # regions that do not answer, and who asked them
         self.receiver = Receiver()
         self.cloudformation = CloudFormation(self.receiver)
         self.events = Events(self.cloudformation.resources)
-        self.cloudwatch = CloudWatch(self.cloudformation.resources)
-        self.beanstalk = Beanstalk(folder / "instances")
         self.pipeline = CodePipeline(folder / "sources", self.cloudformation)
         self._patches = ExitStack()
         for patch in self._all_patches():
@@ -77,14 +124,59 @@ class Cloud:
         self._server.start()
         host, port = self._server.get_host_and_port()
         self.url = f"http://{host}:{port}"
-        self.client("ec2").enable_ebs_encryption_by_default()
+        self.region(REGION)
+        for name in PLACES:
+            self.client("ec2", name).enable_ebs_encryption_by_default()
         # Where nothing is known, so that the receiver's empty answer is the right one
         audit = {"AUDIT_URL": f"{self.receiver.url}/v1/query"}
         environment = self.credentials() | builds | audit
         self.build = CodeBuild(folder / "builds", environment, self.cloudformation)
-        self.beanstalk.connect(self.client, self._login())
         self.build.connect(self.client)
         self.pipeline.connect(self.build, self.client)
+
+    def region(self, name):
+        """What there is in a region, which begins with the first question to it."""
+        with self._making:
+            if name not in self._regions:
+                self._regions[name] = Region(name, self._folder / name, self)
+            return self._regions[name]
+
+    @property
+    def beanstalk(self):
+        """The home region's, as the next three."""
+        return self.region(REGION).beanstalk
+
+    @property
+    def registry(self):
+        return self.region(REGION).registry
+
+    @property
+    def images(self):
+        return self.region(REGION).images
+
+    @property
+    def cloudwatch(self):
+        return self.region(REGION).cloudwatch
+
+    def find_backup(self, region):
+        """AWS Backup in ``region``, or None if that does not answer."""
+        return None if region in self.lost else self.region(region).backup
+
+    def find_registry(self, region):
+        """The registry in ``region``, or None if that does not answer."""
+        return None if region in self.lost else self.region(region).registry
+
+    def lose(self, region):
+        """Let a region be gone: its endpoints, and all of its containers."""
+        self.lost.add(region)
+        for container in self.region(region).containers():
+            docker("pause", container)
+
+    def return_(self, region):
+        """Let it be back, as it was."""
+        for container in self.region(region).containers():
+            docker("unpause", container)
+        self.lost.remove(region)
 
     def environment(self):
         """The variables that a program needs to find this cloud, and none of another."""
@@ -105,35 +197,61 @@ class Cloud:
             "NO_PROXY": "127.0.0.1",
         }
 
-    def client(self, service):
+    def client(self, service, region=REGION):
         """A client of boto3."""
         keys = {name.lower(): value for name, value in KEYS.items()}
-        return boto3.client(service, REGION, endpoint_url=self.url, **keys)
+        return boto3.client(service, region, endpoint_url=self.url, **keys)
 
     def stop(self):
         """End all of it, whatever state it is in, and leave moto as it was."""
         with ExitStack() as ending:  # in the reverse order, each of them whatever the others do
             ending.callback(self._patches.close)
-            ending.callback(self.registry.stop)  # whose images can be removed when nothing runs
+            for region in self._regions.values():
+                ending.callback(region.registry.stop)  # its images can be removed when nothing runs
             ending.callback(remove_all)
             ending.callback(self.receiver.stop)
             ending.callback(self._server.stop)
             ending.callback(self.build.stop)
-            ending.callback(self.beanstalk.stop)
+            for region in self._regions.values():
+                ending.callback(region.beanstalk.stop)
 
-    def _login(self):
-        """The command by which an instance logs in to the registry."""
-        return f"echo {PASSWORD} | docker login --username AWS --password-stdin {self.registry.host} 2>&1"
+    def _refusing(self):
+        """The patch by which a region that is lost does not answer, nor its buckets anywhere."""
+        original = DomainDispatcherApplication.__call__
+
+        def call(application, environ, start_response):
+            signed = re.search(
+                r"Credential=[^/]+/\d+/([^/]+)/(\w+)/", environ.get("HTTP_AUTHORIZATION", "")
+            )
+            region, service = signed.groups() if signed else ("", "")
+            where = {
+                region,
+                *(one for one in self.lost if f"/elasticbeanstalk-{one}-" in environ["PATH_INFO"]),
+            }
+            if where & self.lost:
+                self.refused.append(f"{service} in {region}: {environ['PATH_INFO']}")
+                start_response("503 Service Unavailable", [("Content-Length", "0")])
+                return [b""]
+            return original(application, environ, start_response)
+
+        return mock.patch.object(DomainDispatcherApplication, "__call__", call)
 
     def _all_patches(self):
-        databases = Databases(self.beanstalk.environments)
+        def of(kind, attribute):
+            return ByRegion(kind.actions, lambda region: getattr(self.region(region), attribute))
+
         return (
             *self.cloudformation.patches(),
-            *self.images.patches(),
-            *answer(EBResponse, self.beanstalk, from_query),
-            *answer(RDSResponse, databases, from_parsed),
-            *answer(ELBV2Response, LoadBalancers(self.beanstalk.environments), from_parsed),
-            *answer(CloudWatchResponse, self.cloudwatch, from_parsed),
+            *ecr.patches(lambda region: self.region(region).registry),
+            *backup.patches(),
+            self._refusing(),
+            *answer(EBResponse, of(Beanstalk, "beanstalk"), from_query),
+            *answer(RDSResponse, of(Databases, "databases"), from_parsed),
+            *answer(ELBV2Response, of(LoadBalancers, "balancers"), from_parsed),
+            *answer(CloudWatchResponse, of(CloudWatch, "cloudwatch"), from_parsed),
+            *answer(ECRResponse, of(ecr.Images, "images"), from_json),
+            *answer(BackupResponse, of(backup.Backup, "backup"), from_path),
+            *answer(SecretsManagerResponse, of(Replicas, "replicas"), from_json),
             *answer(CodePipelineResponse, self.pipeline, from_json),
             *answer(EC2Response, Defaults(), lambda _: {}),
         )

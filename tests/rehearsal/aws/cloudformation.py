@@ -5,9 +5,11 @@ from collections import defaultdict
 from unittest import mock
 
 from moto.cloudformation import parsing
-from moto.cloudformation.models import CloudFormationBackend
+from moto.cloudformation.models import CloudFormationBackend, Stack
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.common_models import CloudFormationModel
+from moto.ecr.models import ecr_backends
+from moto.kms.models import KmsBackend
 from moto.logs.models import logs_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.sns.models import sns_backends
@@ -26,6 +28,10 @@ NAMED = (
 UNKNOWN = dict.fromkeys(NAMED, "Name") | {
     "AWS::Chatbot::SlackChannelConfiguration": "ConfigurationName",
     "AWS::CodeConnections::Connection": "ConnectionName",
+    "AWS::Backup::BackupVault": "BackupVaultName",
+    "AWS::Backup::BackupPlan": "",
+    "AWS::Backup::BackupSelection": "",
+    "AWS::ECR::ReplicationConfiguration": "",
     "AWS::SNS::Subscription": "",
     "AWS::CloudWatch::Alarm": "AlarmName",
     "AWS::CloudWatch::CompositeAlarm": "AlarmName",
@@ -33,19 +39,33 @@ UNKNOWN = dict.fromkeys(NAMED, "Name") | {
     "AWS::Logs::MetricFilter": "",
     "AWS::SNS::TopicPolicy": "",
 }
+# The attribute that they have, where it is not Arn
+ATTRIBUTES = {
+    "AWS::Backup::BackupVault": "BackupVaultArn",
+    "AWS::Backup::BackupPlan": "BackupPlanId",
+}
 # What moto makes, and does not tell anybody about
 RETOLD = {"AWS::Events::Rule": "Name"}
 
 
 class CloudFormation:
-    """Keeps the resources that moto does not know, with their properties, by type and name.
+    """Keeps the resources that moto does not know, with their properties, by region, type and name.
 
     Those that are notified are subscribed at ``receiver``, in which each of them has a path.
     """
 
     def __init__(self, receiver):
-        self.resources = defaultdict(dict)
+        self._regions = defaultdict(lambda: defaultdict(dict))
         self._receiver = receiver
+
+    @property
+    def resources(self):
+        """Those of the home region."""
+        return self.at(REGION)
+
+    def at(self, region):
+        """Those of ``region``."""
+        return self._regions[region]
 
     def patches(self):
         """What lets moto make these resources, and execute change sets as AWS does."""
@@ -58,34 +78,39 @@ class CloudFormation:
             mock.patch.object(parsing, "get_model_list", return_value=list(models.values())),
             mock.patch.object(parsing, "get_name_type_map", return_value=types),
             mock.patch.object(CloudFormationBackend, "execute_change_set", _execute_change_set),
+            mock.patch.object(Stack, "has_parameters", _has_parameters),
+            mock.patch.object(KmsBackend, "create_key", _create_key),
             # It refuses an empty change set, where AWS makes one and says so in its status
             mock.patch.object(
                 CloudFormationResponse, "_validate_different_update", return_value=None
             ),
         ]
 
-    def made(self, kind, name, properties):
+    def made(self, kind, name, properties, region):
         """Keep a resource; the identity by which it is known."""
         if kind == "AWS::SecretsManager::Secret":
-            return _secret(properties)
+            return _secret(properties, region)
         if kind == "AWS::CodeConnections::Connection":
-            name = f"arn:aws:codeconnections:{REGION}:{ACCOUNT}:connection/{name}"
+            name = f"arn:aws:codeconnections:{region}:{ACCOUNT}:connection/{name}"
         if kind == "AWS::Logs::MetricFilter":
             group = properties["LogGroupName"]  # moto does not ask, as AWS does
-            assert group in logs_backends[ACCOUNT][REGION].groups, f"no log group {group}"
-        self.resources[kind][name] = properties
+            assert group in logs_backends[ACCOUNT][region].groups, f"no log group {group}"
+        if kind == "AWS::ECR::ReplicationConfiguration":
+            wanted = properties["ReplicationConfiguration"]
+            ecr_backends[ACCOUNT][region].put_replication_configuration(_as_json(wanted))
+        self.at(region)[kind][name] = properties
         if kind == "AWS::SNS::Subscription":
-            self._subscribe_address(properties)
+            self._subscribe_address(properties, region)
         if kind == "AWS::Chatbot::SlackChannelConfiguration":
             for topic in properties["SnsTopicArns"]:
                 path = f"slack/{properties['SlackChannelId']}"
-                sns_backends[ACCOUNT][REGION].subscribe(
+                sns_backends[ACCOUNT][region].subscribe(
                     topic, f"{self._receiver.url}/{path}", "http"
                 )
         return name
 
-    def _subscribe_address(self, properties):
-        backend = sns_backends[ACCOUNT][REGION]
+    def _subscribe_address(self, properties, region):
+        backend = sns_backends[ACCOUNT][region]
         endpoint = f"{self._receiver.url}/{properties['Protocol']}/{properties['Endpoint']}"
         made = backend.subscribe(properties["TopicArn"], endpoint, "http")
         if "FilterPolicy" in properties:
@@ -98,8 +123,8 @@ def _model(owner, kind, name_key):
     service = kind.split("::")[1].lower()
 
     class Resource(CloudFormationModel):
-        def __init__(self, identity):
-            self.physical_resource_id = identity
+        def __init__(self, identity, region):
+            self.physical_resource_id, self.region = identity, region
 
         @staticmethod
         def cloudformation_name_type():
@@ -111,26 +136,36 @@ def _model(owner, kind, name_key):
 
         @staticmethod
         def has_cfn_attr(attr):
-            return attr == "Arn"
+            return attr == ATTRIBUTES.get(kind, "Arn")
 
         def get_cfn_attribute(self, attribute_name):
             name = self.physical_resource_id
-            if service == "cloudwatch":
-                name = f"alarm:{name}"
-            return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{name}"
+            if attribute_name == "BackupPlanId":
+                return name
+            name = {"cloudwatch": f"alarm:{name}", "backup": f"backup-vault:{name}"}.get(
+                service, name
+            )
+            return f"arn:aws:{service}:{self.region}:{ACCOUNT}:{name}"
 
         @classmethod
-        def create_from_cloudformation_json(cls, name, cloudformation_json, *_, **__):
+        def create_from_cloudformation_json(
+            cls, name, cloudformation_json, account_id, region_name, **_
+        ):
             properties = _without_nothing(cloudformation_json["Properties"])
-            return cls(owner.made(kind, properties.get(name_key) or name, properties))
+            name = properties.get(name_key) or name
+            return cls(owner.made(kind, name, properties, region_name), region_name)
 
         @classmethod
         def update_from_cloudformation_json(
-            cls, original_resource, new_resource_name, cloudformation_json, *_, **__
+            cls, original_resource, new_resource_name, cloudformation_json, account_id, region_name
         ):
             if kind == "AWS::SecretsManager::Secret":  # whose value outlives changes of the stack
+                properties = _without_nothing(cloudformation_json["Properties"])
+                _replicate(original_resource.physical_resource_id, properties, region_name)
                 return original_resource
-            return cls.create_from_cloudformation_json(new_resource_name, cloudformation_json)
+            return cls.create_from_cloudformation_json(
+                new_resource_name, cloudformation_json, account_id, region_name
+            )
 
     return Resource
 
@@ -144,9 +179,9 @@ def _without_nothing(value):
     return value
 
 
-def _secret(properties):
+def _secret(properties, region):
     """Make a secret, with a value that is given or generated; its ARN."""
-    backend = secretsmanager_backends[ACCOUNT][REGION]
+    backend = secretsmanager_backends[ACCOUNT][region]
     text = properties.get("SecretString")
     if text is None:
         wanted = properties["GenerateSecretString"]
@@ -158,7 +193,39 @@ def _secret(properties):
         value[wanted["GenerateStringKey"]] = json.loads(password)["RandomPassword"]
         text = json.dumps(value)
     created = backend.create_secret(properties["Name"], text, None, None, [], None, None, [], False)
-    return json.loads(created)["ARN"]
+    arn = json.loads(created)["ARN"]
+    _replicate(arn, properties, region)
+    return arn
+
+
+def _replicate(arn, properties, region):
+    """Make the replicas of a secret that are missing."""
+    backend = secretsmanager_backends[ACCOUNT][region]
+    there = {one.region for one in backend.describe_secret(arn).replicas}
+    missing = [one for one in properties.get("ReplicaRegions", []) if one["Region"] not in there]
+    if missing:
+        backend.replicate_secret_to_regions(arn, missing, force_overwrite=False)
+
+
+def _as_json(value):
+    """A configuration of CloudFormation with the keys of the API, which begin with small letters."""
+    if isinstance(value, dict):
+        return {key[0].lower() + key[1:]: _as_json(one) for key, one in value.items()}
+    return [_as_json(one) for one in value] if isinstance(value, list) else value
+
+
+def _has_parameters(stack, others):
+    """Whether nothing would change: a value that is kept is none that was given before."""
+    return all(str(stack.stack_parameters.get(name)) == str(one) for name, one in others.items())
+
+
+_create = KmsBackend.create_key
+
+
+def _create_key(backend, policy, *arguments, **more):
+    """A stack's policy is no text, as a key must have it to be described."""
+    text = policy if policy is None or isinstance(policy, str) else json.dumps(policy)
+    return _create(backend, text, *arguments, **more)
 
 
 _execute = CloudFormationBackend.execute_change_set

@@ -14,20 +14,22 @@ from datetime import UTC, datetime
 from moto.sns.models import sns_backends
 
 from tests.rehearsal.aws.answers import Refused
-from tests.support.aws import ACCOUNT, REGION
+from tests.support.aws import ACCOUNT
 
 METRIC, COMPOSITE = "AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"
-PLACE = "EU (Ireland)"
+PLACES = {
+    "eu-west-1": "EU (Ireland)", "eu-central-1": "EU (Frankfurt)", "eu-north-1": "EU (Stockholm)",
+}  # fmt: skip
 LISTS = ("AlarmActions", "OKActions", "InsufficientDataActions")
 
 
 class CloudWatch:
-    """Answers for the alarms that CloudFormation made, which ``resources`` has by type and name."""
+    """Answers for the alarms of ``region``, which ``resources`` has by type and name."""
 
     actions = ("describe_alarms", "set_alarm_state", "put_metric_data")
 
-    def __init__(self, resources):
-        self._resources = resources
+    def __init__(self, resources, region):
+        self._resources, self._region = resources, region
         self._states, self._values = {}, {}
         self._changing = threading.Lock()
 
@@ -104,18 +106,18 @@ class CloudWatch:
             "NewStateValue": after,
             "NewStateReason": reason,
             "StateChangeTime": datetime.now(UTC).isoformat(),
-            "Region": PLACE,
+            "Region": PLACES[self._region],
             "OldStateValue": before,
         }
         for topic in alarm.get("OKActions" if after == "OK" else "AlarmActions", []):
-            sns_backends[ACCOUNT][REGION].publish(
-                json.dumps(message), topic, subject=f'{after}: "{name}" in {PLACE}'
+            sns_backends[ACCOUNT][self._region].publish(
+                json.dumps(message), topic, subject=f'{after}: "{name}" in {PLACES[self._region]}'
             )
 
     def _describe(self, kind, name, properties):
         described = {
             "AlarmName": name,
-            "AlarmArn": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}",
+            "AlarmArn": f"arn:aws:cloudwatch:{self._region}:{ACCOUNT}:alarm:{name}",
             "AlarmDescription": properties["AlarmDescription"],
             "StateValue": self._state(name),
             "ActionsEnabled": True,

@@ -17,7 +17,7 @@ SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
 PROPERTIES = "aws:elasticbeanstalk:application:environment"
 # A change of these is a replacement, which CloudFormation refuses for what has a name of its own
 REPLACED = (
-    "DBInstanceIdentifier", "DBName", "MasterUsername", "Port", "StorageEncrypted", "KmsKeyId",
+    "DBInstanceIdentifier", "DBName", "DBSnapshotIdentifier", "MasterUsername", "Port", "StorageEncrypted", "KmsKeyId",
     "DBSubnetGroupName", "Engine",
 )  # fmt: skip
 
@@ -25,8 +25,9 @@ REPLACED = (
 class Deployments:
     """Does it, with the machines of an environment, the versions in S3 and the secrets."""
 
-    def __init__(self, client, login, trust, versions):
+    def __init__(self, client, login, trust, versions, databases):
         self._client, self._login, self.trust, self.versions = client, login, trust, versions
+        self._databases = databases
         self.stalled = False  # whether deployments are begun and never end
 
     def launch(self, environment, label):
@@ -191,6 +192,12 @@ class Deployments:
             time.sleep(0.1)
         environment.balancer.add(instance)
 
+    def replace(self, environment, lost):
+        """What the group does about an instance that is gone: another one, which serves."""
+        environment.balancer.forget(lost)
+        environment.instances.remove(lost)
+        environment.instances += self._add(environment, environment.release, 1)
+
     def _out(self, environment, instance):
         drain = environment.option(
             "aws:elasticbeanstalk:environment:process:default", "DeregistrationDelay"
@@ -248,7 +255,7 @@ class Deployments:
                 return environment.name
             if name == "Database":
                 return {
-                    "Endpoint.Address": environment.database.host,
+                    "Endpoint.Address": environment.database.name,
                     "Endpoint.Port": environment.database.port,
                 }[attribute]
             return f"{environment.name}-{name}"
@@ -264,12 +271,16 @@ class Deployments:
             parameters = self._evaluated(environment, "DatabaseParameters")["Parameters"]
             environment.tell("Creating the database.")
             properties["MasterUserPassword"] = self._resolved(properties["MasterUserPassword"])
+            snapshot = self._databases.find_restorable(properties)
+            host = f"{environment.name}.{environment.region}.rds.internal"
             environment.database = Database(
-                properties, parameters, self.trust, environment.folder / "database"
+                host, properties, parameters, self.trust, environment.folder / "database", snapshot
             )
             return
         before = environment.database.properties
         for name in REPLACED:
+            if name == "DBSnapshotIdentifier" and not properties.get(name):
+                continue  # that it goes changes nothing
             if before.get(name) != properties.get(name):
                 raise Failed(
                     "CloudFormation cannot update a stack when a custom-named resource requires "

@@ -1,13 +1,39 @@
-"""ECR: its answers about images are those of the registry, and its repositories are there."""
+"""ECR: its answers about images are those of a registry, and its repositories are there."""
 
 from base64 import b64encode
 from unittest import mock
 
-from moto.ecr.models import Repository
-from moto.ecr.responses import ECRResponse
+from moto.ecr.models import Repository, ecr_backends
 
-from tests.rehearsal.aws.answers import Refused, answer, from_json
+from tests.rehearsal.aws.answers import Refused
 from tests.rehearsal.machines.registry import PASSWORD
+from tests.support.aws import ACCOUNT
+
+
+def patches(find):
+    """What lets moto know the registries, by ``find(region)``: to it, what was pushed does not exist."""
+    original = Repository.__init__
+
+    def init(repository, *arguments, **keywords):
+        original(repository, *arguments, **keywords)
+        repository.uri = f"{find(repository.region_name).host}/{repository.name}"
+
+    return [mock.patch.object(Repository, "__init__", init)]
+
+
+def replicate(repository, tag, region, find):
+    """Copy what was just pushed to where the configuration of ``region`` says."""
+    for rule in ecr_backends[ACCOUNT][region].replication_config["rules"]:
+        filters = [one["filter"] for one in rule.get("repositoryFilters", [])]
+        if filters and not any(repository.startswith(one) for one in filters):
+            continue
+        for destination in rule["destinations"]:
+            there = find(destination["region"])
+            if (
+                there is not None
+                and repository in ecr_backends[ACCOUNT][destination["region"]].repositories
+            ):
+                find(region).copy(repository, tag, there)
 
 
 class Images:
@@ -19,19 +45,6 @@ class Images:
         self.password = PASSWORD
         self.findings = []  # of every scan
         self._registry = registry
-
-    def patches(self):
-        """What lets moto know the registry: to it, what was pushed does not exist."""
-        original, host = Repository.__init__, self._registry.host
-
-        def init(repository, *arguments, **keywords):
-            original(repository, *arguments, **keywords)
-            repository.uri = f"{host}/{repository.name}"
-
-        return [
-            mock.patch.object(Repository, "__init__", init),
-            *answer(ECRResponse, self, from_json),
-        ]
 
     # --- The API -------------------------------------------------------------------------------
 

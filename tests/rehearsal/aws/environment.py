@@ -10,7 +10,6 @@ from tests.support import ebextensions
 from tests.support.aws import ACCOUNT, REGION
 
 CATALOGUE = ebextensions.Catalogue()
-_BALANCING = f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}"
 
 
 class Release:
@@ -45,8 +44,8 @@ class Release:
 class Environment:
     """One environment, its machines and its events."""
 
-    def __init__(self, name, application, direct, saved, folder, number):
-        self.name, self.application = name, application
+    def __init__(self, name, application, direct, saved, folder, number, region=REGION):
+        self.name, self.application, self.region = name, application, region
         self.direct, self.saved = direct, saved
         self.folder, self.id = folder / name, f"e-rehearse{number:02}"
         self.status, self.label, self.release = "Launching", None, None
@@ -56,14 +55,18 @@ class Environment:
         self.aborted = threading.Event()
 
     @property
+    def _balancing(self):
+        return f"arn:aws:elasticloadbalancing:{self.region}:{ACCOUNT}"
+
+    @property
     def load_balancer_arn(self):
         """By which AWS knows its load balancer."""
-        return f"{_BALANCING}:loadbalancer/app/awseb-{self.id}/0123456789abcdef"
+        return f"{self._balancing}:loadbalancer/app/awseb-{self.id}/0123456789abcdef"
 
     @property
     def target_group_arn(self):
         """By which AWS knows its instances behind the load balancer."""
-        return f"{_BALANCING}:targetgroup/awseb-{self.id}/0123456789abcdef"
+        return f"{self._balancing}:targetgroup/awseb-{self.id}/0123456789abcdef"
 
     def tell(self, message, severity="INFO"):
         self.updated = datetime.now(UTC)

@@ -66,6 +66,16 @@ def lacks_empty_change_sets(client):
     return False
 
 
+def lacks_kept_defaults(client):
+    """That a default is kept is no change."""
+    more = {"Parameters": {"More": {"Type": "String", "Default": "no"}}}
+    deploy(client, "a", topic("a", **more), "CREATE")
+    from moto.cloudformation.models import cloudformation_backends
+
+    [stack] = cloudformation_backends["123456789012"]["eu-west-1"].stacks.values()
+    return not stack.has_parameters({"More": "no"})
+
+
 def lacks_resources_of_conditions(client):
     """What depends on a condition is made as soon as a change set makes the condition true."""
     template = json.loads(topic("a", **MORE))
@@ -78,14 +88,33 @@ def lacks_resources_of_conditions(client):
     return len(boto3.client("sns").list_topics()["Topics"]) != 2
 
 
+def lacks_keys_of_stacks(client):
+    """A key that a stack made can be described."""
+    import boto3
+
+    policy = {"Version": "2012-10-17", "Statement": []}
+    key = {"Type": "AWS::KMS::Key", "Properties": {"KeyPolicy": policy}}
+    client.create_stack(StackName="a", TemplateBody=json.dumps({"Resources": {"Key": key}}))
+    found = client.describe_stack_resource(StackName="a", LogicalResourceId="Key")
+    name = found["StackResourceDetail"]["PhysicalResourceId"]
+    kms = boto3.client("kms")
+    try:
+        kms.describe_key(KeyId=name)
+    except Exception:  # in whatever way it does not work
+        return True
+    return False
+
+
 def gaps():
     """Each thing that is patched, and whether moto lacks it still."""
     import boto3
     from moto import mock_aws
+    from moto.backup.responses import BackupResponse
     from moto.cloudformation import parsing
     from moto.codepipeline.responses import CodePipelineResponse
     from moto.ec2.responses import EC2Response
     from moto.elasticbeanstalk.responses import EBResponse
+    from moto.secretsmanager.responses import SecretsManagerResponse
 
     known = parsing.get_model_map()
     found = {f"the type {kind}": kind not in known for kind in UNKNOWN}
@@ -94,10 +123,15 @@ def gaps():
     for action in ("describe_events", "describe_instances_health", "create_storage_location",
                    "update_environment"):  # fmt: skip
         found[f"elasticbeanstalk {action}"] = not hasattr(EBResponse, action)
+    for action in ("describe_region_settings", "update_region_settings",
+                   "list_recovery_points_by_backup_vault"):  # fmt: skip
+        found[f"backup {action}"] = not hasattr(BackupResponse, action)
+    action = "stop_replication_to_replica"
+    found[f"secretsmanager {action}"] = not hasattr(SecretsManagerResponse, action)
     action = "get_instance_metadata_defaults"
     found[f"ec2 {action}"] = not hasattr(EC2Response, action)
     for probe in (lacks_outputs_of_change_sets, lacks_exports_in_change_sets,
-                  lacks_empty_change_sets, lacks_resources_of_conditions):  # fmt: skip
+                  lacks_empty_change_sets, lacks_kept_defaults, lacks_resources_of_conditions, lacks_keys_of_stacks):  # fmt: skip
         with mock_aws():
             found[probe.__name__.removeprefix("lacks_").replace("_", " ")] = probe(
                 boto3.client("cloudformation")
@@ -107,11 +141,15 @@ def gaps():
 
 # As in cloudformation.py, which must not be imported here: it teaches moto
 UNKNOWN = (
+    "AWS::Backup::BackupPlan",
+    "AWS::Backup::BackupSelection",
+    "AWS::Backup::BackupVault",
     "AWS::Chatbot::SlackChannelConfiguration",
     "AWS::CodeBuild::Project",
     "AWS::CodeConnections::Connection",
     "AWS::CodePipeline::Pipeline",
     "AWS::CodeStarNotifications::NotificationRule",
+    "AWS::ECR::ReplicationConfiguration",
     "AWS::Scheduler::Schedule",
     "AWS::SecretsManager::Secret",
     "AWS::SNS::Subscription",

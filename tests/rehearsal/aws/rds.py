@@ -1,25 +1,163 @@
-"""RDS: the databases that environments have. moto knows only those that it made itself."""
+"""RDS: the databases that environments have, and snapshots of them with their data.
+
+moto knows only databases that it made itself, and snapshots without content.
+"""
+
+import itertools
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.rehearsal.aws.answers import Refused
+from tests.rehearsal.machines.docker import Failed
+from tests.support.aws import ACCOUNT
+
+NUMBERS = itertools.count()
+
+
+@dataclass
+class Snapshot:
+    """A snapshot in one region, and the file with its content."""
+
+    identifier: str
+    kind: str  # manual or awsbackup
+    file: Path
+    database: str
+    user: str
+    key: str
+    at: datetime  # the last transaction in it
+    size: int = 20  # GiB
+    status: str = "available"
 
 
 class Databases:
-    """Answers for the databases of ``environments``, by name."""
+    """Answers for the databases of ``environments``, by name, and for the snapshots of a region."""
 
-    actions = ("modify_db_instance", "describe_db_instances")
+    actions = (
+        "modify_db_instance", "describe_db_instances", "describe_db_snapshots", "copy_db_snapshot",
+    )  # fmt: skip
 
-    def __init__(self, environments):
-        self._environments = environments
+    def __init__(self, region, environments, folder, client):
+        self.region, self.environments = region, environments
+        self.snapshots = {}
+        self._folder, self._client = folder, client
+
+    # --- The API -------------------------------------------------------------------------------
 
     def modify_db_instance(self, DBInstanceIdentifier, MasterUserPassword, **_):
-        self._environments[DBInstanceIdentifier].database.change_password(MasterUserPassword)
+        self.environments[DBInstanceIdentifier].database.change_password(MasterUserPassword)
         return {"DBInstance": self._describe(DBInstanceIdentifier)}
 
     def describe_db_instances(self, DBInstanceIdentifier, **_):
         return {"DBInstances": [self._describe(DBInstanceIdentifier)]}
 
+    def describe_db_snapshots(self, DBSnapshotIdentifier=None, SnapshotType=None, **_):
+        if DBSnapshotIdentifier and DBSnapshotIdentifier not in self.snapshots:
+            raise Refused("DBSnapshotNotFound", f"DBSnapshot {DBSnapshotIdentifier} not found.")
+        found = [
+            one
+            for one in self.snapshots.values()
+            if DBSnapshotIdentifier in (None, one.identifier)
+            and one.kind == (SnapshotType or "manual")
+        ]
+        if DBSnapshotIdentifier and not found:  # without its type, AWS Backup's is not looked at
+            raise Refused("DBSnapshotNotFound", f"DBSnapshot {DBSnapshotIdentifier} not found.")
+        described = [self._describe_snapshot(one) for one in found]
+        for one in found:  # what was begun is complete when it is asked for again
+            if one.kind == "manual" and one.status == "creating":
+                one.status = "available"
+        return {"DBSnapshots": described}
+
+    def copy_db_snapshot(self, SourceDBSnapshotIdentifier, TargetDBSnapshotIdentifier, **_):
+        if TargetDBSnapshotIdentifier in self.snapshots:
+            raise Refused("DBSnapshotAlreadyExists", "Cannot create the snapshot: it exists.")
+        source = self._usable(SourceDBSnapshotIdentifier)
+        copy = Snapshot(
+            TargetDBSnapshotIdentifier, "manual", source.file, source.database, source.user,
+            source.key, source.at, source.size, "creating",
+        )  # fmt: skip
+        self.snapshots[copy.identifier] = copy
+        return {"DBSnapshot": self._describe_snapshot(copy)}
+
+    # --- What AWS Backup and Beanstalk use ------------------------------------------------------
+
+    def take(self, identifier, name):
+        """A snapshot of the database of the environment ``name``."""
+        database = self.environments[name].database
+        path = self._folder / f"{next(NUMBERS)}.sql"
+        at = database.take_snapshot(path)
+        properties = database.properties
+        self.snapshots[identifier] = Snapshot(
+            identifier, "awsbackup", path, name, properties["MasterUsername"],
+            properties["KmsKeyId"], at, int(properties["AllocatedStorage"]),
+        )  # fmt: skip
+        return self.snapshots[identifier]
+
+    def find_restorable(self, properties):
+        """The content of the snapshot that a declared database is to have, or None without one."""
+        identifier = properties.get("DBSnapshotIdentifier")
+        if not identifier:
+            return None
+        if "DBName" in properties:
+            raise Failed("DBName must be null when Restoring for this Engine.")
+        try:
+            snapshot = self._usable(identifier)
+        except Refused as refused:
+            raise Failed(f"Resource handler returned message: {refused}") from refused
+        if int(properties["AllocatedStorage"]) < snapshot.size:
+            raise Failed(
+                "The allocated storage size can't be less than the source snapshot or backup size."
+            )
+        if int(properties["MaxAllocatedStorage"]) <= int(properties["AllocatedStorage"]):
+            raise Failed("Max storage size must be greater than storage size")
+        return snapshot.file
+
+    def is_enabled(self, key):
+        """Whether a key can be used."""
+        found = self._client("kms").describe_key(KeyId=key)["KeyMetadata"]
+        return found["KeyState"] == "Enabled"
+
+    def _usable(self, identifier):
+        snapshot = self.snapshots.get(identifier)
+        if snapshot is None:
+            raise Refused("DBSnapshotNotFound", f"DBSnapshot {identifier} not found.")
+        if snapshot.status != "available":
+            raise Refused(
+                "InvalidDBSnapshotState",
+                f"The snapshot {identifier} is in the state {snapshot.status}.",
+            )
+        if not self.is_enabled(snapshot.key):
+            raise Refused(
+                "KMSKeyNotAccessibleFault",
+                f"The KMS key {snapshot.key} doesn't exist, isn't enabled, or you don't have "
+                "permissions to access it.",
+            )
+        return snapshot
+
     def _describe(self, name):
-        assert self._environments[name].database
+        assert self.environments[name].database
         return {
             "DBInstanceIdentifier": name,
             "DBInstanceStatus": "available",
             "PendingModifiedValues": {},
+        }
+
+    def _describe_snapshot(self, one):
+        arn = f"arn:aws:rds:{self.region}:{ACCOUNT}:snapshot:{one.identifier}"
+        return {
+            "DBSnapshotIdentifier": one.identifier,
+            "DBSnapshotArn": arn,
+            "DBInstanceIdentifier": one.database,
+            "SnapshotType": one.kind,
+            "Status": one.status,
+            "PercentProgress": 100 if one.status == "available" else 40,
+            "Engine": "postgres",
+            "EngineVersion": "18.1",
+            "AllocatedStorage": one.size,
+            "MasterUsername": one.user,
+            "Encrypted": True,
+            "KmsKeyId": one.key,
+            "OriginalSnapshotCreateTime": one.at,
+            "SnapshotCreateTime": datetime.now(UTC),
+            "SnapshotDatabaseTime": one.at,
         }

@@ -71,6 +71,12 @@ backend instances
         self._free.append(instance.slot)
         instance.slot = None
 
+    def forget(self, instance):
+        """Do not expect anything of ``instance`` any more."""
+        self._ask(f"set server instances/i{instance.slot} state maint")
+        self._free.append(instance.slot)
+        instance.slot = None
+
     def _sessions(self, slot):
         lines = self._ask("show stat").splitlines()
         names = lines[0].lstrip("# ").split(",")

@@ -1,7 +1,8 @@
-"""A database of RDS: PostgreSQL in a container, and the certification authority of its certificate."""
+"""A database of RDS: PostgreSQL in a container, the certification authority of its certificate, snapshots."""
 
+import contextlib
 import datetime
-import ipaddress
+import subprocess
 import time
 
 from cryptography import x509
@@ -9,7 +10,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.rehearsal.machines.docker import address, docker, start
+from tests.rehearsal.machines.docker import (
+    HOSTS,
+    MACHINE,
+    Failed,
+    address,
+    docker,
+    remove,
+    start,
+)
+
+NAME = "birthday"  # of the application's database, by .ebextensions/40-database.config
 
 
 class TrustStore:
@@ -23,11 +34,11 @@ class TrustStore:
         )
         self.pem = self._certificate.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, ip, folder):
-        """Write server.crt and server.key for ``ip`` into ``folder``."""
+    def issue(self, name, folder):
+        """Write server.crt and server.key for ``name`` into ``folder``."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(ip))])
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, ip)])
+        names = x509.SubjectAlternativeName([x509.DNSName(name)])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
         certificate = self._sign(subject, key, (names, False))
         (folder / "server.key").write_bytes(
             key.private_bytes(
@@ -40,17 +51,20 @@ class TrustStore:
 
     def _sign(self, subject, key, extension):
         now = datetime.datetime.now(datetime.UTC)
-        day = datetime.timedelta(days=1)
+        day, years = datetime.timedelta(days=1), datetime.timedelta(days=1500)  # for other clocks
         builder = x509.CertificateBuilder(subject_name=subject, issuer_name=self._name)
         builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
-        builder = builder.not_valid_before(now - day).not_valid_after(now + day)
+        builder = builder.not_valid_before(now - day).not_valid_after(now + years)
         return builder.add_extension(*extension).sign(self._key, hashes.SHA256())
 
 
 class Database:
-    """PostgreSQL made from a declared AWS::RDS::DBInstance and its parameter group."""
+    """PostgreSQL made from a declared AWS::RDS::DBInstance and its parameter group, by its name in DNS.
 
-    def __init__(self, properties, parameters, trust, folder):
+    ``snapshot`` is the file of another one's, which it has the content of from the beginning.
+    """
+
+    def __init__(self, name, properties, parameters, trust, folder, snapshot=None):
         assert properties["Engine"] == "postgres"
         self.properties = properties
         folder.mkdir(parents=True)
@@ -58,43 +72,148 @@ class Database:
         kind = "hostssl" if parameters.get("rds.force_ssl") == "1" else "host"
         (folder / "pg_hba.conf").write_text(
             f"local all all trust\n{kind} all all all scram-sha-256\n"
+            f"{kind} replication all all scram-sha-256\n"
         )
-        command = (
-            "until [ -f /rds/ready ]; do sleep 0.1; done; "
+        self.name = name
+        trust.issue(name, folder)
+        self._command = (
             "install -o postgres -m 600 /rds/server.key /rds/server.crt /rds/pg_hba.conf /srv; "
             "exec docker-entrypoint.sh postgres -c ssl=on -c ssl_cert_file=/srv/server.crt "
             "-c ssl_key_file=/srv/server.key -c hba_file=/srv/pg_hba.conf "
         ) + " ".join(f"-c {key}={value}" for key, value in settings.items())
-        env = folder / "env"
+        self._folder, env = folder, folder / "env"
         env.write_text(
             f"POSTGRES_USER={properties['MasterUsername']}\n"
             f"POSTGRES_PASSWORD={properties['MasterUserPassword']}\n"
-            f"POSTGRES_DB={properties['DBName']}\n"
+            f"POSTGRES_DB={properties.get('DBName', 'postgres')}\n"
         )
-        image = f"postgres:{properties['EngineVersion'].split('.')[0]}-trixie"
-        self.container = start(
-            "--env-file", str(env), "--volume", f"{folder}:/rds", image, "bash", "-c", command
-        )
-        self.host, self.port = address(self.container), properties["Port"]
-        trust.issue(self.host, folder)
-        (folder / "ready").touch()
-        self._wait()
+        self._image = f"postgres:{properties['EngineVersion'].split('.')[0]}-trixie"
+        self.container, self.standby = self._start(self._command), None
+        self.port = properties["Port"]
+        self.answer(address(self.container))
+        _wait(self.container)
+        if snapshot:
+            self._restore(snapshot)
 
-    def query(self, sql):
+    def _start(self, command):
+        return start(
+            "--env-file", str(self._folder / "env"), "--volume", f"{self._folder}:/rds",
+            self._image, "bash", "-c", command,
+        )  # fmt: skip
+
+    def answer(self, ip, containers=()):
+        """Let its name lead to ``ip``, for whoever starts from now on and for ``containers``."""
+        HOSTS[self.name] = ip
+        change = (
+            f"grep -v {self.name} /etc/hosts >/tmp/hosts; echo '{ip} {self.name}' >>/tmp/hosts; "
+            "cat /tmp/hosts >/etc/hosts"
+        )
+        for one in containers:
+            docker("exec", "--user", "0", one, "sh", "-c", change)
+
+    def add_standby(self):
+        """Let a second one have each transaction before it is acknowledged, as in Multi-AZ."""
+        user, password = (self.properties[f"MasterUser{one}"] for one in ("name", "Password"))
+        primary = address(self.container)
+        copy = (
+            f'set -e; rm -rf "$PGDATA"; export HOME=/var/lib/postgresql PGPASSWORD={password}; '
+            f'pg_basebackup -h {primary} -U {user} -D "$PGDATA" -R -X stream -c fast; '
+            "chown -R postgres /var/lib/postgresql; "
+        )
+        self.standby = self._start(copy + self._command)
+        _wait(self.standby)
+        self.query("ALTER SYSTEM SET synchronous_standby_names = '*'", "postgres")
+        self.query("SELECT pg_reload_conf()", "postgres")
+        state = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
+        deadline = time.monotonic() + 30
+        while self.query(state, "postgres") != ["1"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    def become_read_only(self):
+        """What the old primary does for a moment before it is gone."""
+        self.query("ALTER SYSTEM SET default_transaction_read_only = on", "postgres")
+        self.query("SELECT pg_reload_conf()", "postgres")
+
+    def fail_over(self, containers):
+        """The primary is gone; the standby takes its place and its name, at another address."""
+        remove(self.container)
+        self.container, self.standby = self.standby, None
+        docker(
+            "exec",
+            "--user",
+            "postgres",
+            self.container,
+            "bash",
+            "-c",
+            "pg_ctl promote -D $PGDATA -w",
+        )
+        self.query("ALTER SYSTEM RESET synchronous_standby_names", "postgres")
+        self.query("SELECT pg_reload_conf()", "postgres")
+        self.answer(address(self.container), containers)
+
+    @contextlib.contextmanager
+    def unreachable(self):
+        """Within it, packets to it are dropped."""
+        self._filter("-A")
+        try:
+            yield
+        finally:
+            self._filter("-D")
+
+    def _filter(self, action):
+        docker(
+            "run", "--rm", "--network", f"container:{self.container}", "--cap-add", "NET_ADMIN",
+            MACHINE, "iptables", action, "INPUT", "-p", "tcp", "--dport", "5432", "-j", "DROP",
+        )  # fmt: skip
+
+    def query(self, sql, name=NAME):
         """The rows of ``sql``, each a line, columns separated by |."""
-        user, name = self.properties["MasterUsername"], self.properties["DBName"]
+        user = self.properties["MasterUsername"]
         return docker(
             "exec", self.container, "psql", "-U", user, "-d", name, "-Atc", sql
         ).stdout.split("\n")[:-1]
 
+    def take_snapshot(self, path):
+        """Write all of it to the file ``path``; the time, in UTC, whose transactions are in it."""
+        [at] = self.query("SELECT clock_timestamp() AT TIME ZONE 'UTC'", "postgres")
+        user = self.properties["MasterUsername"]
+        with path.open("wb") as file:
+            ended = subprocess.run(
+                ["docker", "exec", self.container, "pg_dumpall", "-U", user],
+                stdout=file, stderr=subprocess.PIPE, timeout=300,
+            )  # fmt: skip
+        if ended.returncode:
+            raise Failed(f"pg_dumpall: {ended.stderr.decode()}")
+        return datetime.datetime.fromisoformat(at).replace(tzinfo=datetime.UTC)
+
+    def _restore(self, path):
+        """Users, passwords and databases of a snapshot, then the password, as CloudFormation does it."""
+        user, wanted = self.properties["MasterUsername"], self.properties["MasterUserPassword"]
+        with path.open("rb") as file:
+            ended = subprocess.run(
+                ["docker", "exec", "-i", self.container, "psql", "-q", "-U", user, "-d", "postgres"],
+                stdin=file, capture_output=True, text=True, timeout=300,
+            )  # fmt: skip
+        # The image made the user already
+        wrong = [
+            line for line in ended.stderr.splitlines()
+            if "ERROR" in line and f'role "{user}" already exists' not in line
+        ]  # fmt: skip
+        if ended.returncode or wrong:
+            raise Failed(f"psql: {wrong or ended.stderr}")
+        self.change_password(wanted)
+
     def change_password(self, password):
         """What ModifyDBInstance does; connections that there are stay."""
-        self.query(f"ALTER USER {self.properties['MasterUsername']} PASSWORD '{password}'")
+        user = self.properties["MasterUsername"]
+        self.query(f"ALTER USER {user} PASSWORD '{password}'", "postgres")
         self.properties["MasterUserPassword"] = password
 
-    def _wait(self):
-        deadline = time.monotonic() + 60
-        command = ("exec", self.container, "pg_isready", "-h", "127.0.0.1")
-        while docker(*command, check=False).returncode:
-            assert time.monotonic() < deadline, docker("logs", self.container).stderr
-            time.sleep(0.2)
+
+def _wait(container):
+    deadline = time.monotonic() + 60
+    command = ("exec", container, "pg_isready", "-h", "127.0.0.1")
+    while docker(*command, check=False).returncode:
+        assert time.monotonic() < deadline, docker("logs", container).stderr
+        time.sleep(0.2)

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 MACHINE = "birthday-greetings-machine"
+HOSTS = {}  # addresses by name, which every container of an instance knows
 LABEL = f"birthday-greetings.rehearsal={os.getpid()}"
 
 
@@ -31,6 +32,11 @@ def address(container):
     return docker(
         "inspect", "--format", "{{.NetworkSettings.Networks.bridge.IPAddress}}", container
     ).stdout.strip()
+
+
+def hosts():
+    """The arguments by which a new container knows all names."""
+    return [word for name, ip in HOSTS.items() for word in ("--add-host", f"{name}:{ip}")]
 
 
 def remove(*containers):

@@ -16,6 +16,7 @@ from tests.rehearsal.machines.docker import (
     Failed,
     address,
     docker,
+    hosts,
     path_and_home,
     remove,
     start,
@@ -37,12 +38,12 @@ class Instance:
         self.version = None
         self.application = None
         self.slot = None  # its place at the load balancer
-        self._root = folder / self.id
-        (self._root / "etc/pki/rds").mkdir(parents=True)
+        self.root = folder / self.id
+        (self.root / "etc/pki/rds").mkdir(parents=True)
         self.machine = start(
             "--volume", "/var/run/docker.sock:/var/run/docker.sock",
-            "--volume", f"{self._root}/etc/pki/rds:/etc/pki/rds",
-            "--env", f"INSTANCE_ROOT={self._root}",
+            "--volume", f"{self.root}/etc/pki/rds:/etc/pki/rds",
+            "--env", f"INSTANCE_ROOT={self.root}",
             MACHINE,
         )  # fmt: skip
         self.address = address(self.machine)
@@ -99,12 +100,16 @@ class Instance:
             env={**path_and_home(), **(env or {})},
         ).stdout  # fmt: skip
 
+    def kill(self):
+        """Let it be gone, without a word to anybody."""
+        remove(self.application, self.machine)
+
     def terminate(self):
         if self.application:
             docker("stop", self.application, check=False)
             remove(self.application)
         remove(self.machine)
-        shutil.rmtree(self._root, ignore_errors=True)
+        shutil.rmtree(self.root, ignore_errors=True)
 
     def agent(self):
         """The configuration of the CloudWatch agent."""
@@ -136,7 +141,7 @@ class Instance:
 
     def _write(self, path, entry, trust):
         content = {TRUST_STORE: trust.pem}[entry["source"]] if "source" in entry else None
-        target = self._root / path.lstrip("/")
+        target = self.root / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content or entry["content"].encode())
         target.chmod(int(entry["mode"], 8) & 0o777)
@@ -145,7 +150,8 @@ class Instance:
         directory = f"/var/app/{folder}"
         listing = self.run(f"ls {directory}/.platform/{kind} 2>/dev/null || true")
         for name in sorted(listing.split()):
-            self.run(f".platform/{kind}/{name}", environment, directory)
+            known = environment | {"HOSTS": " ".join(hosts())}
+            self.run(f".platform/{kind}/{name}", known, directory)
 
     def _start(self, image, dockerrun, environment):
         if self.application:
@@ -156,12 +162,12 @@ class Instance:
             for volume in dockerrun.get("Volumes", [])
             for part in (
                 "--volume",
-                f"{self._root}{volume['HostDirectory']}:{volume['ContainerDirectory']}",
+                f"{self.root}{volume['HostDirectory']}:{volume['ContainerDirectory']}",
             )
         ]
         names = [part for name in environment for part in ("--env", name)]
         self.application = docker(
-            "run", "--detach", "--label", LABEL, *names, *volumes, image,
+            "run", "--detach", "--label", LABEL, *hosts(), *names, *volumes, image,
             env={**path_and_home(), **environment},
         ).stdout.strip()  # fmt: skip
 

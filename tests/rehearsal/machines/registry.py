@@ -1,13 +1,15 @@
 """Registries of images: registry:2, with the user of ECR and without any."""
 
 import socket
+import subprocess
+import tempfile
 import time
 import urllib.request
 from base64 import b64encode
 
 import bcrypt
 
-from tests.rehearsal.machines.docker import docker, remove, start
+from tests.rehearsal.machines.docker import docker, path_and_home, remove, start
 from tests.support.aws import ACCOUNT
 
 PASSWORD = f"{ACCOUNT}-auth-token"  # what moto gives for a login to ECR
@@ -46,9 +48,9 @@ class Mirror:
         if images:
             docker("rmi", "--force", *images, check=False)
 
-    def _get(self, path):
+    def _get(self, path, method="GET"):
         request = urllib.request.Request(
-            f"http://{self.host}{path}", headers={"Accept": KINDS} | self._headers()
+            f"http://{self.host}{path}", headers={"Accept": KINDS} | self._headers(), method=method
         )
         try:
             with urllib.request.urlopen(request, timeout=5) as response:
@@ -70,12 +72,33 @@ class Registry(Mirror):
             "--volume", f"{folder}:/auth:ro",
             "--env=REGISTRY_AUTH=htpasswd", "--env=REGISTRY_AUTH_HTPASSWD_REALM=rehearsal",
             "--env=REGISTRY_AUTH_HTPASSWD_PATH=/auth/htpasswd",
+            "--env=REGISTRY_STORAGE_DELETE_ENABLED=true",
         )  # fmt: skip
 
     def digest(self, repository, tag):
         """The digest of an image, or None."""
         found = self._get(f"/v2/{repository}/manifests/{tag}")
         return found and found.headers["Docker-Content-Digest"]
+
+    def remove(self, repository, tag):
+        """Let an image be gone."""
+        digest = self.digest(repository, tag)
+        assert self._get(f"/v2/{repository}/manifests/{digest}", "DELETE")
+
+    def copy(self, repository, tag, other):
+        """Give ``other``, a registry of the same kind, an image as it is."""
+        login = "docker login --username AWS --password-stdin"
+        names = " ".join(f"{one.host}/{repository}:{tag}" for one in (other, self))
+        command = (
+            f"echo {PASSWORD} | {login} {self.host} && echo {PASSWORD} | {login} {other.host} && "
+            f"docker buildx imagetools create --prefer-index=false --tag {names}"
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            ended = subprocess.run(
+                ["bash", "-c", command], capture_output=True, text=True, timeout=300,
+                env=path_and_home() | {"DOCKER_CONFIG": folder},
+            )  # fmt: skip
+        assert ended.returncode == 0, ended.stderr
 
     def _headers(self):
         login = b64encode(f"AWS:{PASSWORD}".encode()).decode()

@@ -1,0 +1,124 @@
+"""AWS Backup: nightly jobs by the plans that CloudFormation made, and copies in other regions."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from unittest import mock
+
+from moto.backup import urls
+from moto.backup.responses import BackupResponse
+
+from tests.rehearsal.aws.answers import Refused
+from tests.support.aws import ACCOUNT
+
+VAULT, PLAN, SELECTION = (f"AWS::Backup::Backup{one}" for one in ("Vault", "Plan", "Selection"))
+
+
+def patches():
+    """What lets moto take requests for paths that it does not know."""
+    paths = {
+        "{0}/account-settings$": BackupResponse.dispatch,
+        "{0}/backup-vaults/(?P<name>[^/]+)/recovery-points/$": BackupResponse.dispatch,
+    }
+    return [mock.patch.dict(urls.url_paths, paths)]
+
+
+@dataclass
+class Point:
+    """A recovery point in a vault."""
+
+    identifier: str
+    source: str  # the ARN of the database
+    at: datetime
+    expires: datetime
+    status: str = "COMPLETED"
+
+
+class Backup:
+    """AWS Backup in one region: ``resources`` are CloudFormation's there, by type and name."""
+
+    actions = (
+        "describe_region_settings", "update_region_settings", "list_recovery_points_by_backup_vault",
+    )  # fmt: skip
+
+    def __init__(self, region, resources, databases, find):
+        """``find(region)`` is the same in another region, or None if that cannot be reached."""
+        self.region, self._resources, self.databases = region, resources, databases
+        self._find, self._opted_in = find, False
+        self.points = {}  # by vault
+
+    # --- The API -------------------------------------------------------------------------------
+
+    def describe_region_settings(self, **_):
+        return {"ResourceTypeOptInPreference": {"RDS": self._opted_in, "EBS": True}}
+
+    def update_region_settings(self, ResourceTypeOptInPreference, **_):
+        self._opted_in = ResourceTypeOptInPreference["RDS"]
+
+    def list_recovery_points_by_backup_vault(self, BackupVaultName, **_):
+        if BackupVaultName not in self._resources[VAULT]:
+            raise Refused("ResourceNotFoundException", f"Backup vault {BackupVaultName} not found")
+        found = [
+            {
+                "RecoveryPointArn": f"arn:aws:rds:{self.region}:{ACCOUNT}:snapshot:{one.identifier}",
+                "BackupVaultName": BackupVaultName,
+                "ResourceArn": one.source,
+                "ResourceType": "RDS",
+                "Status": one.status,
+                "CreationDate": one.at,
+                "CalculatedLifecycle": {"DeleteAt": one.expires},
+                "BackupSizeInBytes": 0,  # as RDS's are at times
+            }
+            for one in self.points.get(BackupVaultName, [])
+        ]
+        return {"RecoveryPoints": found}
+
+    # --- A night -------------------------------------------------------------------------------
+
+    def run_plans(self, unfinished=()):
+        """Do what the plans say, at once; copies to the regions ``unfinished`` are not completed.
+
+        The copies that failed: region and reason. Without the opt-in nothing happens, and nothing fails.
+        """
+        failed = []
+        if not self._opted_in:
+            return failed
+        for plan_id, plan in self._resources[PLAN].items():
+            [rule] = plan["BackupPlan"]["BackupPlanRule"]
+            for one in self._resources[SELECTION].values():
+                if one["BackupPlanId"] == plan_id:
+                    for arn in one["BackupSelection"]["Resources"]:
+                        failed += self._back_up(arn, rule, unfinished)
+        return failed
+
+    def _back_up(self, arn, rule, unfinished):
+        snapshot = self.databases.take(f"awsbackup:job-{uuid.uuid4()}", arn.rpartition(":")[2])
+        self._keep(rule["TargetBackupVault"], snapshot, arn, rule["Lifecycle"], "COMPLETED")
+        failed = []
+        for action in rule["CopyActions"]:
+            _, _, _, region, _, _, vault = action["DestinationBackupVaultArn"].split(":")
+            destination = self._find(region)
+            if destination is None:
+                failed.append((region, "the region does not answer"))
+                continue
+            status = "CREATING" if region in unfinished else "COMPLETED"
+            destination.take_copy(vault, snapshot, arn, action["Lifecycle"], status)
+        return failed
+
+    def take_copy(self, vault, snapshot, arn, lifecycle, status):
+        """A copy from another region, which has the key of the vault."""
+        key = self._resources[VAULT][vault]["EncryptionKeyArn"]
+        assert self.databases.is_enabled(key)
+        fields = vars(snapshot) | {
+            "identifier": f"awsbackup:copyjob-{uuid.uuid4()}", "key": key,
+            "status": "available" if status == "COMPLETED" else "creating",
+        }  # fmt: skip
+        copy = type(snapshot)(**fields)
+        self.databases.snapshots[copy.identifier] = copy
+        self._keep(vault, copy, arn, lifecycle, status)
+
+    def _keep(self, vault, snapshot, arn, lifecycle, status):
+        assert vault in self._resources[VAULT]
+        expires = datetime.now(UTC) + timedelta(days=int(lifecycle["DeleteAfterDays"]))
+        point = Point(snapshot.identifier, arn, datetime.now(UTC), expires, status)
+        self.points.setdefault(vault, []).append(point)

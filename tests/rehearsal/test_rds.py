@@ -1,0 +1,57 @@
+"""What the rehearsal's RDS refuses to restore, as AWS does."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.rehearsal.aws.rds import Databases, Snapshot
+from tests.rehearsal.machines.docker import Failed
+
+WANTED = {"DBSnapshotIdentifier": "one", "AllocatedStorage": "20", "MaxAllocatedStorage": "100"}
+
+
+@pytest.fixture
+def databases(tmp_path):
+    """With one snapshot, of a database of 20 GiB, whose key is "Enabled" until a test changes that."""
+    kms = SimpleNamespace(state="Enabled")
+    kms.describe_key = lambda **_: {"KeyMetadata": {"KeyState": kms.state}}
+    found = Databases("eu-central-1", {}, tmp_path, lambda service: kms)
+    found.kms = kms
+    found.snapshots["one"] = Snapshot(
+        "one", "manual", Path("one.sql"), "prod", "birthday", "a-key", datetime.now(UTC)
+    )
+    return found
+
+
+def test_a_complete_snapshot_is_restored(databases):
+    assert databases.find_restorable(WANTED) == Path("one.sql")
+    assert databases.find_restorable({"DBName": "birthday"}) is None  # not a restored database
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"DBName": "birthday"}, "DBName must be null when Restoring"),
+        ({"AllocatedStorage": "10"}, "can't be less than the source snapshot"),
+        ({"MaxAllocatedStorage": "20"}, "must be greater than storage size"),
+        ({"DBSnapshotIdentifier": "two"}, "two not found"),
+    ],
+)
+def test_a_declaration_that_aws_refuses(databases, wanted, message):
+    with pytest.raises(Failed, match=message):
+        databases.find_restorable(WANTED | wanted)
+
+
+@pytest.mark.parametrize("state", ["Disabled", "PendingDeletion"])
+def test_a_key_that_cannot_be_used(databases, state):
+    databases.kms.state = state
+    with pytest.raises(Failed, match="isn't enabled"):
+        databases.find_restorable(WANTED)
+
+
+def test_a_copy_that_is_not_complete(databases):
+    databases.snapshots["one"].status = "creating"
+    with pytest.raises(Failed, match="in the state creating"):
+        databases.find_restorable(WANTED)
