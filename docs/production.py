@@ -21,7 +21,7 @@ from diagrams.aws.integration import SimpleNotificationServiceSns
 from diagrams.aws.management import Cloudwatch
 from diagrams.aws.network import ElbApplicationLoadBalancer
 from diagrams.aws.security import KMS, SecretsManager
-from diagrams.aws.storage import S3
+from diagrams.aws.storage import S3, Backup
 from diagrams.onprem.client import Client, Users
 
 PICTURE = Path(__file__).with_suffix(".png")
@@ -98,8 +98,12 @@ def _draw() -> None:
             key = KMS("key (KMS)")
             images = ECR("images\n(ECR, immutable)")
             bundles = S3("bundles, locks,\nlog of deployments")
+        backup = Backup("nightly backup\n(AWS Backup)")
         logs = Cloudwatch("logs, health,\nmetrics (CloudWatch)")
         topic = SimpleNotificationServiceSns("topics: operators,\ndeployments")
+    with Cluster("production: two other regions", graph_attr=CLUSTER):
+        copies = Backup("copies of backups,\neach with its own key")
+        elsewhere = ECR("the same images, secrets,\nand what was deployed")
     deployer = Client("build_and_deploy.sh,\nrun by CI or a person")
     people >> _edge("https") >> balancer >> _edge("http") >> instances
     instances >> _edge("TLS, verified") >> database
@@ -109,6 +113,9 @@ def _draw() -> None:
     instances >> _edge("events", "dashed") >> topic
     database >> _edge("", "dotted") >> key
     secret >> _edge("", "dotted") >> key
+    database >> _edge("snapshot", "dashed") >> backup
+    backup >> _edge("copy") >> copies
+    images >> _edge("replicate", "dashed") >> elsewhere
     images << _edge("docker push") << deployer
     bundles << _edge("eb appversion, eb deploy") << deployer
     topic << _edge("result") << deployer
