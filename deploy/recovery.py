@@ -74,6 +74,7 @@ class Plan:
 def plan(run: Run, source: Environment, wish: Wish) -> Plan:
     """What a recovery in the region of ``run`` would make. Changes nothing. Raises Failure."""
     target = source.renamed(wish.short, run.settings.application)
+    _refuse_region(run, source, wish.snapshot)
     is_home = run.settings.region == run.settings.home
     if is_home and target.name == source.name:
         raise Failure(
@@ -130,6 +131,18 @@ def recover(run: Run, plan: Plan, wish: Wish, began: datetime) -> None:
 
 
 # --- What to recover from ------------------------------------------------------------------------
+
+
+def _refuse_region(run: Run, source: Environment, snapshot: str | None) -> None:
+    """Raises Failure for a region without backups, which may be a typing error."""
+    if snapshot or source.destinations() is None:
+        return
+    known = backups.find_regions(run, source)
+    if run.settings.region not in known:
+        raise Failure(
+            f"{source.name} has no backups in {run.settings.region}",
+            next=f"name one of its regions with --region: {', '.join(known)}",
+        )
 
 
 def _find_begun(run: Run, target: Environment) -> str | None:

@@ -285,6 +285,8 @@ def begun(aws):
         refused("another one was begun", "--to-snapshot", "awsbackup:copyjob-2", prepare=begun,
                 what="a recovery from awsbackup:copyjob-1 was begun"),
         refused("at home by its own name", "--region", REGION, what=f"{PROD} is there", next_="--as"),
+        refused("a region without backups", "--region", "eu-centrall-1",
+                what=f"{PROD} has no backups in eu-centrall-1", next_=f"{REGION}, {FIRST}, {SECOND}"),
         refused("a name that cannot be", "--as", "Prod!", what="expected 2 to 20 small letters"),
     ],
 )  # fmt: skip
