@@ -98,16 +98,23 @@ def test_four_at_once_without_a_database_all_succeed(missing, engine):
         assert connection.execute(text("SELECT count(*) FROM person")).scalar() == 0
 
 
+def behind(proxy, url):
+    """``url`` by way of ``proxy``, which reads what passes."""
+    there = url.set(host="127.0.0.1", port=proxy.port).update_query_dict({"sslmode": "disable"})
+    return there.render_as_string(hide_password=False)
+
+
 def test_another_run_creates_it_after_the_first_look(missing, engine):
     """The proxy stops between the refused login and the question whether the database is missing."""
     url = make_url(missing["DATABASE_URL"])
-    with Proxy((url.host or "127.0.0.1", url.port), freeze_at=2) as proxy:
-        behind = url.set(host="127.0.0.1", port=proxy.port).update_query_dict(
-            {"sslmode": "disable"}
-        )
-        process = flask(
-            {"DATABASE_URL": behind.render_as_string(hide_password=False)}, "db", "upgrade"
-        )
+    server = (url.host or "127.0.0.1", url.port or 5432)
+    with (
+        Proxy(server) as counting,
+        pytest.raises(psycopg2.OperationalError, match="does not exist"),
+    ):
+        psycopg2.connect(behind(counting, url))
+    with Proxy(server, freeze_at=counting.messages) as proxy:
+        process = flask({"DATABASE_URL": behind(proxy, url)}, "db", "upgrade")
         deadline = time.monotonic() + 60
         while not proxy.frozen:
             assert time.monotonic() < deadline
