@@ -75,14 +75,17 @@ cloud: .venv/installed ## Start AWS on loopback, to deploy to without an account
 rehearse-pipeline: .venv/installed ## Rehearse the pipeline in the same way, from a commit to production
 	REQUIRE_DOCKER=1 $(RUN) pytest tests/rehearsal/test_pipeline.py $(ARGS)
 
-rehearse-recovery: .venv/installed ## Rehearse the loss of a region and the way back, with real data
+rehearse-recovery: .venv/installed ## Rehearse the loss of a region, and the return to it, with real data
 	REQUIRE_DOCKER=1 $(RUN) pytest -s tests/rehearsal/test_recovery.py $(ARGS)
 
 rehearse-machines: .venv/installed ## Kill instances, fail databases over, drop packets, in a rehearsal's environment under load
 	REQUIRE_DOCKER=1 $(RUN) pytest -s tests/rehearsal/test_machines.py $(ARGS)
 
-diagram: .venv/installed ## Draw docs/production.png (needs Graphviz)
-	$(RUN) docs.production
+rename: .venv/installed ## Give this checkout another name (NAME=pet-names)
+	@$(RUN) tools.rename $(NAME)
+
+diagram: .venv/installed ## Draw the diagrams docs/*.svg
+	$(RUN) tools.diagram
 
 dashboard: .venv/installed ## Draw docs/dashboard.png, with data of an example
 	$(RUN) tests.support.dashboard
@@ -92,7 +95,7 @@ clean: ## Remove what was built and installed here, but not the data
 	rm -rf dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .PHONY: help run dev ci check check-format format lock test test-image test-docker test-faults test-browser bench deploy
-.PHONY: cloud rehearse rehearse-pipeline rehearse-recovery rehearse-machines diagram dashboard clean
+.PHONY: cloud rehearse rehearse-pipeline rehearse-recovery rehearse-machines rename diagram dashboard clean
 
 # The dependencies of checkov cannot be installed beside the others
 .venv/checkov/installed: requirements/checkov.txt .venv/installed

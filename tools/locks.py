@@ -58,16 +58,20 @@ def write(source: Path, lock: Path, options: list[str]) -> None:
 
 
 def _fingerprint(source: Path, packages: str) -> str:
-    return hashlib.sha256(f"{_included(source)}\n{packages}".encode()).hexdigest()
+    wanted = "\n".join(requirements(source))
+    return hashlib.sha256(f"{wanted}\n{packages}".encode()).hexdigest()
 
 
-def _included(source: Path) -> str:
-    """The text of ``source``, with those that it includes in place of their names."""
-
-    def include(match: re.Match[str]) -> str:
-        return _included(source.parent / match[1])
-
-    return re.sub(r"^-r (\S+)$", include, source.read_text(), flags=re.MULTILINE)
+def requirements(source: Path) -> list[str]:
+    """The requirements of ``source`` and of the files that it includes, without comments."""
+    found = []
+    for line in source.read_text().splitlines():
+        wanted = re.sub(r"\s*#.*", "", line)
+        if wanted.startswith("-r "):
+            found += requirements(source.parent / wanted.removeprefix("-r "))
+        elif wanted:
+            found.append(wanted)
+    return found
 
 
 def _compile(source: Path, target: Path, options: list[str]) -> None:

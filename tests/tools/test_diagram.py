@@ -1,0 +1,54 @@
+"""The diagrams: drawn by the program, and readable."""
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from tools import diagram
+from tools.diagram import Area, Picture
+
+PICTURES = {name: draw() for name, draw in diagram.PICTURES.items()}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_it_is_readable(name):
+    assert PICTURES[name].problems() == []
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_file_is_what_the_program_draws(name):
+    path = diagram.FOLDER / f"{name}.svg"
+    assert path.read_text() == PICTURES[name].svg(), "run `make diagram`, and look at it"
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_it_is_an_svg_for_light_and_dark(name):
+    root = ET.fromstring(PICTURES[name].svg())
+    assert root.tag.endswith("}svg")
+    assert root.get("width") == "1200"
+    assert "prefers-color-scheme: dark" in PICTURES[name].svg()
+    texts = [one.text for one in root.iter() if one.tag.endswith("}text")]
+    assert len(texts) > 15
+
+
+def picture(**more):
+    return Picture("A title", 200, boxes=[(Area(10, 60, 120, 40), ["One"], "box")], **more)
+
+
+@pytest.mark.parametrize(
+    ("drawing", "problem"),
+    [
+        (picture(labels=[(Area(20, 70, 30, 16), "label")]), "One meets 'label'"),
+        (picture(labels=[(Area(1190, 70, 30, 16), "label")]), "'label' is not on the page"),
+        (picture(lines=[([(0, 80), (200, 80)], False)]), "a line crosses One"),
+        (
+            picture(
+                labels=[(Area(150, 70, 30, 16), "label")], lines=[([(140, 75), (200, 75)], False)]
+            ),
+            "a line crosses 'label'",
+        ),
+        (Picture("A title", 200, boxes=[(Area(10, 60, 40, 40), ["A long name"], "box")]), "needs"),
+    ],
+)
+def test_what_nobody_could_read_is_found(drawing, problem):
+    assert any(problem in one for one in drawing.problems())

@@ -1,0 +1,329 @@
+"""Draw the system diagrams, docs/*.svg: what serves, what ships and watches, and one deployment.
+
+Usage: python -m tools.diagram [--check]      (make diagram; the check writes nothing)
+
+The pictures are 1200 pixels wide, for light and dark backgrounds. Everything has its place in this
+file, since no layout program keeps labels off each other; ``problems`` says where they would meet.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from html import escape
+from itertools import combinations, pairwise
+from pathlib import Path
+
+FOLDER = Path(__file__).parent.parent / "docs"
+WIDTH = 1200
+SIZE, SMALL, TITLE = 14, 12.5, 17  # pixels, of letters
+STYLE = """
+text { font-family: "Segoe UI", "DejaVu Sans", Helvetica, Arial, sans-serif; fill: #1b1f24 }
+.small { font-size: 12.5px; fill: #4a535e }
+.name { font-size: 14px; font-weight: 600 }
+.title { font-size: 17px; font-weight: 600 }
+.label { font-size: 12.5px; fill: #33404d }
+.page { fill: #ffffff }
+.frame { fill: #f3f6f9; stroke: #9aa7b4 }
+.inner { fill: #e9f0f7; stroke: #9aa7b4 }
+.box { fill: #ffffff; stroke: #33608f; stroke-width: 1.5 }
+.data { fill: #eef7ee; stroke: #2f7a3b; stroke-width: 1.5 }
+.outside { fill: #fff6e5; stroke: #b06d00; stroke-width: 1.5 }
+.line { fill: none; stroke: #33404d; stroke-width: 1.5 }
+.guide { fill: none; stroke: #b4bfca; stroke-width: 1 }
+.dashed { stroke-dasharray: 6 4 }
+marker path { fill: #33404d }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e8edf2 }
+  .small { fill: #b4bfca }
+  .label { fill: #d3dbe3 }
+  .page { fill: #0d1117 }
+  .frame { fill: #151b23; stroke: #55616e }
+  .inner { fill: #1b2430; stroke: #55616e }
+  .box { fill: #10202f; stroke: #6ea8e0 }
+  .data { fill: #12251a; stroke: #6fbf7d }
+  .outside { fill: #2b2110; stroke: #d9a441 }
+  .line { stroke: #b4bfca }
+  .guide { stroke: #55616e }
+  marker path { fill: #b4bfca }
+}
+"""
+
+
+@dataclass(frozen=True)
+class Area:
+    """A rectangle, by its left upper corner, in pixels."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    def meets(self, other: "Area") -> bool:
+        """Whether the two have a pixel in common."""
+        return (
+            self.x < other.x + other.width and other.x < self.x + self.width
+            and self.y < other.y + other.height and other.y < self.y + self.height
+        )  # fmt: skip
+
+    def holds(self, other: "Area") -> bool:
+        """Whether all of ``other`` is in it."""
+        return (
+            self.x <= other.x and other.x + other.width <= self.x + self.width
+            and self.y <= other.y and other.y + other.height <= self.y + self.height
+        )  # fmt: skip
+
+
+@dataclass
+class Picture:
+    """A drawing with boxes in frames, lines between them, and labels."""
+
+    title: str
+    height: float
+    frames: list[tuple[Area, str, str]] = field(default_factory=list)  # place, title, class
+    boxes: list[tuple[Area, list[str], str]] = field(default_factory=list)  # place, lines, class
+    guides: list[float] = field(default_factory=list)  # vertical lines, by x, below everything
+    lines: list[tuple[list[tuple[float, float]], bool]] = field(default_factory=list)
+    labels: list[tuple[Area, str]] = field(default_factory=list)
+
+    def frame(self, x: float, y: float, width: float, height: float, title: str,
+              kind: str = "frame") -> None:  # fmt: skip
+        """An area that belongs together."""
+        self.frames.append((Area(x, y, width, height), title, kind))
+
+    def box(self, x: float, y: float, width: float, *lines: str, kind: str = "box") -> None:
+        """A thing: its name, and lines about it."""
+        height = 16 + 18 * len(lines)
+        self.boxes.append((Area(x, y, width, height), list(lines), kind))
+
+    def line(self, *points: tuple[float, float], dashed: bool = False) -> None:
+        """An arrow along ``points``, to the last one."""
+        self.lines.append((list(points), dashed))
+
+    def label(self, x: float, y: float, text: str) -> None:
+        """Text beside a line, from its left end."""
+        self.labels.append((Area(x, y - 12, _width(text, SMALL), 16), text))
+
+    def problems(self) -> list[str]:
+        """What a reader would stumble over: what meets, or does not fit."""
+        named = [(area, lines[0]) for area, lines, _ in self.boxes]
+        texts = [(area, repr(text)) for area, text in self.labels]
+        page = Area(0, 0, WIDTH, self.height)
+        found = [
+            f"{name} is not on the page" for area, name in named + texts if not page.holds(area)
+        ]
+        for area, lines, _ in self.boxes:
+            needed = 12 + max(_width(lines[0], SIZE * 1.06), *(_width(one, SMALL) for one in lines))
+            if needed > area.width:
+                found.append(f"{lines[0]} needs {needed:.0f} pixels")
+        for (one, name), (two, other) in combinations(named + texts, 2):
+            if one.meets(two):
+                found.append(f"{name} meets {other}")
+        crossed = [(_inside(area), name) for area, name in named] + texts
+        ways = [_along(*pair) for points, _ in self.lines for pair in pairwise(points)]
+        found += [
+            f"a line crosses {name}" for way in ways for area, name in crossed if way.meets(area)
+        ]
+        return found
+
+    def svg(self) -> str:
+        """The picture as an SVG document."""
+        out = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {self.height:g}" '
+            f'width="{WIDTH}" height="{self.height:g}" role="img" '
+            f'aria-label="{escape(self.title)}">',
+            f"<style>{STYLE}</style>",
+            '<defs><marker id="arrow" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" '
+            'markerHeight="8" orient="auto"><path d="M0 0L10 5L0 10z"/></marker></defs>',
+            f'<rect class="page" width="{WIDTH}" height="{self.height:g}"/>',
+            f'<text class="title" x="20" y="30">{escape(self.title)}</text>',
+        ]
+        for area, title, kind in self.frames:
+            out.append(_rectangle(area, kind, 8))
+            out.append(f'<text class="small" x="{area.x + 12:g}" y="{area.y + 20:g}">'
+                       f"{escape(title)}</text>")  # fmt: skip
+        for x in self.guides:
+            out.append(f'<path class="guide" d="M{x:g} 84V{self.height - 16:g}"/>')
+        for points, dashed in self.lines:
+            path = " ".join(f"{x:g},{y:g}" for x, y in points)
+            kind = "line dashed" if dashed else "line"
+            out.append(f'<polyline class="{kind}" points="{path}" marker-end="url(#arrow)"/>')
+        for area, lines, kind in self.boxes:
+            out.append(_rectangle(area, kind, 6))
+            for number, text in enumerate(lines):
+                name = "small" if number else "name"
+                out.append(
+                    f'<text class="{name}" text-anchor="middle" x="{area.x + area.width / 2:g}" '
+                    f'y="{area.y + 21 + 18 * number:g}">{escape(text)}</text>'
+                )
+        for area, text in self.labels:
+            if self.guides:
+                out.append(_rectangle(area, "page", 0))
+            out.append(
+                f'<text class="label" x="{area.x:g}" y="{area.y + 12:g}">{escape(text)}</text>'
+            )
+        return "\n".join([*out, "</svg>", ""])
+
+
+def _width(text: str, size: float) -> float:
+    """How wide ``text`` is at most, in the fonts that are named."""
+    return len(text) * size * 0.58
+
+
+def _along(begin: tuple[float, float], end: tuple[float, float]) -> Area:
+    (left, right), (top, bottom) = sorted((begin[0], end[0])), sorted((begin[1], end[1]))
+    return Area(left, top, max(right - left, 1), max(bottom - top, 1))
+
+
+def _inside(area: Area) -> Area:
+    """Without its border, where lines begin and end."""
+    return Area(area.x + 2, area.y + 2, area.width - 4, area.height - 4)
+
+
+def _rectangle(area: Area, kind: str, radius: int) -> str:
+    return (
+        f'<rect class="{kind}" x="{area.x:g}" y="{area.y:g}" width="{area.width:g}" '
+        f'height="{area.height:g}" rx="{radius}"/>'
+    )
+
+
+def serving() -> Picture:
+    """What answers a request, and where its data is copied."""
+    it = Picture("What serves: one environment in its home region, and its backups", 600)
+    it.box(20, 150, 130, "People", "and programs", kind="outside")
+    it.box(20, 330, 130, "DNS", "public name", kind="outside")
+    it.line((85, 330), (85, 202), dashed=True)
+    it.label(92, 275, "finds")
+    it.frame(215, 50, 965, 330, "AWS home region")
+    it.frame(230, 80, 640, 285, "VPC of the environment", "inner")
+    it.box(250, 150, 150, "Load balancer", "certificate (ACM)", "asks /readyz")
+    it.line((150, 176), (250, 176))
+    it.label(158, 168, "https")
+    for y, zone in ((110, "zone A"), (260, "zone B")):
+        it.box(470, y, 150, "Instance", "nginx, container", zone)
+        it.line((400, 185), (435, 185), (435, y + 35), (470, y + 35))
+    it.box(720, 110, 130, "PostgreSQL 18", "primary", "zone A", kind="data")
+    it.box(720, 260, 130, "PostgreSQL 18", "standby", "zone B", kind="data")
+    it.line((620, 145), (720, 145))
+    it.label(624, 137, "TLS, verified")
+    it.line((620, 285), (670, 285), (670, 160), (720, 160))
+    it.line((785, 180), (785, 260), dashed=True)
+    it.label(792, 224, "in sync")
+    it.box(960, 85, 200, "Secrets Manager", "passwords, API keys, DSN", kind="data")
+    it.box(960, 160, 200, "KMS", "keys: database, secrets", kind="data")
+    it.box(960, 235, 200, "CloudWatch", "logs, metrics, alarms", kind="data")
+    it.box(960, 310, 200, "ECR, S3", "images, bundles, locks", kind="data")
+    it.line((545, 110), (545, 98), (960, 98), dashed=True)
+    it.label(640, 92, "at the start")
+    it.line((545, 330), (545, 345), (960, 345), dashed=True)
+    it.label(640, 359, "pulls by digest")
+    it.line((620, 310), (690, 310), (690, 338), (905, 338), (905, 261), (960, 261), dashed=True)
+    it.label(875, 255, "logs")
+    it.line((850, 130), (925, 130), (925, 186), (960, 186), dashed=True)
+    it.box(215, 440, 200, "AWS Backup", "every night, kept 35 days", kind="data")
+    it.line((835, 330), (835, 412), (315, 412), (315, 440))
+    it.label(420, 406, "snapshot of the database, 06:00 UTC")
+    it.frame(520, 425, 660, 105, "Two other regions: nothing runs there until a recovery")
+    it.box(540, 460, 200, "Vault in each", "copies, own key, lock", kind="data")
+    it.box(760, 460, 190, "ECR in each", "same digest, replicated", kind="data")
+    it.box(970, 460, 190, "S3, secrets in each", "version and bundle", kind="data")
+    it.line((415, 486), (540, 486))
+    it.label(440, 478, "copy")
+    it.line((1060, 362), (1060, 460), dashed=True)
+    it.line((1010, 362), (1010, 402), (890, 402), (890, 460), dashed=True)
+    it.label(1068, 412, "replicas")
+    it.line((640, 512), (640, 570), (120, 570), (120, 382), dashed=True)
+    it.label(140, 562, "recover: an environment there or beside the old one, then DNS")
+    return it
+
+
+def shipping() -> Picture:
+    """How a version gets there, and how somebody learns that something is wrong."""
+    it = Picture("What ships and watches: commit to production, error to a person", 525)
+    it.box(20, 120, 140, "GitHub", "requests, main", kind="outside")
+    it.frame(200, 50, 980, 150, "CodePipeline: each stage runs make or the script in CodeBuild")
+    stages = (
+        ("Verify", "make ci", "image tests"), ("Build", "image, scan", "SBOM, version"),
+        ("Staging", "deploy, smoke test", "or roll back"),
+        ("Release", "window open,", "or approval"),
+        ("Production", "deploy, smoke test", "or roll back"),
+    )  # fmt: skip
+    for number, lines in enumerate(stages):
+        it.box(220 + 192 * number, 105, 156, *lines)
+        if number:
+            it.line((184 + 192 * number, 140), (220 + 192 * number, 140))
+    it.line((160, 146), (220, 146))
+    it.box(412, 280, 156, "ECR, S3", "digest, bundle", kind="data")
+    it.line((490, 175), (490, 280))
+    it.label(498, 262, "publish once")
+    it.box(604, 280, 156, "Beanstalk", "staging", kind="box")
+    it.box(988, 280, 156, "Beanstalk", "production", kind="box")
+    it.line((682, 175), (682, 280))
+    it.line((1066, 175), (1066, 280))
+    it.label(690, 262, "eb deploy")
+    it.label(1074, 262, "eb deploy")
+    it.line((568, 306), (604, 306), dashed=True)
+    it.line((760, 306), (988, 306), dashed=True)
+    it.label(775, 298, "same digest, same label")
+    it.frame(200, 375, 980, 130, "Watching, for each environment")
+    it.box(960, 430, 200, "CloudWatch", "logs, metrics, dashboard", kind="data")
+    it.line((1066, 332), (1066, 430), dashed=True)
+    it.label(1074, 362, "logs, metrics")
+    it.box(700, 430, 190, "Alarms", "one cause, one message")
+    it.line((960, 456), (890, 456))
+    it.box(450, 430, 180, "SNS topics", "team, escalation")
+    it.line((700, 456), (630, 456))
+    it.box(220, 430, 170, "E-mail, Slack", "and once it is over", kind="outside")
+    it.line((450, 456), (390, 456))
+    it.box(20, 430, 140, "Sentry", "types and frames", kind="outside")
+    it.line((1000, 332), (1000, 352), (90, 352), (90, 430), dashed=True)
+    it.label(215, 346, "unhandled exceptions, without names, paths or texts")
+    return it
+
+
+def deploying() -> Picture:
+    """One deployment, from top to bottom."""
+    it = Picture("One deployment of build_and_deploy.sh", 640)
+    columns = {"script": 110, "S3": 350, "Beanstalk": 600, "instances": 850, "public name": 1090}
+    kinds = {"script": "box", "public name": "outside"}
+    for name, x in columns.items():
+        it.box(x - 85, 50, 170, name, kind=kinds.get(name, "data"))
+        it.guides.append(x)
+    steps = (
+        ("script", "S3", "take the lock"),
+        ("script", "Beanstalk", "wait until Ready, remember the running version"),
+        ("script", "Beanstalk", "eb deploy"),
+        ("Beanstalk", "instances", "new batch: pull, migrate"),
+        ("instances", "Beanstalk", "healthy: /readyz answers 200"),
+        ("Beanstalk", "instances", "old batches drain, then follow"),
+        ("script", "Beanstalk", "verify: every instance runs it, Green and Ok"),
+        ("script", "public name", "smoke test: save, greet, reject, delete; the version"),
+        ("script", "S3", "record it, in three regions"),
+        ("script", "S3", "unlock, notify"),
+        ("script", "Beanstalk", "if anything failed: roll back, and verify in the same way"),
+    )
+    for number, (begin, end, text) in enumerate(steps):
+        y = 122 + 46 * number
+        left = min(columns[begin], columns[end])
+        it.line((columns[begin], y), (columns[end], y), dashed=number == len(steps) - 1)
+        it.label(left + 12, y - 8, text)
+    return it
+
+
+PICTURES = {"production": serving, "delivery": shipping, "deployment": deploying}
+
+
+def main() -> None:
+    """Exits with a sentence where something would not be readable, or is not drawn yet."""
+    for name, draw in PICTURES.items():
+        picture, path = draw(), FOLDER / f"{name}.svg"
+        if found := picture.problems():
+            raise SystemExit(f"{path.name}: {'; '.join(found)}")
+        if "--check" not in sys.argv:
+            path.write_text(picture.svg())
+        elif not path.exists() or path.read_text() != picture.svg():
+            raise SystemExit(
+                f"docs/{path.name} is not what tools/diagram.py draws: run `make diagram`"
+            )
+
+
+if __name__ == "__main__":
+    main()
