@@ -202,7 +202,8 @@ def test_a_token_that_sentry_does_not_accept(api, aws, fails):
 
 
 @pytest.mark.parametrize(
-    ("kind", "what"), [("teams/", "no team 'greeters'"), ("projects/", "no project 'birthday-gree")]
+    ("kind", "what"),
+    [("teams/", "no team 'greeters'"), ("projects/", f"no project '{APPLICATION[:12]}")],
 )
 def test_a_name_that_sentry_does_not_have(api, fails, kind, what):
     del api.lists[kind][1]

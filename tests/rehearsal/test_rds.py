@@ -20,20 +20,20 @@ def databases(tmp_path):
     found = Databases("eu-central-1", {}, tmp_path, lambda service: kms)
     found.kms = kms
     found.snapshots["one"] = Snapshot(
-        "one", "manual", Path("one.sql"), "prod", "birthday", "a-key", datetime.now(UTC)
+        "one", "manual", Path("one.sql"), "prod", "somebody", "a-key", datetime.now(UTC)
     )
     return found
 
 
 def test_a_complete_snapshot_is_restored(databases):
     assert databases.find_restorable(WANTED) == Path("one.sql")
-    assert databases.find_restorable({"DBName": "birthday"}) is None  # not a restored database
+    assert databases.find_restorable({"DBName": "any"}) is None  # not a restored database
 
 
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ({"DBName": "birthday"}, "DBName must be null when Restoring"),
+        ({"DBName": "any"}, "DBName must be null when Restoring"),
         ({"AllocatedStorage": "10"}, "can't be less than the source snapshot"),
         ({"MaxAllocatedStorage": "20"}, "must be greater than storage size"),
         ({"DBSnapshotIdentifier": "two"}, "two not found"),
