@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from docs import production
 from tests.rehearsal import test_recovery as recovery
 from web import openapi
 from web.config import SETTINGS
@@ -15,12 +14,9 @@ from web.config import SETTINGS
 README = Path("README.md").read_text()
 ARCHITECTURE = Path("architecture.md").read_text()
 MAKEFILE = Path("Makefile").read_text()
-DOCUMENTS = {
-    path.name: path.read_text()
-    for path in map(
-        Path, ("README.md", "architecture.md", "docs/operations.md", "docs/recovery.md")
-    )
-}
+CONFIGURATION = Path("docs/configuration.md").read_text()
+PAGES = sorted([*Path().glob("*.md"), *Path("docs").glob("*.md")])
+DOCUMENTS = {path.name: path.read_text() for path in PAGES}
 
 
 def rows(text, heading):
@@ -31,11 +27,53 @@ def rows(text, heading):
 
 
 def test_the_configuration_table_is_that_of_the_code():
+    heading = CONFIGURATION.split("\n\n")[0]
     documented = [
         (name.strip("`"), default.strip("`"), text)
-        for name, default, text in rows(README, "## Configure it")
+        for name, default, text in rows(f"\n{CONFIGURATION}", heading)
     ]
     assert documented == [(one.name, one.default, one.expected) for one in SETTINGS]
+
+
+def test_the_settings_that_matter_are_the_same_in_the_readme():
+    known = {one.name: (one.default, one.expected) for one in SETTINGS}
+    few = rows(README, "## Configuration")
+    assert len(few) == 5
+    for name, default, text in few:
+        assert known[name.strip("`")] == (default.strip("`"), text)
+
+
+def test_the_readme_can_be_read_in_minutes():
+    assert README.count("\n") <= 120
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_link_leads_somewhere(page):
+    for text, target in re.findall(r"\[([^]]*)\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in target:
+            continue
+        path, _, section = target.partition("#")
+        found = (page.parent / path).resolve() if path else page.resolve()
+        assert found.exists(), f"{page}: [{text}]({target})"
+        if section and found.suffix == ".md":
+            headings = re.findall(r"^#+ (.*)$", found.read_text(), re.MULTILINE)
+            assert section in {anchor(one) for one in headings}, f"{page}: [{text}]({target})"
+
+
+def anchor(heading):
+    """What GitHub makes of a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [one for one in PAGES if one.parent.name == "docs" and one.name != "permissions.md"],
+    ids=str,
+)
+def test_each_document_answers_the_question_of_its_first_line(page):
+    first = page.read_text().splitlines()[0]
+    assert first.startswith("# ")
+    assert first.endswith(("?", "damaged")), first
 
 
 def test_the_example_environment_is_that_of_the_code():
@@ -78,7 +116,7 @@ def test_the_table_of_the_api_is_that_of_the_openapi_document(client):
         for method in operations
         if method in {"get", "put", "delete"}
     }
-    named = {call.strip("`") for call, *_ in rows(README, "## Call it")}
+    named = {call.strip("`") for call, *_ in rows(README, "## Usage")}
     assert described | {"GET /openapi.json", "GET /docs", "GET /docs/problems"} == named
 
 
@@ -90,26 +128,23 @@ def test_the_changelog_begins_with_the_version_of_the_api():
 
 
 def test_the_layout_names_what_is_there():
-    layout = README.split("\n## Find your way\n")[1].split("\n## ")[0]
-    for name in re.findall(r"^    (\S+)  ", layout, re.MULTILINE):
+    layout = README.split("\n## Layout\n")[1].split("\n## ")[0]
+    names = re.findall(r"^    (\S+)  ", layout, re.MULTILINE)
+    assert len(names) > 8
+    for name in names:
         assert Path(name).exists(), name
 
 
 def test_every_dependency_has_its_reason():
-    reasons = {name.strip("`"): why for name, why in rows(ARCHITECTURE, "## Dependencies")}
-    wanted = {
+    wanted = [
         line
         for file in Path("requirements").glob("*.in")
-        for line in Path(file).read_text().split("\n")
+        for line in file.read_text().splitlines()
         if line and line[0] not in "#-"
-    }
-    assert set(reasons) == wanted
-    assert all(reasons.values())
-
-
-def test_the_picture_of_production_was_drawn_from_its_code(tmp_path):
-    drawn = production.fingerprint(production.build(tmp_path / "production"))
-    assert production.drawn_from() == drawn, "run `make diagram`, and look at it"
+    ]
+    assert len(wanted) > 40
+    for line in wanted:
+        assert re.fullmatch(r"\S+  # \S.{8,}", line), line
 
 
 RUNBOOK = Path("docs/operations.md").read_text()
@@ -129,7 +164,7 @@ def test_every_alarm_and_event_has_its_section_in_the_runbook():
     assert len(named) > 12
     assert named <= set(SECTIONS)
     for name in named:
-        for part in ("**Users notice**", "**First**", "**Decide**", "**Way back**"):
+        for part in ("**Users notice**", "**First**", "**Decide**", "**Undo**"):
             assert part in SECTIONS[name], (name, part)
 
 
@@ -137,7 +172,9 @@ def test_the_runbook_leads_to_every_section_and_to_nothing_else():
     linked = set(re.findall(r"\]\(#([\w-]+)\)", RUNBOOK))
     assert linked <= set(SECTIONS)
     unlinked = set(SECTIONS) - linked
-    assert unlinked == {"what-is-kept-and-for-how-long", "prove-that-a-message-arrives"}
+    assert unlinked == {
+        "what-the-logs-mean", "what-is-kept-and-for-how-long", "prove-that-a-message-arrives",
+    }  # fmt: skip
 
 
 def test_every_command_of_the_recovery_is_one_that_the_rehearsal_types():
