@@ -216,7 +216,7 @@ def _refuse_errors(run: Run, name: str, since: beanstalk.Mark, label: str) -> No
         beanstalk.show_events(run, name)
         raise Failure(
             f"{name} did not take the settings: {errors[0]}",
-            f"AWS took back what it could, and {name} has version {label}",
+            f"AWS rolled back what it could, and {name} has version {label}",
             f"correct {environments.NAME}, by what the events above say, and run it again",
         )
 

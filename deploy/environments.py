@@ -80,7 +80,7 @@ class Environment:
             NAME,
             f"{self.short} has no certificate, so that whoever is between people and the service "
             "can read and change names, dates of birth and keys. Give "
-            f"[{self.short}.{STACK}] a Certificate and a PublicName. To accept that all the same, "
+            f"[{self.short}.{STACK}] a Certificate and a PublicName. To accept that, "
             f"set {PLAIN_HTTP} = true in [{self.short}]",
         )
 

@@ -70,7 +70,7 @@ def _keys(run: Run, bucket: str, name: str) -> list[str]:
 def versions(entries: Iterable[str]) -> list[str]:
     """The labels of ``entries`` ("TIME KIND LABEL", the oldest first), each run of the same once.
 
-    A rollback takes back what came after the version to which it went. What failed never ran.
+    A rollback removes what came after the version that it restored. What failed never ran.
     """
     log: list[str] = []
     for entry in entries:

@@ -67,7 +67,7 @@ def watch(run: Run, environment: Environment, certificate: str) -> None:
 def announced(run: Run, environment: Environment) -> Iterator[None]:
     """Within it, alarms know of a deployment to ``environment``, and what it must cause is silent.
 
-    That AWS cannot be told is reported, and is no failure of the deployment.
+    If AWS does not accept this, that is reported, and does not fail the deployment.
     """
     ended = threading.Event()
     metric: dict[str, Any] = {

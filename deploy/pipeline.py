@@ -73,7 +73,9 @@ def _tell_what_is_next(run: Run, parameters: dict[str, str]) -> None:
         )
         run.console.say("  next: run this again")
     if parameters["TokenStored"] != "true":
-        run.console.say("pull requests are not built: README.md says which token they need")
+        run.console.say(
+            "pull requests are not built: docs/deployment.md says which token they need"
+        )
         run.console.say(f"  next: {PROGRAM} bootstrap --token")
 
 
@@ -103,7 +105,8 @@ def _refuse_unprotected(run: Run, repository: str, is_protected: Callable[[str],
     if not is_protected(question):
         raise Failure(
             f"nobody confirmed that main of {repository} is protected",
-            next="protect it on GitHub (README.md says how), then run it with --main-is-protected",
+            next="protect it on GitHub (docs/deployment.md says how), then run it with "
+            "--main-is-protected",
         )
 
 
@@ -112,7 +115,8 @@ def _valid(token: str) -> str:
     if not re.fullmatch(r"github_pat_[A-Za-z0-9_]+", token):
         raise Failure(
             "the token is not a fine-grained personal access token of GitHub",
-            next="make one that begins with github_pat_ (README.md says with which permissions)",
+            next="make one that begins with github_pat_ (docs/deployment.md says with which "
+            "permissions)",
         )
     return token
 

@@ -11,8 +11,8 @@ def install(run: Run, environment: Environment) -> None:
     """Make or change vaults, plan and alarms of ``environment`` in its three regions.
 
     Safe to run again. In the destinations, the stack that all environments share is made as well,
-    for their images and messages, and what runs now is copied. Raises InvalidConfig without backups
-    in devops/environments.toml, and Failure.
+    for their images and messages, and the running version is copied there. Raises InvalidConfig
+    without backups in devops/environments.toml, and Failure.
     """
     destinations = backups.find_destinations(environment)
     at_home = run.at(run.settings.home)
@@ -89,7 +89,7 @@ def _refuse_other_replication(run: Run, destinations: tuple[str, str]) -> None:
 
 
 def _copy_running(run: Run, environment: Environment, destinations: tuple[str, str]) -> None:
-    """What runs, and what ran before: pushed before replication began, it is not replicated."""
+    """Copy the running version and the one before: replication began after they were pushed."""
     current = beanstalk.find(run, environment.name)
     if current is None or not current.version:
         return

@@ -114,7 +114,7 @@ def rollback(run: Run, environment: Environment) -> None:
 
 
 def _restore(rollout: _Rollout, failure: Failure) -> NoReturn:
-    """Go back to the version before, on every instance. Always raises Failure."""
+    """Roll every instance back to the version before. Always raises Failure."""
     run, short, name = rollout.run, rollout.environment.short, rollout.environment.name
     before, failed = rollout.before, rollout.label
     run.console.say(f"{name}: version {failed} failed: {failure.what}. The last events:")

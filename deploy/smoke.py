@@ -108,7 +108,7 @@ def check_url(
     """Test ``url``: each check must pass within SMOKE_TIMEOUT. Raises Unhealthy.
 
     What it saved is deleted in any case; where that cannot be done, it says what remains. With
-    ``address`` the host of that name is asked, to which the name in ``url`` does not lead yet.
+    ``address`` that host is asked: DNS does not lead the name in ``url`` to it yet.
     """
     url = url.rstrip("/")
     client = _Client(url, key, address)

@@ -170,7 +170,7 @@ class _ChangeSet:
             self._call("delete_change_set", ChangeSetName=change_set["ChangeSetId"])
 
     def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        # Not through `change`: it is shown as one command, which a dry run previews and takes back
+        # Not through `change`: it is shown as one command, which a dry run previews and discards
         return self._run.aws.ask("cloudformation", operation, **parameters)
 
 

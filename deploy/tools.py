@@ -13,7 +13,7 @@ from deploy.changes import Changes
 from deploy.errors import Failure
 from deploy.settings import ROOT
 
-GRACE = 5  # seconds for a program to end once it was told to
+GRACE = 5  # seconds for a program to end once it was asked to
 INSTALL = {"eb": "make .venv/installed"}
 
 

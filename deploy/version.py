@@ -151,7 +151,7 @@ def refuse_older(run: Run, environment: str, before: str, label: str) -> None:
         raise Failure(
             f"{environment} runs {before}, which is not older than {label}",
             "nothing was changed",
-            "deploy a newer commit; to go back on purpose: rollback, or deploy without --forward",
+            "deploy a newer commit; to roll back on purpose: rollback, or deploy without --forward",
         )
     if code:
         raise Failure(

@@ -90,7 +90,7 @@ main() {
     cd "$ticket"
     make PYTHON="$interpreter" .venv/installed || die "what development needs cannot be installed" "look at the message above, and run this again"
     .venv/bin/pre-commit install >/dev/null || die "the checks before each commit cannot be installed" "look at the message above, and run this again"
-    make test || die "the tests fail on this machine" "mend what they say, or ask the team: devops/owner.json"
+    make test || die "the tests fail on this machine" "fix what they report, or ask the team: devops/owner.json"
     say "$ticket is ready, on the branch $ticket: cd $ticket"
 }
 

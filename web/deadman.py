@@ -23,7 +23,7 @@ class DeadMan:
     interpreter's lock, and a thread puts it off: so it also ends a process in which no Python
     code can run any more.
 
-    A worker whose server was killed stops as at SIGTERM, or it would keep the port for ever.
+    A worker whose server was killed stops as at SIGTERM, or it would keep the port permanently.
     """
 
     def __init__(self, wsgi_app: Callable[..., Iterable[bytes]], threads: int) -> None:

@@ -135,7 +135,7 @@ def test_settings_that_aws_takes_and_takes_back(aws, staging, fails):
     aws.elasticbeanstalk_update_environment = refuse
     output = fails("create", "staging")
     assert f"{STAGING} did not take the settings: The environment was reverted" in output
-    assert f"AWS took back what it could, and {STAGING} has version old" in output
+    assert f"AWS rolled back what it could, and {STAGING} has version old" in output
     assert not recorded(aws)
     assert LOCK not in aws.objects
 
@@ -417,7 +417,7 @@ CHANGES = ("Put", "Delete", "Create", "Update", "Execute")
 
 
 def changes(aws):
-    """What changed something and was not taken back, by the names of operations."""
+    """What changed something and was not undone, by the names of operations."""
     change_set = {"CreateChangeSet", "DeleteChangeSet", "DeleteStack"}
     names = [name.partition(":")[2] for name, _ in aws.calls]
     return [name for name in names if name.startswith(CHANGES) and name not in change_set]

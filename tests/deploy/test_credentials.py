@@ -185,7 +185,7 @@ def test_a_dry_run_claims_nothing_of_a_secret(vault, command, given):
     assert "is set" not in command("secrets", "set", "staging", "TOKEN", "--dry-run")[1]
 
 
-@pytest.mark.parametrize("text", ["a secret that is no JSON", '["a secret"]'])
+@pytest.mark.parametrize("text", ["a secret that is not JSON", '["a secret"]'])
 def test_a_secret_that_cannot_be_used_is_not_shown(aws, vault, fails, given, text):
     aws.secretsmanager_get_secret_value = lambda SecretId: {"SecretString": text}
     output = fails("secrets", "list", "staging")

@@ -1,4 +1,4 @@
-"""The release window: what is in it, when it opens next, and files that make no sense."""
+"""The release window: what is in it, when it opens next, and invalid files."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

@@ -91,7 +91,7 @@ WHAT = {
          f"{ARTIFACTS}/{APPLICATION}/Source/1", {}),
         ("write the cache of Verify", "s3:PutObject", f"{ARTIFACTS}/cache/verify/1", {}),
         ("write what releases", "s3:PutObject", f"{ARTIFACTS}/{APPLICATION}/Release/1", {}),
-        ("replace what runs when the window opens", "s3:PutObject",
+        ("replace the program of the release window", "s3:PutObject",
          f"{ARTIFACTS}/release/source.zip", {}),
         ("approve", "codepipeline:PutApprovalResult",
          arn("codepipeline", f"{APPLICATION}/Release/Approve"), {}),

@@ -30,7 +30,7 @@ def test_no_option_stands_in_two_files(files):
     seen = {}
     for name, content in files.items():
         for option in ebextensions.options(content):
-            assert option not in seen, f"{option} stands in {seen[option]} and in {name}"
+            assert option not in seen, f"{option} is in {seen[option]} and in {name}"
             seen[option] = name
 
 
@@ -49,9 +49,9 @@ def test_functions_in_options_are_valid(shared):
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("option_settings: {}\noption_settings: {}", "stands twice"),
+        ("option_settings: {}\noption_settings: {}", "is given twice"),
         ("option_setings: {}", "unknown keys"),
-        ("- a", "no mapping"),
+        ("- a", "not a mapping"),
         ("a: [", "is ignored"),
         ("Resources: {A: {Properties: {B: {'Fn::Sub': x}}}}", "Fn::Sub"),
         ("Resources: {A: {Properties: {B: !Ref x}}}", "is ignored"),

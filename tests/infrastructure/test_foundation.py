@@ -20,7 +20,7 @@ def test_an_image_that_is_deployed_stays():
 
 @pytest.mark.parametrize("stack", ["foundation", "environment", "pipeline"])
 def test_what_is_kept_does_not_keep_a_first_try_that_failed_from_being_repeated(stack):
-    """What has a name of its own and stays behind would stand in the way of the second try."""
+    """What has a name of its own and stays behind would make the second try fail."""
     resources = cloudformation.load(f"devops/{stack}.yml")["Resources"].values()
     kept = {one["DeletionPolicy"] for one in resources if "DeletionPolicy" in one}
     assert kept == {"RetainExceptOnCreate"}

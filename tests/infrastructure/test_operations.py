@@ -1,4 +1,4 @@
-"""devops/operations.yml: who is told of what, by metrics that exist; and the dashboard."""
+"""devops/operations.yml: notifications, by metrics that exist; and the dashboard."""
 
 import json
 import re

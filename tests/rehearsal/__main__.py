@@ -34,7 +34,7 @@ AWS is at {url}, with an account that has nothing in it. In another terminal:
   cd {project}        # a clone of this project to play with; it is removed at the end
   source {env}
 
-Then follow the deployment chapter of README.md. devops/owner.json names a team already, and
+Then follow docs/deployment.md. devops/owner.json names a team already, and
 devops/environments.toml lets production serve without a certificate. For example:
 
   {script} create staging

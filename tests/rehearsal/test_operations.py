@@ -93,7 +93,7 @@ def test_a_lost_database_is_one_message(world, alarms):
     lost = [f"{APPLICATION}-prod-database-unreachable"]
     assert sent(world) == {TEAM: lost, CHANNEL: lost, CHIEF: lost}
     alarms("prod", "database-unreachable", "OK")
-    assert f"{APPLICATION}-prod-nothing-serves" in sent(world)[TEAM]  # the instances, all the same
+    assert f"{APPLICATION}-prod-nothing-serves" in sent(world)[TEAM]  # the instances still fail
 
 
 def test_a_deployment_is_no_alarm_and_an_error_meanwhile_is_one(world, alarms):

@@ -1,4 +1,4 @@
-"""The pipeline of devops/pipeline.yml, from a commit to production, and who is told of what."""
+"""The pipeline of devops/pipeline.yml, from a commit to production, and its notifications."""
 
 import io
 import time

@@ -312,7 +312,7 @@ def test_the_newest_copy_is_half_made(home, request):
     assert "Halfmade" not in home.recovered(SECOND, "half")
 
 
-# --- Beside the environment, and the way back
+# --- Beside the environment, and the return
 
 
 def test_data_that_was_deleted_is_restored_beside_the_running_environment(home, seen):

@@ -24,12 +24,12 @@ class Mistake(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 that refuses a key that stands there twice."""
+    """YAML 1.1 that refuses a key that is there twice."""
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         if twice := {str(key) for key in keys if keys.count(key) > 1}:
-            raise Mistake(f"{', '.join(sorted(twice))} stands twice in {node.start_mark}")
+            raise Mistake(f"{', '.join(sorted(twice))} is given twice in {node.start_mark}")
         return super().construct_mapping(node, deep)
 
 
@@ -47,7 +47,7 @@ def parse(text: str, name: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise Mistake(f"{name} is ignored: {error}") from error
     if not isinstance(content, dict):
-        raise Mistake(f"{name} is ignored: it is no mapping")
+        raise Mistake(f"{name} is ignored: it is not a mapping")
     if unknown := set(content) - KEYS:
         raise Mistake(f"{name} is ignored: unknown keys {sorted(unknown)}")
     for used in functions(content.get("Resources", {})):

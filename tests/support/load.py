@@ -91,7 +91,7 @@ class Load:
             name, turn = owned[turn % len(owned)], turn + 1
             self._put(name, date(1900 + turn % 100, 1 + turn % 12, 4))
             if day := self._get(name, days):
-                days = days[days.index(day) :]  # there is no way back
+                days = days[days.index(day) :]  # time does not run backwards
 
     def _put(self, name, born):
         before = self.saved.get(name, {None})

@@ -17,7 +17,7 @@ from web.storage import POOL
 
 # Routing compiles code, during which Python 3.11 may raise SystemError where threads do so at once
 CREATING = threading.Lock()
-NEVER_HANGS = 20  # seconds; an answer that is not limited would take for ever
+NEVER_HANGS = 20  # seconds; an answer that is not limited would never come
 
 
 @pytest.fixture

@@ -18,5 +18,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """How it is taken back."""
+    """Undo it."""
     ${downgrades if downgrades else "pass"}

@@ -45,7 +45,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "rehearsal", "AWS_SECRET_ACCESS_KEY": "rehearsal"}
 
 
 class Defaults:
-    """What the account says of the metadata of new instances, as README.md asks for."""
+    """What the account says of the metadata of new instances, as docs/deployment.md asks for."""
 
     actions = ("get_instance_metadata_defaults",)
 
