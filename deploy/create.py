@@ -7,6 +7,7 @@ from deploy import (
     account,
     beanstalk,
     build,
+    certificates,
     environments,
     history,
     mutex,
@@ -43,7 +44,7 @@ def create(
         _announce(run, environment, label)
     apply_foundation(run)
     with state(f"the stack {run.settings.foundation} is there"):
-        outputs = apply_stack(run, environment, _replicas(run, environment))
+        outputs = apply_stack(run, environment, _elsewhere(run, environment))
         create_application(run)
     if outputs is None:
         run.console.say(f"what would be set on {name} can be shown once its stack is there")
@@ -125,12 +126,12 @@ def apply_stack(
     return shared | own
 
 
-def _replicas(run: Run, environment: Environment) -> dict[str, str]:
-    """The parameters that say where the application's secrets are replicated: from home only."""
+def _elsewhere(run: Run, environment: Environment) -> dict[str, str]:
+    """The parameters that depend on the region: replicas of secrets, or another certificate."""
+    if run.settings.region != run.settings.home:
+        return {"Certificate": certificates.find(run, environment)}
     regions = environment.destinations()
-    if regions is None or run.settings.region != run.settings.home:
-        return {}
-    return {"FirstCopyRegion": regions[0], "SecondCopyRegion": regions[1]}
+    return {"FirstCopyRegion": regions[0], "SecondCopyRegion": regions[1]} if regions else {}
 
 
 def create_application(run: Run) -> None:

@@ -20,6 +20,7 @@ from deploy import (
     backups,
     beanstalk,
     bundle,
+    certificates,
     create,
     history,
     image,
@@ -87,7 +88,7 @@ def plan(run: Run, source: Environment, wish: Wish) -> Plan:
     backup = _choose_backup(run, source, wish.snapshot, _find_begun(run, target))
     _refuse_key(run, backup.key)
     label, digest, packed = _choose_version(run, source, wish.label)
-    return Plan(source, target, backup, label, digest, packed, _find_certificate(run, source))
+    return Plan(source, target, backup, label, digest, packed, certificates.find(run, source))
 
 
 def explain(run: Run, plan: Plan, now: datetime) -> list[str]:
@@ -226,27 +227,6 @@ def _choose_version(
 def _find_running(run: Run, source: Environment) -> str | None:
     found = beanstalk.find(run, source.name)
     return found.version if found else None
-
-
-def _find_certificate(run: Run, source: Environment) -> str:
-    """Its ARN in the region of ``run``, or empty where the environment has none. Raises Failure."""
-    parameters = source.parameters()
-    arn, name = parameters.get("Certificate", ""), parameters.get("PublicName", "")
-    if not arn or arn.split(":")[3] == run.settings.region:
-        return arn
-    issued = run.aws.every(
-        "acm", "list_certificates", "CertificateSummaryList", CertificateStatuses=["ISSUED"]
-    )
-    for one in issued:
-        names = {one.get("DomainName"), *one.get("SubjectAlternativeNameSummaries", [])}
-        if names & {name, f"*.{name.partition('.')[2]}"}:
-            return str(one["CertificateArn"])
-    raise Failure(
-        f"there is no certificate for {name} in {run.settings.region}",
-        next=f"aws acm request-certificate --domain-name {name} --validation-method DNS --region "
-        f"{run.settings.region}, and its record in DNS. If that cannot wait, take Certificate and "
-        f"PublicName out of [{source.short}.stack] in {NAME} and set PlainHttp = true",
-    )
 
 
 # --- Making it -----------------------------------------------------------------------------------

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from deploy import approval, backups, beanstalk, environments, history, operations
+from deploy import approval, backups, beanstalk, certificates, environments, history, operations
 from deploy.backups import Backup
 from deploy.beanstalk import State
 from deploy.environments import Environment
-from deploy.errors import AwsFailure, Interrupted, NotFound
+from deploy.errors import AwsFailure, Failure, Interrupted, NotFound
 from deploy.history import Entry
 from deploy.run import Run
 from deploy.settings import PROGRAM
@@ -138,7 +138,7 @@ def _report(
     run: Run, name: str, state: State, known: Environment | None, alarms: list[Alarm] | None
 ) -> Report:
     parameters = known.parameters() if known else {}
-    public, certificate = parameters.get("PublicName"), parameters.get("Certificate")
+    public = parameters.get("PublicName")
     report = Report(
         name, state, f"https://{public}" if public else f"http://{state.cname}",
         operations.dashboard_url(run, name),
@@ -154,9 +154,9 @@ def _report(
         lambda: history.find_last(run, beanstalk.name_bucket(run), name, DEPLOYMENTS),
     )  # fmt: skip
     report.watched = _answered(unknown, "dashboard", lambda: operations.is_watched(run, name))
-    if certificate:
+    if known and parameters.get("Certificate"):
         report.certificate_days = _answered(
-            unknown, "certificate", lambda: _days_left(run, certificate)
+            unknown, "certificate", lambda: _days_left(run, certificates.find(run, known))
         )
     if known and known.destinations():
         report.backups = _find_backups(run, known, unknown)
@@ -179,7 +179,7 @@ def _find_backups(
 def _answered(unknown: list[str], what: str, question: Callable[[], T]) -> T | None:
     try:
         return question()
-    except AwsFailure as failure:
+    except Failure as failure:
         unknown.append(f"{what}: {failure.what}")
         return None
 

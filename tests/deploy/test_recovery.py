@@ -390,6 +390,38 @@ def test_without_a_certificate_in_that_region(disaster, https, fails):
     assert "aws acm request-certificate" in output
 
 
+def test_what_changes_it_later_keeps_the_certificate_of_that_region(
+    disaster, https, command, monkeypatch
+):
+    disaster.certificates = [{"CertificateArn": THERE, "DomainName": "hello.example.com"}]
+    command(*YES)
+    del disaster._answer  # the home region is back
+    monkeypatch.setenv("AWS_DEFAULT_REGION", FIRST)
+    code, output = command("create", "prod")
+    assert code == 0, output
+    parameters = disaster.stacks[f"{FIRST}/{PROD}"]["parameters"]
+    assert parameters["Certificate"] == THERE
+    assert parameters["DatabaseKey"]
+    assert "FirstCopyRegion" not in parameters
+    disaster.calls.clear()
+    command("status", "prod")
+    [asked] = disaster.asked("acm:DescribeCertificate")
+    assert asked["CertificateArn"] == THERE
+
+
+def test_a_certificate_that_is_not_there_is_unknown_in_the_status(
+    disaster, https, command, monkeypatch
+):
+    disaster.certificates = [{"CertificateArn": THERE, "DomainName": "hello.example.com"}]
+    command(*YES)
+    del disaster._answer
+    disaster.certificates = []
+    monkeypatch.setenv("AWS_DEFAULT_REGION", FIRST)
+    code, output = command("status", "prod")
+    assert code == 1
+    assert "unknown      certificate: there is no certificate for hello.example.com" in output
+
+
 # --- Beside the environment, in the home region
 
 

@@ -1,0 +1,26 @@
+"""The certificate of an environment: what devops/environments.toml names, or its like elsewhere."""
+
+from deploy.environments import NAME, Environment
+from deploy.errors import Failure
+from deploy.run import Run
+
+
+def find(run: Run, environment: Environment) -> str:
+    """Its ARN in the region of ``run``, or empty where the environment has none. Raises Failure."""
+    parameters = environment.parameters()
+    arn, name = parameters.get("Certificate", ""), parameters.get("PublicName", "")
+    if not arn or arn.split(":")[3] == run.settings.region:
+        return arn
+    issued = run.aws.every(
+        "acm", "list_certificates", "CertificateSummaryList", CertificateStatuses=["ISSUED"]
+    )
+    for one in issued:
+        names = {one.get("DomainName"), *one.get("SubjectAlternativeNameSummaries", [])}
+        if names & {name, f"*.{name.partition('.')[2]}"}:
+            return str(one["CertificateArn"])
+    raise Failure(
+        f"there is no certificate for {name} in {run.settings.region}",
+        next=f"aws acm request-certificate --domain-name {name} --validation-method DNS --region "
+        f"{run.settings.region}, and its record in DNS. If that cannot wait, take Certificate and "
+        f"PublicName out of [{environment.short}.stack] in {NAME} and set PlainHttp = true",
+    )
