@@ -48,7 +48,7 @@ Environment variables, besides those of AWS (credentials, AWS_DEFAULT_REGION):
   DEPLOY_TIMEOUT  minutes for one deployment (40)
   HEALTH_TIMEOUT  seconds until it is healthy after that (300)
   SMOKE_TIMEOUT   seconds for each check of the smoke test (60)
-  POLL_SECONDS    seconds between two questions (10)
+  POLL_SECONDS    seconds between two requests (10)
 
 \b
 Exit codes:

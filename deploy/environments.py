@@ -127,7 +127,7 @@ def read_account(settings: Settings) -> dict[str, str]:
 
 def _refuse_name(short: str) -> None:
     if not re.fullmatch(r"[a-z0-9]{2,20}", short) or short in COMMON:
-        raise InvalidConfig(NAME, f"{short!r}: expected 2 to 20 small letters or digits")
+        raise InvalidConfig(NAME, f"{short!r}: expected 2 to 20 lower-case letters or digits")
 
 
 def _refuse_unknown(short: str, table: Any) -> None:

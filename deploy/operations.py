@@ -25,7 +25,7 @@ def name(environment: Environment) -> str:
 
 
 def is_watched(run: Run, environment_name: str) -> bool:
-    """Whether alarms are on the load balancer that an environment has now. Raises AwsFailure."""
+    """Whether the alarms watch the environment's current load balancer. Raises AwsFailure."""
     outputs = stacks.find_outputs(run, f"{environment_name}-operations")
     machinery = find_machinery(run, environment_name)
     if outputs is None or machinery is None:
@@ -34,7 +34,7 @@ def is_watched(run: Run, environment_name: str) -> bool:
 
 
 def dashboard_url(run: Run, environment_name: str) -> str:
-    """Where the dashboard of an environment is."""
+    """The URL of an environment's dashboard."""
     region = run.settings.region
     return (
         f"{run.settings.console_url}/cloudwatch/home?region={region}"
@@ -43,11 +43,11 @@ def dashboard_url(run: Run, environment_name: str) -> str:
 
 
 def watch(run: Run, environment: Environment, certificate: str) -> None:
-    """Make or change dashboard, alarms, metrics and queries of an ``environment`` that is there.
+    """Create or update the dashboard, alarms, metrics and queries of an existing ``environment``.
 
     ``certificate`` is the ARN of its certificate, or empty. Raises Failure.
     """
-    with state(f"{environment.name} is there; its alarms are as they were, or missing"):
+    with state(f"{environment.name} exists; its alarms are unchanged or missing"):
         machinery = find_machinery(run, environment.name)
         if machinery is None:
             raise NotFound(
@@ -65,9 +65,9 @@ def watch(run: Run, environment: Environment, certificate: str) -> None:
 
 @contextmanager
 def announced(run: Run, environment: Environment) -> Iterator[None]:
-    """Within it, alarms know of a deployment to ``environment``, and what it must cause is silent.
+    """A context in which the alarms that a deployment to ``environment`` triggers are silent.
 
-    If AWS does not accept this, that is reported, and does not fail the deployment.
+    If AWS refuses this, the refusal is reported, but the deployment does not fail.
     """
     ended = threading.Event()
     metric: dict[str, Any] = {
@@ -100,8 +100,8 @@ def announced(run: Run, environment: Environment) -> Iterator[None]:
 
 
 def _unannounced(run: Run, environment: Environment, failure: AwsFailure) -> None:
-    run.console.say(f"the alarms do not know of this deployment: {failure.what}")
-    run.console.say(f"  {environment.name}-instances-fail may report what it causes")
+    run.console.say(f"the alarms could not be told of this deployment: {failure.what}")
+    run.console.say(f"  {environment.name}-instances-fail may fire because of it")
 
 
 def parameters(
@@ -127,7 +127,7 @@ def parameters(
 
 
 def _ensure_log(run: Run, group: str) -> None:
-    """Metrics need a log group that exists. Beanstalk makes it, but does not promise when."""
+    """The metrics need an existing log group. Beanstalk creates it, but does not promise when."""
     found = run.aws.every("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=group)
     if any(one["logGroupName"] == group for one in found):
         return

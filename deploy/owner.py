@@ -2,7 +2,7 @@
 
 owner.json has these keys, and no others:
 
-    team         a name for people, of small letters, digits and hyphens
+    team         a name for people, of lower-case letters, digits and hyphens
     email        where the team gets notifications: failures, and versions pending approval
     escalation   the address that is notified as well of a failure in production
     repository   on GitHub, as owner/name
@@ -25,7 +25,7 @@ NAME = "devops/owner.json"
 EMAIL = (r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address such as owner@example.com")
 CHANNEL = (r"[CG][A-Z0-9]{6,}", "the id of a channel, such as C00000001, not its name")
 KEYS = {
-    "team": (r"[a-z][a-z0-9-]{1,39}", "2 to 40 small letters, digits and hyphens"),
+    "team": (r"[a-z][a-z0-9-]{1,39}", "2 to 40 lower-case letters, digits and hyphens"),
     "email": EMAIL,
     "escalation": EMAIL,
     "repository": (r"[\w.-]+/[\w.-]+", "owner/name of a repository on GitHub"),
@@ -82,7 +82,7 @@ class Owner:
         return {"OperationsEmail": self.email, "EscalationEmail": self.escalation}
 
     def pipeline_parameters(self) -> dict[str, str]:
-        """The parameters of devops/pipeline.yml that the owner decides."""
+        """The parameters of devops/pipeline.yml that depend on the owner."""
         return {
             "Repository": self.repository,
             "SlackWorkspace": self.slack.workspace if self.slack else "",
@@ -104,7 +104,8 @@ def load(text: str) -> Owner:
     for name, value, keys in (("slack", slack, SLACK), ("sentry", sentry, SENTRY)):
         if value is not None and not isinstance(value, dict):
             raise InvalidConfig(
-                NAME, f"{name}: expected an object; leave the key out without {name.capitalize()}"
+                NAME,
+                f"{name}: expected an object; without {name.capitalize()}, leave the key out",
             )
         if value is not None:
             _check(value, keys, f"{name}.")
@@ -116,12 +117,12 @@ def load(text: str) -> Owner:
 
 
 def read(root: Path) -> Owner:
-    """The owner in the checkout ``root``, placeholders allowed. Raises InvalidConfig."""
+    """The owner configured in the checkout ``root``, placeholders allowed. Raises InvalidConfig."""
     return load(read_text(root, NAME))
 
 
 def read_for_use(root: Path) -> Owner:
-    """The same, for whoever sends something there. Raises InvalidConfig for a placeholder."""
+    """The same, to send something there: raises InvalidConfig for a placeholder as well."""
     owner = read(root)
     slack = owner.slack or Slack("", "", "")
     sentry = owner.sentry.organization if owner.sentry else ""

@@ -1,4 +1,4 @@
-"""The pipeline: made or changed, as devops/owner.json and devops/release_window.toml say."""
+"""Creates or updates the pipeline, as devops/owner.json and devops/release_window.toml say."""
 
 import re
 from collections.abc import Callable
@@ -20,11 +20,12 @@ def bootstrap(
 ) -> None:
     """Make the foundation and the pipeline, or bring them up to date. Safe to run again.
 
-    The connection to GitHub is completed in the console, and Slack authorised there, each once;
-    until then there is no pipeline, and no Slack. Before the pipeline is made, which deploys what
-    is pushed to main, ``is_protected`` must agree that nobody can push alone. What ``ask_token``
-    returns is the token that fetches pull requests; they are built once there is one.
-    Raises Failure, also when AWS does not answer a question: a guess could remove something.
+    The connection to GitHub must be completed, and Slack authorised, once in the console;
+    until then there is no pipeline, and no Slack. The pipeline deploys whatever
+    is pushed to main: before it is created, ``is_protected`` must confirm that every push needs a
+    review. ``ask_token`` returns the token that fetches pull requests; they are not built without
+    one. Raises Failure, also when AWS does not answer a request, because a guess could remove
+    something.
     """
     root = run.settings.root
     calendar, responsible = window.read(root), owner.read_for_use(root)
@@ -35,13 +36,13 @@ def bootstrap(
             _refuse_unprotected(run, responsible.repository, is_protected)
         token = _valid(ask_token()) if ask_token else None
     create.apply_foundation(run)
-    with state(f"the stack {run.settings.foundation} is there"):
+    with state(f"the stack {run.settings.foundation} exists"):
         if run.changes.dry_run and stacks.find(run, run.settings.foundation) is None:
-            run.console.say("what the pipeline would be can be shown once the foundation is there")
+            run.console.say("the changes to the pipeline can be shown once the foundation exists")
             return
         stacks.apply(run, _stack(run), TEMPLATE, parameters)
     if token:
-        with state("the pipeline is there; pull requests are as they were"):
+        with state("the pipeline exists; the building of pull requests is unchanged"):
             _store(run, token)
             parameters["TokenStored"] = "true"
             stacks.apply(run, _stack(run), TEMPLATE, parameters)
@@ -93,7 +94,7 @@ def _is_connected(run: Run) -> bool:
 
 
 def _refuse_unprotected(run: Run, repository: str, is_protected: Callable[[str], bool]) -> None:
-    """Raises Failure unless there is a pipeline already, or ``is_protected`` agrees."""
+    """Raises Failure unless the pipeline exists, or ``is_protected`` confirms that main is."""
     stack = stacks.find(run, _stack(run)) or {}
     given = {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
     if given.get("Connected") == "true" or run.changes.dry_run:
@@ -111,7 +112,7 @@ def _refuse_unprotected(run: Run, repository: str, is_protected: Callable[[str],
 
 
 def _valid(token: str) -> str:
-    """``token``, which must be fine-grained: others may write whatever their owner may."""
+    """``token``, which must be fine-grained: a classic one can write whatever its owner can."""
     if not re.fullmatch(r"github_pat_[A-Za-z0-9_]+", token):
         raise Failure(
             "the token is not a fine-grained personal access token of GitHub",

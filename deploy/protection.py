@@ -12,7 +12,7 @@ def install(run: Run, environment: Environment) -> None:
 
     Safe to run again. In the destinations, the stack that all environments share is made as well,
     for their images and messages, and the running version is copied there. Raises InvalidConfig
-    without backups in devops/environments.toml, and Failure.
+    if devops/environments.toml configures no backups for it, and Failure.
     """
     destinations = backups.find_destinations(environment)
     at_home = run.at(run.settings.home)
@@ -21,13 +21,13 @@ def install(run: Run, environment: Environment) -> None:
     for region in regions:
         with state(f"the regions before {region} are done"):
             install_vault(run.at(region), environment)
-    with state("the vaults are there"):
+    with state("the vaults exist"):
         stacks.apply(
             at_home, f"{run.settings.application}-replication", REPLICATION,
             {"First": destinations[0], "Second": destinations[1]},
         )  # fmt: skip
         install_plan(at_home, environment)
-    with state("the plan is there"):
+    with state("the plan exists"):
         _copy_running(at_home, environment, destinations)
     run.changes.done(
         f"{environment.name} is backed up every night, with copies in {', '.join(destinations)}"
@@ -35,7 +35,7 @@ def install(run: Run, environment: Environment) -> None:
 
 
 def install_vault(run: Run, environment: Environment) -> None:
-    """Make or change the vault in the region of ``run``, and what a recovery there needs.
+    """Create or update the vault in the region of ``run``, and what else a recovery there needs.
 
     Raises Failure.
     """
@@ -51,9 +51,9 @@ def install_vault(run: Run, environment: Environment) -> None:
 
 
 def install_plan(run: Run, environment: Environment) -> None:
-    """Make or change the plan and its alarms in the region of ``run``, copying to the other two.
+    """Create or update the plan, which copies to the other two regions, and its alarms.
 
-    Nothing is asked of those, which need not answer now. Raises Failure.
+    No request is sent to those two, which may be unavailable. Raises Failure.
     """
     first, second = environment.copy_regions(run.settings.region, run.settings.home)
     parameters = {
@@ -74,22 +74,22 @@ def _vault_arn(run: Run, environment: Environment, region: str) -> str:
 
 
 def _refuse_other_replication(run: Run, destinations: tuple[str, str]) -> None:
-    """A registry has one configuration, which ours would replace. Raises Failure."""
+    """Raises Failure for a registry that replicates already: it has only one configuration."""
     if stacks.find(run, f"{run.settings.application}-replication"):
         return
     found = run.aws.ask("ecr", "describe_registry")["replicationConfiguration"]["rules"]
     if found:
         raise Failure(
-            f"the registry of the account in {run.settings.region} replicates already, and ours "
-            f"would replace that: {found}",
+            f"the account's registry in {run.settings.region} already has a replication "
+            f"configuration, which ours would replace: {found}",
             "nothing was changed",
             f"add a rule for {run.settings.application} to {', '.join(destinations)} there, and "
-            "let who owns it make this stack of devops/replication.yml",
+            "let the owner of that configuration create the stack of devops/replication.yml",
         )
 
 
 def _copy_running(run: Run, environment: Environment, destinations: tuple[str, str]) -> None:
-    """Copy the running version and the one before: replication began after they were pushed."""
+    """Copy the images of the running version and the one before: both precede the replication."""
     current = beanstalk.find(run, environment.name)
     if current is None or not current.version:
         return
@@ -104,7 +104,8 @@ def _copy_running(run: Run, environment: Environment, destinations: tuple[str, s
 def protect(run: Run, environment: Environment) -> None:
     """Back up a recovered ``environment`` from the region of ``run``. Raises Failure.
 
-    Home, unless it is that region, is not asked: copies to it are begun, and fail until it is back.
+    No request is sent to the home region, unless it is that one; copies to it fail until it is
+    back.
     """
     region, home = run.settings.region, run.settings.home
     others = [one for one in environment.copy_regions(region, home) if one != home]
@@ -114,7 +115,7 @@ def protect(run: Run, environment: Environment) -> None:
 
 
 def _opt_in(run: Run) -> None:
-    """Without it nothing is backed up, and nothing fails."""
+    """Without this setting nothing is backed up, and AWS reports no failure."""
     settings = run.aws.ask("backup", "describe_region_settings")["ResourceTypeOptInPreference"]
     if not settings.get(RDS):
         run.aws.change("backup", "update_region_settings", ResourceTypeOptInPreference={RDS: True})

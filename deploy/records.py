@@ -1,4 +1,4 @@
-"""What is written down of a build: what is in the image (an SBOM), and of what it was made.
+"""The records of a build: the contents of the image (an SBOM), and its provenance.
 
 Both are kept beside the version's bundle, under the digest of the image, and are never replaced.
 """
@@ -29,13 +29,13 @@ class Package(NamedTuple):
 
     name: str
     version: str
-    license: str  # as the package says it, which may be nothing or a whole text
+    license: str  # as the package's metadata has it: may be empty, or the full text of a licence
 
 
 def keep(run: Run, label: str, name: str, digest: str) -> None:
-    """Keep both records of the image ``name``, which is here, unless that was done. Raises Failure.
+    """Store both records of the local image ``name``, unless they are stored. Raises Failure.
 
-    That it was done before is so when a build is continued.
+    They are stored already when an interrupted build is continued.
     """
     bucket = beanstalk.find_bucket(run)
     for record, text in (
@@ -57,7 +57,7 @@ def keep(run: Run, label: str, name: str, digest: str) -> None:
 
 
 def provenance(run: Run, label: str, digest: str) -> str:
-    """A JSON object that says of what the image ``digest`` was made, by whom and when."""
+    """A JSON object that says what the image ``digest`` was built from, by whom and when."""
     lock = (run.settings.root / LOCK).read_bytes()
     return json.dumps(
         {
@@ -78,10 +78,10 @@ def read_packages(run: Run, name: str) -> list[Package]:
     try:
         found = [Package(*one) for one in json.loads(image.list_packages(run, name))]
     except (ValueError, TypeError) as error:
-        raise Failure(f"the image {name} does not say what is installed in it: {error}",
+        raise Failure(f"cannot list the packages installed in the image {name}: {error}",
                       next="see what it prints, and run it again") from error  # fmt: skip
     if not found:
-        raise Failure(f"the image {name} says that no package is installed in it",
+        raise Failure(f"the image {name} reports no installed packages",
                       next="see the Dockerfile, and build it again")  # fmt: skip
     return found
 

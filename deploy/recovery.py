@@ -1,12 +1,12 @@
-"""The story of a recovery: an environment from a backup, in another region or beside the old one.
+"""A recovery, step by step: an environment from a backup, in another region or beside the old one.
 
-find the newest complete backup, and the version that ran last, by what is in this region
+find the newest complete backup, and the version that ran last, from what is stored in this region
 say how old it is and what would be lost, and ask
-lock, make what is missing: stacks, secrets, version, environment with its database
-verify: version, health, smoke test, and somebody who was saved before
+lock, and create whatever is missing: stacks, secrets, version, environment with its database
+verify: version, health, smoke test, and the greeting of a user saved before the backup
 watch it, back it up, and say what remains to be done by hand
 
-Nothing is asked of the home region, unless it is the one to recover in. Each step looks at what
+No request is sent to the home region, unless it is the one to recover in. Each step checks what
 exists, so that the same command continues after an interruption.
 """
 
@@ -50,18 +50,18 @@ MINUTES = 45  # on AWS: two stacks, a copy of the snapshot, an environment with 
 
 @dataclass(frozen=True)
 class Wish:
-    """What was asked for; None where the newest is to be taken."""
+    """The options of the command; None means the newest."""
 
     short: str  # of the new environment
     snapshot: str | None = None
     label: str | None = None
-    user: str | None = None  # who must be greeted afterwards; never shown
+    user: str | None = None  # the user who must be greeted afterwards; never shown
     protect: bool = True  # whether to back the new environment up
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be made of what."""
+    """What will be created, and from which backup and version."""
 
     source: Environment
     target: Environment
@@ -79,7 +79,7 @@ def plan(run: Run, source: Environment, wish: Wish) -> Plan:
     is_home = run.settings.region == run.settings.home
     if is_home and target.name == source.name:
         raise Failure(
-            f"in {run.settings.region}, {source.name} is there, or its rest is",
+            f"{source.name}, or a remnant of it, exists in {run.settings.region}",
             next=f"give the new environment another name: recover {source.short} --region "
             f"{run.settings.region} --as NAME",
         )
@@ -92,11 +92,11 @@ def plan(run: Run, source: Environment, wish: Wish) -> Plan:
 
 
 def explain(run: Run, plan: Plan, now: datetime) -> list[str]:
-    """Lines for people: what will be made, and what will be lost."""
+    """Human-readable lines: what will be created, and what will be lost."""
     backup = plan.backup
     lines = [
         f"{plan.target.name} in {run.settings.region}, from a backup of {plan.source.name}:",
-        f"  recovery point  {_point(backup, now)}; what was saved later is not in it",
+        f"  recovery point  {_point(backup, now)}; data saved later is not in it",
         f"  backup          {backup.identifier}, {backup.size} GiB"
         + (f", expires {backup.expires:%Y-%m-%d}" if backup.expires else ""),
         f"  version         {plan.label}, image {plan.digest}",
@@ -109,14 +109,14 @@ def explain(run: Run, plan: Plan, now: datetime) -> list[str]:
 
 
 def recover(run: Run, plan: Plan, wish: Wish, began: datetime) -> None:
-    """Make it, or continue to. Raises Failure; what was made by then remains."""
+    """Carry out the plan, or continue it. Raises Failure; whatever was created by then remains."""
     started = time.monotonic()
     with state("nothing was changed"):
         logs = beanstalk.find_bucket(run)
     with (
         mutex.hold(run, plan.target.name, logs),
         notify.reporting(run, plan.target, plan.label),
-        state("what was made so far is there; nothing of the old environment was changed"),
+        state("what was created so far remains; the old environment is unchanged"),
     ):
         snapshot = backups.begin_copy(run, plan.backup, plan.target.name)
         outputs = _make_stacks(run, plan)
@@ -135,7 +135,7 @@ def recover(run: Run, plan: Plan, wish: Wish, began: datetime) -> None:
 
 
 def _refuse_region(run: Run, source: Environment, snapshot: str | None) -> None:
-    """Raises Failure for a region without backups, which may be a typing error."""
+    """Raises Failure for a region without backups, whose name may be mistyped."""
     if snapshot or source.destinations() is None:
         return
     known = backups.find_regions(run, source)
@@ -160,7 +160,7 @@ def _find_begun(run: Run, target: Environment) -> str | None:
         ):
             return str(option["Value"])
     raise Failure(
-        f"{target.name} is there in {run.settings.region}, and was not made by a recovery",
+        f"{target.name} already exists in {run.settings.region}, and was not created by a recovery",
         next="give the new environment another name: --as NAME",
     )
 
@@ -169,8 +169,8 @@ def _choose_backup(run: Run, source: Environment, wanted: str | None, begun: str
     if begun:
         if wanted and wanted != begun:
             raise Failure(
-                f"a recovery from {begun} was begun, not from {wanted}",
-                next="leave --to-snapshot out to continue it, or give another name: --as NAME",
+                f"the recovery in progress is from {begun}, not from {wanted}",
+                next="to continue it, leave --to-snapshot out; or choose another name: --as NAME",
             )
         return backups.find_snapshot(run, begun)
     if wanted:
@@ -186,7 +186,7 @@ def _choose_backup(run: Run, source: Environment, wanted: str | None, begun: str
 
 
 def _refuse_key(run: Run, key: str) -> None:
-    """Without its key, nobody can read a backup. Raises Failure."""
+    """Raises Failure unless the key is usable: without it, nobody can read the backup."""
     found = run.aws.ask("kms", "describe_key", KeyId=key)["KeyMetadata"]["KeyState"]
     if found == "Enabled":
         return
@@ -200,7 +200,7 @@ def _refuse_key(run: Run, key: str) -> None:
 def _choose_version(
     run: Run, source: Environment, wanted: str | None
 ) -> tuple[str, str, bytes | None]:
-    """Label, digest, and the bundle where the version is not here yet."""
+    """Label, digest, and the bundle if this region does not have the version yet."""
     kept = standby.find(run, source, wanted)
     if kept is None:
         label = wanted or _find_running(run, source)
@@ -208,7 +208,8 @@ def _choose_version(
             return label, version.find(run, label).digest, None
         known = " ".join(standby.labels(run, source))
         raise Failure(
-            f"{wanted or f'what {source.name} ran'} is not recorded in {run.settings.region}",
+            f"{wanted or f'the last version of {source.name}'} is not recorded in "
+            f"{run.settings.region}",
             next=f"name another version with --version: {known or '(none is recorded)'}",
         )
     found = image.find_digest(run, kept.label)
@@ -219,7 +220,7 @@ def _choose_version(
             f"{found or 'missing'}, and was {kept.digest}",
             next=f"name another one with --version: {' '.join(there) or '(none has its image)'}; "
             f"or build the commit {version.commit(kept.label)} with AWS_DEFAULT_REGION="
-            f"{run.settings.region} and name what that publishes",
+            f"{run.settings.region} and name the version which that publishes",
         )
     return kept.label, kept.digest, kept.bundle
 
@@ -229,7 +230,7 @@ def _find_running(run: Run, source: Environment) -> str | None:
     return found.version if found else None
 
 
-# --- Making it -----------------------------------------------------------------------------------
+# --- Carrying it out -----------------------------------------------------------------------------
 
 
 def _make_stacks(run: Run, plan: Plan) -> dict[str, str]:
@@ -247,7 +248,7 @@ def _make_stacks(run: Run, plan: Plan) -> dict[str, str]:
 
 
 def _parameters(run: Run, plan: Plan) -> dict[str, str]:
-    """What the file does not say of a stack that is not there yet; later changes keep it."""
+    """Parameters of a new stack that the file does not set; later updates keep their values."""
     own = {"Certificate": plan.certificate}
     if not plan.certificate:
         own["PublicName"] = ""
@@ -267,7 +268,7 @@ def _make_independent(run: Run, name: str) -> str:
     except AwsFailure as failure:
         if failure.code != "ResourceNotFoundException":
             raise
-        run.console.say(f"the secret {name} has no replica here: it is made without a value")
+        run.console.say(f"the secret {name} has no replica here: it is created without a value")
         return ""
     if found.get("PrimaryRegion", run.settings.region) != run.settings.region:
         run.aws.change("secretsmanager", "stop_replication_to_replica", SecretId=found["ARN"])
@@ -301,7 +302,7 @@ def _make_environment(run: Run, plan: Plan, outputs: dict[str, str], snapshot: s
 
 
 def _verify(run: Run, plan: Plan, user: str | None) -> State:
-    """The environment, which serves. Raises Failure."""
+    """The environment, once it serves. Raises Failure."""
     name = plan.target.name
     current = beanstalk.wait_until_ready(run, plan.target)
     key = smoke.find_key(run, plan.target)
@@ -317,24 +318,24 @@ def _verify(run: Run, plan: Plan, user: str | None) -> State:
     except Unhealthy as failure:
         beanstalk.show_events(run, name)
         raise Failure(
-            f"{name} is there, but does not serve as it should: {failure.what}",
-            f"{name} has version {current.version or 'none'}; nothing of the old environment was "
-            "changed",
-            "correct what the events above say and run it again; if AWS refuses that: aws "
+            f"{name} exists, but does not serve as it should: {failure.what}",
+            f"{name} has version {current.version or 'none'}; the old environment is unchanged",
+            "fix the cause shown in the events above and run this command again; if AWS refuses "
+            "that: aws "
             f"elasticbeanstalk terminate-environment --environment-name {name} --region "
-            f"{run.settings.region}, and then again",
+            f"{run.settings.region}, and then run this command again",
         ) from failure
     return current
 
 
 def _address(plan: Plan, current: State) -> tuple[str, str]:
-    """URL, and the host to ask in place of the one that DNS still leads to."""
+    """The URL, and the host to connect to instead of the one that DNS still points to."""
     name = plan.source.parameters().get("PublicName") if plan.certificate else ""
     return (f"https://{name}", current.cname) if name else (f"http://{current.cname}", "")
 
 
 def _protect(run: Run, plan: Plan) -> None:
-    """Back it up from here. That this fails is reported: people are served."""
+    """Back it up from this region. A failure is only reported: the environment serves."""
     if plan.source.destinations() is None:
         return
     try:
@@ -344,7 +345,7 @@ def _protect(run: Run, plan: Plan) -> None:
         run.console.say(f"  next: {failure.next}; then run it again")
 
 
-# --- What is said --------------------------------------------------------------------------------
+# --- Messages ------------------------------------------------------------------------------------
 
 
 def _point(backup: Backup, now: datetime) -> str:
@@ -363,20 +364,19 @@ def _report(run: Run, plan: Plan, current: State, began: datetime, minutes: floa
     lines = [
         f"{name} runs {plan.label} in {region}, and serves: http://{current.cname}",
         f"  recovery point: {plan.backup.at:%Y-%m-%d %H:%M:%S} UTC, {_age(began, plan.backup)} "
-        "before this command; what was saved later is not there",
-        f"  recovery time: {minutes:.1f} min, of which AWS took most",
-        "by hand remain:",
-        f"  DNS: let {public or 'the name that people use'} lead to {current.cname} "
-        f"({url} was tested there)",
+        "before this command; data saved later is missing",
+        f"  recovery time: {minutes:.1f} min, most of it spent waiting for AWS",
+        "to do by hand:",
+        f"  DNS: point {public or 'the public name'} to {current.cname} ({url} was tested there)",
     ]
     if region != home:
         lines += [
-            f"  to work on it: export AWS_DEFAULT_REGION={region}. To stay here: default_region in "
-            f".elasticbeanstalk/config.yml, and Destinations in {NAME}",
-            f"  messages: confirm the e-mails of SNS from {region}, if nobody did",
-            "  the pipeline: bootstrap here, which asks for the connection to GitHub",
-            f"  copies of backups to {home} fail, and say so, until that region is back",
+            f"  to work on it: export AWS_DEFAULT_REGION={region}. To stay in {region}: change "
+            f"default_region in .elasticbeanstalk/config.yml, and Destinations in {NAME}",
+            f"  messages: confirm the SNS subscription e-mails from {region}, if nobody has yet",
+            "  the pipeline: run bootstrap in this region, which needs a new connection to GitHub",
+            f"  copies of backups to {home} fail, and raise alarms, until that region is back",
         ]
     if name != plan.source.name:
-        lines.append(f"  {NAME}: a table [{plan.target.short}], like [{plan.source.short}]")
+        lines.append(f"  {NAME}: add a table [{plan.target.short}], like [{plan.source.short}]")
     return [*lines, "docs/recovery.md says how to do each of them"]

@@ -1,4 +1,4 @@
-"""The story of a deployment: deploy and verify, and if anything is wrong, roll back.
+"""A deployment, step by step: deploy and verify, and if anything is wrong, roll back.
 
 lock the environment
 wait until it is ready, and remember the version that it runs
@@ -16,12 +16,12 @@ from deploy.errors import AwsFailure, Failure, state
 from deploy.run import Run
 from deploy.version import Version
 
-LOOK = "see why in the events above and in 'eb logs {}'; fix it and build again"
+LOOK = "find the cause in the events above and in 'eb logs {}'; fix it and build again"
 
 
 @dataclass(frozen=True)
 class _Rollout:
-    """One deployment under way, and what its steps share."""
+    """One deployment in progress: the state that its steps share."""
 
     run: Run
     environment: Environment
@@ -36,9 +36,9 @@ class _Rollout:
         smoke.check(self.run, self.environment, self.key, label)
 
     def serves(self, label: str) -> bool:
-        """Whether ``label`` runs and nothing else, and serves.
+        """Whether ``label`` is the only version that runs, and serves.
 
-        False if nobody knows: it does no harm to deploy it again.
+        False if that is unknown: it does no harm to deploy it again.
         """
         try:
             if beanstalk.find_difference(self.run, self.environment.name, label):
@@ -49,12 +49,12 @@ class _Rollout:
         return True
 
     def go_back(self) -> None:
-        """Install the version before, if it is as it was built. Raises Failure."""
+        """Deploy the previous version, if it is as it was built. Raises Failure."""
         version.read_bundle(self.run, self.before)
         self.install(self.before)
 
     def record(self, kind: history.Kind, label: str, detail: str = "") -> None:
-        """Add to the history that the environment runs ``label`` now, or failed to."""
+        """Record in the history that the environment now runs ``label``, or failed to."""
         history.record(self.run, self.logs, self.environment.name, kind, label, detail)
         if kind != "failed":
             standby.record(self.run, self.environment, label)
@@ -69,7 +69,8 @@ def deploy(
 ) -> None:
     """Deploy ``target`` to ``environment``; with ``forward`` only if the running version is older.
 
-    Raises Failure when it does not run it afterwards. The version before is restored then.
+    Raises Failure if the environment does not run ``target`` afterwards; the previous version is
+    restored then.
     """
     name, label = environment.name, target.label
     run.tools.require("eb", *(["git"] if forward else []))
@@ -79,7 +80,7 @@ def deploy(
         with state("nothing was changed"):
             before = beanstalk.wait_until_ready(run, environment).version
             rollout = _Rollout(run, environment, before, label, key, logs)
-            # Deployed by other means, the console for one: a later rollback must know it
+            # Deployed by other means, such as the console: a later rollback must know of it
             if before not in (label, *history.read(run, logs, name)[-1:]):
                 rollout.record("deploy", before)
             if forward:
@@ -106,7 +107,7 @@ def rollback(run: Run, environment: Environment) -> None:
         )
         if before is None:
             raise Failure(
-                f"the history knows no version of {environment.name} before {current}",
+                f"the history of {environment.name} has no version before {current}",
                 next=f"deploy {environment.short} --version LABEL, one of: "
                 f"{' '.join(version.newest(run, 5))}",
             )
@@ -123,7 +124,7 @@ def _restore(rollout: _Rollout, failure: Failure) -> NoReturn:
         beanstalk.stop_update(run, rollout.environment)
     if before == failed:
         raise Failure(
-            f"version {failed} was deployed before, and does not serve: {failure.what}",
+            f"version {failed} had been deployed already, and does not serve: {failure.what}",
             f"{name} still has version {failed}",
             f"rollback {short}, or see: eb logs {name}",
         )
@@ -158,4 +159,4 @@ def _how_it_is(rollout: _Rollout) -> str:
     try:
         return beanstalk.find_difference(rollout.run, name, before) or f"{name} runs {before}"
     except AwsFailure as failure:
-        return f"AWS does not say how {name} is: {failure.what}"
+        return f"AWS does not report the state of {name}: {failure.what}"

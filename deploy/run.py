@@ -11,7 +11,7 @@ from deploy.tools import Tools
 
 @dataclass(frozen=True)
 class Run:
-    """One command: its settings, and the ways to the outside."""
+    """One run of a command: its settings, and its clients for AWS and other programs."""
 
     settings: Settings
     console: Console

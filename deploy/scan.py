@@ -1,6 +1,6 @@
-"""Known vulnerabilities: what ECR finds in an image, and what is accepted for a time.
+"""Known vulnerabilities: those that ECR finds in an image, and those accepted for a limited time.
 
-What is accepted is configured in devops/vulnerabilities.toml, which explains itself.
+The accepted ones are listed in devops/vulnerabilities.toml, whose comments explain the format.
 """
 
 import re
@@ -17,14 +17,14 @@ from deploy.settings import read_text
 
 NAME = "devops/vulnerabilities.toml"
 PATIENCE = 900  # seconds until ECR has scanned an image; it takes a minute or two
-DONE = ("COMPLETE", "ACTIVE")  # once, or on and on by Amazon Inspector
+DONE = ("COMPLETE", "ACTIVE")  # scanned once, or continuously by Amazon Inspector
 UNDER_WAY = ("PENDING", "IN_PROGRESS")
 UNKNOWN = "ECR does not say whether there is a fix"
 KEYS = {"id", "until", "reason"}
 
 
 class Accepted(NamedTuple):
-    """A vulnerability that does not count up to and including the day ``until``."""
+    """A vulnerability that is ignored up to and including the day ``until``."""
 
     id: str
     until: date
@@ -32,7 +32,7 @@ class Accepted(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """A critical vulnerability, and where it is."""
+    """A critical vulnerability, and the package that has it."""
 
     id: str
     package: str
@@ -40,7 +40,7 @@ class Finding(NamedTuple):
 
 
 def load(text: str) -> list[Accepted]:
-    """What the TOML document ``text`` accepts. Raises InvalidConfig."""
+    """The vulnerabilities that the TOML document ``text`` accepts. Raises InvalidConfig."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -64,8 +64,8 @@ def ids(accepted: list[Accepted], today: date) -> set[str]:
 def refuse_critical(run: Run, digest: str, today: date) -> None:
     """Wait for ECR's scan of the image ``digest``.
 
-    Raises Failure when it found something critical that has a fix and is not accepted; when it is
-    not said whether there is a fix; and when there is no result: that is no pass.
+    Raises Failure if it found a critical vulnerability that has a fix and is not accepted, if ECR
+    does not say whether there is a fix, and if there is no result, which does not count as a pass.
     """
     accepted = read(run.settings.root)
     pages = _wait(run, digest)
@@ -73,13 +73,13 @@ def refuse_critical(run: Run, digest: str, today: date) -> None:
     counting = [one for one in found if one.id not in ids(accepted, today)]
     expired = {one.id for one in accepted} & {one.id for one in counting}
     for one in counting:
-        late = ", accepted until a day that is over" if one.id in expired else ""
+        late = ", accepted until a date that has passed" if one.id in expired else ""
         run.console.say(f"  CRITICAL {one.id} in {one.package}: {one.fix}{late}")
     if counting:
         raise Failure(
             f"the image has {len(counting)} critical vulnerabilities: "
             f"{' '.join(one.id for one in counting)}",
-            next=f"update what is named above, or accept it for a time in {NAME}",
+            next=f"update these packages, or accept them for a limited time in {NAME}",
         )
     critical = (
         f"{len(found)} critical vulnerabilities, all accepted" if found else "nothing critical"
@@ -120,7 +120,7 @@ def _look(run: Run, digest: str) -> tuple[list[dict[str, Any]], str, str]:
 
 
 def _critical(pages: list[dict[str, Any]]) -> Iterator[Finding]:
-    """What is critical, but for what certainly has no fix."""
+    """The critical vulnerabilities, except those known to have no fix."""
     for page in pages:
         found = page.get("imageScanFindings", {})
         for one in found.get("findings", []):
@@ -147,7 +147,9 @@ def _accepted(entry: dict[str, Any], where: str) -> Accepted:
         raise InvalidConfig(NAME, f"{where}: expected {', '.join(sorted(KEYS))}")
     identity, until, reason = entry["id"], entry["until"], entry["reason"]
     if not (isinstance(identity, str) and re.fullmatch(r"[A-Z]+-[\w-]+", identity)):
-        raise InvalidConfig(NAME, f"{where}: id {identity!r}: expected one such as CVE-2026-12345")
+        raise InvalidConfig(
+            NAME, f"{where}: id {identity!r}: expected an id such as CVE-2026-12345"
+        )
     if not isinstance(until, date) or isinstance(until, datetime):
         raise InvalidConfig(NAME, f"{where}: until {until!r}: expected a date such as 2026-12-31")
     if not (isinstance(reason, str) and reason.strip()):

@@ -1,8 +1,8 @@
-"""Who is notified by Sentry: alerts made by its API, as devops/owner.json says.
+"""Alerts in Sentry, created through its API: whom they notify is set in devops/owner.json.
 
-By the API of "Monitors and Alerts", which Sentry calls beta: alerts ("workflows") belong to the
-organisation, and are attached to the monitors ("detectors") of the project. What is one click by
-hand is the connection to Slack, in Sentry's settings.
+This uses the "Monitors and Alerts" API, which Sentry calls beta: alerts ("workflows") belong to the
+organisation, and are attached to the monitors ("detectors") of the project. The one step by
+hand is to connect Slack, in Sentry's settings.
 """
 
 import json
@@ -35,7 +35,7 @@ class _Sentry:
         self._url = f"{base}/api/0/organizations/{urllib.parse.quote(organization)}"
 
     def every(self, path: str) -> list[Json]:
-        """All that the pages of a list have. Raises Failure."""
+        """The entries of all pages of a list. Raises Failure."""
         found: list[Json] = []
         url = f"{self._url}/{path}"
         while url:
@@ -69,15 +69,17 @@ class _Sentry:
 
 
 def apply(run: Run, ask_token: Callable[[], str]) -> None:
-    """Make or change the alerts. Safe to run again: an alert is known by its name.
+    """Create or update the alerts. Safe to run again: an alert is identified by its name.
 
-    The token is that of the secret APPLICATION/sentry ("token"), or what ``ask_token`` returns.
-    Raises InvalidConfig without "sentry" in devops/owner.json, and Failure.
+    The token is "token" in the secret APPLICATION/sentry, or what ``ask_token`` returns.
+    Raises InvalidConfig if devops/owner.json has no "sentry", and Failure.
     """
     responsible = owner.read_for_use(run.settings.root)
     project = responsible.sentry
     if project is None:
-        raise InvalidConfig(owner.NAME, "sentry is missing: give organization, project, team")
+        raise InvalidConfig(
+            owner.NAME, "sentry is missing: add it, with organization, project and team"
+        )
     with state("nothing was changed"):
         stored = vault.read(run, f"{run.settings.application}/sentry") or {}
         token = stored.get("token") or ask_token()
@@ -125,7 +127,7 @@ def _condition(kind: str, comparison: Any) -> Json:
 def _actions(run: Run, sentry: _Sentry, responsible: Owner) -> list[Json]:
     """The team by e-mail, and its channel if Slack is connected to Sentry. Raises Failure."""
     project, slack = responsible.sentry, responsible.slack
-    assert project  # noqa: S101  # for mypy: the caller has looked
+    assert project  # noqa: S101  # for mypy: the caller has checked this
     team = _find(sentry.every("teams/"), "slug", project.team, "team")
     found = [_action("email", "team", str(team["id"]), None, None)]
     if slack and project.channel:
@@ -152,7 +154,7 @@ def _action(
 
 
 def _monitors(sentry: _Sentry, project: str) -> list[str]:
-    """The ids of the monitors of a project that find faults. Raises Failure."""
+    """The ids of a project's error monitors. Raises Failure."""
     identity = _find(sentry.every("projects/"), "slug", project, "project")["id"]
     found = sentry.every(f"detectors/?project={identity}")
     ids = [str(one["id"]) for one in found if one["type"] in ("error", "issue_stream")]

@@ -39,11 +39,11 @@ class Settings:
     deploy_timeout: float  # seconds
     health_timeout: float  # seconds
     smoke_timeout: float  # seconds
-    poll: float  # seconds between two questions
+    poll: float  # seconds between two requests
     env: Mapping[str, str]
 
     def name(self, environment: str) -> str:
-        """The Beanstalk environment, and its stack, of ``environment``, such as "staging"."""
+        """The name of ``environment``, such as "staging", and of its stack on AWS."""
         return f"{self.application}-{environment}"
 
     @property
@@ -53,7 +53,7 @@ class Settings:
 
     @property
     def console_url(self) -> str:
-        """Where the AWS console of the region begins."""
+        """The base URL of the AWS console of the region."""
         return f"https://{self.region}.console.aws.amazon.com"
 
 

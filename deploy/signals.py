@@ -1,4 +1,4 @@
-"""Signals that ask for the end: an exception, so that locks are given back and reports are sent."""
+"""Turns termination signals into an exception, so that locks are released and reports are sent."""
 
 import signal
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ class _State:
 
 
 def install() -> None:
-    """Raise Interrupted for the first signal. Those after it are ignored, for the end is near."""
+    """Raise Interrupted for the first signal. Later ones are ignored: the program is ending."""
     _State.deferring, _State.pending = 0, False
     for number in SIGNALS:
         signal.signal(number, _handle)
@@ -24,7 +24,7 @@ def install() -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Let a signal that comes meanwhile wait until this, which must be short, has ended."""
+    """Defer signals until the end of this block, which must be short."""
     _State.deferring += 1
     try:
         yield

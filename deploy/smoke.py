@@ -1,7 +1,7 @@
 """The smoke test: whether an environment serves by its public name, and which version.
 
-It saves a date of birth for a user with a random name, and expects the greeting that follows from
-it; a problem document for bad input; closed operators' paths. Then it deletes the user.
+It saves a date of birth for a user with a random name, and expects the matching greeting,
+a problem document for invalid input, and closed operators' paths. Then it deletes the user.
 """
 
 import http.client
@@ -25,9 +25,9 @@ from deploy.errors import AwsFailure, Failure, NotFound, Unhealthy
 from deploy.run import Run
 from deploy.settings import PROGRAM
 
-LETTERS = 16  # random ones in the name of the user, so that nobody else has it
+LETTERS = 16  # random characters in the name of the user, so that nobody else has it
 PAUSE = 2.0  # seconds
-PROBES = 20  # calls of /livez, so that each of a handful of instances is met
+PROBES = 20  # calls of /livez, enough to reach each of a handful of instances
 TIMEOUT = 10  # seconds for one answer
 
 
@@ -40,7 +40,7 @@ class Answer(NamedTuple):
 
 
 class _At(urllib.request.HTTPSHandler):
-    """Asks the host ``address``, whose certificate is for the name in the URL."""
+    """Connects to the host ``address``, whose certificate is for the name in the URL."""
 
     def __init__(self, address: str) -> None:
         super().__init__()
@@ -58,13 +58,13 @@ class _At(urllib.request.HTTPSHandler):
 
 
 class _Client:
-    """Asks one service, with its key if there is one, about a user of its own."""
+    """A client of one service, with an API key if there is one, and a test user."""
 
     def __init__(self, url: str, key: str, address: str = "") -> None:
         self.url, self._key = url, key
         self._opener = urllib.request.build_opener(*([_At(address)] if address else []))
-        self.user = "SmokeTest" + "".join(random.choices(string.ascii_letters, k=LETTERS))  # noqa: S311  # unlikely to be met is enough
-        self.has_saved = False  # or may have
+        self.user = "SmokeTest" + "".join(random.choices(string.ascii_letters, k=LETTERS))  # noqa: S311  # it need only be unlikely that a user has this name
+        self.has_saved = False  # or may have: a PUT without an answer counts
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
         """The answer to a request; status 0 and the reason when there is none within TIMEOUT."""
@@ -82,7 +82,7 @@ class _Client:
             return Answer(0, "", str(error))
 
     def ask_about_user(self, method: str, body: bytes | None = None) -> tuple[Answer, str]:
-        """The answer, and what to say of it if it is wrong. A PUT may have saved something."""
+        """The response, and the message for it if it is wrong. A PUT may have saved something."""
         had_saved, self.has_saved = self.has_saved, self.has_saved or method == "PUT"
         answer = self.ask(method, f"/hello/{self.user}", body)
         if method == "PUT" and 400 <= answer.status < 500:  # refused
@@ -91,9 +91,10 @@ class _Client:
 
 
 def check(run: Run, environment: Environment, key: str, label: str | None = None) -> None:
-    """Test ``environment`` by its public name, which must run ``label`` if that is given.
+    """Test ``environment``, which must run ``label`` if that is given, at its public name.
 
-    Raises Unhealthy, or AwsFailure when AWS does not say where it is. A dry run says only where.
+    Raises Unhealthy, or AwsFailure when AWS does not say where it is. A dry run only says which URL
+    it would test.
     """
     url = find_url(run, environment)
     if run.changes.dry_run:
@@ -107,8 +108,8 @@ def check_url(
 ) -> None:
     """Test ``url``: each check must pass within SMOKE_TIMEOUT. Raises Unhealthy.
 
-    What it saved is deleted in any case; where that cannot be done, it says what remains. With
-    ``address`` that host is asked: DNS does not lead the name in ``url`` to it yet.
+    The user that it saved is always deleted; if that fails, it says which user remains. With
+    ``address`` it connects to that host, because DNS does not point the name in ``url`` to it yet.
     """
     url = url.rstrip("/")
     client = _Client(url, key, address)
@@ -118,7 +119,7 @@ def check_url(
         if client.has_saved:
             status, fault = _delete(client)
             if status == 405:
-                fault = "this version does not know DELETE"
+                fault = "this version does not support DELETE"
             if status != 204:
                 run.console.say(f"the user {client.user} remains: {fault}")
 
@@ -136,7 +137,7 @@ def _check(run: Run, client: _Client, label: str | None) -> None:
     checks: list[tuple[str, Callable[[], str]]] = [
         (f"version {label}" if label else "alive", lambda: _alive(client, label)),
         ("a birthday is saved and greeted", lambda: _greeting(client)),
-        ("bad input is refused with a problem document", lambda: _problem(client)),
+        ("invalid input is rejected with a problem document", lambda: _problem(client)),
         ("operators' paths are closed", lambda: _closed(client)),
         ("the user is deleted", lambda: _deleted(client)),
     ]
@@ -164,7 +165,7 @@ def find_url(run: Run, environment: Environment) -> str:
 
 
 def find_key(run: Run, environment: Environment) -> str:
-    """The key with which the smoke test may write where API_KEYS are set. Raises Failure."""
+    """The key with which the smoke test can write if API_KEYS are set. Raises Failure."""
     name = f"{environment.name}/smoke-test"
     cannot = f"the key of the smoke test of {environment.name} cannot be read: "
     try:
@@ -195,7 +196,7 @@ def _alive(client: _Client, label: str | None) -> str:
 
 
 def _greeting(client: _Client) -> str:
-    """Wrong if the greeting is not about the day saved just now. Days around midnight count."""
+    """A fault if the greeting does not match; around midnight, two days are right."""
     today = datetime.now(UTC).date()
     birthday = today + timedelta(days=random.randrange(2, 300))  # noqa: S311  # any day will do
     born = date(1999, birthday.month, min(birthday.day, 28))

@@ -1,4 +1,4 @@
-"""CloudFormation stacks: made, changed, and shown before they are."""
+"""Creates, updates and previews CloudFormation stacks."""
 
 import shlex
 import time
@@ -36,12 +36,12 @@ def find_outputs(run: Run, name: str) -> dict[str, str] | None:
 
 
 def apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) -> None:
-    """Make the stack ``name`` be what ``template`` and ``parameters`` say.
+    """Create or update the stack ``name`` to match ``template`` and ``parameters``.
 
     A dry run shows what would change, by a change set that it removes. Raises Failure when
-    CloudFormation cannot do it, after which it has undone what it began.
+    CloudFormation cannot do it and has rolled the stack back.
     """
-    with state(f"the stack {name} is as it was, or CloudFormation is changing it"):
+    with state(f"the stack {name} is unchanged, or CloudFormation is still changing it"):
         _apply(run, name, template, parameters)
 
 
@@ -49,7 +49,9 @@ def _apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) ->
     show = run.console.waiting(f"the stack {name}")
     stack = _settled(run, name, show)
     if stack and stack["StackStatus"] == "ROLLBACK_COMPLETE":
-        run.console.say(f"the first attempt to create the stack {name} failed: removing its rest")
+        run.console.say(
+            f"the first attempt to create the stack {name} failed: deleting what is left of it"
+        )
         run.aws.change("cloudformation", "delete_stack", StackName=name)
         run.changes.quietly(lambda: _wait_until_gone(run, name, show))
         stack = None
@@ -82,17 +84,18 @@ class _ChangeSet:
         self._template, self._parameters = template, parameters
         given = {one["ParameterKey"] for one in (stack or {}).get("Parameters", [])}
         declared = templates.read_parameters(run.settings.root, template)
-        # As `aws cloudformation deploy` does it: what was set once, and is not given now, stays
+        # As `aws cloudformation deploy` does it: parameters not given now keep their previous
+        # values
         self._kept = sorted(given & declared.keys() - parameters.keys())
 
     def execute(self, show: Any) -> None:
-        """Do it and wait. Raises Failure."""
+        """Execute the change set and wait. Raises Failure."""
         run, name = self._run, self._name
         change_set = self._create()
         if change_set is None:
             run.console.say(f"the stack {name} is as it should be")
             return
-        token = change_set["ChangeSetName"]  # by which the events of this change are known
+        token = change_set["ChangeSetName"]  # identifies the events of this change
         self._call(
             "execute_change_set",
             ChangeSetName=change_set["ChangeSetId"],
@@ -103,12 +106,12 @@ class _ChangeSet:
         if status not in GOOD:
             raise Failure(
                 f"the stack {name} is {status}: {_reason(run, name, token)}",
-                "CloudFormation has undone what it began",
+                "CloudFormation has rolled the stack back",
                 f"see aws cloudformation describe-stack-events --stack-name {name}",
             )
 
     def preview(self) -> None:
-        """Write what would change, and leave nothing behind. Raises Failure."""
+        """Print what would change, and leave nothing behind. Raises Failure."""
         run, name = self._run, self._name
         change_set = self._create()
         if change_set is None:
@@ -195,7 +198,8 @@ def _wait_until_gone(run: Run, name: str, show: Any) -> None:
     stack = _settled(run, name, show)
     if stack and stack["StackStatus"] != "DELETE_COMPLETE":
         raise Failure(
-            f"the rest of the stack {name} cannot be removed: it is {stack['StackStatus']}",
+            f"what is left of the stack {name} cannot be deleted: its status is "
+            f"{stack['StackStatus']}",
             next=f"see aws cloudformation describe-stack-events --stack-name {name}",
         )
 

@@ -1,4 +1,4 @@
-"""What the other regions have of each deployment, so that it can be repeated without this one.
+"""Records each deployment in the other regions, where it can be repeated without this one.
 
 One object in Beanstalk's bucket there for each: label, commit, the image's digest, and the bundle.
 """
@@ -30,9 +30,9 @@ class Release:
 
 
 def record(run: Run, environment: Environment, label: str) -> None:
-    """Keep in the other regions that ``environment`` runs ``label`` now.
+    """Record in the other regions that ``environment`` now runs ``label``.
 
-    That this fails is reported only: the deployment succeeded. Nothing is done for an environment
+    A failure is only reported, because the deployment succeeded. Does nothing for an environment
     without backups.
     """
     regions = environment.copy_regions(run.settings.region, run.settings.home)
@@ -63,9 +63,9 @@ def keep(run: Run, environment: Environment, label: str, regions: tuple[str, ...
 
 
 def find(run: Run, environment: Environment, label: str | None = None) -> Release | None:
-    """What ``environment`` ran last by what is kept in the region of ``run``, or None.
+    """The version that ``environment`` ran last, by the records in this region, or None.
 
-    With ``label`` that version. Raises Failure.
+    With ``label``, the record of that version. Raises Failure.
     """
     keys = [key for key in _keys(run, environment) if label in (None, _label(key))]
     if not keys:
@@ -82,7 +82,7 @@ def find(run: Run, environment: Environment, label: str | None = None) -> Releas
 
 
 def labels(run: Run, environment: Environment) -> list[str]:
-    """The versions that are kept in the region of ``run``, the newest first. Raises AwsFailure."""
+    """The versions recorded in the region of ``run``, newest first. Raises AwsFailure."""
     return list(dict.fromkeys(_label(key) for key in reversed(_keys(run, environment))))
 
 

@@ -1,4 +1,4 @@
-"""How everything is, on one screen. What AWS did not answer is unknown, and never nothing."""
+"""The state of everything, on one screen: "unknown" where AWS does not answer, never "none"."""
 
 import json
 import time
@@ -17,7 +17,7 @@ from deploy.run import Run
 from deploy.settings import PROGRAM
 
 T = TypeVar("T")
-DEPLOYMENTS = 3  # shown of each environment
+DEPLOYMENTS = 3  # lines of history for each environment
 NO_PIPELINE = "PipelineNotFoundException"
 WORDS = {"deploy": "succeeded", "rollback": "rolled back to", "failed": "FAILED"}
 
@@ -34,40 +34,41 @@ class Alarm:
 
 @dataclass
 class Report:
-    """What is known of one environment; None where AWS did not answer, ``unknown`` says why."""
+    """The state of one environment; None where AWS did not answer, and ``unknown`` says why."""
 
     name: str
     state: State
     address: str
     dashboard: str
-    instances: dict[str, int] | None = None  # how many run which version
+    instances: dict[str, int] | None = None  # the number of instances that run each version
     deployments: list[Entry] | None = None  # the newest first
     alarms: list[Alarm] | None = None
-    watched: bool | None = None  # whether its alarms are on the present load balancer
-    certificate_days: int | None = None  # None without a certificate as well
-    backups: dict[str, Backup | None] | None = None  # by region; None without a plan as well
+    watched: bool | None = None  # whether its alarms watch the current load balancer
+    certificate_days: int | None = None  # None also if there is no certificate
+    backups: dict[str, Backup | None] | None = None  # by region; None also without a plan
     unknown: list[str] = field(default_factory=list)
 
 
 @dataclass
 class Overview:
-    """All of it: ``shared`` are alarms of no environment, ``pending`` approvals of the pipeline."""
+    """The whole report: ``shared`` has the alarms of no environment, ``pending`` the approvals."""
 
     environments: list[Report]
     shared: list[Alarm] | None = None
-    pending: list[str] | None = None  # stages; None without a pipeline as well
+    pending: list[str] | None = None  # stages; None also if there is no pipeline
     unknown: list[str] = field(default_factory=list)
 
     @property
     def is_whole(self) -> bool:
-        """Whether AWS answered every question."""
+        """Whether AWS answered every request."""
         return not (self.unknown or any(one.unknown for one in self.environments))
 
 
 def find(run: Run, wanted: Environment | None = None) -> Overview:
-    """How ``wanted``, or every environment, is.
+    """The state of ``wanted``, or of every environment.
 
-    Raises NotFound when it does not exist, and AwsFailure when AWS does not say which there are.
+    Raises NotFound if ``wanted`` does not exist, and AwsFailure if AWS does not list the
+    environments.
     """
     found = beanstalk.find_all(run)
     if wanted is not None and wanted.name not in found:
@@ -91,14 +92,17 @@ def find(run: Run, wanted: Environment | None = None) -> Overview:
 
 
 def show(run: Run, wanted: Environment | None, as_json: bool) -> bool:
-    """Write it once. Returns whether AWS answered every question; raises as ``find``."""
+    """Print the report once.
+
+    Returns whether AWS answered every request; raises the same as ``find``.
+    """
     overview = find(run, wanted)
     run.console.result(to_json(overview) if as_json else to_text(overview, datetime.now(UTC)))
     return overview.is_whole
 
 
 def watch(run: Run, wanted: Environment | None) -> None:
-    """Write it again and again, until a signal asks for the end. Raises NotFound."""
+    """Print the report repeatedly, until a signal ends it. Raises NotFound."""
     try:
         while True:
             now = datetime.now(UTC)
@@ -121,7 +125,7 @@ def to_json(overview: Overview) -> str:
 
 
 def to_text(overview: Overview, now: datetime) -> str:
-    """For people; ``now`` is the time for the ages."""
+    """The report for people; ages are relative to ``now``."""
     lines = []
     for one in overview.environments:
         lines += [*_lines(one, now), ""]
@@ -166,7 +170,7 @@ def _report(
 def _find_backups(
     run: Run, environment: Environment, unknown: list[str]
 ) -> dict[str, Backup | None]:
-    """The newest by region; a region that does not answer is unknown, and the others are shown."""
+    """The newest backup of each region, also while another region does not answer."""
     found: dict[str, Backup | None] = {}
     for region in backups.find_regions(run, environment):
         try:
@@ -185,7 +189,7 @@ def _answered(unknown: list[str], what: str, question: Callable[[], T]) -> T | N
 
 
 def _find_alarms(run: Run) -> list[Alarm]:
-    """Those of ours that send messages, and fire or have no data; not Beanstalk's for scaling."""
+    """Our alarms that are firing or have no data; not Beanstalk's alarms for scaling."""
     pages = run.aws.pages(
         "cloudwatch", "describe_alarms",
         AlarmNamePrefix=f"{run.settings.application}-",
@@ -246,7 +250,7 @@ def _lines(report: Report, now: datetime) -> list[str]:
     if report.alarms is not None:
         lines += [f"  {_alarm(one, now)}" for one in report.alarms]
         if not report.alarms:
-            lines.append("  alarms       none fires")
+            lines.append("  alarms       none firing")
     if report.certificate_days is not None:
         lines.append(f"  certificate  {report.certificate_days} days left")
     if report.backups:
@@ -254,7 +258,7 @@ def _lines(report: Report, now: datetime) -> list[str]:
         lines.append(f"  backups      {', '.join(ages)}")
     if report.watched is False:
         lines.append(
-            "  NOT WATCHED  its alarms are missing, or on another load balancer: create it again"
+            "  NOT WATCHED  its alarms are missing, or on another load balancer: run create again"
         )
     lines.append(f"  dashboard    {report.dashboard}")
     return lines + [f"  unknown      {what}" for what in report.unknown]

@@ -1,4 +1,4 @@
-"""Parameters of CloudFormation templates, whose values are checked before AWS does it."""
+"""Parameters of CloudFormation templates: their values are checked here before AWS checks them."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from deploy.settings import read_text
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which functions such as !Ref are nothing: parameters have none."""
+    """A YAML loader that ignores functions such as !Ref, which parameters do not contain."""
 
 
 _Loader.add_multi_constructor("!", lambda *_: None)
@@ -23,7 +23,7 @@ def read_parameters(root: Path, template: str) -> dict[str, Any]:
     text = read_text(root, template)
     _, _, rest = text.partition("\nParameters:\n")
     try:
-        # Up to the next section: the rest is long, and takes a second to read
+        # Only up to the next section: the rest is long, and takes a second to parse
         return dict(yaml.load(re.split(r"\n(?=\w)", rest)[0], _Loader))  # noqa: S506  # a SafeLoader
     except (yaml.YAMLError, TypeError, ValueError) as error:
         raise InvalidConfig(template, f"its parameters cannot be read: {error}") from error

@@ -18,7 +18,7 @@ INSTALL = {"eb": "make .venv/installed"}
 
 
 class Tools:
-    """Runs programs in the checkout. What they print is for people, and goes to standard error."""
+    """Runs programs in the checkout. Their output is for people, and goes to standard error."""
 
     def __init__(self, changes: Changes, root: Path = ROOT) -> None:
         self._changes, self._root = changes, root
@@ -34,7 +34,10 @@ class Tools:
                 )
 
     def ask(self, *command: str, timeout: float = 60) -> str:
-        """What a program prints, without the last line break. Raises Failure with its reason."""
+        """The output of a program, without the final newline.
+
+        Raises Failure with its error message.
+        """
         code, output, reason = self.try_to_ask(*command, timeout=timeout)
         if code:
             raise Failure(f"`{shlex.join(command)}` failed: {reason or f'exit code {code}'}",
@@ -62,7 +65,7 @@ class Tools:
     ) -> int:
         """The exit code of a program that changes something; 0 in a dry run, which only shows it.
 
-        124 if ``timeout`` seconds were not enough for it.
+        124 if it did not end within ``timeout`` seconds.
         """
         return self._changes.make(
             shlex.join(command), lambda: self._run(command, timeout, env or {}), 0
@@ -82,7 +85,7 @@ class Tools:
         sys.stderr.flush()
         process = None
         try:
-            with signals.deferred():  # or a program that has just begun would outlive this one
+            with signals.deferred():  # else a program just started would outlive this one
                 process = subprocess.Popen(
                     _resolved(command), cwd=self._root, env=os.environ | dict(env),
                     stdin=subprocess.DEVNULL, stdout=2,
@@ -90,7 +93,7 @@ class Tools:
             return process.wait(timeout)
         except subprocess.TimeoutExpired:
             return 124
-        finally:  # whatever ends the wait, a signal to this process among it
+        finally:  # whatever ends the wait, including a signal to this process
             if process:
                 _end(process)
 

@@ -12,7 +12,7 @@ def read(run: Run, name: str) -> dict[str, Any] | None:
     try:
         answer = run.aws.ask("secretsmanager", "get_secret_value", SecretId=name)
     except AwsFailure as failure:
-        # It has never been there, or is marked for deletion
+        # It has never existed, or is scheduled for deletion
         if failure.code in ("ResourceNotFoundException", "InvalidRequestException"):
             return None
         raise

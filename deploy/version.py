@@ -1,4 +1,4 @@
-"""Versions of the application: labels, what they are made of, and which one is newer."""
+"""Versions of the application: their labels and contents, and which one is newer."""
 
 import hashlib
 import re
@@ -11,7 +11,7 @@ from deploy.image import find_digest
 from deploy.run import Run
 
 SEAL = re.compile(r"\[bundle sha256:[0-9a-f]{64}\]")
-KEPT = 50  # versions, the newest, whatever runs
+KEPT = 50  # the newest versions, kept whether or not they run
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,10 @@ class Version:
 
 
 def find(run: Run, label: str) -> Version:
-    """The version ``label``, which is as it was built.
+    """The version ``label``, verified to be unchanged since it was built.
 
-    Raises NotFound when there is none, or when its image is gone; Failure when its bundle changed.
+    Raises NotFound if the version or its image does not exist, and Failure if its bundle has
+    changed.
     """
     with state("nothing was changed"):
         described = _describe(run, label)
@@ -50,9 +51,10 @@ def exists(run: Run, label: str) -> bool:
 
 
 def seal(bundle: bytes) -> str:
-    """What the description of a version says of its ``bundle``.
+    """The hash of ``bundle`` for the description of its version.
 
-    Nobody who deploys may change a description, and a bundle is in a bucket that many may write to.
+    Those who deploy may not change a description, whereas many may write to the bucket that has the
+    bundle.
     """
     return f"[bundle sha256:{hashlib.sha256(bundle).hexdigest()}]"
 
@@ -69,7 +71,7 @@ def _read_bundle(run: Run, label: str, described: dict[str, Any]) -> bytes:
     sealed = SEAL.search(described.get("Description", ""))
     if not sealed:
         raise Failure(
-            f"nobody can tell whether the bundle of version {label} is the one that was built: its "
+            f"cannot verify that the bundle of version {label} is the one that was built: its "
             "description has no hash",
             next=f"build the commit {commit(label)} again",
         )
@@ -97,7 +99,7 @@ def _describe(run: Run, label: str) -> dict[str, Any] | None:
 
 
 def publish(run: Run, label: str, bundle: bytes) -> None:
-    """Make the version ``label`` in the region of ``run``, unless it is there. Raises Failure."""
+    """Create the version ``label`` in the region of ``run``, unless it exists. Raises Failure."""
     if exists(run, label):
         return
     bucket, key = beanstalk.find_bucket(run), f"{run.settings.application}/{label}.zip"
@@ -135,14 +137,14 @@ def last_built(run: Run) -> str:
 
 
 def commit(label: str) -> str:
-    """The commit of which ``label`` was made."""
+    """The commit that ``label`` was built from."""
     return label.partition("-")[0]
 
 
 def refuse_older(run: Run, environment: str, before: str, label: str) -> None:
-    """Raises Failure unless ``label`` is as new as ``before``, which runs, by the history of git.
+    """Raises Failure unless ``label`` is no older in git than ``before``, the running version.
 
-    An execution of the pipeline that waited, or is repeated, must not undo what came after it.
+    A pipeline execution that waited, or is repeated, must not undo a later deployment.
     """
     code, _, reason = run.tools.try_to_ask(
         "git", "merge-base", "--is-ancestor", commit(before), commit(label)
@@ -157,15 +159,15 @@ def refuse_older(run: Run, environment: str, before: str, label: str) -> None:
         raise Failure(
             f"git cannot tell whether {before} is older than {label}: {reason}",
             "nothing was changed",
-            "run it in a clone with the whole history; if the commit is on no branch any more, "
-            "deploy without --forward",
+            "run this command in a clone with the full history; if the commit is no longer on any "
+            "branch, deploy without --forward",
         )
 
 
 def find_unneeded(run: Run) -> list[str]:
-    """The labels that nobody needs, the oldest first. Raises AwsFailure.
+    """The labels that are no longer needed, oldest first. Raises AwsFailure.
 
-    Needed are the newest 50, what any environment runs, and what a rollback would deploy to it.
+    The newest 50 are needed, and the versions that any environment runs or would be rolled back to.
     """
     labels = newest(run)
     needed, logs = set(labels[:KEPT]), beanstalk.find_bucket(run)

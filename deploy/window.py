@@ -1,6 +1,6 @@
 """The release window: when versions go to production without a manual approval.
 
-It is configured in devops/release_window.toml, which explains itself.
+It is configured in devops/release_window.toml, whose comments explain the format.
 """
 
 import re
@@ -18,14 +18,14 @@ from deploy.settings import read_text
 NAME = "devops/release_window.toml"
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MIDNIGHT = 24 * 60  # minutes
-HORIZON = 400  # days in which the next opening is looked for
+HORIZON = 400  # days to search ahead for the next opening
 
 
 @dataclass(frozen=True)
 class Window:
-    """Minutes of the day from ``begin``, included, to ``end``, excluded, on ``days`` (0 is Monday).
+    """Minutes of the day, ``begin`` inclusive to ``end`` exclusive, on ``days`` (0 is Monday).
 
-    When ``end`` is not after ``begin``, it is that of the day after.
+    If ``end`` is not after ``begin``, it is on the following day.
     """
 
     days: frozenset[int]
@@ -59,9 +59,9 @@ class Calendar:
     freezes: tuple[Freeze, ...]
 
     def is_open(self, moment: datetime) -> bool:
-        """Whether the window is open at ``moment``, which has a time zone of its own.
+        """Whether the window is open at ``moment``, which is timezone-aware.
 
-        What counts is the clock on the wall: the hour that a clock shows twice counts twice.
+        Local wall-clock time counts: when clocks go back, the repeated hour counts both times.
         """
         local = moment.astimezone(self.zone)
         minute = local.hour * 60 + local.minute
@@ -80,7 +80,7 @@ class Calendar:
         return next((one for one in later if self.is_open(one)), None)
 
     def explain(self, moment: datetime) -> str:
-        """A sentence that says whether it is open at ``moment``, why, and when it opens."""
+        """Text that says whether the window is open at ``moment``, why, and when it next opens."""
         if self.is_open(moment):
             return f"The release window is open: it is {self._show(moment)}."
         frozen = self.freeze(moment)
@@ -101,11 +101,11 @@ class Calendar:
         return self.explain(datetime.now(UTC))
 
     def schedule(self) -> str:
-        """A cron expression of AWS that strikes at least at each opening, in the time zone."""
+        """An AWS cron expression that fires at least at each opening, in the window's time zone."""
         begins = {window.begin for window in self.windows}
         days = set().union(*(window.days for window in self.windows))
         if any(window.end <= window.begin for window in self.windows):
-            # Where a freeze ends in the middle of a window, that opens at midnight
+            # If a freeze ends in the middle of a window, the window opens at midnight
             begins |= {0}
             days |= {(day + 1) % 7 for day in days}
         minutes = ",".join(str(one) for one in sorted({begin % 60 for begin in begins}))
@@ -118,8 +118,8 @@ class Calendar:
         return f"{DAYS[local.weekday()]} {local:%Y-%m-%d %H:%M} in {self.zone.key}"
 
     def _candidates(self, moment: datetime) -> Iterator[datetime]:
-        # A window opens when it begins, when a freeze ends at midnight, or when a clock is put
-        # forward into it, which happens at a full or half hour
+        # A window opens when it begins, when a freeze ends at midnight, or when the clocks go
+        # forward into it, which happens on the hour or half-hour
         yield moment
         half_hour = moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         for number in range(1, HORIZON * 48):
@@ -160,7 +160,7 @@ def read(root: Path) -> Calendar:
 
 
 def parse_moment(text: str) -> datetime:
-    """A moment such as 2026-11-24T09:30+01:00. Raises ValueError, without a time zone as well."""
+    """A moment such as 2026-11-24T09:30+01:00. Raises ValueError, also if it has no time zone."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
@@ -182,7 +182,7 @@ def _window(table: dict[str, Any], number: int) -> Window:
         raise InvalidConfig(NAME, f"{where}: days {days!r}: expected a list of {', '.join(DAYS)}")
     begin, end = (_minute(table[key], f"{where}: {key}") for key in ("from", "to"))
     if begin == MIDNIGHT:
-        raise InvalidConfig(NAME, f"{where}: from '24:00': expected 00:00 of the day after")
+        raise InvalidConfig(NAME, f"{where}: from '24:00': expected 00:00 of the following day")
     if begin == end:
         raise InvalidConfig(NAME, f"{where}: it is empty; a whole day is from 00:00 to 24:00")
     return Window(frozenset(DAYS.index(day) for day in days), begin, end)
@@ -199,7 +199,7 @@ def _freeze(table: dict[str, Any], number: int) -> Freeze:
     if table["last"] < table["first"]:
         raise InvalidConfig(NAME, f"{where}: it ends on {table['last']}, before it begins")
     if not (isinstance(table["reason"], str) and table["reason"].strip()):
-        raise InvalidConfig(NAME, f"{where}: reason: expected a sentence for the people who wait")
+        raise InvalidConfig(NAME, f"{where}: reason: expected a sentence for those who wait")
     return Freeze(table["first"], table["last"], table["reason"].strip())
 
 

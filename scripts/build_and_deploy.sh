@@ -3,8 +3,8 @@
 #
 # Usage: scripts/build_and_deploy.sh [OPTION...] [COMMAND]       --help lists them
 #
-# Finds a Python and hands over to the package deploy/, which does the work. With the environment of
-# `make .venv/installed` it uses that; elsewhere, as in CI, a python3 with requirements/deploy.txt.
+# Finds a Python and hands over to the package deploy/, which does the work. If the Python environment of
+# `make .venv/installed` exists, it uses that; otherwise, as in CI, a python3 with requirements/deploy.txt.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

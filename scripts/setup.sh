@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Make a place to work on one ticket: a clone on a branch of its own, with all that development needs.
+# Set up a clone for one ticket, on its own branch, with everything that development needs.
 #
 # Usage: scripts/setup.sh TICKET [REPOSITORY]
 #
-# TICKET, such as GREET-12, names the folder (in the present one) and the branch. REPOSITORY is what git
-# can clone; without it, that of the checkout in which this script lies. It verifies that git, make, Docker
-# and pyenv are there and says how to get what is not, clones, makes a Python environment with a Python of
-# pyenv's, installs everything into it, makes git run the checks before each commit, and runs the tests.
-# Safe to run again: it goes on where it ended, and touches no work of yours.
+# TICKET, such as GREET-12, names the folder (in the current one) and the branch. REPOSITORY is anything that git
+# can clone; the default is that of this script's checkout. The script verifies that git, make, Docker
+# and pyenv are installed and says how to get those that are not, clones, creates a virtual environment with a Python
+# from pyenv, installs everything into it, makes git run the checks before each commit, and runs the tests.
+# Safe to run again: it continues where it stopped, and does not touch your work.
 #
-# Exit codes: 0 the tests pass; 1 not done, the last line says what to do; 2 wrong usage.
+# Exit codes: 0 the tests pass; 1 it failed, and the last line says what to do; 2 wrong usage.
 set -euo pipefail
 
 python=3.13 # that of the image
@@ -27,7 +27,7 @@ usage() {
     exit 2
 }
 
-# How to get a command, in words for this machine
+# How to install a command on this machine
 hint() {
     case $1-$(uname -s) in
     docker-Darwin) echo "install Docker Desktop: https://docs.docker.com/desktop/setup/install/mac-install/" ;;
@@ -59,7 +59,7 @@ origin() {
 
 checkout() { # TICKET REPOSITORY
     if [ ! -e "$1" ]; then
-        git clone --quiet "$2" "$1" || die "$2 cannot be cloned" "look at the message above: address, network, your rights"
+        git clone --quiet "$2" "$1" || die "$2 cannot be cloned" "see the message above; check the address, the network and your permissions"
     elif [ ! -d "$1/.git" ]; then
         die "$1 is there, and is no clone; it was left as it is" "move it away, or work in another folder"
     fi
@@ -75,7 +75,7 @@ checkout() { # TICKET REPOSITORY
 
 interpreter() {
     pyenv install --skip-existing "$python" >&2 ||
-        die "pyenv cannot install Python $python" "look at the message above; what it needs: https://github.com/pyenv/pyenv/wiki#suggested-build-environment"
+        die "pyenv cannot install Python $python" "look at the message above; its prerequisites: https://github.com/pyenv/pyenv/wiki#suggested-build-environment"
     echo "$(pyenv prefix "$(pyenv latest "$python")")/bin/python3"
 }
 
@@ -88,7 +88,7 @@ main() {
     checkout "$ticket" "$repository"
     interpreter=$(interpreter) || exit
     cd "$ticket"
-    make PYTHON="$interpreter" .venv/installed || die "what development needs cannot be installed" "look at the message above, and run this again"
+    make PYTHON="$interpreter" .venv/installed || die "the development dependencies cannot be installed" "look at the message above, and run this again"
     .venv/bin/pre-commit install >/dev/null || die "the checks before each commit cannot be installed" "look at the message above, and run this again"
     make test || die "the tests fail on this machine" "fix what they report, or ask the team: devops/owner.json"
     say "$ticket is ready, on the branch $ticket: cd $ticket"

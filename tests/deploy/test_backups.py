@@ -61,7 +61,7 @@ def test_a_second_time_changes_nothing(aws, command):
 
 
 def test_databases_are_opted_in_where_they_are_not(aws, command):
-    """Without it nothing is backed up, and nothing fails."""
+    """Without this setting nothing is backed up, and AWS reports no failure."""
     command("backups", "install", "prod")
     assert aws.opted_in == {REGION, FIRST, SECOND}
     assert len(aws.asked("backup:UpdateRegionSettings")) == 2
@@ -108,7 +108,7 @@ def test_an_image_that_cannot_be_copied(staging, fails, programs):
     programs.codes["imagetools"] = 1
     output = fails("backups", "install", "prod")
     assert f"the image old cannot be copied to {FIRST}" in output
-    assert "now: the plan is there" in output
+    assert "now: the plan exists" in output
 
 
 def test_another_image_of_that_name_in_a_destination(aws, staging, fails, programs):
@@ -120,7 +120,7 @@ def test_another_image_of_that_name_in_a_destination(aws, staging, fails, progra
 
 def test_a_registry_that_replicates_already(aws, fails):
     aws.replication = [{"destinations": [{"region": "eu-south-1", "registryId": ACCOUNT}]}]
-    assert "replicates already" in fails("backups", "install", "prod")
+    assert "already has a replication configuration" in fails("backups", "install", "prod")
     assert not aws.stacks
 
 

@@ -313,7 +313,10 @@ def test_a_stack_whose_rest_cannot_be_removed(aws, nothing, fails):
         status="DELETE_FAILED"
     )
     output = fails("create", "staging", "--version", "new")
-    assert f"the rest of the stack {FOUNDATION} cannot be removed: it is DELETE_FAILED" in output
+    assert (
+        f"what is left of the stack {FOUNDATION} cannot be deleted: its status is DELETE_FAILED"
+        in output
+    )
 
 
 def test_a_stack_that_is_being_changed_is_waited_for(aws, nothing, command, clock):
@@ -347,7 +350,7 @@ def test_a_change_that_cloudformation_undoes_says_why(aws, nothing, fails):
     aws.cloudformation_execute_change_set = execute
     output = fails("create", "staging", "--version", "new")
     assert f"the stack {FOUNDATION} is ROLLBACK_COMPLETE: Topic: it is taken" in output
-    assert "CloudFormation has undone what it began" in output
+    assert "CloudFormation has rolled the stack back" in output
 
 
 def test_a_change_that_cloudformation_refuses(aws, nothing, fails):

@@ -99,7 +99,7 @@ def test_the_next_rotation_makes_another_one(vault, steps, command):
 def test_a_rotation_that_did_not_end_is_continued(vault, steps, programs, command, fails):
     programs.codes["eb deploy"] = 4
     output = fails("secrets", "rotate", "prod")
-    assert "was deployed before, and does not serve" in output
+    assert "had been deployed already, and does not serve" in output
     assert vault[DATABASE] == {
         "username": "birthday", "password": "old-one", "next_password": "new-one",
     }  # fmt: skip

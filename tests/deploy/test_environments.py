@@ -51,7 +51,7 @@ def test_values_are_text():
     ("text", "what"),
     [
         ("[staging", "invalid TOML"),
-        ("[Staging.stack]", "'Staging': expected 2 to 20 small letters or digits"),
+        ("[Staging.stack]", "'Staging': expected 2 to 20 lower-case letters or digits"),
         ("[staging]", r"\[staging.stack\] is missing"),
         ("staging = 1", r"\[staging.stack\] is missing"),
         ("[prod]\nPlainHttp = 'yes'\n[prod.stack]", r"\[prod\] PlainHttp: expected true or false"),

@@ -67,7 +67,7 @@ def test_what_keeps_it_from_being_watched(aws, staging, fails, action, code):
     aws.fail(action, code)
     output = fails("create", "staging")
     assert action.replace("elbv2", "elasticloadbalancing" if code else "elbv2") in output
-    assert f"{STAGING} is there; its alarms are as they were, or missing" in output
+    assert f"{STAGING} exists; its alarms are unchanged or missing" in output
     assert STACK not in aws.stacks
 
 
@@ -114,8 +114,8 @@ def test_that_they_cannot_be_told_fails_no_deployment(aws, staging, command, cod
     aws.fail("cloudwatch:PutMetricData", code)
     exit_code, output = command("deploy", "staging", "--version", "new")
     assert exit_code == 0
-    assert output.count("the alarms do not know of this deployment") == 1
-    assert f"{STAGING}-instances-fail may report what it causes" in output
+    assert output.count("the alarms could not be told of this deployment") == 1
+    assert f"{STAGING}-instances-fail may fire because of it" in output
 
 
 def test_a_dry_run_tells_nobody(aws, staging, command):

@@ -33,7 +33,7 @@ def test_a_team_without_slack():
 @pytest.mark.parametrize(
     ("key", "value", "what"),
     [
-        ("team", "The Greeters", "team 'The Greeters': expected 2 to 40 small letters"),
+        ("team", "The Greeters", "team 'The Greeters': expected 2 to 40 lower-case letters"),
         ("email", "greeters", "email 'greeters': expected an e-mail address"),
         ("email", ["a@b.test"], "expected an e-mail address"),
         ("escalation", "", "escalation '': expected an e-mail address"),

@@ -141,7 +141,7 @@ def test_the_first_dry_run_removes_the_empty_stack_that_shows_it(aws, command):
     aws.workspaces = ["TABCDEF12"]
     code, output = command("--dry-run", "bootstrap")
     assert code == 0, output
-    assert "what the pipeline would be can be shown once the foundation is there" in output
+    assert "the changes to the pipeline can be shown once the foundation exists" in output
     assert not aws.stacks
 
 

@@ -77,9 +77,9 @@ def test_the_service_is_back_in_another_region(disaster, command, tested):
     assert options(aws)[SNAPSHOT] == wanted
     assert (FIRST, wanted) in aws.manual
     assert tested.calls[-1] == ("http://prod.elasticbeanstalk.test", "K3y", "new")
-    assert "6 h 0 min ago; what was saved later is not in it" in output
+    assert "6 h 0 min ago; data saved later is not in it" in output
     assert f"{PROD} runs new in {FIRST}, and serves" in output
-    assert "by hand remain:" in output
+    assert "to do by hand:" in output
     assert f"export AWS_DEFAULT_REGION={FIRST}" in output
     assert not [key for key in aws.at(FIRST, "objects") if key.startswith("locks/")]
 
@@ -276,18 +276,18 @@ def begun(aws):
         refused("the image is missing", what="the image of version new is not in eu-central-1",
                 prepare=no_image, next_="or build the commit new"),
         refused("the image is another", what=f"it is {digest('another')}", prepare=other_image),
-        refused("nothing is recorded", what=f"what {PROD} ran is not recorded", prepare=no_records),
+        refused("nothing is recorded", what=f"the last version of {PROD} is not recorded", prepare=no_records),
         refused("the key is disabled", what="key/abcd, is Disabled", prepare=key("Disabled"),
                 next_="aws kms enable-key --key-id"),
         refused("the key will be deleted", what="is PendingDeletion", prepare=key("PendingDeletion"),
                 next_="aws kms cancel-key-deletion"),
-        refused("it exists", what="was not made by a recovery", prepare=exists, next_="--as NAME"),
+        refused("it exists", what="was not created by a recovery", prepare=exists, next_="--as NAME"),
         refused("another one was begun", "--to-snapshot", "awsbackup:copyjob-2", prepare=begun,
-                what="a recovery from awsbackup:copyjob-1 was begun"),
-        refused("at home by its own name", "--region", REGION, what=f"{PROD} is there", next_="--as"),
+                what="the recovery in progress is from awsbackup:copyjob-1"),
+        refused("at home by its own name", "--region", REGION, what=f"{PROD}, or a remnant of it, exists", next_="--as"),
         refused("a region without backups", "--region", "eu-centrall-1",
                 what=f"{PROD} has no backups in eu-centrall-1", next_=f"{REGION}, {FIRST}, {SECOND}"),
-        refused("a name that cannot be", "--as", "Prod!", what="expected 2 to 20 small letters"),
+        refused("a name that cannot be", "--as", "Prod!", what="expected 2 to 20 lower-case letters"),
     ],
 )  # fmt: skip
 def test_what_is_refused_before_anything_is_changed(
@@ -317,7 +317,7 @@ def test_what_aws_does_not_answer_is_not_taken_for_none(disaster, fails, action,
 
 def test_nobody_agreed(disaster, fails):
     output = fails("recover", "prod")
-    assert "what was saved later is not in it" in output
+    assert "data saved later is not in it" in output
     assert "nobody agreed to begin" in output
     assert "run it with --yes" in output
 
@@ -380,7 +380,7 @@ def test_the_certificate_of_that_region_is_found_and_tested_by_name(
     assert disaster.stacks[f"{FIRST}/{PROD}"]["parameters"]["Certificate"] == THERE
     host = "prod.elasticbeanstalk.test"
     assert tested.calls[-1] == ("https://hello.example.com", "K3y", "new", host)
-    assert f"DNS: let hello.example.com lead to {host}" in output
+    assert f"DNS: point hello.example.com to {host}" in output
 
 
 def test_without_a_certificate_in_that_region(disaster, https, fails):

@@ -272,7 +272,7 @@ def test_a_failed_smoke_test_of_the_version_that_was_deployed_before(
 ):
     tested.broken = {"old"}
     output = fails("deploy", "staging", "--version", "old")
-    assert "version old was deployed before, and does not serve" in output
+    assert "version old had been deployed already, and does not serve" in output
     assert "rollback staging" in output
     assert len(programs.calls("eb deploy")) == 1
 
@@ -368,7 +368,7 @@ def test_a_rollback_deploys_the_version_before(aws, staging, command):
 
 def test_a_rollback_without_a_version_before(staging, programs, fails):
     output = fails("rollback", "staging")
-    assert f"the history knows no version of {STAGING} before old" in output
+    assert f"the history of {STAGING} has no version before old" in output
     assert "deploy staging --version LABEL, one of: new old older" in output
     assert not programs.calls("eb deploy")
 
@@ -378,7 +378,7 @@ def test_a_history_that_cannot_be_read_is_not_an_empty_one(aws, staging, program
     history(aws, "deploy older", "deploy old")
     aws.fail("s3:ListObjectsV2", code)
     output = fails("rollback", "staging")
-    assert "the history knows no version" not in output
+    assert "has no version before" not in output
     assert not programs.calls("eb deploy")
 
 

@@ -99,7 +99,7 @@ def test_what_is_accepted_does_not_count_until_its_day_is_over(look, capsys):
     assert "1 critical vulnerabilities, all accepted" in capsys.readouterr().err
     with pytest.raises(Failure, match="CVE-2026-1"):
         look(("COMPLETE", basic()), accepted=accept(until="2026-11-24"))
-    assert "accepted until a day that is over" in capsys.readouterr().err
+    assert "accepted until a date that has passed" in capsys.readouterr().err
     with pytest.raises(Failure, match="CVE-2026-1"):
         look(("COMPLETE", basic()), accepted=accept("CVE-2026-3"))
 
@@ -111,7 +111,7 @@ def test_what_is_accepted_does_not_count_until_its_day_is_over(look, capsys):
         ("accepted = 1", "expected nothing but tables"),
         ("[[acepted]]\nid = 1", "expected nothing but tables"),
         (accept().replace("reason", "why"), "accepted 1: expected id, reason, until"),
-        (accept("a b"), "id 'a b': expected one such as CVE-2026-12345"),
+        (accept("a b"), "id 'a b': expected an id such as CVE-2026-12345"),
         (accept(until="'soon'"), "until 'soon': expected a date"),
         (accept(until="2026-12-31T10:00:00"), "until .*: expected a date"),
         (accept().replace("Not used", " "), "reason: expected a sentence"),

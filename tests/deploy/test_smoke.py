@@ -140,7 +140,7 @@ def test_a_version_that_cannot_delete_yet_passes(saved, env, serve, check, capsy
 
     check(serve(old))
     [name] = saved()
-    assert f"{name} remains: this version does not know DELETE" in capsys.readouterr().err
+    assert f"{name} remains: this version does not support DELETE" in capsys.readouterr().err
 
 
 def test_it_passes_where_writing_needs_a_key(app, env, serve, check):

@@ -48,7 +48,7 @@ def test_one_screen(aws, watched, run, command):
     assert "What to do" not in output
     assert f"dashboards/dashboard/{PROD}-{REGION}" in output
     assert output.index(PROD) < output.index(STAGING)
-    assert "alarms       none fires" in output  # of staging
+    assert "alarms       none firing" in output  # of staging
     assert "unknown" not in output.replace("unknown:", "")
     assert "NOT WATCHED" not in output
 
@@ -198,7 +198,7 @@ def test_what_aws_does_not_answer_is_unknown_and_not_nothing(
     assert re.search(rf"unknown:? +{what}: ", output), output
     assert f"{PROD}  Ready  Green/Ok  old" in output  # and the rest is shown
     if what == "alarms":
-        assert "none fires" not in output
+        assert "none firing" not in output
     if what == "dashboard":
         assert "NOT WATCHED" not in output
     _, found = report(command, "prod")

@@ -161,7 +161,7 @@ def test_the_schedule_strikes_when_it_opens(days, moment):
         ('"09:00"', "09:00:00", "in quotes"),
         ('"16:00"', '"24:01"', "expected a time"),
         ('"16:00"', '"15:60"', "expected a time"),
-        ('"09:00"', '"24:00"', "expected 00:00 of the day after"),
+        ('"09:00"', '"24:00"', "expected 00:00 of the following day"),
         ('"16:00"', '"09:00"', "a whole day is from 00:00 to 24:00"),
         ("[[window]]", "[window]", r"expected tables that begin with \[\[window\]\]"),
         ("time_zone", "?", "invalid TOML"),

@@ -147,6 +147,6 @@ def test_status_shows_what_runs_where(world, base):
     for name in ENVIRONMENTS:
         assert f"birthday-greetings-{name}  Ready  Green/Ok  {base}" in printed
     assert printed.count(f"instances    2 run {base}") == 2
-    assert printed.count("alarms       none fires") == 2
+    assert printed.count("alarms       none firing") == 2
     assert "NOT WATCHED" not in printed
     assert "unknown" not in printed

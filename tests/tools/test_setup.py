@@ -142,7 +142,7 @@ def test_all_that_is_missing_is_named_at_once(machine):
         ("docker compose version", "Docker has no Compose"),
         ("docker info", "its engine does not answer"),
         ("pyenv install", "pyenv cannot install Python 3.13"),
-        (".venv/installed", "what development needs cannot be installed"),
+        (".venv/installed", "the development dependencies cannot be installed"),
         ("pre-commit install", "the checks before each commit cannot be installed"),
         ("make test", "the tests fail on this machine"),
     ],

@@ -208,7 +208,7 @@ def _replicate(arn, properties, region):
 
 
 def _as_json(value):
-    """A configuration of CloudFormation with the keys of the API, which begin with small letters."""
+    """A configuration of CloudFormation with the keys of the API, which begin with lower-case letters."""
     if isinstance(value, dict):
         return {key[0].lower() + key[1:]: _as_json(one) for key, one in value.items()}
     return [_as_json(one) for one in value] if isinstance(value, list) else value
