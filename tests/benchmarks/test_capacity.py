@@ -1,4 +1,4 @@
-"""The capacity that docs/performance.md states follows from the figures that it states."""
+"""The capacity stated in docs/performance.md follows from the measurements given there."""
 
 import pytest
 
@@ -23,11 +23,11 @@ def test_a_rate_needs_what_its_requests_cost():
     assert found.writes == 1_000
 
 
-def test_there_is_an_instance_in_each_zone_however_little_there_is_to_do():
+def test_each_zone_has_an_instance_however_low_the_rate():
     assert capacity.need(1, Cost(1, 1), Cost(1, 1)).instances == 2
 
 
-def test_figures_that_are_missing_are_not_zero():
+def test_missing_figures_are_not_taken_as_zero():
     with pytest.raises(ValueError, match="no row of GET"):
         capacity.read_costs("| GET, 1,000 men |")
 

@@ -1,4 +1,4 @@
-"""A browser, and the real server for it."""
+"""Fixtures: a browser, and a real server for it to talk to."""
 
 import os
 import shutil
@@ -26,11 +26,11 @@ def pytest_collection_modifyitems(items):
 def browser():
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
-        reason = f"there is none of {', '.join(BROWSERS)}"
+        reason = f"none of these is installed: {', '.join(BROWSERS)}"
         if os.environ.get("REQUIRE_BROWSER") == "1":
             pytest.fail(f"{reason}, and REQUIRE_BROWSER=1")
         pytest.skip(f"{reason}; REQUIRE_BROWSER=1 makes this a failure")
-    # Its sandbox refuses root and most containers; the pages are our own
+    # The browser's sandbox does not work as root or in most containers; the pages are our own
     options = {"executable_path": program, "args": ["--no-sandbox"]}
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(**options)
@@ -73,7 +73,7 @@ def wait_until_ready(process, address):
 
 
 class Tab:
-    """A page, and all that it complained about."""
+    """A page, and all errors and warnings that it logged."""
 
     def __init__(self, page, server):
         self.page, self.server = page, server
@@ -96,13 +96,13 @@ class Tab:
 
     @property
     def overflow(self):
-        """By how many pixels the page is wider than its window."""
+        """The number of pixels by which the page is wider than its window."""
         return self.page.evaluate("document.scrollingElement.scrollWidth - window.innerWidth")
 
 
 @pytest.fixture
 def new_tab(browser, server, context):
-    """Opens tabs, and asks afterwards that none complained or loaded anything from elsewhere."""
+    """Opens tabs, and asserts afterwards that none logged an error or loaded anything from another host."""
     tabs = []
 
     def make(**options):

@@ -6,8 +6,8 @@ from axe_playwright_python.sync_playwright import Axe
 TELEPHONE = {"viewport": {"width": 375, "height": 800}}
 DARK = {"color_scheme": "dark"}
 
-# What axe-core finds in Swagger UI itself: pale words, a heading level that is left out, an unnamed text
-# area for the body, buttons in buttons, its head outside of its landmarks, and code that keys cannot scroll
+# What axe-core finds in Swagger UI itself: low contrast, a skipped heading level, an unlabelled text
+# area for the body, nested buttons, a header outside the landmarks, and code that the keyboard cannot scroll
 SWAGGER_UI = {
     "color-contrast", "heading-order", "label", "nested-interactive", "region", "scrollable-region-focusable",
 }  # fmt: skip
@@ -34,7 +34,7 @@ class Operation:
         return self.answer()
 
     def answer(self):
-        """Status and body of the answer, once there is one."""
+        """Status and body of the response, once it has arrived."""
         row = self.block.locator(".live-responses-table tbody tr.response")
         row.wait_for()
         status = row.locator(".response-col_status").inner_text().split()[0]
@@ -61,7 +61,7 @@ def test_a_birthday_is_saved_greeted_and_deleted(new_tab, options):
 
 
 @pytest.mark.parametrize("name", ["Владимир", "علی\u200cرضا", "Zoë"], ids=ascii)
-def test_names_of_all_scripts_can_be_tried(new_tab, name):
+def test_names_in_any_script_can_be_tried_out(new_tab, name):
     page = documentation(new_tab())
     assert Operation(page, "saveDateOfBirth").open().fill(name).execute()[0] == 204
     status, body = Operation(page, "getGreeting").open().fill(name).execute()
@@ -69,13 +69,13 @@ def test_names_of_all_scripts_can_be_tried(new_tab, name):
     assert name in body
 
 
-def test_an_error_is_shown_as_it_is(new_tab):
+def test_an_error_response_is_shown_unchanged(new_tab):
     tab = new_tab()
     page = documentation(tab)
     status, body = Operation(page, "getGreeting").open().fill("j0hn").execute()
     assert status == 400
     assert "/docs/problems#invalid-request" in body
-    (line,) = tab.complaints  # of the browser itself, about any answer of this kind
+    (line,) = tab.complaints  # logged by the browser itself for any response with this status
     assert "the server responded with a status of 400" in line
     tab.complaints.clear()
 
@@ -112,7 +112,7 @@ def test_the_theme_follows_the_system(new_tab):
 
 
 @pytest.mark.parametrize("options", [TELEPHONE, TELEPHONE | DARK, {}, DARK], ids=str)
-def test_the_page_about_problems_can_be_read_by_everybody(new_tab, options):
+def test_the_page_about_problems_is_accessible(new_tab, options):
     tab = new_tab(**options, java_script_enabled=True)
     page = tab.open("/docs/problems#user-not-found")
     assert page.locator(":target").inner_text() == "user-not-found"
@@ -121,7 +121,7 @@ def test_the_page_about_problems_can_be_read_by_everybody(new_tab, options):
 
 
 @pytest.mark.parametrize("options", [{}, DARK, TELEPHONE, TELEPHONE | DARK], ids=str)
-def test_axe_finds_nothing_but_what_is_swagger_uis_own(new_tab, options):
+def test_axe_finds_only_the_known_issues_of_swagger_ui(new_tab, options):
     page = documentation(new_tab(**options))
     assert found(page) <= SWAGGER_UI
     Operation(page, "saveDateOfBirth").open().execute()

@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 
-# One that was built already, or one of the present state; its tag is its version
+# An image that was already built, or one built from the working tree; its tag is its version
 GIVEN = os.environ.get("IMAGE_UNDER_TEST")
 IMAGE = GIVEN or "birthday-greetings:9.8.7"
 VERSION = IMAGE.rpartition(":")[2]
@@ -28,13 +28,13 @@ def why_no_docker():
     if not shutil.which("docker"):
         return "there is no docker command"
     if docker("info", check=False).returncode:
-        return "no Docker engine answers"
+        return "the Docker engine does not respond"
     return None
 
 
 def why_no_compose():
     if docker("compose", "version", check=False).returncode:
-        return "Docker has no Compose"
+        return "Docker Compose is not installed"
     return None
 
 
@@ -52,12 +52,12 @@ def engine():
 
 @pytest.fixture(scope="session")
 def compose(engine):
-    """For what needs Compose, which the image by itself does not."""
+    """For tests that need Compose; those of the image alone do not."""
     refuse(why_no_compose())
 
 
 def refuse(reason):
-    """Skip for ``reason``, if there is one, or fail where Docker is required."""
+    """Skip the test if there is a ``reason`` to, or fail it where Docker is required."""
     if reason and os.environ.get("REQUIRE_DOCKER") == "1":
         pytest.fail(f"{reason}, and REQUIRE_DOCKER=1")
     if reason:
@@ -117,7 +117,7 @@ def wait_for(url, status=200, seconds=60):
 
 @pytest.fixture(scope="module")
 def start(image):
-    """Starts containers on a network of their own, and removes all of it in the end."""
+    """Starts containers on a network of their own, and removes the containers and the network at the end."""
     network = f"birthday-{secrets.token_hex(4)}"
     docker("network", "create", network)
     started = []

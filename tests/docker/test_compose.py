@@ -1,4 +1,4 @@
-"""The stack of docker-compose.yml: up, in trouble, and down."""
+"""The stack of docker-compose.yml: starting, under faults, and stopping."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def stack(image):
 
 @pytest.fixture
 def load(stack):
-    """Clients of the stack; while a container is away, nginx may wait for it in vain (504)."""
+    """Clients of the stack; while a container is down, nginx may time out waiting for it (504)."""
     load = Load("127.0.0.1", stack.port, clients=4, outages=(503, 504))
     yield load
     print(f"\nanswers under load: {dict(load.counts)}")  # noqa: T201  # shown by make test-docker
@@ -85,7 +85,7 @@ def test_up_to_a_greeting(stack):
     assert json.loads(request("GET", stack.url("/livez"))[1])["version"] == "under-test"
 
 
-def test_no_port_of_the_database_is_published(stack):
+def test_the_port_of_the_database_is_not_published(stack):
     assert docker("port", stack.container("db")).stdout == ""
 
 
@@ -102,7 +102,7 @@ def ask_as_from_outside(stack, path, method="GET", body=None, address="198.51.10
             return error.code, kind, error.headers["Retry-After"]
 
 
-def test_nginx_closes_operators_paths_to_the_outside_world(stack):
+def test_nginx_denies_outside_clients_the_operators_paths(stack):
     assert request("GET", stack.url("/readyz"))[0] == 200
     assert ask_as_from_outside(stack, "/readyz")[:2] == (404, "application/problem+json")
     assert ask_as_from_outside(stack, "/livez")[0] == 200
@@ -120,7 +120,7 @@ def test_nginx_closes_operators_paths_to_the_outside_world(stack):
         ("GET", "/problem/429", None, 404),
     ],
 )
-def test_what_is_wrong_is_answered_the_same_way_through_nginx(stack, method, path, body, status):
+def test_invalid_requests_get_the_same_response_through_nginx(stack, method, path, body, status):
     answer = ask_as_from_outside(stack, path, method, body)
     assert answer[:2] == (status, "application/problem+json")
 
@@ -160,7 +160,7 @@ OWN_ANSWERS = {
 
 
 @pytest.mark.parametrize("what", OWN_ANSWERS)
-def test_what_nginx_says_itself_is_a_problem_document_too(stack, what):
+def test_nginxs_own_errors_are_problem_documents_too(stack, what):
     request, expected = OWN_ANSWERS[what]
     status, headers, body = raw(stack, request)
     problem = json.loads(body)
@@ -175,7 +175,7 @@ def test_what_nginx_says_itself_is_a_problem_document_too(stack, what):
 
 
 def logged(stack, request_id):
-    """The last line of nginx with this id."""
+    """The last log line of nginx with this request id."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         log = stack.compose("logs", "--no-log-prefix", "nginx")
@@ -187,8 +187,8 @@ def logged(stack, request_id):
     raise TimeoutError(request_id)
 
 
-def test_every_status_that_nginx_may_answer_has_a_title_and_a_detail():
-    """All that its source can say to a client; 499 and 444 are only for its log."""
+def test_every_error_status_of_nginx_has_a_title_and_a_detail():
+    """All statuses that nginx's source code can send to a client; 499 and 444 appear only in its log."""
     configuration = Path(".platform/nginx/nginx.conf").read_text()
     redirected = set(re.search(r"error_page ([\d ]+) /problem;", configuration)[1].split())
     renamed = set(re.findall(r"error_page \d+ =(\d+) /problem;", configuration))
@@ -198,8 +198,8 @@ def test_every_status_that_nginx_may_answer_has_a_title_and_a_detail():
 
 @pytest.mark.parametrize("given", ["0190d5b2-7c1e-7b3a-9f00-0123456789ab", "1-67891233-abcdef012345678912345678", None])  # fmt: skip
 @pytest.mark.parametrize("path", ["/livez", "/problem"])
-def test_the_id_of_a_request_is_the_same_in_answer_and_log(stack, given, path):
-    """Whether the application answers or nginx itself, the caller's or a new one."""
+def test_the_request_id_is_the_same_in_response_and_log(stack, given, path):
+    """Whether the application or nginx itself responds, and whether the id is the caller's or a new one."""
     header = b"X-Request-ID: " + (given or "Rumpelstiltskin_1812-12-20").encode() + b"\r\n"
     _, headers, _ = raw(stack, b"GET " + path.encode() + b" HTTP/1.1\r\n" + HOST + header + b"\r\n")
     answered = headers["x-request-id"]
@@ -209,8 +209,8 @@ def test_the_id_of_a_request_is_the_same_in_answer_and_log(stack, given, path):
         assert answered in stack.compose("logs", "web")
 
 
-def test_one_address_gets_so_much_and_no_more(stack):
-    """Whatever it claims to be: here there is no load balancer whose word counts."""
+def test_requests_from_one_address_are_rate_limited(stack):
+    """Whatever its X-Forwarded-For claims: there is no trusted load balancer here."""
     with ThreadPoolExecutor(16) as pool:
         answers = list(
             pool.map(
@@ -228,7 +228,7 @@ def test_one_address_gets_so_much_and_no_more(stack):
 def test_one_address_cannot_take_all_connections(stack):
     """Bodies that trickle: 100 at a time are waited for, the others are refused, and go on."""
     head = b"PUT /hello/Ann HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1\r\nContent-Length: 4000\r\n\r\n"
-    # What other tests took of the requests in a second comes back by the clock
+    # Requests of earlier tests count towards the rate limit until enough time has passed
     configuration = Path(".platform/nginx/nginx.conf").read_text()
     rate, burst = (int(re.search(rf"{key}=(\d+)", configuration)[1]) for key in ("rate", "burst"))
     time.sleep(burst / rate + 1)
@@ -255,7 +255,7 @@ def test_one_address_cannot_take_all_connections(stack):
             connection.close()
 
 
-def test_a_body_that_stops_is_not_waited_for(stack):
+def test_nginx_does_not_wait_for_a_stalled_body(stack):
     head = b"PUT /hello/Ann HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{"
     with socket.create_connection(("127.0.0.1", stack.port), timeout=60) as connection:
         connection.sendall(head)
@@ -286,7 +286,7 @@ def test_nginx_logs_no_names(stack):
     assert "rumpelstiltskin" not in log.lower()
 
 
-def test_services_have_no_more_rights_than_they_need(stack):
+def test_services_have_no_more_privileges_than_they_need(stack):
     services = json.loads(stack.compose("--profile", "test", "config", "--format", "json"))[
         "services"
     ]
@@ -308,7 +308,7 @@ def test_services_have_no_more_rights_than_they_need(stack):
         )  # CHOWN, DAC_OVERRIDE, SETGID, SETUID
 
 
-def test_down_and_up_again_keeps_the_data(stack):
+def test_data_survives_down_and_up(stack):
     body = b'{"dateOfBirth": "1990-05-17"}'
     assert request("PUT", stack.url("/hello/Jane"), body)[0] == 204
     stack.compose("down", "--timeout", "10")
@@ -316,7 +316,7 @@ def test_down_and_up_again_keeps_the_data(stack):
     assert request("GET", stack.url("/hello/Jane"))[0] == 200
 
 
-def test_a_restart_of_the_database_under_load_gives_no_wrong_answer(stack, load):
+def test_restarting_the_database_under_load_gives_no_wrong_response(stack, load):
     with load:
         load.wait_for_more(204)
         stack.compose("restart", "db")
@@ -326,7 +326,7 @@ def test_a_restart_of_the_database_under_load_gives_no_wrong_answer(stack, load)
 
 
 @pytest.mark.parametrize("service", ["db", "web"])
-def test_no_acknowledged_put_is_lost_when_something_is_killed(stack, service, load):
+def test_no_acknowledged_put_is_lost_when_a_container_is_killed(stack, service, load):
     with load:
         load.wait_for_more(204)
         docker("kill", stack.container(service))

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("compose")
 
 @pytest.fixture
 def workspace(tmp_path):
-    """A copy of this project as git knows it, since a dev container writes into it."""
+    """A copy of the files that git tracks in this project, since a dev container writes to its workspace."""
     folder = tmp_path / "workspace"
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -44,7 +44,7 @@ def test_a_dev_container_can_install_and_test(workspace):
     user = described["remoteUser"]
     try:
         docker(*compose, "build", described["service"], timeout=600)
-        # As the editor does, the other way round: there, the user gets the number of the owner
+        # The reverse of what the editor does: it gives the container's user the UID of the files' owner
         as_root(workspace, "chown", "-R", user, "/workspace")
         ended = docker(
             *compose, "run", "--rm", "--user", user, described["service"], "sh", "-c", command,
@@ -52,7 +52,7 @@ def test_a_dev_container_can_install_and_test(workspace):
         )  # fmt: skip
         assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
         assert re.search(r"\d+ passed", ended.stdout)
-        assert ended.stdout.splitlines()[-1].startswith("rm -rf")  # and nothing is left in .venv
+        assert ended.stdout.splitlines()[-1].startswith("rm -rf")  # .venv is empty afterwards
         assert (workspace / ".git/hooks/pre-commit").exists()
     finally:
         docker(*compose, "down", "--volumes", "--timeout", "2")
@@ -60,7 +60,7 @@ def test_a_dev_container_can_install_and_test(workspace):
 
 
 def as_root(workspace, *command):
-    """Run ``command`` on the files in ``workspace``, whoever we are."""
+    """Run ``command`` on the files in ``workspace``, whichever user runs the tests."""
     docker(
         "run", "--rm", "--user", "root", "--volume", f"{workspace}:/workspace",
         "birthday-greetings-development", *command,

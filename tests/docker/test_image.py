@@ -1,4 +1,4 @@
-"""What the image is, and how it behaves by itself."""
+"""What the image contains, and how it behaves on its own."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def test_it_adds_little_to_its_base(image):
     assert inspect(image)["Size"] - inspect(f"{BASES}{base}")["Size"] < 70e6
 
 
-def test_it_is_labelled_and_not_root(image):
+def test_it_is_labelled_and_does_not_run_as_root(image):
     config = inspect(image)["Config"]
     assert config["User"] == "10001"
     assert config["Labels"]["org.opencontainers.image.version"] == VERSION
@@ -46,7 +46,7 @@ def test_what_it_says_of_its_packages_is_its_lock(image):
     assert all(terms for _, _, terms in said)
 
 
-def test_it_holds_no_tools_and_nothing_for_development(image):
+def test_it_contains_no_build_tools_and_no_development_packages(image):
     tools = "for tool in gcc cc ld make pip curl git; do command -v $tool; done; true"
     assert run_in(image, "sh", "-c", tools) == ""
     packages = "import importlib.metadata as m; print(*(d.name for d in m.distributions()))"
@@ -57,7 +57,7 @@ def test_it_holds_no_tools_and_nothing_for_development(image):
     assert run_in(image, "sh", "-c", "find / -xdev -name '*.env' -o -xdev -name '.git'") == ""
 
 
-def test_it_starts_whatever_the_umask_of_who_built_it(tmp_path):
+def test_it_starts_whatever_umask_it_was_built_with(tmp_path):
     for name in ("Dockerfile", ".dockerignore"):
         shutil.copy(name, tmp_path)
     for name in ("requirements", "web"):
@@ -92,7 +92,7 @@ def test_it_becomes_healthy(web):
         time.sleep(0.5)
 
 
-def test_it_is_unhealthy_when_nothing_listens(start, image):
+def test_it_is_unhealthy_when_nothing_listens_on_its_port(start, image):
     idle = start(
         "--health-interval=1s",
         "--health-retries=1",
@@ -107,21 +107,21 @@ def test_it_is_unhealthy_when_nothing_listens(start, image):
         time.sleep(0.5)
 
 
-def test_nonsense_in_the_environment_is_one_line(image):
+def test_an_invalid_environment_variable_is_reported_in_one_line(image):
     ended = docker("run", "--rm", "--env=WORKERS=no", image, check=False)
     assert ended.returncode == 1
     assert ended.stderr.startswith("web: Invalid WORKERS 'no'")
     assert ended.stderr.count("\n") == 1
 
 
-def test_time_zones_are_there(image):
+def test_time_zone_data_is_installed(image):
     ended = docker("run", "--rm", "--env=TIME_ZONE=Pacific/Kiritimati", image, check=False)
     assert ended.stderr.startswith("web: DATABASE_URL is missing")
 
 
 @pytest.mark.parametrize("delay", [0, 0.4])
-def test_a_stop_in_the_first_second_is_obeyed(image, delay):
-    """The first process of a container would ignore SIGTERM until Python has a handler for it."""
+def test_sigterm_in_the_first_second_stops_it(image, delay):
+    """As PID 1 of a container, Python would ignore SIGTERM until its handler is installed."""
     container = docker("run", "--detach", "--env=DATABASE_URL=postgresql://a@db/b", image).stdout.strip()  # fmt: skip
     try:
         time.sleep(delay)

@@ -1,4 +1,4 @@
-"""Reports to Sentry from the image, to a collector in a container beside it."""
+"""Sentry events that the image sends, received by a collector in another container."""
 
 import json
 import time
@@ -30,7 +30,7 @@ def collector(start, image):
 
 @pytest.fixture(scope="module")
 def reporting(start, image, database, web, collector):
-    """Starts the image with a DSN, on a database whose dates are texts by mistake."""
+    """Starts the image with a DSN, on a database whose date column was wrongly made text."""
     request("PUT", web.url(f"/hello/{NAME}"), BODY)
     docker("run", "--rm", f"--network={network_of(web)}", f"--env=DATABASE_URL={database}",
            image, "python", "-c", ALTER)  # fmt: skip
@@ -61,7 +61,7 @@ def events(collector, count, seconds=60):
     return [json.loads(line) for line in lines]
 
 
-def test_a_fault_is_reported_by_its_place_and_nobody_is_named(reporting, collector):
+def test_an_error_is_reported_with_its_location_and_without_names(reporting, collector):
     container = reporting()
     path = f"/hello/{NAME}?dateOfBirth={BORN}"
     assert request("GET", container.url(path))[0] == 500
@@ -74,7 +74,7 @@ def test_a_fault_is_reported_by_its_place_and_nobody_is_named(reporting, collect
         assert text not in json.dumps(event)
 
 
-def test_a_fault_right_before_the_end_is_reported(reporting, collector):
+def test_an_error_right_before_shutdown_is_reported(reporting, collector):
     seen = len(docker("logs", collector.id).stdout.splitlines())
     container = reporting()
     assert request("GET", container.url(f"/hello/{NAME}"))[0] == 500

@@ -1,4 +1,4 @@
-"""A service under load that things are done to, and one table of what became of it."""
+"""A service under load into which faults are injected, and one table of the results."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 def lacks(what):
-    """Skip for want of ``what``, or fail where nothing may be missing."""
+    """Skip the test because ``what`` is missing, or fail it where REQUIRE_FAULTS is set."""
     if os.environ.get("REQUIRE_FAULTS") == "1":
         pytest.fail(f"this machine has no {what}, and REQUIRE_FAULTS=1")
     pytest.skip(f"this machine has no {what}; REQUIRE_FAULTS=1 makes this a failure")
@@ -58,7 +58,7 @@ class Service:
         self.web = None
 
     def start(self, **options):
-        """Start both, and migrate. ``options`` are those of start_web()."""
+        """Start both, and migrate the database. ``options`` are passed to start_web()."""
         self.database.start()
         ensure_database(self.database.url("postgres"), "faults_test")
         flask = [sys.executable, "-m", "flask", "--app", "web", "db", "upgrade"]
@@ -105,7 +105,7 @@ class Service:
             os.kill(process, number)
 
     def connect(self):
-        """A session of somebody else, which commits each statement by itself."""
+        """A database session of another client, with autocommit."""
         connection = psycopg2.connect(self.url)
         connection.autocommit = True
         return connection
@@ -141,7 +141,7 @@ def service():
 
 @pytest.fixture
 def judge(request, service):
-    """Enters a load into the table, and asserts what holds for every fault."""
+    """Adds the results of a load to the table, and asserts what must be true after every fault."""
 
     def judge(load, *, may_be_cut=False):
         stored = service.stored()

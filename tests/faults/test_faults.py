@@ -1,4 +1,4 @@
-"""What may go wrong below and around the service, while people use it."""
+"""Faults of the systems under and around the service, while people use it."""
 
 import os
 import re
@@ -77,7 +77,7 @@ def test_a_locked_table(service, judge):
 
 
 def test_no_free_connections(service, judge):
-    """Somebody else has them all; even those that the service had, once they were closed."""
+    """Another client holds them all, even those that the service had before they were closed."""
     service.start()
     taken = []
     with under_load(service) as load:
@@ -108,16 +108,16 @@ def test_no_free_connections(service, judge):
 
 @pytest.fixture
 def small_disk(service):
-    """The data of PostgreSQL on a disk of its own."""
+    """The PostgreSQL data directory, on a file system of its own."""
     if os.geteuid() != 0 or not shutil.which("mount"):
-        lacks("right to mount a file system (root)")
+        lacks("permission to mount a file system (root)")
     folder = service.home / "postgres"
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", folder])
     if mounted.returncode:
         folder.rmdir()
-        lacks("right to mount a file system")
-    # so that the server removes its data, but not the folder in which it is mounted
+        lacks("permission to mount a file system")
+    # a subfolder, so that the server can remove its data but not the mount point
     service.database.home = folder / "home"
     yield folder
     service.stop()
@@ -161,7 +161,7 @@ def has_ended(database):
 
 
 def test_a_full_log(service, judge):
-    """Every line fails to be written."""
+    """Writing any line to the log fails."""
     with Path("/dev/full").open("wb") as full:
         service.start(output=full)
     with under_load(service) as load:
@@ -228,7 +228,7 @@ def nginx_before(service):
 
 
 def test_bodies_that_trickle(service, judge):
-    """150 of them, from one address: it is answered 429, and the others are served."""
+    """150 of them, from one address: that address gets 429, and the others are served."""
     service.start()
     head = b"PUT /hello/Ann HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1\r\nContent-Length: 4000\r\n\r\n{"
     with nginx_before(service) as port, Load("127.0.0.1", port, clients=1, headers={"X-Forwarded-For": "192.0.2.2"}) as load:  # fmt: skip
@@ -249,7 +249,7 @@ def test_bodies_that_trickle(service, judge):
 
 
 def test_idle_connections(service, judge):
-    """A thousand at nginx, which keeps them from the application."""
+    """A thousand to nginx, which does not pass them on to the application."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4096), hard), hard))
     service.start()
@@ -266,7 +266,7 @@ def test_idle_connections(service, judge):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_a_stop_and_a_new_start(service, judge, number):
+def test_a_restart_of_the_service(service, judge, number):
     """Requests in flight are answered; who comes later finds nobody, until the new one is there."""
     service.start()
     with under_load(service) as load:
@@ -304,7 +304,7 @@ def test_midnight(service, judge):
 
 
 def set_clock(file, moment):
-    """Let the processes whose clock is ``file`` believe that it is ``moment``."""
+    """Set the clock of the processes that read ``file`` to ``moment``."""
     new = file.with_suffix(".new")
     new.write_text(f"{(moment - datetime.now(UTC)).total_seconds():+.0f}s\n")
     new.replace(file)

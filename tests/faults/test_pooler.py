@@ -1,4 +1,4 @@
-"""The service on a connection pooler, which refuses much that PostgreSQL takes."""
+"""The service behind a connection pooler, which rejects much that PostgreSQL accepts."""
 
 import shutil
 import subprocess
@@ -40,7 +40,7 @@ def pooler(database_url, home):
     (folder / "users").write_text(f'"{url.username}" "{url.password}"\n')
     for path in (folder, *folder.iterdir()):
         path.chmod(0o755)
-    running = subprocess.Popen(  # refuses to be root
+    running = subprocess.Popen(  # PgBouncer refuses to run as root
         [program, "--user=nobody", "--quiet", folder / "pgbouncer.ini"], stderr=subprocess.DEVNULL
     )
     yield url.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)

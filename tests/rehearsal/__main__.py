@@ -1,7 +1,7 @@
 """AWS on loopback for a person instead of a test: ``make cloud``.
 
 It stays up until Ctrl-C, and prints what to do in another terminal. Beside AWS there is a clone of this
-project, whose commits on main start the pipeline. What one does in the console of AWS or in Slack is
+project, whose commits on main start the pipeline. Actions that belong in the AWS console or in Slack are
 typed here: "help" lists it.
 """
 
@@ -34,7 +34,7 @@ AWS is at {url}, with an account that has nothing in it. In another terminal:
   cd {project}        # a clone of this project to play with; it is removed at the end
   source {env}
 
-Then follow docs/deployment.md. devops/owner.json names a team already, and
+Then follow docs/deployment.md. devops/owner.json already names a team, and
 devops/environments.toml lets production serve without a certificate. For example:
 
   {script} create staging
@@ -42,7 +42,7 @@ devops/environments.toml lets production serve without a certificate. For exampl
   {script} status
   {script} bootstrap                # then type "connect" here, and run it again
 
-After that a commit on main goes through the pipeline. To break something, commit a mistake:
+After that, each commit on main goes through the pipeline. To break something, commit a mistake:
 
   sed -i 's/Your birthday is/Your day is/' web/birthday.py && git commit --quiet --all --no-verify -m Mistake
   {script} build && {script} deploy staging
@@ -52,11 +52,11 @@ Times are shortened: {times}. Notifications and addresses appear here. Ctrl-C re
 
 
 class Stop(BaseException):
-    """A signal asked for the end."""
+    """A signal requested termination."""
 
 
 def main():
-    """Exits with a sentence where there is no Docker, or where another one runs."""
+    """Exits with a message if Docker is not available, or if another `make cloud` is running."""
     reason = why_no_docker()
     if reason:
         raise SystemExit(f"make cloud: {reason}: it needs Docker.")
@@ -68,14 +68,16 @@ def main():
             signal.signal(number, _stop)
         world = None
         try:
-            _say("starting; the first time it takes some minutes, for images are built")
+            _say("starting; the first time this takes some minutes, because images are built")
             world = World()
             Cloud(world).run()
         except Stop:
             _say("removing everything...")
         finally:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)  # it takes some seconds, and must be done
+                signal.signal(
+                    number, signal.SIG_IGN
+                )  # the clean-up takes some seconds, and must not be interrupted
             if world:
                 world.stop()
             (HOME / "env").unlink(missing_ok=True)
@@ -84,7 +86,7 @@ def main():
 
 
 class Cloud:
-    """Shows what happens in a world, and lets somebody act in it."""
+    """Shows what happens in a world, and carries out the commands typed."""
 
     def __init__(self, world):
         self._world, self._told, self._addresses = world, 0, set()
@@ -125,7 +127,7 @@ class Cloud:
         self._told = len(messages)
 
     def _start_pipeline(self):
-        """For a new commit on main, as GitHub would."""
+        """Start the pipeline for a new commit on main, as GitHub would."""
         head = self._world.project.git("rev-parse", "main")
         if head == self._head:
             return
@@ -135,7 +137,7 @@ class Cloud:
             return
         if pipeline.execution and pipeline.execution.thread.is_alive():
             _say(
-                f"the pipeline is at work; commit again when it has ended to have {head[:12]} built"
+                f"the pipeline is busy; commit again when it has finished to have {head[:12]} built"
             )
             return
         pipeline.on_change = lambda stage, status: _say(f"the pipeline: {stage} {status}")
@@ -149,7 +151,7 @@ class Cloud:
                 case "connect":
                     receiver.connection = "AVAILABLE"
                     receiver.workspaces = [OWNER["slack"]["workspace"]]
-                    _say(f"connected and authorised; now again: {SCRIPT} bootstrap")
+                    _say(f"connected and authorised; now repeat: {SCRIPT} bootstrap")
                 case "approve" | "reject" as word:
                     status = {"approve": "Approved", "reject": "Rejected"}[word]
                     waits = pipeline.execution and pipeline.decide(status, seconds=0)
@@ -157,7 +159,7 @@ class Cloud:
                 case "help" | "":
                     print(HELP, flush=True)
                 case other:
-                    _say(f'there is no {other!r}; "help" lists what there is')
+                    _say(f'there is no {other!r}; "help" lists the commands')
 
 
 def _hold(lock):
@@ -167,7 +169,7 @@ def _hold(lock):
         lock.seek(0)
         holder = lock.read().strip() or "unknown"
         raise SystemExit(
-            f"make cloud: one runs already, process {holder}. End it with Ctrl-C there, or use it: "
+            f"make cloud: already running as process {holder}. End it with Ctrl-C there, or use it: "
             f"source {(HOME / 'env').absolute()}"
         ) from None
     lock.truncate(0)

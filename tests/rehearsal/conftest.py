@@ -1,4 +1,4 @@
-"""The rehearsal: staging and production at one version when a scenario begins, with traffic on both."""
+"""The rehearsal: staging and production run the same version when a scenario begins, with traffic on both."""
 
 import functools
 from collections import Counter
@@ -9,11 +9,11 @@ from tests.docker.conftest import engine  # noqa: F401  # a fixture, by its name
 from tests.rehearsal import world as worlds
 from tests.support import table
 
-# Those that have a world, and so a process, of their own
+# Test files that have a world, and therefore a process, of their own
 WORLDS = {f"test_{name}": name for name in ("pipeline", "recovery", "machines")}
-ROWS = []  # of scenarios: name, outcome, seconds, and what was noted, by kind
+ROWS = []  # results of scenarios: name, outcome, seconds, and notes by kind
 FAULTS = []  # rows of the table of tests/support/table.py
-TOTAL = Counter()  # requests, failures, names and losses of all scenarios
+TOTAL = Counter()  # requests, failures, names and lost names of all scenarios
 
 
 def pytest_collection_modifyitems(items):
@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    """Whatever a scenario does to an environment: those who use it must not notice."""
+    """Whatever a scenario does to an environment, its users must not notice."""
     traffic = getattr(item, "traffic", None)
     try:
         result = yield
@@ -40,7 +40,7 @@ def pytest_runtest_call(item):
 
 
 def pytest_runtest_logreport(report):
-    """Where the summary is written, whichever process ran the scenario."""
+    """Print the summary, whichever process ran the scenarios."""
     noted = dict.fromkeys(("scenario", "traffic"))
     noted |= dict(report.user_properties)
     if report.when == "call" and noted["scenario"]:
@@ -74,7 +74,7 @@ def note(item, kind, what):
 
 @pytest.fixture
 def seen(request):
-    """Notes what a scenario saw, for the table at the end."""
+    """Records the observations of a scenario, for the table at the end."""
     return functools.partial(note, request.node, "seen")
 
 
@@ -89,7 +89,7 @@ def world(engine):  # noqa: F811
 
 @pytest.fixture(scope="session")
 def created(world):
-    """Both environments, made from nothing by the script; the version, the output of both runs, seconds."""
+    """Both environments, created from nothing by the script: the version, the output of both runs, seconds."""
     return worlds.created(world)
 
 
@@ -123,7 +123,7 @@ def base(world, created, request):
 
 @pytest.fixture(scope="session")
 def second(world, created):
-    """A second version, with a migration that the first one does not know."""
+    """A second version, with a migration that the first version does not have."""
     from tests.rehearsal.project import add_a_column
 
     return world.project.build(add_a_column)
@@ -131,5 +131,5 @@ def second(world, created):
 
 @pytest.fixture
 def no_checks(tmp_path):
-    """A `make` that finds everything in order, for the scenarios that are not about the checks."""
+    """A fake `make` whose checks all pass, for the scenarios that are not about the checks."""
     return worlds.no_checks(tmp_path)

@@ -1,4 +1,4 @@
-"""People who save and greet without a pause, whatever is done to the environment meanwhile."""
+"""Clients that save and greet without a pause, whatever happens to the environment meanwhile."""
 
 import contextlib
 import http.client
@@ -15,7 +15,7 @@ NUMBERS = itertools.count()
 
 
 class Load:
-    """Clients at ``environment``, from now on. Any answer but success, and no answer, is a failure."""
+    """Clients of ``environment``, from now on. Any response but success counts as a failure, as does none."""
 
     def __init__(self, environment):
         self._environment = environment
@@ -36,7 +36,7 @@ class Load:
             thread.join()
 
     def lost(self):
-        """Names that were acknowledged, and are not in the database as they were saved last."""
+        """Acknowledged names that the database does not have with the date last saved."""
         rows = self._environment.database.query("SELECT username, date_of_birth FROM person")
         stored = dict(row.split("|") for row in rows)
         return {name for name, born in self.acknowledged.items() if stored.get(name) != born}
@@ -76,5 +76,5 @@ class Load:
 
 
 def _letters(number):
-    """``number`` in letters, since a name has nothing else."""
+    """``number`` in letters, since a name may contain nothing else."""
     return "".join(chr(ord("a") + int(digit)) for digit in str(number))

@@ -38,7 +38,7 @@ def replace(name, old, new):
 
 
 def add_a_column(folder):
-    """An edit: a migration that the version before does not know."""
+    """An edit: a migration that the previous version does not have."""
     (folder / "web/migrations/versions/0002_note.py").write_text(MIGRATION)
 
 
@@ -50,7 +50,7 @@ class Project:
         here = Path.cwd()
         self.folder, self.environment, self._builds = folder, environment, 0
         subprocess.run(["git", "clone", "--quiet", str(here), str(folder)], check=True)
-        self.git("checkout", "--quiet", "-B", "main")  # from whatever branch this is
+        self.git("checkout", "--quiet", "-B", "main")  # from whatever branch is checked out
         changed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             capture_output=True, check=True, text=True,
@@ -81,15 +81,15 @@ class Project:
         ).stdout.strip()
 
     def script(self, *arguments, fails=False, text="", **env):
-        """Run the deploy script, which reads ``text``; what it printed, standard error included.
+        """Run the deploy script with ``text`` on its standard input, and return its output with standard error.
 
-        It must end with exit code 0, or with 1 where it ``fails``.
+        It must exit with code 0, or with 1 if ``fails`` is set.
         """
         with self.begin(*arguments, **env) as process:
             try:
                 printed, _ = process.communicate(text, timeout=PATIENCE)
             except subprocess.TimeoutExpired:
-                process.terminate()  # so that it gives its lock back
+                process.terminate()  # so that the script releases its lock
                 printed, _ = process.communicate()
                 raise AssertionError(f"it did not end within {PATIENCE} s:\n{printed}") from None
         print(f"\n$ {SCRIPT} {' '.join(arguments)}\n{printed}")  # noqa: T201
@@ -97,7 +97,7 @@ class Project:
         return printed
 
     def begin(self, *arguments, **env):
-        """Start the deploy script, and go on while it runs."""
+        """Start the deploy script in the background."""
         return subprocess.Popen(
             [SCRIPT, *arguments], cwd=self.folder, env=self.environment | env, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -105,7 +105,7 @@ class Project:
 
     @contextlib.contextmanager
     def commit(self, *edits, message="A change"):
-        """Within it, main has a commit with ``edits``."""
+        """Within this context, main has a commit with ``edits``."""
         for edit in edits:
             edit(self.folder)
         self.git("add", "--all")
@@ -116,7 +116,7 @@ class Project:
             self.git("reset", "--quiet", "--hard", self.base)
 
     def build(self, *edits):
-        """Publish a version with ``edits``; its label."""
+        """Publish a version with ``edits``, and return its label."""
         self._builds += 1
         with self.commit(*edits) if edits else contextlib.nullcontext():
             printed = self.script("build", BUILD_NUMBER=str(self._builds))

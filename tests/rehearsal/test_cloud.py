@@ -15,7 +15,7 @@ from tests.rehearsal.project import SCRIPT
 
 
 class Terminal:
-    """Where somebody started it, and types."""
+    """The terminal in which a person has started `make cloud`, and types commands."""
 
     def __init__(self, folder, env):
         self.process = subprocess.Popen(
@@ -80,7 +80,7 @@ def test_somebody_follows_the_documents_and_ends_it_in_the_middle(world, termina
         env=world.project.environment, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert second.returncode == 1
-    assert f"one runs already, process {terminal.process.pid}" in second.stderr
+    assert f"already running as process {terminal.process.pid}" in second.stderr
 
     terminal.type("approve")
     terminal.shows("nothing waits for approval")

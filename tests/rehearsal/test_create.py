@@ -24,7 +24,9 @@ def in_the_container(instance, name):
     return ended.stdout.strip()
 
 
-def test_environments_from_nothing_and_again(world, created, base, seen):
+def test_environments_are_created_from_nothing_and_a_repetition_changes_nothing(
+    world, created, base, seen
+):
     label, staging, prod, seconds = created
     assert "in all about 29 min" in staging
     assert "is published" in staging
@@ -45,11 +47,11 @@ def test_environments_from_nothing_and_again(world, created, base, seen):
     printed = world.project.script("create", "staging")
     assert "the stack birthday-greetings-staging is as it should be" in printed
     assert "create_environment" not in world.beanstalk.calls
-    seen(f"both from nothing in {seconds:.0f} s")
+    seen(f"both created from nothing in {seconds:.0f} s")
 
 
-def test_settings_hold_by_their_precedence(world, created):
-    """An environment of its own, which has no version and so no machines."""
+def test_settings_take_effect_by_precedence(world, created):
+    """Uses an environment of its own, which has no version and therefore no machines."""
     health, policy = "aws:elasticbeanstalk:environment:process:default", "HealthCheckPath"
     staging = world.environment("staging")
     other = Environment("other", "x", {}, {}, staging.folder, 99)
@@ -66,7 +68,7 @@ def test_settings_hold_by_their_precedence(world, created):
     assert other.option(health, policy) == "/direct"
 
 
-def test_nothing_secret_is_in_options_events_or_output(world, created, base):
+def test_options_events_and_output_contain_no_secrets(world, created, base):
     _, *outputs, _ = created
     for name in ENVIRONMENTS:
         environment = world.environment(name)
@@ -87,7 +89,7 @@ def test_a_database_connection_without_tls_is_refused(world, base):
     assert "no encryption" in ended.stderr
 
 
-def test_the_outside_world_sees_no_operators_paths_and_no_versions_of_nginx(world, base):
+def test_outside_clients_see_neither_operators_paths_nor_the_nginx_version(world, base):
     environment = world.environment("prod")
     url = f"http://{environment.balancer.cname}"
     with urllib.request.urlopen(f"{url}/docs", timeout=10) as response:
@@ -116,13 +118,13 @@ def test_changed_settings_reach_running_instances(world, base):
     world.beanstalk.wait(staging.name)
     zones = [in_the_container(one, "TIME_ZONE") for one in staging.instances]
     del staging.direct[option]
-    for one in staging.instances:  # Beanstalk has configured the agent again meanwhile
+    for one in staging.instances:  # Beanstalk has reconfigured the agent in the meantime
         assert set(one.agent()) == {"logs", "metrics"}
     assert zones == ["Pacific/Kiritimati"] * 2
     assert staging.events[-1]["Message"] == "Environment update completed successfully."
 
 
-def test_settings_that_do_not_work_are_taken_back_and_said_so(world, base):
+def test_settings_that_do_not_work_are_reverted_and_reported(world, base):
     """What the application refuses to start with; for AWS, the environment is as healthy as before."""
     setting = f'[staging."{PROPERTIES}"]\nTHREADS = 0\n\n[staging.stack]'
     edit = replace("devops/environments.toml", "[staging.stack]", setting)
@@ -133,7 +135,7 @@ def test_settings_that_do_not_work_are_taken_back_and_said_so(world, base):
     assert world.runs("staging") == base
 
 
-def test_settings_of_a_version_come_with_it(world, base):
+def test_settings_in_a_version_are_deployed_with_it(world, base):
     other = replace(".ebextensions/50-application.config", "LOG_LEVEL: INFO", "LOG_LEVEL: WARNING")
     label = world.project.build(other)
     world.project.script("deploy", "staging", "--version", label)
@@ -142,7 +144,7 @@ def test_settings_of_a_version_come_with_it(world, base):
     assert levels == ["WARNING"] * 2
 
 
-def test_status_shows_what_runs_where(world, base):
+def test_status_shows_the_version_of_each_environment(world, base):
     printed = world.project.script("status")
     for name in ENVIRONMENTS:
         assert f"birthday-greetings-{name}  Ready  Green/Ok  {base}" in printed

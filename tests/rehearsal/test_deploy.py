@@ -1,4 +1,4 @@
-"""Deployments that go well, all the way, and at the same time as others."""
+"""Deployments that succeed, from commit to production, and concurrent runs."""
 
 import signal
 import threading
@@ -9,14 +9,14 @@ from tests.rehearsal.project import add_a_column
 
 
 def has_the_column(world, name):
-    """Whether the migration of the second version has run in an environment."""
+    """Whether the migration of the second version has been applied in an environment."""
     rows = world.environment(name).database.query(
         "SELECT column_name FROM information_schema.columns WHERE table_name = 'person'"
     )
     return "note" in rows
 
 
-def test_the_whole_way_with_a_migration(world, base):
+def test_a_commit_with_a_migration_reaches_production(world, base):
     """Checks, tests and tests of the image are the real ones; of the tests, some of the quick."""
     with world.project.commit(add_a_column, message="Add a column"):
         printed = world.project.script(
@@ -33,7 +33,7 @@ def test_the_whole_way_with_a_migration(world, base):
 
 @pytest.fixture
 def immutable(world, base):
-    """Staging, with the other policy that has no downtime."""
+    """Staging, with the other deployment policy without downtime."""
     staging = world.environment("staging")
     policy = ("aws:elasticbeanstalk:command", "DeploymentPolicy")
     staging.direct[policy] = "Immutable"
@@ -55,7 +55,7 @@ def test_a_rollback_to_an_image_that_is_older_than_the_database(world, base, sec
     assert has_the_column(world, "prod")
 
 
-def test_an_environment_that_is_busy_is_waited_for(world, base, second):
+def test_a_deployment_waits_until_a_busy_environment_is_ready(world, base, second):
     staging = world.environment("staging")
     with world.stalled():
         world.beanstalk.update_environment(staging.name, VersionLabel=base)
@@ -67,7 +67,7 @@ def test_an_environment_that_is_busy_is_waited_for(world, base, second):
     assert world.runs("staging") == second
 
 
-def test_two_runs_at_once(world, base, second):
+def test_a_second_run_at_the_same_time_is_refused(world, base, second):
     with world.stalled():
         first = world.project.begin("deploy", "staging", "--version", second)
         world.wait_for_call("update_environment")
@@ -79,7 +79,7 @@ def test_two_runs_at_once(world, base, second):
     assert world.runs("staging") == second
 
 
-def test_a_run_that_is_interrupted_can_be_repeated(world, base, second):
+def test_an_interrupted_run_can_be_repeated(world, base, second):
     with world.stalled():
         first = world.project.begin("deploy", "staging", "--version", second)
         world.wait_for_call("update_environment")
@@ -101,7 +101,7 @@ def test_a_dry_run_changes_nothing(world, base, no_checks):
 
 
 def test_versions_that_nobody_needs(world, base, second):
-    """There are fewer than are kept in any case; real deletions are AWS's own."""
+    """There are fewer versions than are always kept; actual deletions are left to AWS."""
     printed = world.project.script("versions", "prune", "--yes")
     assert "there is no version that nobody needs" in printed
     assert {base, second} <= set(world.beanstalk.versions)

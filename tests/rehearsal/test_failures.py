@@ -1,4 +1,4 @@
-"""Versions that cannot be deployed, and what AWS, the registry and people do to a deployment."""
+"""Versions that cannot be deployed, and deployments disturbed by AWS, the registry and people."""
 
 import pytest
 
@@ -35,7 +35,9 @@ HOOK = ".platform/hooks/predeploy/10_migrate.sh"
         ),
     ],
 )
-def test_a_version_that_cannot_be_deployed(world, base, no_checks, edit, reason):
+def test_a_version_that_cannot_be_deployed_leaves_the_old_one_running(
+    world, base, no_checks, edit, reason
+):
     staging = world.environment("staging")
     world.beanstalk.calls.clear()
     with world.project.commit(edit):
@@ -46,8 +48,8 @@ def test_a_version_that_cannot_be_deployed(world, base, no_checks, edit, reason)
     assert world.beanstalk.calls.count("update_environment") == 1
 
 
-def test_a_configuration_file_that_beanstalk_ignores(world, base):
-    """A key that Beanstalk does not know: it skips the file, warns, and deploys."""
+def test_a_configuration_file_that_beanstalk_ignores_is_reported(world, base):
+    """The file has a key that Beanstalk does not know: Beanstalk skips the file, warns, and deploys."""
     edit = replace(".ebextensions/60-monitoring.config", "option_settings:", "option_setings:")
     label = world.project.build(edit)
     printed = world.project.script("deploy", "staging", "--version", label, fails=True)
@@ -57,7 +59,7 @@ def test_a_configuration_file_that_beanstalk_ignores(world, base):
     assert world.runs("staging") == base
 
 
-def test_a_deployment_that_stops_half_way_leaves_no_mixture(world, base):
+def test_a_deployment_that_fails_halfway_leaves_no_mixed_versions(world, base):
     line = "set -euo pipefail\n"
     fails_on_the_second = replace(HOOK, line, f"{line}[ ! -d /var/app/current ] || exit 7\n")
     label = world.project.build(fails_on_the_second)
@@ -68,7 +70,7 @@ def test_a_deployment_that_stops_half_way_leaves_no_mixture(world, base):
     assert world.runs("staging") == base
 
 
-def test_a_version_that_is_healthy_and_wrong(world, base, no_checks):
+def test_a_healthy_version_that_fails_the_smoke_test_is_rolled_back(world, base, no_checks):
     staging = world.environment("staging")
     with world.project.commit(replace("web/birthday.py", "Your birthday is", "Your day is")):
         printed = world.project.script(fails=True, **no_checks)
@@ -107,7 +109,7 @@ def test_a_version_is_never_published_twice(world, base):
     assert "docker build" not in printed
 
 
-def test_a_build_that_did_not_end_is_continued(world, base):
+def test_an_unfinished_build_is_continued(world, base):
     with world.denied("create_application_version"):
         printed = world.project.script("build", BUILD_NUMBER="unfinished", fails=True)
     assert "is published, no version was created" in printed
@@ -116,7 +118,7 @@ def test_a_build_that_did_not_end_is_continued(world, base):
     assert "docker build" not in printed
 
 
-def test_a_registry_that_refuses_the_login(world, base):
+def test_nothing_is_published_if_the_registry_refuses_the_login(world, base):
     password = world.cloud.images.password
     world.cloud.images.password = "wrong"
     try:

@@ -1,9 +1,9 @@
-"""Faults of machines and networks, under load: what users saw, for how long, and what was lost.
+"""Faults of machines and networks under load: what users saw, for how long, and which data was lost.
 
-These scenarios need an environment of their own, which they leave with other machines:
-``make rehearse-machines``. Not done here, since a container cannot: a full disk of an instance (a file
-system of the engine is shared), a clock that jumps on the database's machine, a slow disk, and a load
-balancer that fails itself.
+These scenarios need an environment of their own, whose machines they replace:
+``make rehearse-machines``. Not possible with containers: a full disk of an instance (a file
+system of the engine is shared), a clock jump on the database's machine, a slow disk, and a load
+balancer that itself fails.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ PROD = f"{APPLICATION}-prod"
 CLIENTS, PAUSE = (
     3,
     0.1,
-)  # so that the address that they share stays below its limit, at one instance too
-OUTAGES = (502, 503, 504)  # what a load balancer says while nobody serves
+)  # so that the address that the clients share stays below its rate limit, even with only one instance
+OUTAGES = (502, 503, 504)  # statuses that a load balancer returns while no instance serves
 PROPERTIES = "aws:elasticbeanstalk:application:environment"
 # In a folder that the instance shows to its container
 FAKED = {
@@ -58,7 +58,7 @@ class Production:
 
     @property
     def containers(self):
-        """The application's, of the instances that are there."""
+        """The application containers of the running instances."""
         return [one.application for one in self.environment.instances]
 
     def lose_an_instance(self):
@@ -70,7 +70,7 @@ class Production:
         self.beanstalk.deployments.replace(self.environment, lost)
 
     def deploy(self, label):
-        """Let AWS begin, and wait for its end."""
+        """Start an operation of AWS, and wait until it has ended."""
         self.beanstalk.update_environment(PROD, VersionLabel=label)
         self.beanstalk.wait(PROD)
         assert self.environment.label == label, self.environment.events[-3:]
@@ -92,7 +92,7 @@ class Production:
 
     @contextlib.contextmanager
     def load(self, day=None):
-        """People who save and greet, before, during and after what is done within it."""
+        """Clients that save and greet before, during and after the block."""
         host, _, port = self.environment.balancer.cname.partition(":")
         with Load(host, int(port), CLIENTS, day=day, outages=OUTAGES, pause=PAUSE) as load:
             load.wait_for_more(204)
@@ -108,7 +108,7 @@ def made(world):
 
 @pytest.fixture
 def prod(made):
-    """It serves, with two instances of the first version, and a standby."""
+    """Assert that the environment serves, with two instances of the first version and a standby."""
     if made.environment.label != made.label:
         made.deploy(made.label)
     if made.database.standby is None:
@@ -120,7 +120,7 @@ def prod(made):
 
 @pytest.fixture
 def judge(request, prod):
-    """Notes the row of a fault, and asserts what holds for each of them."""
+    """Records the table row of a fault, and asserts what must be true after every fault."""
 
     def judge(load, *, outage=30.0):
         lost = load.lost(prod.stored())
@@ -152,7 +152,7 @@ def test_an_instance_is_taken_out_and_put_back(prod, judge):
 
 
 def test_the_database_fails_over_to_another_address(prod, judge):
-    """The old primary takes no writes for two seconds, and is gone then."""
+    """The old primary accepts no writes for two seconds, and is then gone."""
     before = address(prod.database.container)
     with prod.load() as load:
         prod.database.become_read_only()
@@ -163,7 +163,7 @@ def test_the_database_fails_over_to_another_address(prod, judge):
 
 
 def test_a_zone_is_lost(prod, judge):
-    """Half of the instances, and the primary."""
+    """With it, half of the instances and the primary."""
     with prod.load() as load:
         lost = prod.lose_an_instance()
         prod.database.fail_over([prod.environment.instances[1].application])
@@ -181,7 +181,7 @@ def test_packets_to_the_database_are_dropped(prod, judge):
 
 
 def test_answers_of_the_database_are_delayed(prod, judge):
-    """By 0.1 s each way, after its name has begun to lead to a proxy."""
+    """By 0.1 s each way, once its name resolves to a proxy."""
     script = Path(__file__).parent / "machines/delay.py"
     there = address(prod.database.container)
     proxy = start(
@@ -226,7 +226,7 @@ def test_a_rollback_to_an_older_image_with_a_newer_schema(prod, judge):
     "day", [date(2027, 2, 28), date(2027, 12, 31)], ids=["february", "new year"]
 )
 def test_midnight_during_a_deployment(prod, judge, clock, day):
-    """Each greeting is right for the day before or, from then on, for the day after."""
+    """Each greeting is right for the day before midnight or, after midnight, for the new day."""
     clock(datetime(day.year, day.month, day.day, 12, tzinfo=UTC))
     with prod.load(day) as load:
         load.wait_for(lambda: load.days_seen == {day})
@@ -241,7 +241,7 @@ def test_midnight_during_a_deployment(prod, judge, clock, day):
 
 @pytest.fixture
 def clock(prod, monkeypatch):
-    """Sets the clock of all containers of the application, also of those that come."""
+    """Sets the clock of all application containers, including those started later."""
     library = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
     assert library, "it needs Debian's package libfaketime"
     clock = Clock(library)
@@ -268,7 +268,7 @@ def clock(prod, monkeypatch):
 
 
 class Clock:
-    """A clock that differs from the true one, in a file that containers see."""
+    """A clock offset, in a file that is mounted into the containers."""
 
     def __init__(self, library):
         self._library, self.offset = library, None

@@ -1,4 +1,4 @@
-"""Each way in which the rehearsal corrects moto is still needed, and its own answers have AWS's shapes."""
+"""Each patch of moto in the rehearsal is still needed, and the rehearsal's own responses have AWS's shapes."""
 
 import json
 import subprocess
@@ -35,7 +35,7 @@ PROBES = (
 
 @pytest.fixture(scope="module")
 def tried():
-    """What moto lacks, in a process in which nobody has corrected it."""
+    """The features that moto lacks, probed in a process in which it is not patched."""
     ended = subprocess.run(
         [sys.executable, "-m", gaps.__name__], capture_output=True, text=True, timeout=120
     )
@@ -44,7 +44,7 @@ def tried():
 
 
 @pytest.mark.parametrize("gap", PROBES)
-def test_moto_lacks_it(tried, gap):
+def test_moto_still_lacks_the_feature(tried, gap):
     assert tried[gap], f"moto has {gap} now: remove what tests/rehearsal/aws does about it"
 
 
@@ -70,7 +70,7 @@ def served(responses, service, parameters):
 
 
 class Refusing:
-    """A service that refuses, by a code that AWS's description of it does not have."""
+    """A service that refuses requests with an error code that AWS's service model does not list."""
 
     actions = ("update_environment",)
 
@@ -78,8 +78,8 @@ class Refusing:
         raise Refused("AccessDenied", "User is not authorized to perform: anything")
 
 
-def test_a_refusal_is_answered_as_one():
-    """Also where warnings are errors, as in these tests: moto warns about the code."""
+def test_a_refusal_reaches_the_client_as_an_error():
+    """Even where warnings are errors, as in these tests: moto warns about the unlisted code."""
     with (
         served(EBResponse, Refusing(), from_query) as client,
         pytest.raises(ClientError, match=r"AccessDenied.*not authorized to perform: anything"),
@@ -129,7 +129,7 @@ def test_an_answer_that_aws_would_not_give_is_found(answer):
         keep_to_shape(answer, shape("elasticbeanstalk", "DescribeEnvironments"))
 
 
-def test_an_answer_without_what_aws_always_gives_is_found():
+def test_a_response_without_a_required_key_is_detected():
     action = {"stageStates": [{"latestExecution": {"pipelineExecutionId": "x"}}]}
     with pytest.raises(AssertionError, match="status"):
         keep_to_shape(action, shape("codepipeline", "GetPipelineState"))

@@ -1,4 +1,4 @@
-"""Alarms: each of them, from its state to the message that somebody reads."""
+"""Each alarm, from its change of state to the message that its recipients read."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ from tests.support.aws import APPLICATION, REGION
 
 METRIC = "AWS::CloudWatch::Alarm"
 RUNBOOK = Path("docs/operations.md")
-# What fires, and the alarm whose message is sent for it
+# Each alarm that fires, and the alarm whose message is sent for it
 SENT = {
     "error-rate": "users-get-errors",
     "response-time": "users-wait",
@@ -35,7 +35,7 @@ URGENT = {"users-get-errors", "nothing-serves", "database-unreachable"}
 
 @pytest.fixture
 def alarms(world, created, bootstrapped):
-    """Sets alarms into a state, as an operator does it to prove the way to the mailbox."""
+    """Sets the state of alarms, as an operator does to test that messages reach the mailbox."""
     client = world.cloud.client("cloudwatch")
     fired = set()
 
@@ -52,7 +52,7 @@ def alarms(world, created, bootstrapped):
 
 
 def sent(world):
-    """Who got messages that an alarm fires, with the names of the alarms."""
+    """The recipients of messages about firing alarms, with the names of the alarms."""
     found = {}
     for path, subject, _ in world.cloud.receiver.messages:
         if match := re.fullmatch(r'ALARM: "(\S+)" in .*', subject):
@@ -61,7 +61,7 @@ def sent(world):
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_each_alarm_reaches_those_who_must_know(world, alarms, environment, seen):
+def test_each_alarm_reaches_its_recipients(world, alarms, environment, seen):
     watched = {
         name.removeprefix(f"{APPLICATION}-{environment}-")
         for name in world.cloud.cloudformation.resources[METRIC]
@@ -83,10 +83,12 @@ def test_each_alarm_reaches_those_who_must_know(world, alarms, environment, seen
         assert section == name
         alarms(environment, cause, "OK")
         told(world, TEAM, f'OK: "{full}"')
-    seen(f"{len(SENT)} alarms of {environment}, each at its e-mail addresses and its channel")
+    seen(
+        f"{len(SENT)} alarms of {environment}, each received at its e-mail addresses and in its channel"
+    )
 
 
-def test_a_lost_database_is_one_message(world, alarms):
+def test_a_lost_database_causes_only_one_message(world, alarms):
     for cause in ("database-unreachable", "no-healthy-instance", "error-rate", "environment-health",
                   "response-time"):  # fmt: skip
         alarms("prod", cause)
@@ -96,7 +98,7 @@ def test_a_lost_database_is_one_message(world, alarms):
     assert f"{APPLICATION}-prod-nothing-serves" in sent(world)[TEAM]  # the instances still fail
 
 
-def test_a_deployment_is_no_alarm_and_an_error_meanwhile_is_one(world, alarms):
+def test_a_deployment_sends_no_alarm_but_an_error_during_it_does(world, alarms):
     name = f"{APPLICATION}-prod"
     world.cloud.client("cloudwatch").put_metric_data(
         Namespace=name, MetricData=[{"MetricName": IN_PROGRESS, "Value": 1}]
@@ -133,7 +135,7 @@ def commands():
 
 
 def ask_aws(world, words):
-    """What the AWS CLI does with ``words``: the request of that name, its options by their names."""
+    """Do what the AWS CLI does with ``words``: send the request of that name, with the options as parameters."""
     service, operation, *options = words
     client = world.cloud.client(service)
     method = operation.replace("-", "_")
@@ -147,11 +149,11 @@ def ask_aws(world, words):
 
 
 def test_every_command_of_the_runbook_works(world, base, second, bootstrapped, seen):
-    """Those that change something one after the other: a deployment first, for the rollback."""
+    """Those that change something run one after the other: a deployment first, so that there is one to roll back."""
     found = commands()
     assert len(found) >= 12
     world.project.script("backups", "install", "prod")
-    assert not world.cloud.region(REGION).backup.run_plans()  # so that no backup is late
+    assert not world.cloud.region(REGION).backup.run_plans()  # so that no backup is overdue
     first = {"deploy": 0, "rollback": 1}
     for line in sorted(found, key=lambda line: first.get(line.split()[1], 2)):
         words = shlex.split(line.replace("LABEL", second))

@@ -28,7 +28,7 @@ reason = "Nobody releases anything here"
 
 @pytest.fixture
 def pipeline(world, base, bootstrapped, tmp_path):
-    """The pipeline, in whose checks and tests a stand-in for `make` finds everything in order."""
+    """The pipeline, whose checks and tests use a fake `make` that always succeeds."""
     (tmp_path / "make").write_text("#!/bin/sh\n")
     (tmp_path / "make").chmod(0o755)
     world.cloud.build.stand_ins = {VERIFY: tmp_path, IMAGE_TESTS: tmp_path}
@@ -52,7 +52,7 @@ def version(execution):
     return execution.variables["Build.VERSION"]
 
 
-def test_bootstrap_asks_for_the_handshakes_and_then_makes_the_pipeline(world, bootstrapped):
+def test_bootstrap_asks_for_the_handshakes_and_then_creates_the_pipeline(world, bootstrapped):
     before, shown, after = bootstrapped
     assert "there is no pipeline yet: complete the connection" in before
     assert "the workspace TABCDEF12 is not authorised" in before
@@ -77,7 +77,7 @@ def test_a_pull_request_is_checked_and_tested(world, bootstrapped, seen):
     seen(f"checks and tests in a clean container took {time.monotonic() - began:.0f} s")
 
 
-def test_the_image_is_tested_without_a_right_on_anything(world, bootstrapped, seen):
+def test_the_image_is_tested_without_any_permissions(world, bootstrapped, seen):
     world.cloud.build.stand_ins.clear()
     head = world.project.git("rev-parse", "HEAD")
     began = time.monotonic()
@@ -88,7 +88,7 @@ def test_the_image_is_tested_without_a_right_on_anything(world, bootstrapped, se
     seen(f"tests of the image in a clean container took {time.monotonic() - began:.0f} s")
 
 
-def test_inside_of_the_window_a_commit_goes_all_the_way(world, pipeline):
+def test_inside_the_release_window_a_commit_reaches_production(world, pipeline):
     execution = begin(world)
     stages = pipeline.wait()
     assert list(stages.values()) == ["Succeeded"] * 6
@@ -108,7 +108,7 @@ def test_inside_of_the_window_a_commit_goes_all_the_way(world, pipeline):
     assert not world.cloud.receiver.told(CHIEF)
 
 
-def test_outside_of_the_window_it_waits_until_somebody_decides(world, pipeline, base):
+def test_outside_the_release_window_a_version_waits_for_approval(world, pipeline, base):
     execution = begin(world, window=WINDOW + FREEZE)
     told(world, TEAM, "waits for approval", within=1200)
     assert pipeline.decide("Expired")
@@ -143,7 +143,7 @@ def test_outside_of_the_window_it_waits_until_somebody_decides(world, pipeline, 
 
 
 def test_when_the_window_opens_what_came_with_the_pending_version_releases_it(world, pipeline):
-    """And not what is on main by then, which nobody has verified."""
+    """And not by the code on main at that time, which has not been verified."""
     execution = begin(world, window=WINDOW + FREEZE)
     told(world, TEAM, "waits for approval", within=1200)
 
@@ -176,7 +176,7 @@ def open_window(world):
     s3.put_object(Bucket=bucket, Key=key, Body=packed.getvalue())
 
 
-def test_tests_that_fail_end_it_before_anything_is_built(world, pipeline, base):
+def test_failing_tests_stop_the_pipeline_before_anything_is_built(world, pipeline, base):
     del world.cloud.build.stand_ins[VERIFY]
     project = world.cloud.cloudformation.resources["AWS::CodeBuild::Project"][VERIFY]
     hooks = "format,lint,types,design,shell,dockerfile,templates,locks,secrets"
@@ -200,7 +200,7 @@ def test_tests_that_fail_end_it_before_anything_is_built(world, pipeline, base):
     assert world.runs("staging") == world.runs("prod") == base
 
 
-def test_a_smoke_test_that_fails_in_staging_leaves_production_alone(world, pipeline, base):
+def test_a_failed_smoke_test_in_staging_leaves_production_unchanged(world, pipeline, base):
     execution = begin(world, replace("web/birthday.py", "Your birthday is", "Your day is"))
     stages = pipeline.wait()
     assert stages["Staging"] == "Failed"
@@ -212,7 +212,7 @@ def test_a_smoke_test_that_fails_in_staging_leaves_production_alone(world, pipel
     assert not world.cloud.receiver.told(CHIEF)
 
 
-def test_a_smoke_test_that_fails_in_production_goes_back(world, pipeline, base):
+def test_a_failed_smoke_test_in_production_rolls_back(world, pipeline, base):
     prod = world.environment("prod")
     option = ("aws:elasticbeanstalk:application:environment", "HOLIDAY")
     prod.direct[option] = "yes"
@@ -237,7 +237,7 @@ def test_a_smoke_test_that_fails_in_production_goes_back(world, pipeline, base):
 
 
 def test_an_older_commit_does_not_overtake_a_newer_one(world, pipeline, base):
-    """As when somebody repeats the last stage of an execution after a newer one was deployed."""
+    """As when somebody retries the last stage of an execution after a newer version has been deployed."""
     project = world.project
     project.git("commit", "--quiet", "--allow-empty", "--no-verify", "--message", "Newer")
     project.git("branch", "newer")

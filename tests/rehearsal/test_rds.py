@@ -1,4 +1,4 @@
-"""What the rehearsal's RDS refuses to restore, as AWS does."""
+"""The rehearsal's RDS refuses to restore the same snapshots as AWS."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ WANTED = {"DBSnapshotIdentifier": "one", "AllocatedStorage": "20", "MaxAllocated
 
 @pytest.fixture
 def databases(tmp_path):
-    """With one snapshot, of a database of 20 GiB, whose key is "Enabled" until a test changes that."""
+    """RDS with one snapshot of a 20 GiB database, whose KMS key is "Enabled" until a test changes that."""
     kms = SimpleNamespace(state="Enabled")
     kms.describe_key = lambda **_: {"KeyMetadata": {"KeyState": kms.state}}
     found = Databases("eu-central-1", {}, tmp_path, lambda service: kms)
@@ -39,19 +39,19 @@ def test_a_complete_snapshot_is_restored(databases):
         ({"DBSnapshotIdentifier": "two"}, "two not found"),
     ],
 )
-def test_a_declaration_that_aws_refuses(databases, wanted, message):
+def test_a_declaration_that_aws_rejects_is_refused(databases, wanted, message):
     with pytest.raises(Failed, match=message):
         databases.find_restorable(WANTED | wanted)
 
 
 @pytest.mark.parametrize("state", ["Disabled", "PendingDeletion"])
-def test_a_key_that_cannot_be_used(databases, state):
+def test_a_snapshot_with_an_unusable_key_is_refused(databases, state):
     databases.kms.state = state
     with pytest.raises(Failed, match="isn't enabled"):
         databases.find_restorable(WANTED)
 
 
-def test_a_copy_that_is_not_complete(databases):
+def test_an_incomplete_copy_is_refused(databases):
     databases.snapshots["one"].status = "creating"
     with pytest.raises(Failed, match="in the state creating"):
         databases.find_restorable(WANTED)

@@ -1,4 +1,4 @@
-"""The service in another region, or beside itself, from a backup of real data.
+"""Recovery of the service from a backup, in another region or beside the running environment.
 
 These scenarios need an account of their own, since regions are lost in it: ``make rehearse-recovery``.
 """
@@ -21,7 +21,7 @@ FIRST, SECOND = "eu-central-1", "eu-north-1"
 PROD = f"{APPLICATION}-prod"
 USER, BORN = "Ada", "1990-02-28"  # saved before the backup
 YES = ("recover", "prod", "--yes")
-# Every command of docs/recovery.md (tests/test_docs.py compares), by what it is for
+# Every command of docs/recovery.md (tests/test_docs.py compares them), by purpose
 COMMANDS = {
     "look": "scripts/build_and_deploy.sh recover prod --dry-run",
     "recover": "scripts/build_and_deploy.sh recover prod --greet Ada --yes",
@@ -36,12 +36,12 @@ COMMANDS = {
     "--no-backups --yes",
 }
 ENOUGH = 200  # PUTs, before and after a moment
-# What AWS adds to a recovery, by drills that were published; not measured here
+# The time that AWS itself adds to a recovery, according to published drills; not measured here
 AWS_MINUTES = "AWS itself: 26 min in two published drills for database and service"
 
 
 class Home:
-    """Production in its home region, backed up there and in two others."""
+    """Production in its home region, backed up there and to two other regions."""
 
     def __init__(self, world):
         self.world, self.cloud = world, world.cloud
@@ -49,7 +49,7 @@ class Home:
         self.type("install")
 
     def type(self, name, fails=False, **env):
-        """Do what a command of the document says; what it printed."""
+        """Run a command from the document, and return its output."""
         program, *words = shlex.split(COMMANDS[name])
         assert program == SCRIPT
         return self.world.project.script(*words, fails=fails, **env)
@@ -61,14 +61,14 @@ class Home:
         return self.at(region).beanstalk.environments[f"{APPLICATION}-{short}"]
 
     def night(self, region=REGION, unfinished=()):
-        """What AWS Backup does in a night; the time of the last transaction in the backup."""
+        """Run AWS Backup's nightly jobs, and return the time of the last transaction in the backup."""
         failed = self.at(region).backup.run_plans(unfinished)
         snapshots = self.at(region).databases.snapshots.values()
         return failed, max(one.at for one in snapshots if one.kind == "awsbackup")
 
     @contextlib.contextmanager
     def load(self, region=REGION, short="prod"):
-        """People who save and greet, until the end of the block."""
+        """Clients that save and greet until the end of the block."""
         load = Load(self.environment(region, short))
         try:
             wait_for(lambda: len(load.saved) > ENOUGH)
@@ -80,7 +80,7 @@ class Home:
         assert not load.failures, load.failures[:5]
 
     def recovered(self, region, short="prod"):
-        """An environment that serves; its rows, by name."""
+        """Assert that an environment serves, and return its rows by name."""
         environment = self.environment(region, short)
         assert environment.status == "Ready"
         assert environment.colour() == ("Green", "Ok")
@@ -124,7 +124,7 @@ def compare(load, stored, point):
         after = [born for born, at in saved if at > moment]
         count["before"] += len(before)
         count["after"] += len(after)
-        # What was saved while the snapshot was made may be in it
+        # Names saved while the snapshot was being made may or may not be in it
         if before and stored.get(name) not in {before[-1], *after}:
             count["lost before"] += 1
         if after and stored.get(name) != after[-1]:
@@ -139,10 +139,10 @@ def shown(count):
     )
 
 
-# --- On a calm day
+# --- Before any disaster
 
 
-def test_backups_are_installed_and_what_runs_is_in_three_regions(home, seen):
+def test_backups_are_installed_and_the_running_image_is_in_three_regions(home, seen):
     label = home.environment().label
     images = [home.at(one).registry.digest(APPLICATION, label) for one in (REGION, FIRST, SECOND)]
     assert len(set(images)) == 1
@@ -165,7 +165,7 @@ def test_backups_are_installed_and_what_runs_is_in_three_regions(home, seen):
     seen(f"image {images[0][:19]}... in three regions")
 
 
-def test_what_is_deployed_later_is_replicated(home):
+def test_a_version_deployed_later_is_replicated(home):
     project = home.world.project
     label = project.build()
     project.script("deploy", "prod", "--version", label)
@@ -177,12 +177,12 @@ def test_what_is_deployed_later_is_replicated(home):
     assert PROD not in home.at(FIRST).beanstalk.environments
 
 
-# --- The worst day
+# --- The loss of a region
 
 
 @pytest.fixture
 def lost(home):
-    """The home region is gone, and back afterwards."""
+    """The home region is down during the test, and back afterwards."""
     home.cloud.lose(REGION)
     home.cloud.refused.clear()
     try:
@@ -191,7 +191,7 @@ def lost(home):
         home.cloud.return_(REGION)
 
 
-def test_the_home_region_is_gone(home, request, seen):
+def test_the_service_is_recovered_when_the_home_region_is_lost(home, request, seen):
     with home.load() as load:
         failed, point = home.night()
         assert not failed
@@ -216,7 +216,7 @@ def test_the_home_region_is_gone(home, request, seen):
     name, _, value = COMMANDS["work there"].removeprefix("export ").partition("=")
     text = home.type(
         "see", fails=True, **{name: value}
-    )  # since the home region is asked for its age
+    )  # since the age of the backups is queried in the home region
     assert f"{PROD}  Ready  Green/Ok  {home.environment().label}" in text
     assert f"unknown      backups in {REGION}" in text
     failed, _ = home.night(FIRST)
@@ -225,8 +225,8 @@ def test_the_home_region_is_gone(home, request, seen):
     seen(f"recovery time {seconds:.0f} s here; {AWS_MINUTES}")
 
 
-def test_interrupted_after_each_step_the_same_command_continues(home, lost, seen):
-    """Ctrl-C as soon as a step was begun; each run continues where the one before ended."""
+def test_after_an_interruption_at_any_step_the_same_command_continues(home, lost, seen):
+    """Ctrl-C as soon as a step has begun; each run continues where the previous one ended."""
     steps = (
         "copy-db-snapshot", "--stack-name birthday-greetings-north ", "create-application-version",
         "is creating", "create-environment", "is Launching", "smoke test",
@@ -253,7 +253,7 @@ def test_interrupted_after_each_step_the_same_command_continues(home, lost, seen
     seen(f"{ended.count(130)} interruptions, one environment")
 
 
-def test_two_at_once_are_refused(home, lost):
+def test_a_second_recovery_at_the_same_time_is_refused(home, lost):
     """The second one while the first waits for its environment."""
     command = (*YES, "--region", SECOND, "--as", "twice")
     with home.world.project.begin(*command) as first:
@@ -266,7 +266,7 @@ def test_two_at_once_are_refused(home, lost):
     assert "another run is at work on birthday-greetings-twice" in second
 
 
-def test_what_cannot_be_recovered_is_said_before_anything_is_made(home, lost, seen):
+def test_obstacles_to_a_recovery_are_reported_before_anything_is_created(home, lost, seen):
     there = home.at(SECOND)
     vault = f"{PROD}-{SECOND}"
     points = there.backup.points[vault]
@@ -299,8 +299,8 @@ def test_what_cannot_be_recovered_is_said_before_anything_is_made(home, lost, se
     seen("empty vault, disabled key, expired snapshot, missing image")
 
 
-def test_the_newest_copy_is_half_made(home, request):
-    """The one before is taken, and that is said."""
+def test_an_incomplete_newest_copy_is_passed_over(home, request):
+    """The previous copy is used, and the output says so."""
     _, before = home.night()
     save(home.environment(), "Halfmade", BORN)
     home.night(unfinished=(SECOND,))
@@ -312,7 +312,7 @@ def test_the_newest_copy_is_half_made(home, request):
     assert "Halfmade" not in home.recovered(SECOND, "half")
 
 
-# --- Beside the environment, and the return
+# --- Beside the running environment, and the return to the home region
 
 
 def test_data_that_was_deleted_is_restored_beside_the_running_environment(home, seen):
@@ -331,7 +331,7 @@ def test_data_that_was_deleted_is_restored_beside_the_running_environment(home, 
     seen(f"meanwhile {load.counts['PUT 204']} PUT and {load.counts['GET 200']} GET, none failed")
 
 
-def test_the_way_back(home, seen):
+def test_the_service_returns_to_the_home_region(home, seen):
     """The home region is back, with its old environment; the service moves from the other one."""
     if PROD not in home.at(FIRST).beanstalk.environments:
         home.type("recover")
@@ -342,7 +342,7 @@ def test_the_way_back(home, seen):
     assert f"{point:%Y-%m-%d %H:%M:%S} UTC" in printed
     count = compare(load, home.recovered(REGION, "home"), point)
     assert not count["lost before"]
-    assert home.environment().colour() == ("Green", "Ok")  # the old one, untouched
+    assert home.environment().colour() == ("Green", "Ok")  # the old environment, untouched
     seen(shown(count))
 
 

@@ -1,14 +1,14 @@
-"""Secrets: listed, set, missing, and another password for the database."""
+"""Secrets: listing and setting them, a missing secret, and changing the database password."""
 
 import subprocess
 
 
 def secrets(world, *arguments, text=""):
-    """What the command printed."""
+    """Run the command, and return its output."""
     return world.project.script("secrets", *arguments, text=text)
 
 
-def test_another_password_for_the_database(world, base):
+def test_the_database_password_can_be_changed(world, base):
     prod = world.environment("prod")
     before = prod.database.properties["MasterUserPassword"]
     printed = secrets(world, "rotate", "prod")
@@ -25,7 +25,7 @@ def test_another_password_for_the_database(world, base):
         capture_output=True, text=True,
     )  # fmt: skip
     assert "password authentication failed" in old.stderr
-    # Whatever starts from now on knows the new one alone
+    # Containers started from now on know only the new password
     world.project.script("deploy", "prod", "--version", base)
 
 
@@ -39,7 +39,7 @@ def test_secrets_are_listed_by_name_and_set_from_standard_input(world, base):
     assert 'TOKEN = "{ApplicationSecret}:TOKEN"' in printed
 
 
-def test_a_secret_that_is_missing(world, base, second):
+def test_a_missing_secret_fails_the_deployment(world, base, second):
     client = world.cloud.client("secretsmanager")
     name = "birthday-greetings-staging/database"
     client.delete_secret(SecretId=name, RecoveryWindowInDays=7)

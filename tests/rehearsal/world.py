@@ -1,4 +1,4 @@
-"""Everything a scenario needs: a cloud, a project, and what must be true of both."""
+"""Everything a scenario needs: a cloud, a project, and assertions about both."""
 
 import contextlib
 import fcntl
@@ -21,7 +21,7 @@ from tests.rehearsal.project import Project
 from tests.support.aws import APPLICATION
 
 ENVIRONMENTS = ("staging", "prod")
-# Who is notified, by tests/support/owner.py
+# The recipients of notifications, as in tests/support/owner.py
 TEAM, CHIEF = "/email/team@greetings.test", "/email/chief@greetings.test"
 CHANNEL, DEPLOYMENTS = "/slack/CABCDEF12", "/slack/CABCDEF34"
 # Waiting times, shortened
@@ -31,7 +31,7 @@ TIMES = {
     "DEPLOY_TIMEOUT": "3",
     "SMOKE_TIMEOUT": "5",
 }
-# What builds pull: they get it from a mirror here, in place of the one that the buildspecs name
+# The images that builds pull: from a local mirror, in place of the one named in the buildspecs
 OFFICIAL = ("python:3.13-slim-trixie", "postgres:18-trixie")
 
 
@@ -53,7 +53,7 @@ class World:
 
     @property
     def beanstalk(self):
-        """Its Beanstalk, of which scenarios speak most."""
+        """Its Beanstalk, which scenarios use most."""
         return self.cloud.beanstalk
 
     def environment(self, name):
@@ -61,7 +61,7 @@ class World:
         return self.beanstalk.environments[f"{APPLICATION}-{name}"]
 
     def runs(self, name):
-        """The version of an environment, all of whose instances run it and serve."""
+        """The version of an environment, after asserting that all of its instances run it and serve."""
         environment = self.beanstalk.wait(f"{APPLICATION}-{name}")
         assert {one.version for one in environment.instances} == {environment.label}
         assert environment.colour() == ("Green", "Ok")
@@ -80,7 +80,7 @@ class World:
 
     @contextlib.contextmanager
     def stalled(self):
-        """Within it, AWS begins deployments and does not go on with them."""
+        """Within this context, AWS starts deployments but never completes them."""
         self.beanstalk.deployments.stalled = True
         try:
             yield
@@ -89,7 +89,7 @@ class World:
 
     @contextlib.contextmanager
     def denied(self, *actions):
-        """Within it, the permission for ``actions`` of Beanstalk is missing."""
+        """Within this context, the permission for ``actions`` of Beanstalk is missing."""
         self.beanstalk.denied = set(actions)
         try:
             yield
@@ -97,18 +97,18 @@ class World:
             self.beanstalk.denied = set()
 
     def wait_for_call(self, action, seconds=60):
-        """Wait until Beanstalk was called."""
+        """Wait until Beanstalk has been called."""
         deadline = time.monotonic() + seconds
         while action not in self.beanstalk.calls:
             assert time.monotonic() < deadline
             time.sleep(0.2)
 
     def stop(self):
-        """Remove all of it, whatever state it is in."""
+        """Remove everything, whatever state it is in."""
         with contextlib.ExitStack() as ending:
             ending.callback(self._images.leave)
             ending.callback(shutil.rmtree, self.folder, ignore_errors=True)
-            # What builds leave belongs to root, whoever we are
+            # Files left by builds belong to root, whoever runs the rehearsal
             ending.callback(_empty, self.folder / "cloud/builds")
             ending.callback(docker.remove_all)
             if hasattr(self, "mirror"):
@@ -118,7 +118,7 @@ class World:
 
 
 class Images:
-    """The images that rehearsals need: made by the first, and removed by the last of those at once."""
+    """The images that rehearsals need: built by the first concurrent rehearsal, and removed by the last."""
 
     def __init__(self):
         folder = Path(tempfile.gettempdir())
@@ -133,7 +133,7 @@ class Images:
                 made.writelines(f"{name}\n" for name in _images() - there)
 
     def leave(self):
-        """Remove what was not there before, if nobody else uses it."""
+        """Remove the images that were not there before, if no other rehearsal uses them."""
         with self._one_by_one(), self._used as used:
             try:
                 fcntl.flock(used, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -158,12 +158,12 @@ class Traffic:
         self._loads = {name: Load(world.environment(name)) for name in ENVIRONMENTS}
 
     def stop(self):
-        """Let the clients end."""
+        """Stop the clients."""
         for load in self._loads.values():
             load.stop()
 
     def counts(self):
-        """Requests by kind, failed ones, and names that were acknowledged, and lost."""
+        """The numbers of requests by kind, of failed requests, and of acknowledged and lost names."""
         found = Counter()
         for load in self._loads.values():
             found.update(load.counts)
@@ -173,10 +173,10 @@ class Traffic:
         return found
 
     def check(self):
-        """Stop, and assert that nobody noticed anything; what to write about it."""
+        """Stop the clients, assert that none noticed anything, and return a note for the report."""
         self.stop()
         wrong = Answer.wrong.copy()
-        Answer.wrong.clear()  # the next scenario has its own
+        Answer.wrong.clear()  # the next scenario has its own clients
         assert not wrong, wrong
         for load in self._loads.values():
             assert not load.failures, load.failures[:5]
@@ -190,7 +190,7 @@ class Traffic:
 
 
 def told(world, path, *words, within=120):
-    """Wait until ``path`` is told something with all of ``words``."""
+    """Wait until ``path`` has received a message with all of ``words``."""
     deadline = time.monotonic() + within
     while True:
         for text in world.cloud.receiver.told(path):
@@ -201,7 +201,7 @@ def told(world, path, *words, within=120):
 
 
 def created(world):
-    """Make both environments from nothing by the script: the label, what it printed, the seconds."""
+    """Create both environments from nothing with the script; returns the label, the output and the seconds."""
     began = time.monotonic()
     staging = world.project.script("create", "staging", BUILD_NUMBER="0")
     label = re.search(r"version (\S+) is published", staging)[1]
@@ -210,14 +210,14 @@ def created(world):
 
 
 def no_checks(folder):
-    """The variables by which `make` finds everything in order, for what is not about the checks."""
+    """The environment variables with which a fake `make` always succeeds, for scenarios not about the checks."""
     (folder / "make").write_text("#!/bin/sh\n")
     (folder / "make").chmod(0o755)
     return {"PATH": f"{folder}:{os.environ['PATH']}"}
 
 
 def _images():
-    """The names of all images of this engine."""
+    """The names of all images in this Docker engine."""
     return set(docker.docker("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split())
 
 

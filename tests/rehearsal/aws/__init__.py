@@ -1,5 +1,5 @@
-"""AWS on loopback: moto for what it knows, and the rest of what the deploy tool asks, by service.
+"""AWS on loopback: moto where it suffices, and our own code for the other calls of the deploy tool, by service.
 
-Each answer of ours passes AWS's own shape of it (``answers``). Where moto falls short of AWS, ``patches``
-says in what, and tests/rehearsal/test_moto.py fails once a patch is not needed any more.
+Each of our responses is validated against AWS's own shape (``answers``). Where moto differs from AWS, ``patches``
+says how, and tests/rehearsal/test_moto.py fails once a patch is no longer needed.
 """

@@ -1,4 +1,4 @@
-"""Answers in the place of moto's: each must have the shape that AWS gives it."""
+"""Responses that replace moto's: each must have the shape that AWS defines for it."""
 
 import json
 from unittest import mock
@@ -18,12 +18,12 @@ class Refused(ServiceException):
 
 
 class Answer(ActionResult):
-    """What an operation answers. An unknown or a missing key fails the scenario in which it is seen."""
+    """The response of an operation. An unknown or a missing key fails the scenario in which it occurs."""
 
-    wrong = []  # noqa: RUF012  # of this process, whose scenarios look into it
+    wrong = []  # noqa: RUF012  # shared by the process, so that its scenarios can inspect it
 
     def execute_result(self, context):
-        """As moto does it, once the shape was checked."""
+        """Serialise as moto does, after checking the shape."""
         try:
             keep_to_shape(self.result or {}, context.operation_model.output_shape)
         except AssertionError as error:
@@ -39,10 +39,10 @@ class ByRegion:
 
 
 def answer(responses, service, parameters):
-    """Patches that let ``service`` answer each of its ``actions`` in place of moto's ``responses``.
+    """Patches that make ``service`` respond to each of its ``actions`` in place of moto's ``responses``.
 
-    ``parameters(response)`` are the parameters of the request. Where ``service`` is ``ByRegion``,
-    the one of the request's region answers.
+    ``parameters(response)`` returns the parameters of the request. Where ``service`` is a ``ByRegion``,
+    the service of the request's region responds.
     """
 
     def call(action, response):
@@ -59,7 +59,7 @@ def answer(responses, service, parameters):
 
 
 def from_query(response):
-    """The parameters of a request of the protocol "query"."""
+    """The parameters of a request in the "query" protocol."""
     return dict(response._get_params())
 
 
@@ -69,12 +69,12 @@ def from_json(response):
 
 
 def from_path(response):
-    """The parameters of a request in REST with JSON: of its path, and of its body."""
+    """The parameters of a request in the "rest-json" protocol: from its path and its body."""
     found = dict(response.uri_match) | json.loads(response.body or "{}")
     return {name[0].upper() + name[1:]: value for name, value in found.items()}
 
 
 def from_parsed(response):
-    """The parameters of a request of a service for which moto parses them, in either of its ways."""
+    """The parameters of a request, for a service whose parameters moto parses in one of its two ways."""
     found = response.params
     return dict(found) if isinstance(found, dict) else found.original_dict()

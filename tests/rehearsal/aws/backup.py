@@ -1,4 +1,4 @@
-"""AWS Backup: nightly jobs by the plans that CloudFormation made, and copies in other regions."""
+"""AWS Backup: nightly jobs according to the plans that CloudFormation made, and copies to other regions."""
 
 import uuid
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ VAULT, PLAN, SELECTION = (f"AWS::Backup::Backup{one}" for one in ("Vault", "Plan
 
 
 def patches():
-    """What lets moto take requests for paths that it does not know."""
+    """Patches that make moto accept requests for paths that it does not know."""
     paths = {
         "{0}/account-settings$": BackupResponse.dispatch,
         "{0}/backup-vaults/(?P<name>[^/]+)/recovery-points/$": BackupResponse.dispatch,
@@ -35,14 +35,14 @@ class Point:
 
 
 class Backup:
-    """AWS Backup in one region: ``resources`` are CloudFormation's there, by type and name."""
+    """AWS Backup in one region: ``resources`` are those that CloudFormation made there, by type and name."""
 
     actions = (
         "describe_region_settings", "update_region_settings", "list_recovery_points_by_backup_vault",
     )  # fmt: skip
 
     def __init__(self, region, resources, databases, find):
-        """``find(region)`` is the same in another region, or None if that cannot be reached."""
+        """``find(region)`` returns AWS Backup in another region, or None if that region cannot be reached."""
         self.region, self._resources, self.databases = region, resources, databases
         self._find, self._opted_in = find, False
         self.points = {}  # by vault
@@ -76,9 +76,9 @@ class Backup:
     # --- A night -------------------------------------------------------------------------------
 
     def run_plans(self, unfinished=()):
-        """Do what the plans say, at once; copies to the regions ``unfinished`` are not completed.
+        """Run the plans' jobs immediately; copies to the regions in ``unfinished`` are not completed.
 
-        The copies that failed: region and reason. Without the opt-in nothing happens, and nothing fails.
+        Returns region and reason of each failed copy. Without the opt-in nothing is backed up, and nothing fails.
         """
         failed = []
         if not self._opted_in:
@@ -106,7 +106,7 @@ class Backup:
         return failed
 
     def take_copy(self, vault, snapshot, arn, lifecycle, status):
-        """A copy from another region, which has the key of the vault."""
+        """A copy from another region, encrypted with the key of the vault."""
         key = self._resources[VAULT][vault]["EncryptionKeyArn"]
         assert self.databases.is_enabled(key)
         fields = vars(snapshot) | {

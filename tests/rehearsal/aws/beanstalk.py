@@ -1,13 +1,13 @@
 """The API of Elastic Beanstalk, for the Docker platform.
 
-It does what is documented of the real one: versions from S3, settings by precedence (direct before
+It imitates the documented behaviour: versions from S3, settings by precedence (direct before
 saved before .ebextensions before defaults), a file with a mistake skipped with a warning, events in
-Beanstalk's words, one operation at a time. What its operations do is in ``deployments``; waiting times are
+Beanstalk's words, one operation at a time. The operations themselves are in ``deployments``; waiting times are
 shortened.
 
-Not done: scaling, managed updates, settings that need other instances, a version together with
-settings, resources other than the database and its parameters, and changes of these, https,
-termination, IAM, worker environments, and what AWS's own network does.
+Not imitated: scaling, managed updates, settings that need other instances, a version together with
+settings, resources other than the database and its parameters, and changes to these, HTTPS,
+termination, IAM, worker environments, and AWS's own network.
 """
 
 import threading
@@ -46,7 +46,7 @@ class Beanstalk:
     )  # fmt: skip
 
     def __init__(self, folder, region, on_version):
-        """``on_version(label)`` is called when there is a version, whose image was pushed before."""
+        """``on_version(label)`` is called when a version has been created; its image has been pushed by then."""
         self.folder, self.region, self._on_version = folder, region, on_version
         self.bucket = f"elasticbeanstalk-{region}-{ACCOUNT}"
         self._platform_arn = f"arn:aws:elasticbeanstalk:{region}::platform/{PLATFORM}/4.13.7"
@@ -59,12 +59,12 @@ class Beanstalk:
         self._lock = threading.Lock()
 
     def connect(self, client, login, databases):
-        """``client(service)`` makes clients; ``login`` is the command by which instances log in."""
+        """``client(service)`` makes clients; ``login`` is the command with which instances log in to the registry."""
         self._client = client
         self.deployments = Deployments(client, login, self.trust, self.versions, databases)
 
     def stop(self):
-        """End what is going on; the machines are removed with all others that were started."""
+        """Abort running operations; the machines are removed together with all other containers."""
         if self.environments:
             self.deployments.stalled = False
         for environment in self.environments.values():
@@ -192,7 +192,7 @@ class Beanstalk:
     def describe_events(self, EnvironmentName=None, StartTime=None, RequestId=None, **more):
         environment = self._find(EnvironmentName)
         events = list(environment.events)
-        if RequestId:  # operations do not overlap, so that it is the one that began last
+        if RequestId:  # operations do not overlap, so this is the most recent one
             events = events[environment.operation_began :]
         events = [one for one in events if not StartTime or one["EventDate"] >= _aware(StartTime)]
         if more.get("Severity") == "ERROR":
@@ -258,7 +258,7 @@ class Beanstalk:
         older = STACK.replace("4.13.7", "4.12.0")
         return {"SolutionStacks": ["64bit Amazon Linux 2023 v6.6.0 running ECS", STACK, older]}
 
-    # --- What is behind it ----------------------------------------------------------------------
+    # --- Implementation ----------------------------------------------------------------------
 
     def _note(self, action):
         if action in self.denied:
@@ -314,7 +314,7 @@ class Beanstalk:
         def run():
             try:
                 work()
-            except Exception as error:  # whatever it is, it ends the operation
+            except Exception as error:  # any exception ends the operation
                 words = str(error).replace("\n", " ")[:600]
                 environment.tell(words, "ERROR")
                 environment.status = "Ready"

@@ -45,7 +45,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "rehearsal", "AWS_SECRET_ACCESS_KEY": "rehearsal"}
 
 
 class Defaults:
-    """What the account says of the metadata of new instances, as docs/deployment.md asks for."""
+    """The account's defaults for the metadata of new instances, set as docs/deployment.md requires."""
 
     actions = ("get_instance_metadata_defaults",)
 
@@ -71,7 +71,7 @@ class LoadBalancers:
 
 
 class Region:
-    """What the account has in one region, where moto falls short."""
+    """The account's services in one region that moto does not fully imitate."""
 
     def __init__(self, name, folder, cloud):
         for kind in ("registry", "instances", "snapshots"):
@@ -100,12 +100,12 @@ class Region:
         return found
 
     def _replicate(self, cloud):
-        """What copies a version's image to other regions: it takes less time than the version."""
+        """Copies a version's image to other regions, which takes less time than creating the version."""
         return lambda label: ecr.replicate(APPLICATION, label, self.name, cloud.find_registry)
 
 
 class Cloud:
-    """An account without anything in it. ``builds`` are variables for the projects."""
+    """An empty account. ``builds`` are environment variables for the CodeBuild projects."""
 
     def __init__(self, folder, builds):
         for name in ("builds", "sources"):
@@ -119,7 +119,7 @@ class Cloud:
         self._patches = ExitStack()
         for patch in self._all_patches():
             self._patches.enter_context(patch)
-        # A local address that is no AWS host's: moto takes the service from the signature
+        # A local address, not that of an AWS host: moto takes the service from the signature
         self._server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
         self._server.start()
         host, port = self._server.get_host_and_port()
@@ -135,7 +135,7 @@ class Cloud:
         self.pipeline.connect(self.build, self.client)
 
     def region(self, name):
-        """What there is in a region, which begins with the first question to it."""
+        """The services in a region, created at the first access."""
         with self._making:
             if name not in self._regions:
                 self._regions[name] = Region(name, self._folder / name, self)
@@ -143,7 +143,7 @@ class Cloud:
 
     @property
     def beanstalk(self):
-        """The home region's, as the next three."""
+        """That of the home region, like the next three."""
         return self.region(REGION).beanstalk
 
     @property
@@ -159,27 +159,27 @@ class Cloud:
         return self.region(REGION).cloudwatch
 
     def find_backup(self, region):
-        """AWS Backup in ``region``, or None if that does not answer."""
+        """AWS Backup in ``region``, or None if the region does not respond."""
         return None if region in self.lost else self.region(region).backup
 
     def find_registry(self, region):
-        """The registry in ``region``, or None if that does not answer."""
+        """The registry in ``region``, or None if the region does not respond."""
         return None if region in self.lost else self.region(region).registry
 
     def lose(self, region):
-        """Let a region be gone: its endpoints, and all of its containers."""
+        """Take a region down: its endpoints, and all of its containers."""
         self.lost.add(region)
         for container in self.region(region).containers():
             docker("pause", container)
 
     def return_(self, region):
-        """Let it be back, as it was."""
+        """Bring the region back, as it was."""
         for container in self.region(region).containers():
             docker("unpause", container)
         self.lost.remove(region)
 
     def environment(self):
-        """The variables that a program needs to find this cloud, and none of another."""
+        """The environment variables with which a program finds this cloud, and no other."""
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -188,7 +188,7 @@ class Cloud:
         return kept | self.credentials()
 
     def credentials(self):
-        """The part of it that is about AWS."""
+        """Only the variables about AWS."""
         return KEYS | {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ENDPOINT_URL_CHATBOT": self.receiver.url,
@@ -203,11 +203,13 @@ class Cloud:
         return boto3.client(service, region, endpoint_url=self.url, **keys)
 
     def stop(self):
-        """End all of it, whatever state it is in, and leave moto as it was."""
-        with ExitStack() as ending:  # in the reverse order, each of them whatever the others do
+        """Stop everything, whatever state it is in, and undo the patches of moto."""
+        with ExitStack() as ending:  # in reverse order, each of them even if another fails
             ending.callback(self._patches.close)
             for region in self._regions.values():
-                ending.callback(region.registry.stop)  # its images can be removed when nothing runs
+                ending.callback(
+                    region.registry.stop
+                )  # images can be removed only when no container uses them
             ending.callback(remove_all)
             ending.callback(self.receiver.stop)
             ending.callback(self._server.stop)
@@ -216,7 +218,7 @@ class Cloud:
                 ending.callback(region.beanstalk.stop)
 
     def _refusing(self):
-        """The patch by which a region that is lost does not answer, nor its buckets anywhere."""
+        """The patch that stops a lost region from responding, and makes its buckets unreachable from any region."""
         original = DomainDispatcherApplication.__call__
 
         def call(application, environ, start_response):

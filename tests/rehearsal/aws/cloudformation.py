@@ -16,7 +16,7 @@ from moto.sns.models import sns_backends
 
 from tests.support.aws import ACCOUNT, REGION
 
-# Types that moto leaves out of a stack with a line in its log, and the property with their name
+# Types that moto skips with only a line in its log, and the property that has the resource's name
 NAMED = (
     "AWS::CodeBuild::Project",
     "AWS::CodePipeline::Pipeline",
@@ -51,7 +51,7 @@ RETOLD = {"AWS::Events::Rule": "Name"}
 class CloudFormation:
     """Keeps the resources that moto does not know, with their properties, by region, type and name.
 
-    Those that are notified are subscribed at ``receiver``, in which each of them has a path.
+    Subscribers of notifications are represented by ``receiver``, in which each of them has a path.
     """
 
     def __init__(self, receiver):
@@ -60,15 +60,15 @@ class CloudFormation:
 
     @property
     def resources(self):
-        """Those of the home region."""
+        """The resources in the home region."""
         return self.at(REGION)
 
     def at(self, region):
-        """Those of ``region``."""
+        """The resources in ``region``."""
         return self._regions[region]
 
     def patches(self):
-        """What lets moto make these resources, and execute change sets as AWS does."""
+        """Patches that make moto create these resources, and execute change sets as AWS does."""
         known = parsing.get_model_map()  # before ours are defined, which it would find
         names = parsing.get_name_type_map()
         ours = {kind: _model(self, kind, name) for kind, name in (UNKNOWN | RETOLD).items()}
@@ -80,7 +80,7 @@ class CloudFormation:
             mock.patch.object(CloudFormationBackend, "execute_change_set", _execute_change_set),
             mock.patch.object(Stack, "has_parameters", _has_parameters),
             mock.patch.object(KmsBackend, "create_key", _create_key),
-            # It refuses an empty change set, where AWS makes one and says so in its status
+            # moto refuses an empty change set; AWS creates it and reports this in its status
             mock.patch.object(
                 CloudFormationResponse, "_validate_different_update", return_value=None
             ),
@@ -119,7 +119,7 @@ class CloudFormation:
 
 
 def _model(owner, kind, name_key):
-    """What moto wants of a type of resource."""
+    """The interface that moto requires of a resource type."""
     service = kind.split("::")[1].lower()
 
     class Resource(CloudFormationModel):
@@ -171,7 +171,7 @@ def _model(owner, kind, name_key):
 
 
 def _without_nothing(value):
-    """``value`` without what AWS::NoValue leaves, for which moto has None."""
+    """``value`` without the entries set to AWS::NoValue, which moto represents as None."""
     if isinstance(value, dict):
         return {key: _without_nothing(one) for key, one in value.items() if one is not None}
     if isinstance(value, list):
@@ -180,7 +180,7 @@ def _without_nothing(value):
 
 
 def _secret(properties, region):
-    """Make a secret, with a value that is given or generated; its ARN."""
+    """Create a secret with a given or a generated value, and return its ARN."""
     backend = secretsmanager_backends[ACCOUNT][region]
     text = properties.get("SecretString")
     if text is None:
@@ -199,7 +199,7 @@ def _secret(properties, region):
 
 
 def _replicate(arn, properties, region):
-    """Make the replicas of a secret that are missing."""
+    """Create the missing replicas of a secret."""
     backend = secretsmanager_backends[ACCOUNT][region]
     there = {one.region for one in backend.describe_secret(arn).replicas}
     missing = [one for one in properties.get("ReplicaRegions", []) if one["Region"] not in there]
@@ -215,7 +215,7 @@ def _as_json(value):
 
 
 def _has_parameters(stack, others):
-    """Whether nothing would change: a value that is kept is none that was given before."""
+    """Whether nothing would change; a parameter that keeps its previous value is not a change."""
     return all(str(stack.stack_parameters.get(name)) == str(one) for name, one in others.items())
 
 

@@ -1,8 +1,8 @@
-"""CloudWatch's alarms: their states, what composites make of them, and the messages.
+"""CloudWatch alarms: their states, the states of composite alarms, and the messages.
 
 As documented: a composite follows its rule; actions are taken when a state changes, and not while the
-suppressor is in ALARM. Not done: evaluating metrics, but for one that has a value in the last minute; the
-times that a suppressor waits; a message that is made up for when the suppressor ends.
+suppressor is in ALARM. Not imitated: evaluating metrics, except one with a value in the last minute; the
+wait times of a suppressor; a suppressed message that is sent when the suppressor ends.
 """
 
 import json
@@ -24,7 +24,7 @@ LISTS = ("AlarmActions", "OKActions", "InsufficientDataActions")
 
 
 class CloudWatch:
-    """Answers for the alarms of ``region``, which ``resources`` has by type and name."""
+    """Serves the alarms of ``region``, which are in ``resources`` by type and name."""
 
     actions = ("describe_alarms", "set_alarm_state", "put_metric_data")
 
@@ -128,7 +128,7 @@ class CloudWatch:
 
 
 def as_mail(message):
-    """The text of an e-mail, which SNS makes of the message of an alarm; any other as it is."""
+    """The text of the e-mail that SNS makes from the message of an alarm; any other message unchanged."""
     try:
         alarm = json.loads(message)
     except ValueError:

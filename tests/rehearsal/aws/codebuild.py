@@ -26,7 +26,7 @@ class Failed(Exception):
 
 
 class Built(NamedTuple):
-    """What a build exported, and the archive of its artifact."""
+    """The variables that a build exported, and its artifact as an archive."""
 
     exported: dict
     artifact: bytes
@@ -35,8 +35,8 @@ class Built(NamedTuple):
 class CodeBuild:
     """Runs a project's buildspec in a clean container, with the project's cache.
 
-    An install phase that installs packages and does nothing else is run once for the same commands
-    and locks: later builds begin with what it left in its container.
+    An install phase that only installs packages is run once for the same commands
+    and lock files: later builds start from an image of its container.
     """
 
     def __init__(self, folder, environment, cloudformation):
@@ -45,21 +45,21 @@ class CodeBuild:
         self.number = 0
         self.outputs = []  # (project, output)
         self.stand_ins = {}  # folders of commands that come first, by project
-        self._installed = {}  # images by the commands and locks of the install phase
+        self._installed = {}  # images by the commands and lock files of the install phase
 
     def connect(self, client):
         """``client`` makes clients of boto3."""
         self._client = client
 
     def run(self, project, source, commit, variables):
-        """What became of a ``commit`` of the repository ``source``. Raises Failed."""
+        """Build a ``commit`` of the repository ``source``, and return the result. Raises Failed."""
         work = self._begin()
         subprocess.run(["git", "clone", "--quiet", str(source), str(work / "src")], check=True)
         subprocess.run(["git", "checkout", "--quiet", commit], cwd=work / "src", check=True)
         return self._build(project, work, commit, variables)
 
     def run_from_bucket(self, project):
-        """What became of the archive in S3 that is the project's source. Raises Failed."""
+        """Build the archive in S3 that is the project's source, and return the result. Raises Failed."""
         work = self._begin()
         bucket, _, key = self._projects[project]["Source"]["Location"].partition("/")
         archive = self._client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -75,7 +75,7 @@ class CodeBuild:
 
     def _build(self, project, work, commit, variables):
         properties = self._projects[project]
-        # As CodeBuild's it belongs to root, whoever runs the rehearsal
+        # As in CodeBuild, the source belongs to root, whoever runs the rehearsal
         docker(
             "run", "--rm", "--volume", f"{work}:/build", IMAGE, "chown", "-R", "root:", "/build/src"
         )
@@ -104,7 +104,7 @@ class CodeBuild:
             docker("rmi", image, check=False)
 
     def _install(self, buildspec, volumes, work):
-        """The image to begin with, and the phases that remain."""
+        """The image to start from, and the remaining phases."""
         commands = buildspec["phases"]["install"]["commands"]
         if not all(one.startswith(PACKAGES) for one in commands):
             return IMAGE, PHASES
@@ -154,7 +154,7 @@ class CodeBuild:
 
 
 def _pack(folder, patterns):
-    """An archive of the files, which lose their modes, as they may on the way through S3."""
+    """An archive of the files without their modes, which may be lost on the way through S3."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for pattern in patterns:
@@ -175,7 +175,7 @@ def _run(*arguments, keep=False):
 
 
 def _script(buildspec, phases):
-    """The phases in one shell: the first command that fails ends it with its exit code."""
+    """The phases as one shell script: the first command that fails ends it with that command's exit code."""
     lines = []
     for phase in phases:
         lines.append(f"echo '[Container] Entering phase {phase.upper()}'")

@@ -1,7 +1,7 @@
 """CodePipeline: the pipeline that CloudFormation made, for one execution at a time.
 
-Not done: several executions at once, GitHub's triggers, the clock of the schedule that opens the
-window, IAM, and what Slack makes of a message.
+Not imitated: several executions at once, GitHub's triggers, the clock of the schedule that opens the
+window, IAM, and how Slack displays a message.
 """
 
 import json
@@ -28,8 +28,8 @@ class Execution:
         self.source, self.commit = source, commit
         self.artifacts = {}  # by name
         self.variables = {"codepipeline.PipelineExecutionId": self.id}
-        self.stages = {}  # their status, in the order in which they began
-        self.actions = {}  # the latest state of each: (stage, action) -> what GetPipelineState says
+        self.stages = {}  # stages' statuses, in the order in which the stages started
+        self.actions = {}  # the latest state of each action: (stage, action) -> its entry in GetPipelineState
         self.thread = None
 
 
@@ -47,7 +47,7 @@ class CodePipeline:
 
     @property
     def properties(self):
-        """What CloudFormation made of it."""
+        """The pipeline's definition, as CloudFormation made it."""
         made = self._cloudformation.resources["AWS::CodePipeline::Pipeline"]
         if PIPELINE not in made:
             raise Refused("PipelineNotFoundException", f"There is no pipeline {PIPELINE}")
@@ -71,21 +71,21 @@ class CodePipeline:
         return self.execution
 
     def retry(self, stage):
-        """Repeat the stage that failed, and go on from there."""
+        """Retry the stage that failed, and continue from there."""
         names = [one["Name"] for one in self.properties["Stages"]]
         assert self.execution.stages[stage] == "Failed"
         self._begin(names[names.index(stage) :])
 
     def wait(self, seconds=1800):
-        """The status of each stage, when the execution has ended."""
+        """Wait until the execution has ended, and return the status of each stage."""
         self.execution.thread.join(seconds)
         assert not self.execution.thread.is_alive(), self.execution.stages
         return self.execution.stages
 
     def decide(self, status, seconds=120):
-        """Somebody decides in the console: Approved or Rejected; or nobody ever does: Expired.
+        """Decide on the approval as in the console: Approved or Rejected; Expired if nobody ever decides.
 
-        Waits ``seconds`` until something can be decided; whether there was something.
+        Waits up to ``seconds`` for a pending approval, and returns whether there was one.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -132,7 +132,7 @@ class CodePipeline:
             self._decided.notify_all()
         return {"approvedAt": datetime.now(UTC)}
 
-    # --- What it does --------------------------------------------------------------------------
+    # --- Executions --------------------------------------------------------------------------
 
     def _begin(self, names):
         execution = self.execution

@@ -1,4 +1,4 @@
-"""What the operations of Beanstalk do: rolling and immutable deployments, settings, secrets, the database."""
+"""Beanstalk's operations: rolling and immutable deployments, settings, secrets, the database."""
 
 import json
 import time
@@ -11,11 +11,11 @@ from tests.rehearsal.machines.docker import Failed
 from tests.rehearsal.machines.instance import Instance
 from tests.support import ebextensions
 
-HEALTHY_WITHIN = 20  # seconds; of Beanstalk's own some 10 minutes
+HEALTHY_WITHIN = 20  # seconds; in Beanstalk itself some 10 minutes
 LOGS = ("eb-docker/containers/eb-current-app/stdouterr.log", "nginx/access.log")
 SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
 PROPERTIES = "aws:elasticbeanstalk:application:environment"
-# A change of these is a replacement, which CloudFormation refuses for what has a name of its own
+# A change of these requires replacement, which CloudFormation refuses for custom-named resources
 REPLACED = (
     "DBInstanceIdentifier", "DBName", "DBSnapshotIdentifier", "MasterUsername", "Port", "StorageEncrypted", "KmsKeyId",
     "DBSubnetGroupName", "Engine",
@@ -23,12 +23,12 @@ REPLACED = (
 
 
 class Deployments:
-    """Does it, with the machines of an environment, the versions in S3 and the secrets."""
+    """Carries out the operations, using the machines of an environment, the versions in S3 and the secrets."""
 
     def __init__(self, client, login, trust, versions, databases):
         self._client, self._login, self.trust, self.versions = client, login, trust, versions
         self._databases = databases
-        self.stalled = False  # whether deployments are begun and never end
+        self.stalled = False  # whether deployments start and never end
 
     def launch(self, environment, label):
         environment.release = self._release(environment, label)
@@ -67,7 +67,7 @@ class Deployments:
             policy = environment.option("aws:elasticbeanstalk:command", "DeploymentPolicy")
             deploy = {"Immutable": self._immutable, "RollingWithAdditionalBatch": self._rolling}
             if policy not in deploy:
-                raise Failed(f"The policy {policy} has a downtime, and is not rehearsed.")
+                raise Failed(f"The policy {policy} causes downtime, and is not rehearsed.")
             if policy == "Immutable" and not release.is_set_up_as(before):
                 raise Failed(
                     "You cannot perform an immutable deployment concurrently with changes of "
@@ -146,7 +146,7 @@ class Deployments:
         self._terminate(environment, extra + old[count:])
 
     def _add(self, environment, release, count):
-        """New instances with ``release``, serving; none at all if one of them fails."""
+        """Start new instances with ``release``, which serve; if one of them fails, remove them all."""
         instances = [Instance(environment.folder) for _ in range(count)]
 
         def launch(instance):
@@ -193,7 +193,7 @@ class Deployments:
         environment.balancer.add(instance)
 
     def replace(self, environment, lost):
-        """What the group does about an instance that is gone: another one, which serves."""
+        """Replace a lost instance with a new one that serves, as the Auto Scaling group does."""
         environment.balancer.forget(lost)
         environment.instances.remove(lost)
         environment.instances += self._add(environment, environment.release, 1)
@@ -224,7 +224,7 @@ class Deployments:
     # --- Resources and settings ------------------------------------------------------------------
 
     def _environment(self, environment):
-        """The environment of the container: properties, and secrets as they are now."""
+        """The container's environment variables: properties, and the current values of secrets."""
         options = environment.options()
         values = {
             name: str(
@@ -296,7 +296,7 @@ class Deployments:
         )
 
     def _resolved(self, text):
-        """A dynamic reference to a secret, resolved as CloudFormation does at creation."""
+        """The value of a dynamic reference to a secret, which CloudFormation resolves at creation."""
         secret, _, key = text.removeprefix("{{resolve:secretsmanager:")[:-2].split(":")
         found = self._client("secretsmanager").get_secret_value(SecretId=secret)
         return json.loads(found["SecretString"])[key]

@@ -11,7 +11,7 @@ from tests.support.aws import ACCOUNT
 
 
 def patches(find):
-    """What lets moto know the registries, by ``find(region)``: to it, what was pushed does not exist."""
+    """Patches that make moto use the registries, by ``find(region)``: moto does not see images pushed to them."""
     original = Repository.__init__
 
     def init(repository, *arguments, **keywords):
@@ -22,7 +22,7 @@ def patches(find):
 
 
 def replicate(repository, tag, region, find):
-    """Copy what was just pushed to where the configuration of ``region`` says."""
+    """Replicate the images just pushed, to the regions in the replication configuration of ``region``."""
     for rule in ecr_backends[ACCOUNT][region].replication_config["rules"]:
         filters = [one["filter"] for one in rule.get("repositoryFilters", [])]
         if filters and not any(repository.startswith(one) for one in filters):
@@ -37,7 +37,7 @@ def replicate(repository, tag, region, find):
 
 
 class Images:
-    """The images of ``registry``; ``password`` is what a login is told, right or wrong."""
+    """The images of ``registry``; ``password`` is the one handed out for a login, right or wrong."""
 
     actions = ("describe_images", "describe_image_scan_findings", "get_authorization_token")
 

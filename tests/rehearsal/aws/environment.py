@@ -13,7 +13,7 @@ CATALOGUE = ebextensions.Catalogue()
 
 
 class Release:
-    """A version's bundle, and what its .ebextensions say."""
+    """A version's bundle, and the settings in its .ebextensions."""
 
     def __init__(self, label, bundle, warn):
         self.label, self.bundle = label, bundle
@@ -35,7 +35,7 @@ class Release:
                 self.files |= content.get("files", {})
 
     def is_set_up_as(self, other):
-        """Whether another version's .ebextensions say the same."""
+        """Whether another version has the same .ebextensions."""
         return (self.options, self.resources, self.files) == (
             other.options, other.resources, other.files,
         )  # fmt: skip
@@ -81,7 +81,7 @@ class Environment:
         )
 
     def options(self):
-        """What is set, by Beanstalk's precedence."""
+        """The effective settings, by Beanstalk's precedence."""
         return self.release.options | self.saved | self.direct
 
     def option(self, namespace, name):
@@ -90,7 +90,7 @@ class Environment:
         return CATALOGUE.default((namespace, name)) if found is None else found
 
     def colour(self):
-        """Colour and health, as enhanced health would see them now."""
+        """Colour and health, as enhanced health reporting would show them now."""
         if self.status != "Ready":
             return "Grey", "Info"
         path = self.option("aws:elasticbeanstalk:environment:process:default", "HealthCheckPath")

@@ -1,4 +1,4 @@
-"""EventBridge: what RDS says, to the targets of the rules that match it."""
+"""EventBridge: delivers RDS events to the targets of the rules that match them."""
 
 import re
 
@@ -9,14 +9,14 @@ from tests.support.aws import ACCOUNT, REGION
 
 
 class Events:
-    """Delivers events by the rules that CloudFormation made, which ``resources`` has by name."""
+    """Delivers events by the rules that CloudFormation made, which are in ``resources`` by name."""
 
     def __init__(self, resources):
         self._rules = resources["AWS::Events::Rule"]
         self.logged = []  # (log group, event)
 
     def database(self, identifier, category, text):
-        """RDS says something of a database."""
+        """Send an RDS event about a database."""
         event = {
             "source": "aws.rds",
             "detail-type": "RDS DB Instance Event",
@@ -45,7 +45,7 @@ class Events:
 
 
 def _matches(pattern, event):
-    """Each value of ``pattern`` is a list of what is allowed, or a pattern."""
+    """Whether an event matches: each value of ``pattern`` is a list of allowed values, or a pattern itself."""
     for key, wanted in pattern.items():
         found = event.get(key)
         if isinstance(wanted, dict):

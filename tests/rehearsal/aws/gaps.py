@@ -1,6 +1,6 @@
-"""What moto lacks, and the rehearsal therefore does itself, tried on moto as it was installed.
+"""Features that moto lacks and the rehearsal therefore adds, probed on moto as installed.
 
-Usage: python -m tests.rehearsal.aws.gaps      a JSON object: what is tried, and whether moto lacks it
+Usage: python -m tests.rehearsal.aws.gaps      prints a JSON object: each feature, and whether moto lacks it
 """
 
 import json
@@ -30,7 +30,7 @@ def deploy(client, stack, template, kind, **parameters):
 
 
 def lacks_outputs_of_change_sets(client):
-    """A stack that a change set made has its outputs, after it was changed by another one too."""
+    """A stack made by a change set has its outputs, also after another change set has changed it."""
     output = {"Outputs": {"Name": {"Value": {"Fn::GetAtt": ["Topic", "TopicName"]}}}}
     deploy(client, "a", topic("a"), "CREATE")
     deploy(client, "a", topic("b", **output), "UPDATE")
@@ -39,7 +39,7 @@ def lacks_outputs_of_change_sets(client):
 
 
 def lacks_exports_in_change_sets(client):
-    """A stack that a change set makes sees the exports of stacks that change sets made."""
+    """A stack made by a change set can import the exports of other stacks made by change sets."""
     exported = {"Outputs": {"Name": {"Value": "shared", "Export": {"Name": "shared-name"}}}}
     imported = json.loads(topic("x"))
     imported["Resources"]["Topic"]["Properties"]["DisplayName"] = {"Fn::ImportValue": "shared-name"}
@@ -48,7 +48,7 @@ def lacks_exports_in_change_sets(client):
         deploy(client, "a", topic("a", **exported), "CREATE")
         deploy(client, "b", json.dumps(imported), "CREATE")
         [stack] = client.describe_stacks(StackName="b")["Stacks"]
-    except Exception:  # in whatever way it does not work
+    except Exception:  # however it fails
         return True
     return [one["OutputValue"] for one in stack.get("Outputs", [])] != ["shared"]
 
@@ -57,7 +57,7 @@ MORE = {"Parameters": {"More": {"Type": "String"}}}
 
 
 def lacks_empty_change_sets(client):
-    """A change set that changes nothing is made, and its status says so."""
+    """A change set that changes nothing is created, and its status reports this."""
     deploy(client, "a", topic("a", **MORE), "CREATE", More="no")
     try:
         deploy(client, "a", topic("a", **MORE), "UPDATE", More="no")
@@ -67,7 +67,7 @@ def lacks_empty_change_sets(client):
 
 
 def lacks_kept_defaults(client):
-    """That a default is kept is no change."""
+    """Keeping a parameter at its default is not a change."""
     more = {"Parameters": {"More": {"Type": "String", "Default": "no"}}}
     deploy(client, "a", topic("a", **more), "CREATE")
     from moto.cloudformation.models import cloudformation_backends
@@ -77,7 +77,7 @@ def lacks_kept_defaults(client):
 
 
 def lacks_resources_of_conditions(client):
-    """What depends on a condition is made as soon as a change set makes the condition true."""
+    """A conditional resource is created as soon as a change set makes its condition true."""
     template = json.loads(topic("a", **MORE))
     template["Conditions"] = {"IsMore": {"Fn::Equals": [{"Ref": "More"}, "yes"]}}
     template["Resources"]["Second"] = {"Type": "AWS::SNS::Topic", "Condition": "IsMore"}
@@ -89,7 +89,7 @@ def lacks_resources_of_conditions(client):
 
 
 def lacks_keys_of_stacks(client):
-    """A key that a stack made can be described."""
+    """A KMS key made by a stack can be described."""
     import boto3
 
     policy = {"Version": "2012-10-17", "Statement": []}
@@ -100,13 +100,13 @@ def lacks_keys_of_stacks(client):
     kms = boto3.client("kms")
     try:
         kms.describe_key(KeyId=name)
-    except Exception:  # in whatever way it does not work
+    except Exception:  # however it fails
         return True
     return False
 
 
 def gaps():
-    """Each thing that is patched, and whether moto lacks it still."""
+    """Each patched feature, and whether moto still lacks it."""
     import boto3
     from moto import mock_aws
     from moto.backup.responses import BackupResponse
@@ -139,7 +139,7 @@ def gaps():
     return found
 
 
-# As in cloudformation.py, which must not be imported here: it teaches moto
+# As in cloudformation.py, which must not be imported here because it patches moto
 UNKNOWN = (
     "AWS::Backup::BackupPlan",
     "AWS::Backup::BackupSelection",

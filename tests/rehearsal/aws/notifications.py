@@ -1,4 +1,4 @@
-"""Who is notified: a receiver in which each address and each channel has a path."""
+"""The recipients of notifications: an HTTP receiver in which each address and each channel has a path."""
 
 import json
 import threading
@@ -8,7 +8,7 @@ from tests.rehearsal.aws.cloudwatch import as_mail
 
 
 class Receiver:
-    """Gets what SNS posts; also the two services that are asked by nobody but ``bootstrap``."""
+    """Receives what SNS posts; also imitates the two services that only ``bootstrap`` calls."""
 
     def __init__(self):
         self.messages = []  # (path, subject, text)
@@ -47,7 +47,7 @@ class Receiver:
         return {}
 
     def told(self, path):
-        """What was sent to an address or a channel."""
+        """The messages sent to an address or a channel."""
         return [f"{subject}\n{text}" for to, subject, text in list(self.messages) if to == path]
 
     def stop(self):

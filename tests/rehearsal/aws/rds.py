@@ -31,7 +31,7 @@ class Snapshot:
 
 
 class Databases:
-    """Answers for the databases of ``environments``, by name, and for the snapshots of a region."""
+    """Serves the databases of ``environments``, by name, and the snapshots of a region."""
 
     actions = (
         "modify_db_instance", "describe_db_instances", "describe_db_snapshots", "copy_db_snapshot",
@@ -63,7 +63,7 @@ class Databases:
         if DBSnapshotIdentifier and not found:  # without its type, AWS Backup's is not looked at
             raise Refused("DBSnapshotNotFound", f"DBSnapshot {DBSnapshotIdentifier} not found.")
         described = [self._describe_snapshot(one) for one in found]
-        for one in found:  # what was begun is complete when it is asked for again
+        for one in found:  # a snapshot in creation is complete at the next request
             if one.kind == "manual" and one.status == "creating":
                 one.status = "available"
         return {"DBSnapshots": described}
@@ -79,7 +79,7 @@ class Databases:
         self.snapshots[copy.identifier] = copy
         return {"DBSnapshot": self._describe_snapshot(copy)}
 
-    # --- What AWS Backup and Beanstalk use ------------------------------------------------------
+    # --- For AWS Backup and Beanstalk ------------------------------------------------------
 
     def take(self, identifier, name):
         """A snapshot of the database of the environment ``name``."""
@@ -94,7 +94,7 @@ class Databases:
         return self.snapshots[identifier]
 
     def find_restorable(self, properties):
-        """The content of the snapshot that a declared database is to have, or None without one."""
+        """The data of the snapshot from which a declared database is to be restored, or None if there is none."""
         identifier = properties.get("DBSnapshotIdentifier")
         if not identifier:
             return None

@@ -7,7 +7,7 @@ from tests.support.aws import ACCOUNT
 
 
 class Replicas:
-    """Answers for the replicas in ``region``."""
+    """Serves the replicas in ``region``."""
 
     actions = ("stop_replication_to_replica",)
 

@@ -7,7 +7,7 @@ from tests.rehearsal.machines.docker import MACHINE, docker, start
 
 
 class LoadBalancer:
-    """HAProxy with the timeouts and the health checks of the options; drains before it removes."""
+    """HAProxy with the timeouts and health checks of the option settings; drains instances before removing them."""
 
     slots = 12
 
@@ -72,7 +72,7 @@ backend instances
         instance.slot = None
 
     def forget(self, instance):
-        """Do not expect anything of ``instance`` any more."""
+        """Take ``instance`` out without draining it."""
         self._ask(f"set server instances/i{instance.slot} state maint")
         self._free.append(instance.slot)
         instance.slot = None

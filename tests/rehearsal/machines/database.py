@@ -1,4 +1,4 @@
-"""A database of RDS: PostgreSQL in a container, the certification authority of its certificate, snapshots."""
+"""An RDS database: PostgreSQL in a container, the certificate authority of its certificate, snapshots."""
 
 import contextlib
 import datetime
@@ -24,7 +24,7 @@ NAME = "birthday"  # of the application's database, by .ebextensions/40-database
 
 
 class TrustStore:
-    """A certification authority, in place of RDS's own."""
+    """A certificate authority, in place of RDS's own."""
 
     def __init__(self):
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -59,9 +59,9 @@ class TrustStore:
 
 
 class Database:
-    """PostgreSQL made from a declared AWS::RDS::DBInstance and its parameter group, by its name in DNS.
+    """PostgreSQL made from a declared AWS::RDS::DBInstance and its parameter group, reached by its DNS name.
 
-    ``snapshot`` is the file of another one's, which it has the content of from the beginning.
+    ``snapshot`` is the file of another database's snapshot, from which this one is restored.
     """
 
     def __init__(self, name, properties, parameters, trust, folder, snapshot=None):
@@ -102,7 +102,7 @@ class Database:
         )  # fmt: skip
 
     def answer(self, ip, containers=()):
-        """Let its name lead to ``ip``, for whoever starts from now on and for ``containers``."""
+        """Let its name resolve to ``ip``, in containers started from now on and in ``containers``."""
         HOSTS[self.name] = ip
         change = (
             f"grep -v {self.name} /etc/hosts >/tmp/hosts; echo '{ip} {self.name}' >>/tmp/hosts; "
@@ -112,7 +112,7 @@ class Database:
             docker("exec", "--user", "0", one, "sh", "-c", change)
 
     def add_standby(self):
-        """Let a second one have each transaction before it is acknowledged, as in Multi-AZ."""
+        """Add a standby that receives each transaction before it is acknowledged, as with Multi-AZ."""
         user, password = (self.properties[f"MasterUser{one}"] for one in ("name", "Password"))
         primary = address(self.container)
         copy = (
@@ -131,12 +131,12 @@ class Database:
             time.sleep(0.1)
 
     def become_read_only(self):
-        """What the old primary does for a moment before it is gone."""
+        """Refuse writes, as the old primary does for a moment before it is gone."""
         self.query("ALTER SYSTEM SET default_transaction_read_only = on", "postgres")
         self.query("SELECT pg_reload_conf()", "postgres")
 
     def fail_over(self, containers):
-        """The primary is gone; the standby takes its place and its name, at another address."""
+        """Remove the primary; the standby takes over its role and its name, at another address."""
         remove(self.container)
         self.container, self.standby = self.standby, None
         docker(
@@ -154,7 +154,7 @@ class Database:
 
     @contextlib.contextmanager
     def unreachable(self):
-        """Within it, packets to it are dropped."""
+        """Within this context, packets to the database are dropped."""
         self._filter("-A")
         try:
             yield
@@ -168,14 +168,14 @@ class Database:
         )  # fmt: skip
 
     def query(self, sql, name=NAME):
-        """The rows of ``sql``, each a line, columns separated by |."""
+        """The rows that ``sql`` returns, one per line, columns separated by |."""
         user = self.properties["MasterUsername"]
         return docker(
             "exec", self.container, "psql", "-U", user, "-d", name, "-Atc", sql
         ).stdout.split("\n")[:-1]
 
     def take_snapshot(self, path):
-        """Write all of it to the file ``path``; the time, in UTC, whose transactions are in it."""
+        """Dump the database to the file ``path``; returns the time (UTC) up to which it contains transactions."""
         [at] = self.query("SELECT clock_timestamp() AT TIME ZONE 'UTC'", "postgres")
         user = self.properties["MasterUsername"]
         with path.open("wb") as file:
@@ -188,14 +188,14 @@ class Database:
         return datetime.datetime.fromisoformat(at).replace(tzinfo=datetime.UTC)
 
     def _restore(self, path):
-        """Users, passwords and databases of a snapshot, then the password, as CloudFormation does it."""
+        """Restore users, passwords and databases of a snapshot, then set the password, as CloudFormation does."""
         user, wanted = self.properties["MasterUsername"], self.properties["MasterUserPassword"]
         with path.open("rb") as file:
             ended = subprocess.run(
                 ["docker", "exec", "-i", self.container, "psql", "-q", "-U", user, "-d", "postgres"],
                 stdin=file, capture_output=True, text=True, timeout=300,
             )  # fmt: skip
-        # The image made the user already
+        # The image has already created the user
         wrong = [
             line for line in ended.stderr.splitlines()
             if "ERROR" in line and f'role "{user}" already exists' not in line
@@ -205,7 +205,7 @@ class Database:
         self.change_password(wanted)
 
     def change_password(self, password):
-        """What ModifyDBInstance does; connections that there are stay."""
+        """Set another password, as ModifyDBInstance does; existing connections stay open."""
         user = self.properties["MasterUsername"]
         self.query(f"ALTER USER {user} PASSWORD '{password}'", "postgres")
         self.properties["MasterUserPassword"] = password

@@ -1,4 +1,4 @@
-"""A proxy that holds everything back for a moment, in both directions; run in a container of Python.
+"""A proxy that delays all data in both directions; runs in a Python container.
 
 Usage: python delay.py HOST PORT SECONDS
 """
@@ -8,7 +8,7 @@ import sys
 
 
 async def forward(reader, writer, seconds):
-    """Pass on what comes, each piece ``seconds`` later."""
+    """Forward the data received, each piece ``seconds`` later."""
     while data := await reader.read(65536):
         await asyncio.sleep(seconds)
         writer.write(data)
@@ -17,7 +17,7 @@ async def forward(reader, writer, seconds):
 
 
 async def serve(host, port, seconds):
-    """Until somebody ends it."""
+    """Run the proxy until it is stopped."""
 
     async def accept(reader, writer):
         there, here = await asyncio.open_connection(host, port)

@@ -5,12 +5,12 @@ import subprocess
 from pathlib import Path
 
 MACHINE = "birthday-greetings-machine"
-HOSTS = {}  # addresses by name, which every container of an instance knows
+HOSTS = {}  # addresses by name, which every container of an instance can resolve
 LABEL = f"birthday-greetings.rehearsal={os.getpid()}"
 
 
 class Failed(Exception):
-    """A command on a machine ended badly; the text says how."""
+    """A command on a machine failed; the text says how."""
 
 
 def docker(*arguments, check=True, timeout=300, **more):
@@ -35,7 +35,7 @@ def address(container):
 
 
 def hosts():
-    """The arguments by which a new container knows all names."""
+    """The arguments with which a new container can resolve all names."""
     return [word for name, ip in HOSTS.items() for word in ("--add-host", f"{name}:{ip}")]
 
 
@@ -56,6 +56,6 @@ def build_machine():
 
 
 def remove_all():
-    """Remove whatever this process started and has not removed."""
+    """Remove all containers that this process has started and not yet removed."""
     left = docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}")
     remove(*left.stdout.split())

@@ -22,7 +22,7 @@ from tests.rehearsal.machines.docker import (
     start,
 )
 
-# What Beanstalk gives the agent, at the first start and with every change of settings
+# The configuration that Beanstalk gives the agent at first start and at every change of settings
 AGENT = "/opt/aws/amazon-cloudwatch-agent"
 STREAMED = {"logs": {"logs_collected": {"files": {"collect_list": [
     {"file_path": "/var/log/eb-docker/containers/eb-current-app/*stdouterr.log"},
@@ -84,7 +84,7 @@ class Instance:
             return False
 
     def check(self):
-        """Raises Failed when the container has ended."""
+        """Raises Failed if the container has exited."""
         state = docker("inspect", "--format", "{{.State.Running}}", self.application).stdout
         if state.strip() != "true":
             ended = docker("logs", "--tail", "5", self.application)

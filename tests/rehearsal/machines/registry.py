@@ -1,4 +1,4 @@
-"""Registries of images: registry:2, with the user of ECR and without any."""
+"""Image registries (registry:2): with ECR's user, and without authentication."""
 
 import socket
 import subprocess
@@ -12,7 +12,7 @@ import bcrypt
 from tests.rehearsal.machines.docker import docker, path_and_home, remove, start
 from tests.support.aws import ACCOUNT
 
-PASSWORD = f"{ACCOUNT}-auth-token"  # what moto gives for a login to ECR
+PASSWORD = f"{ACCOUNT}-auth-token"  # the password that moto returns for a login to ECR
 KINDS = (
     "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
     "application/vnd.docker.distribution.manifest.v2+json"
@@ -34,7 +34,7 @@ class Mirror:
             time.sleep(0.2)
 
     def offer(self, *names):
-        """Have the images ``names``, which are here, by the same names."""
+        """Push the local images ``names``, under the same names."""
         for name in names:
             docker("tag", name, f"{self.host}/{name}")
             docker("push", "--quiet", f"{self.host}/{name}", timeout=300)
@@ -63,7 +63,7 @@ class Mirror:
 
 
 class Registry(Mirror):
-    """A container on a port of its own, whose images go with it; ECR's user may use it."""
+    """A container on a port of its own, whose images are removed with it; ECR's user may log in."""
 
     def __init__(self, folder):
         hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(5)).decode()
@@ -81,12 +81,12 @@ class Registry(Mirror):
         return found and found.headers["Docker-Content-Digest"]
 
     def remove(self, repository, tag):
-        """Let an image be gone."""
+        """Delete an image."""
         digest = self.digest(repository, tag)
         assert self._get(f"/v2/{repository}/manifests/{digest}", "DELETE")
 
     def copy(self, repository, tag, other):
-        """Give ``other``, a registry of the same kind, an image as it is."""
+        """Copy an image unchanged to ``other``, a registry of the same kind."""
         login = "docker login --username AWS --password-stdin"
         names = " ".join(f"{one.host}/{repository}:{tag}" for one in (other, self))
         command = (
