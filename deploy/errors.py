@@ -54,7 +54,10 @@ class Unhealthy(Failure):
 
 
 class Interrupted(BaseException):
-    """A signal requested termination. Not an Exception, so that nothing mistakes it for a failure."""
+    """A signal requested termination.
+
+    Not an Exception, so that nothing mistakes it for a failure.
+    """
 
 
 @contextmanager

@@ -27,7 +27,7 @@ HOME = Path(".local")
 DATABASE = "birthday"
 STOP_TIMEOUT = 15  # seconds
 START_TIMEOUT = 30  # seconds
-PAUSE = 0.5  # seconds between two looks at what should be running
+PAUSE = 0.5  # seconds between two checks at what should be running
 
 WELCOME = """
 Serving on {url} - documentation at {url}/docs

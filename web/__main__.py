@@ -23,7 +23,7 @@ from web.deadman import DeadMan
 GRACE = timedelta(seconds=8)  # for requests in flight at SIGTERM; Docker kills after 10
 
 # For the next request on a connection, and for the headers of a request. nginx on Beanstalk keeps
-# idle connections for 60 s; if we closed them first, a request that is just sent would be lost
+# idle connections for 60 s; if we closed them first, a request sent at that moment would be lost
 IDLE_TIMEOUT = timedelta(seconds=75)
 
 
@@ -35,7 +35,7 @@ class Server(MPServer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Python forgets the signals that a child receives before it has recovered from the fork
+        # Python loses signals that a child receives before its fork handlers have run
         os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_release)
 
     def signal_handler_interrupt(self, *args: object, **kwargs: object) -> None:
@@ -64,7 +64,7 @@ def main() -> None:
         port=server["port"],
         workers=server["workers"],
         blocking_threads=server["threads"],
-        # HTTP/2 without TLS is of no use behind nginx, and lets headers of 16 MB in
+        # HTTP/2 without TLS is not needed behind nginx, and would accept headers of 16 MB
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=IDLE_TIMEOUT // timedelta(milliseconds=1)),
         respawn_failed_workers=True,
@@ -90,7 +90,7 @@ def load() -> DeadMan:
 
 
 def refuse_second(host: str, port: int) -> None:
-    """Exit where another program listens on ``port``. granian would share it with its like."""
+    """Exit if another program listens on ``port``: two granian servers would share it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

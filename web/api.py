@@ -24,7 +24,7 @@ class Blueprint(flask_smorest.Blueprint):
 
 
 class Api(flask_smorest.Api):
-    """The framework, without what nothing here uses (web.errors answers its errors)."""
+    """The framework, without its unused parts (web.errors handles its errors)."""
 
     DEFAULT_ERROR_RESPONSE_NAME = None  # each operation names its own
 
@@ -36,7 +36,7 @@ class Api(flask_smorest.Api):
         """None is used."""
 
     def _register_pagination_header(self) -> None:
-        """It would bring a schema, which no operation uses, into the document."""
+        """It would add a schema that no operation uses to the document."""
 
 
 def init_app(app: Flask, *blueprints: Blueprint) -> None:
@@ -48,7 +48,7 @@ def init_app(app: Flask, *blueprints: Blueprint) -> None:
         API_SPEC_OPTIONS=openapi.OPTIONS,
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX="/",
-        # One more than allowed: a body that comes without its length is cut off there
+        # One more than allowed: a body without a declared length is cut off there
         MAX_CONTENT_LENGTH=body.LIMIT + 1,
     )
     api = Api(app)
@@ -87,7 +87,7 @@ def parsed(reader: Schema) -> Callable[[View], View]:
 def json_response(answer: dict[str, str]) -> Response:
     """A response with ``answer`` as JSON.
 
-    Made here and not by flask-smorest, which would serialise by a schema, and let Flask's
+    Built here and not by flask-smorest, which would serialise with a schema, and have Flask's
     jsonify sort and escape it: 12 us of CPU for a GET, for an answer of one string.
     """
     return Response(json.dumps(answer, ensure_ascii=False), content_type="application/json")

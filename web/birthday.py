@@ -1,4 +1,4 @@
-"""When the next birthday is, and what to say about it: pure functions of dates."""
+"""The date of the next birthday, and the greeting for it: pure functions of dates."""
 
 from calendar import isleap
 from datetime import date
@@ -23,7 +23,7 @@ def days_until_birthday(born: date, today: date) -> int:
 
 
 def greeting(name: str, born: date, today: date) -> str:
-    """The sentence for ``name``: congratulations on the day, else the days still to wait."""
+    """The greeting for ``name``: congratulations on the day, otherwise the number of days left."""
     days = days_until_birthday(born, today)
     if days == 0:
         return f"Hello, {name}! Happy birthday!"

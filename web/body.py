@@ -1,4 +1,4 @@
-"""What a request says: path, query string and body, never longer than allowed, and only whole."""
+"""The data of a request: path, query string and body, limited in length and never truncated."""
 
 from typing import Any
 
@@ -36,14 +36,14 @@ def parse(req: Request, username: str, reader: Schema) -> dict[str, Any]:
 def read(req: Request) -> bytes:
     """The body of ``req``, at most LIMIT bytes.
 
-    Raises BadRequest where the caller hung up before the announced end. A chunked body announces
-    none, and the server passes on what came; a JSON object that was cut off is invalid anyway.
+    Raises BadRequest if the caller disconnected before the declared end. A chunked body declares
+    none, and the server passes on what arrived; a truncated JSON object is invalid anyway.
     Raises RequestEntityTooLarge with up to DRAIN_LIMIT bytes of the rest read as well, because
     many clients do not listen before they have sent everything.
     """
     try:
         body = req.get_data()
-    except RequestEntityTooLarge:  # by its announced length
+    except RequestEntityTooLarge:  # by its declared length
         body = None
     if body is None or len(body) > LIMIT:
         rest = DRAIN_LIMIT if req.content_length is None else min(req.content_length, DRAIN_LIMIT)

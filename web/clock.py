@@ -1,4 +1,4 @@
-"""Time zones, and which day it is in one of them: the only clock of greetings."""
+"""Time zones, and the current date in one of them: greetings use no other clock."""
 
 import zoneinfo
 from datetime import UTC, date, datetime

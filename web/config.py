@@ -1,4 +1,4 @@
-"""Environment variables in, a checked configuration out, or a refusal to start."""
+"""Turns environment variables into a checked configuration, or refuses to start."""
 
 import ipaddress
 import unicodedata
@@ -27,7 +27,7 @@ class ConfigError(click.ClickException):
     """
 
 
-# Parsers: the text of a variable in, its value out; ValueError and the like for invalid text
+# Parsers: the text of a variable in, its value out; ValueError or another error for invalid text
 
 
 def _database_url(text: str) -> URL | None:
@@ -42,7 +42,7 @@ def _database_url(text: str) -> URL | None:
             "Invalid DATABASE_URL: connect_timeout and statement_timeout cannot be chosen, because "
             "every wait for the database is limited already. Leave them out."
         )
-    make_dsn(**url.get_dialect()().create_connect_args(url)[1])  # knows which parameters there are
+    make_dsn(**url.get_dialect()().create_connect_args(url)[1])  # knows which parameters exist
     return url
 
 
@@ -104,7 +104,7 @@ class Setting:
     def read(self, env: Mapping[str, str]) -> Any:
         """Its value in ``env``, or the default where it is absent or blank. Raises ConfigError.
 
-        Blanks and line breaks around it are ignored: they come from files, and nobody sees them.
+        Surrounding blanks and line breaks are ignored: they come from files, and nobody sees them.
         """
         text = env.get(self.name, "").strip() or self.default
         try:
@@ -128,11 +128,11 @@ SETTINGS = (
     Setting("RDS_PORT", "5432", "a port, 1 to 65535", _whole(1, 65535)),
     Setting("RDS_DB_NAME", "ebdb", "the database's name"),
     Setting("RDS_USERNAME", "", "the database's user"),
-    Setting("RDS_PASSWORD", "", "that user's password, as it is", secret=True),
+    Setting("RDS_PASSWORD", "", "that user's password, not escaped", secret=True),
     Setting(
         "RDS_NEXT_PASSWORD",
         "",
-        "what is tried where RDS_PASSWORD is refused, so that it can be changed",
+        "the password to try if RDS_PASSWORD is refused, used while it is being changed",
         secret=True,
     ),
     Setting("DATABASE_TLS", "", "one of " + ", ".join(TLS_MODES), _one_of(*TLS_MODES)),
@@ -140,14 +140,15 @@ SETTINGS = (
     Setting(
         "DATABASE_POOL_SIZE",
         "",
-        "the connections of each worker, 1 to 63 and fewer than THREADS; THREADS - 1 if not given",
+        "the number of connections of each worker, 1 to 63 and fewer than THREADS; THREADS - 1 if "
+        "not given",
         _whole(1, 63),
     ),
     Setting("TIME_ZONE", "UTC", "an IANA time zone such as Europe/Berlin", clock.parse_zone),
     Setting(
         "API_KEYS",
         "",
-        "SHA-256 digests of the keys that may write, in hexadecimal, with commas between them",
+        "SHA-256 digests of the keys that may write, in hexadecimal, separated by commas",
         _digests,
         secret=True,
     ),
@@ -194,7 +195,7 @@ def read(name: str, env: Mapping[str, str]) -> Any:
 
 
 def _pool_size(values: Mapping[str, Any]) -> int:
-    """At least one thread of a worker is never in the database, so that /livez is answered."""
+    """One thread of a worker never waits for the database, so that it can answer /livez."""
     threads: int = values["THREADS"]
     size: int = values["DATABASE_POOL_SIZE"] or threads - 1
     if size >= threads:

@@ -1,4 +1,4 @@
-"""One connection to PostgreSQL, on which no wait is without a limit."""
+"""One connection to PostgreSQL, on which every wait has a time limit."""
 
 import select
 import time
@@ -7,7 +7,7 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_READ, connection
 
-ANSWER_TIMEOUT = 3  # seconds for everything a request asks of the database, login included
+ANSWER_TIMEOUT = 3  # seconds for all that a request does with the database, login included
 STATEMENT_TIMEOUT = 2  # seconds until PostgreSQL cancels a statement whose client may have left
 
 _OUTAGES = (
@@ -15,7 +15,7 @@ _OUTAGES = (
     psycopg2.InterfaceError,
     psycopg2.errors.ReadOnlySqlTransaction,  # from a primary that was demoted
     psycopg2.errors.UndefinedTable,  # the migrations have not run yet
-    UnicodeDecodeError,  # what is no PostgreSQL, or reports a refused login in its own encoding
+    UnicodeDecodeError,  # not PostgreSQL, or a refused login reported in another encoding
 )
 
 # A refused login has no SQLSTATE, only libpq's message
@@ -36,7 +36,7 @@ class Overdue(psycopg2.OperationalError):
 
 
 def deadline() -> float:
-    """When a request that asks the database now must have its answer, by time.monotonic()."""
+    """The deadline, by time.monotonic(), of a request that uses the database now."""
     return time.monotonic() + ANSWER_TIMEOUT
 
 
@@ -67,8 +67,8 @@ def ask(
 def is_stale(kept: connection) -> bool:
     """Whether the server has closed an idle connection.
 
-    Until then it sends nothing, so that one system call tells. The usual ping would add a round
-    trip to every request.
+    A server sends nothing on an idle connection until it closes it, so one system call can tell. A
+    ping would add a round trip to every request.
     """
     socket = select.poll()
     socket.register(kept.fileno(), select.POLLIN)
@@ -76,8 +76,8 @@ def is_stale(kept: connection) -> bool:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether ``error`` means that the database is unavailable, not that we asked wrongly."""
-    # What libpq cannot read breaks the protocol, and has no SQLSTATE; nor has what it cannot send
+    """Whether ``error`` means that the database is unavailable, not that a statement is wrong."""
+    # A broken protocol has no SQLSTATE, and neither has a statement that libpq cannot send
     unreadable = isinstance(error, psycopg2.DatabaseError) and error.pgcode is None
     return isinstance(error, _OUTAGES) or (
         unreadable and not isinstance(error, psycopg2.ProgrammingError)
@@ -85,7 +85,7 @@ def is_outage(error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """What may be logged of ``error``: messages about statements may quote a row, and may not."""
+    """The part of ``error`` that may be logged: messages about statements may quote a row."""
     match error:
         case LoginFailed() | Overdue():
             return str(error)
@@ -96,15 +96,15 @@ def describe(error: BaseException) -> str:
 
 
 def _wait(asked: connection, until: float, awaited: str) -> None:
-    """Return when what ``asked`` was asked to do is done. Raises Overdue, and closes ``asked``.
+    """Return when the operation pending on ``asked`` is complete.
 
-    The connections are asynchronous, because libpq's calls wait without limit otherwise.
-    What else there is does not cover a server that is frozen but whose kernel acknowledges what
-    it receives: tcp_user_timeout and keepalives only notice a host that is gone, and
-    statement_timeout needs a server that runs. A second thread that shuts overdue sockets down
-    does cover it at the same cost (33 us of CPU for a SELECT; 30 without any limit), but knows
-    them by file descriptors, which may belong to another connection by then.
-    Not limited either way is the time to look up the host's name.
+    Raises Overdue, and closes ``asked``. The connections are asynchronous, because libpq's blocking
+    calls wait without a limit. The alternatives do not cover a server that is frozen but whose
+    kernel acknowledges what it receives: tcp_user_timeout and keepalives only notice a host that is
+    gone, and statement_timeout needs a server that runs. A second thread that shuts overdue sockets
+    down does cover it at the same cost (33 us of CPU for a SELECT; 30 without any limit), but knows
+    them by file descriptors, which may belong to another connection by then. Neither limits the
+    time to look up the host's name.
     """
     while (state := asked.poll()) != POLL_OK:
         socket = select.poll()

@@ -1,4 +1,4 @@
-"""Ends a worker that hangs, and one whose server is gone, so that it can be replaced."""
+"""Ends a worker that hangs, or whose server is gone, so that it can be replaced."""
 
 import faulthandler
 import multiprocessing
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 LIMIT = 60  # seconds without progress; nothing that a request waits for may take so long
-LOOK = 1  # seconds between two looks
+LOOK = 1  # seconds between two checks
 STANDARD_ERROR = 2  # its descriptor: there may be no sys.stderr
 
 

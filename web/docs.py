@@ -1,4 +1,4 @@
-"""The documentation: Swagger UI and a page about problems, from this host alone."""
+"""The documentation: Swagger UI and a page about problems, served without any other host."""
 
 import functools
 import gzip
@@ -31,7 +31,7 @@ FOREVER = "public, max-age=31536000, immutable"
 
 @dataclass(frozen=True)
 class Asset:
-    """A file as it is sent: plain, compressed, and the name of this very content."""
+    """A file to be served: plain, compressed, and a name derived from its content."""
 
     plain: bytes
     compressed: bytes
@@ -39,7 +39,7 @@ class Asset:
 
 
 def init_app(app: Flask) -> None:
-    """Serve the pages at /docs and /docs/problems, and lead there from /."""
+    """Serve the pages at /docs and /docs/problems, and redirect / to /docs."""
     # Otherwise an empty path, as in GET http://host, would be redirected to http://host/
     app.add_url_rule("/", view_func=front, strict_slashes=False)
     app.add_url_rule("/docs", view_func=page)
@@ -48,12 +48,12 @@ def init_app(app: Flask) -> None:
 
 
 def front() -> Response:
-    """The only redirect that there is; relative, for the host may have other names outside."""
+    """The only redirect; relative, because clients may know the host by another name."""
     return Response(status=HTTPStatus.FOUND, headers={"Location": "/docs"}, mimetype="text/plain")
 
 
 def page() -> Response:
-    """The API, to read and to try. It loads nothing from any other host."""
+    """Interactive documentation of the API. It loads nothing from any other host."""
     return _page("docs.html")
 
 
@@ -65,7 +65,7 @@ def problems() -> Response:
 def asset(name: str) -> Response:
     """A script, style sheet or picture of the pages; 404 for any other file.
 
-    The pages name each by its content, so that it never has to be asked for again.
+    The pages name each file by its content, so it can be cached permanently.
     """
     if name not in ASSETS:
         flask.abort(HTTPStatus.NOT_FOUND)

@@ -17,7 +17,7 @@ RETRY_AFTER = "5"  # seconds
 
 @dataclass(frozen=True)
 class Kind:
-    """What problems of one type have in common."""
+    """The fields that all problems of one type share."""
 
     status: int
     title: str
@@ -36,11 +36,11 @@ _TITLES = {
     416: "Range Not Satisfiable",
     422: "Unprocessable Content",
 }
-# In place of the framework's words; the same as in .platform/nginx/nginx.conf
+# These replace the framework's texts, and are the same as in .platform/nginx/nginx.conf
 DETAILS = {
     400: "This is not a valid HTTP request.",
-    404: "There is nothing here. See /docs for what there is.",
-    413: "The body may have 4096 bytes at most.",
+    404: "This path does not exist. See /docs for the API.",
+    413: "The body must not exceed 4096 bytes.",
     500: "The server failed. Try again later; saving the same date again is safe.",
 }
 
@@ -52,7 +52,7 @@ class UserNotFound(Exception):
 
 
 def init_app(app: Flask) -> None:
-    """Answer all exceptions. Call it last: flask-smorest registers a handler of its own."""
+    """Handle all exceptions. Call it last, because flask-smorest registers its own handler."""
     app.register_error_handler(ValidationError, _invalid)
     app.register_error_handler(UserNotFound, _user_not_found)
     app.register_error_handler(Unavailable, _unavailable)
@@ -61,7 +61,7 @@ def init_app(app: Flask) -> None:
 
 
 def blank(status: int) -> Kind:
-    """The kind of problem of which the HTTP status says all."""
+    """The type of a problem that its HTTP status describes completely."""
     return Kind(status, _TITLES.get(status) or HTTPStatus(status).phrase, "about:blank")
 
 
@@ -100,7 +100,7 @@ def _unavailable(error: Unavailable) -> Response:
 
 def _method_not_allowed(error: MethodNotAllowed) -> Response:
     methods = sorted(error.valid_methods or ())
-    detail = f"This path has {', '.join(methods)}."
+    detail = f"This path supports {', '.join(methods)}."
     return _response(document(blank(405), detail), {"Allow": ", ".join(methods)})
 
 

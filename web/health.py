@@ -1,11 +1,11 @@
-"""What load balancers and orchestrators ask."""
+"""Health checks for load balancers and orchestrators."""
 
 from flask import Response, current_app
 
 from web import openapi, storage
 from web.api import Blueprint, described, json_response
 
-blueprint = Blueprint("health", __name__, description="Is it up, is it ready")
+blueprint = Blueprint("health", __name__, description="Whether the service is up and ready")
 
 
 @blueprint.get("/livez")
@@ -13,7 +13,7 @@ blueprint = Blueprint("health", __name__, description="Is it up, is it ready")
 def livez() -> Response:
     """Report that the process is up, and its version.
 
-    Never asks the database: restarting the process would not bring that back.
+    Never queries the database, because restarting the process would not bring it back.
     """
     return json_response({"status": "ok", "version": current_app.config["APP_VERSION"]})
 

@@ -1,4 +1,4 @@
-"""The three things that can be done at /hello/<username>."""
+"""The three operations of /hello/<username>."""
 
 from datetime import date
 from zoneinfo import ZoneInfo

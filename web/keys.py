@@ -1,4 +1,4 @@
-"""Who may write: everybody, or, where API_KEYS is set, those who send one of these keys."""
+"""Write access: for everybody or, if API_KEYS is set, for callers that send one of these keys."""
 
 import functools
 import hashlib
@@ -15,7 +15,7 @@ CHALLENGE = WWWAuthenticate("bearer", {"realm": "birthday greetings"})
 
 
 def required(view: Callable[..., Any]) -> Callable[..., Any]:
-    """``view``, refused before it reads the request where a key is needed and not sent."""
+    """``view``, which first refuses a request without a valid key, if keys are required."""
 
     @functools.wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:

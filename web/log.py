@@ -34,7 +34,7 @@ _requests = logging.getLogger("web.requests")
 class Formatter(logging.Formatter):
     """A record as one line of JSON.
 
-    Of exceptions it shows class and stack, never the message: the database's messages quote
+    For exceptions it has the class and the stack, never the message: the database's messages quote
     the row that they are about.
     """
 

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says beside what the code shows: texts, parameters and answers."""
+"""The parts of the OpenAPI document that no code shows: texts, parameters and responses."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ from marshmallow import Schema
 from web import errors, keys, schema
 
 TITLE = "Birthday greetings"
-VERSION = "1.1.0"  # of what callers can rely on; CHANGELOG.md says what changed
+VERSION = "1.1.0"  # the version of the API; CHANGELOG.md lists its changes
 DESCRIPTION = """\
-Save somebody's date of birth, and ask how many days remain until the next birthday.
+Save a user's date of birth, and get the number of days until the next birthday.
 
-People born on 29 February celebrate on 1 March in non-leap years. Which day is today is decided
-in the time zone of the parameter `timeZone`, or else in one that the operator configures (UTC by
-default).
+People born on 29 February celebrate on 1 March in non-leap years. The current date is determined
+in the time zone of the parameter `timeZone`, or else in the one that the operator configured (UTC
+by default).
 
 Every error is answered with a problem document (RFC 9457), whose `type` programs can rely on:
-[all types](docs/problems). Answers may gain keys: ignore those that you do not know.
+[all types](docs/problems). Responses may gain keys: ignore those that you do not know.
 """
 OPTIONS: dict[str, Any] = {
     "info": {
@@ -25,7 +25,7 @@ OPTIONS: dict[str, Any] = {
         "license": {"name": "MIT", "identifier": "MIT"},
         "contact": {"name": "The owner of the service", "email": "owner@example.com"},
     },
-    "security": [],  # add_security says where a key is needed
+    "security": [],  # add_security marks the operations that need a key
 }
 KEY = "key"
 SECURITY_SCHEME = {
@@ -48,7 +48,8 @@ TIME_ZONE: dict[str, Any] = {
     "name": "timeZone",
     "in": "query",
     "required": False,
-    "description": "The IANA time zone in which today is decided. Without it, the operator's.",
+    "description": "The IANA time zone that determines the current date. Defaults to the "
+    "operator's.",
     "schema": {"type": "string", "minLength": 1},
     "example": "Europe/Berlin",
 }
@@ -56,12 +57,12 @@ DATE_OF_BIRTH: dict[str, Any] = {
     "name": "dateOfBirth",
     "in": "query",
     "required": False,
-    "description": "Read in place of a body where there is none.",
+    "description": "Used if there is no body.",
     "schema": {"type": "string", "format": "date"},
 }
 BODY: dict[str, Any] = {
     "required": False,
-    "description": "JSON, of at most 4096 bytes, whatever its Content-Type says. Without a body, "
+    "description": "JSON of at most 4096 bytes, whatever the Content-Type. Without a body, "
     "dateOfBirth is read from the query string.",
     "content": {
         "application/json": {"schema": schema.Birth, "example": {"dateOfBirth": "1990-05-17"}}
@@ -69,12 +70,12 @@ BODY: dict[str, Any] = {
 }
 
 REQUEST_ID = {
-    "description": "The id of this request, which the logs have too.",
+    "description": "The id of this request, which also appears in the logs.",
     "schema": {"type": "string"},
     "example": "3f2504e0-4f89-41d3-9a0c-0305e82c3301",
 }
 RETRY = {
-    "description": "How many seconds to wait before the next attempt.",
+    "description": "The number of seconds to wait before the next attempt.",
     "schema": {"type": "integer", "minimum": 1},
     "example": 5,
 }
@@ -97,14 +98,14 @@ def _blank(status: int, detail: str) -> dict[str, Any]:
     return errors.document(errors.blank(status), detail)
 
 
-# The answers that operations share, by their name in the document; 429 and 504 are those of nginx
+# The responses that operations share, by their name in the document; 429 and 504 come from nginx
 RESPONSES = {
     "InvalidRequest": _problem(
-        "The request is invalid; `errors` lists all parts that are wrong",
+        "The request is invalid; `errors` lists all invalid parts",
         errors.invalid({"username": [schema.NAME_RULE], "dateOfBirth": [schema.DATE_RULE]}),
     ),
     "Unauthorized": _problem(
-        "A key is needed, and none or an unknown one was sent",
+        "A key is required, and none or an unknown one was sent",
         _blank(401, keys.DETAIL),
         **{"WWW-Authenticate": CHALLENGE},
     ),
@@ -112,7 +113,7 @@ RESPONSES = {
         "No date of birth is saved under this name",
         errors.document(errors.USER_NOT_FOUND, errors.UserNotFound.detail),
     ),
-    "NotFound": _problem("Not for the outside world", _blank(404, errors.DETAILS[404])),
+    "NotFound": _problem("Not accessible from outside", _blank(404, errors.DETAILS[404])),
     "BodyTooLarge": _problem("The body is too large", _blank(413, errors.DETAILS[413])),
     "TooManyRequests": _problem(
         "Too many requests from one address",
@@ -130,7 +131,7 @@ RESPONSES = {
         _blank(504, "The application did not answer in time. Saving the same date again is safe."),
         **{"Retry-After": RETRY},
     ),
-    "Problem": _problem("Any other error", _blank(405, "This path has GET, HEAD, OPTIONS.")),
+    "Problem": _problem("Any other error", _blank(405, "This path supports GET, HEAD, OPTIONS.")),
 }
 _EVERYWHERE: dict[Any, str] = {
     429: "TooManyRequests",
@@ -175,7 +176,7 @@ SAVE = _operation(
     parameters=[TIME_ZONE, DATE_OF_BIRTH],
     requestBody=BODY,
 )
-DELETE = _operation("deleteUser", {204: _answer("Deleted, or not known anyway")}, _INVALID)
+DELETE = _operation("deleteUser", {204: _answer("Deleted, or not known")}, _INVALID)
 LIVENESS = _operation(
     "getLiveness",
     {200: _answer("The process is up", schema.Alive, status="ok", version="3f2504e04f89-7")},

@@ -1,4 +1,4 @@
-"""Fail fast while the database is slow or away, and log why it is."""
+"""Fail fast while the database is slow or unavailable, and log the cause."""
 
 import logging
 import threading
@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PATIENCE = 0.5  # seconds to wait for a free connection; a failure that takes longer is a slow one
+PATIENCE = 0.5  # seconds to wait for a free connection; a failure that takes longer counts as slow
 REMINDER = 60  # seconds between two log lines about the same outage
 
 logger = logging.getLogger("web.database")
@@ -15,15 +15,15 @@ logger = logging.getLogger("web.database")
 class Unavailable(Exception):
     """The database refused, failed or did not answer in time; trying again later may help.
 
-    The message is for the log, and holds nothing that a row or a request contains.
+    The message is for the log, and contains nothing from a row or a request.
     """
 
 
 class Outage:
-    """What one process knows about the state of its database.
+    """The state of the database, as one process knows it.
 
-    A database that is frozen or locked costs every request that asks it seconds, and soon all
-    threads wait for it, those that could answer /livez among them. So after a slow failure one
+    A database that is frozen or locked costs every request that uses it seconds, and soon all
+    threads wait for it, including those that could answer /livez. So after a slow failure one
     request at a time tries the database, and the others fail at once, until one succeeds. A
     database that refuses connections is not slow: each request tries it.
     """
@@ -33,14 +33,14 @@ class Outage:
         self._trying = threading.Lock()
         self._changing = threading.Lock()
         self._reachable = True
-        self._logged = 0.0  # when, by time.monotonic()
+        self._logged = 0.0  # a time.monotonic() value
 
     @contextmanager
     def attempt(self) -> Iterator[float]:
-        """Ask the database within this context, which yields how long to wait for a connection.
+        """Use the database within this context, which yields the time to wait for a connection.
 
-        That is PATIENCE, in seconds, or no time at all for the one request that tries a slow
-        database. Raises Unavailable where another request is trying. Unavailable from within
+        That is PATIENCE, in seconds, or 0 for the one request that tries a slow
+        database. Raises Unavailable where another request is trying. Unavailable raised within it
         is a failure, a return without an exception a success.
         """
         slow = self._slow

@@ -19,7 +19,7 @@ from web.outage import Outage, Unavailable
 
 
 class Slot:
-    """Room for one connection, which is opened when it is needed, and kept."""
+    """A slot for one connection, which is opened when it is needed, and kept."""
 
     def __init__(self) -> None:
         self.kept: connection | None = None
@@ -34,12 +34,12 @@ class Slot:
 class Pool:
     """At most ``size`` connections to the database of ``url``, shared by the threads of a process.
 
-    A slot for each is in a queue of the standard library. SQLAlchemy's QueuePool would do, but its
-    engine asks the server questions without a time limit, and without an engine it is such a
-    queue as well, with locks in Python: a GET costs 14 % more CPU (301 us, here 263, in one run).
+    The slots are in a queue of the standard library. SQLAlchemy's QueuePool would do, but its
+    engine queries the server without a time limit, and without an engine it is also just a
+    queue, with locks in Python: a GET costs 14 % more CPU (301 us instead of 263, in one run).
 
-    ``next_password`` is tried where the password of ``url`` is refused. While the database's
-    password is changed, every process knows both, so that they need not change at one moment.
+    ``next_password`` is tried if the password of ``url`` is refused. While the database's
+    password is changed, every process knows both, so they need not switch at the same moment.
     """
 
     def __init__(self, url: URL, size: int, next_password: str = "") -> None:
@@ -84,14 +84,14 @@ class Pool:
             self._slots.put(slot)
 
     def _connection(self, slot: Slot, until: float) -> connection:
-        """The connection of ``slot``, a new one unless the kept one is still open."""
+        """The connection of ``slot``; a new one if the kept one has been closed."""
         if slot.kept is None or is_stale(slot.kept):
             slot.empty()
             slot.kept = self._connect(until)
         return slot.kept
 
     def _connect(self, until: float) -> connection:
-        """A new connection; the password that is accepted comes first from then on."""
+        """A new connection; the password that was accepted is tried first from then on."""
         first, *others = self._passwords
         try:
             return open_connection(self._arguments | {"password": first}, until)

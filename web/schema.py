@@ -1,4 +1,4 @@
-"""Untrusted text in, typed values out, or ValidationError; and the shapes of all answers."""
+"""Parsers from untrusted text to typed values, and the shapes of all requests and responses."""
 
 import difflib
 import json
@@ -28,7 +28,7 @@ UNNORMALISED_LIMIT = 4 * NAME_LIMIT
 # single joiners between them, as Persian and Sinhala need
 _NAME = re.compile(r"L[LM]*(?:J[LM]+)*")
 _JOINERS = "\u200c\u200d"
-_EARLIEST = clock.parse_zone("Pacific/Kiritimati")  # where each day begins first
+_EARLIEST = clock.parse_zone("Pacific/Kiritimati")  # the zone in which each day begins first
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -36,8 +36,8 @@ def parse_name(text: str) -> str:
     """``text`` as a user name, in Unicode normalisation form C.
 
     A name is 1 to 64 letters of any script (category L*); marks (M*) may follow a letter, as
-    scripts such as Devanagari need, and one U+200C or U+200D may stand between letters. Case
-    counts. Raises ValidationError for anything else: hyphens, apostrophes and blanks, too.
+    scripts such as Devanagari need, and one U+200C or U+200D may appear between letters. Case
+    matters. Raises ValidationError for anything else, including hyphens, apostrophes and blanks.
     """
     if len(text) > UNNORMALISED_LIMIT:
         raise ValidationError(NAME_RULE)
@@ -50,7 +50,7 @@ def parse_name(text: str) -> str:
 def parse_date(text: object) -> date:
     """``text`` as a date: exactly YYYY-MM-DD in ASCII digits, years 0001 to 9999.
 
-    Stricter than ``date.fromisoformat``, which takes 20200101 and 2020-W01-1 too. Raises
+    Stricter than ``date.fromisoformat``, which also accepts 20200101 and 2020-W01-1. Raises
     ValidationError for anything else, whatever its type.
     """
     if not isinstance(text, str) or not _DATE.fullmatch(text):
@@ -62,7 +62,7 @@ def parse_date(text: object) -> date:
 
 
 def parse_zone(text: str) -> ZoneInfo:
-    """The time zone of that IANA name. Raises ValidationError, with names that are close."""
+    """The time zone of that IANA name. Raises ValidationError, which suggests similar names."""
     try:
         return clock.parse_zone(text)
     except LookupError:
@@ -117,20 +117,20 @@ class DateOfBirth(fields.Field[date]):
 
 
 class Lenient(Schema):
-    """What all requests have in common: keys that are not known are ignored."""
+    """The base of all request schemas: unknown keys are ignored."""
 
     class Meta:
         unknown = EXCLUDE
 
 
 class Who(Lenient):
-    """Whom a request is about."""
+    """The user that a request is about."""
 
     name = Name(required=True, data_key="username")
 
 
 class Greet(Who):
-    """A request that depends on the day, too."""
+    """A request that also depends on the current date."""
 
     zone = Zone(required=True, data_key="timeZone")
 
@@ -151,7 +151,7 @@ class Birth(Lenient):
 
 
 class Save(Greet, Birth):
-    """All that PUT /hello/<username> says."""
+    """All inputs of PUT /hello/<username>."""
 
     @validates_schema(skip_on_field_errors=False)
     def _require_past(self, data: Mapping[str, Any], **kwargs: Any) -> None:
@@ -160,7 +160,7 @@ class Save(Greet, Birth):
 
 
 class Answer(Schema):
-    """What every answer has in common: it may gain keys, which callers are to ignore."""
+    """The base of all response schemas: responses may gain keys, which callers must ignore."""
 
     class Meta:
         unknown = INCLUDE
@@ -203,7 +203,10 @@ class Problem(Answer):
     )
     title = fields.String(
         required=True,
-        metadata={"description": "The kind of problem, in words.", "example": "Bad Request"},
+        metadata={
+            "description": "A short description of this type of problem.",
+            "example": "Bad Request",
+        },
     )
     status = fields.Integer(required=True, metadata={"description": "The HTTP status code."})
     detail = fields.String(
@@ -212,7 +215,7 @@ class Problem(Answer):
     errors = fields.Dict(
         keys=fields.String(),
         values=fields.List(fields.String()),
-        metadata={"description": "What is wrong with each part of the request, by its name."},
+        metadata={"description": "The errors in each part of the request, by its name."},
     )
 
 
@@ -221,7 +224,7 @@ def _kind(character: str) -> str:
 
 
 def _close_zones(text: str) -> list[str]:
-    """At most three names that look like ``text``, which may be the city alone."""
+    """At most three names similar to ``text``, which may be only the city."""
     by_word = {
         word.lower(): zone
         for zone in sorted(clock.ZONES)

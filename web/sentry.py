@@ -1,8 +1,8 @@
 """Unhandled exceptions, reported to Sentry where SENTRY_DSN is set. Nothing personal leaves.
 
-An event is made here, of what is known to name nobody. What the SDK would collect by itself has
-paths, which contain names, and the texts of exceptions, which quote rows; so its integrations are
-off, and what it adds to an event is removed before the event is sent.
+Events are built here, from data that cannot identify a user. The data that the SDK would collect
+contains paths, which include names, and the texts of exceptions, which quote rows; so its
+integrations are off, and everything it adds to an event is removed before the event is sent.
 """
 
 import traceback
@@ -14,19 +14,20 @@ from flask import Flask, got_request_exception, request
 
 from web import log
 
-# What an event may have. `exception` and `tags` are made here, and have types, frames and ids only
+# The allowed keys of an event. `exception` and `tags` are built here, from types, frames and ids
+# only
 KEPT = (
     "event_id", "timestamp", "platform", "level", "release", "environment",
     "transaction", "exception", "tags",
 )  # fmt: skip
-FLUSH = 2  # seconds for the events that are not sent yet when a worker ends
+FLUSH = 2  # seconds to send the remaining events when a worker ends
 
 
 def init_app(app: Flask) -> None:
     """Report the unhandled exceptions of ``app``; without SENTRY_DSN, load nothing and do nothing.
 
-    Requests that succeed, and a lost database, meet nothing of it: Flask sends this signal only for
-    what becomes a 500.
+    It does not run for successful requests or for a lost database: Flask sends this signal only for
+    exceptions that lead to a 500.
     """
     dsn = app.config["SENTRY_DSN"]
     if not dsn:

@@ -33,12 +33,12 @@ migrate = Migrate(directory=str(Path(__file__).parent / "migrations"))
 
 
 class Person(db.Model):  # type: ignore[name-defined,misc]  # a class made at run time
-    """Somebody to greet. The constraints repeat those rules of ``schema`` that SQL can state."""
+    """A user to greet. The constraints repeat those rules of ``schema`` that SQL can express."""
 
     __table_args__ = (
         CheckConstraint("char_length(username) BETWEEN 1 AND 64", "person_username_length"),
         CheckConstraint("username IS NFC NORMALIZED", "person_username_normalised"),
-        # ASCII, but for its letters; the rest of Unicode is left to the application, whose
+        # ASCII except its letters; the rest of Unicode is left to the application, whose
         # idea of a letter may be newer or older than the database's
         CheckConstraint(r"username !~ '[\x01-@\[-`{-\x7f]'", "person_username_letters"),
         CheckConstraint(
@@ -78,7 +78,7 @@ def save(name: str, born: date) -> None:
 
 
 def delete(name: str) -> None:
-    """Forget ``name`` and its date of birth, known or not. Raises Unavailable, like save."""
+    """Delete ``name`` and its date of birth, if saved. Raises Unavailable, like save."""
     _fetch(_DELETE, name)
 
 

@@ -200,7 +200,7 @@ def test_other_methods_are_not_allowed(client, method):
     response = client.open("/hello/John", method=method)
     assert_problem(response, 405)
     assert response.allow.as_set() == METHODS
-    assert response.json["detail"] == "This path has DELETE, GET, HEAD, OPTIONS, PUT."
+    assert response.json["detail"] == "This path supports DELETE, GET, HEAD, OPTIONS, PUT."
 
 
 def test_greetings_are_not_stored_by_caches(client, person):

@@ -1,8 +1,8 @@
 """How ``flask db`` runs migrations: one run at a time, and each in one transaction.
 
 Several instances may be told to migrate at the same moment, and an image may meet a database
-that a newer one has migrated already. Both end well here. Statements may take as long as they
-need; who calls this sets a limit for the whole, as .platform/hooks does.
+that a newer one has already migrated. Both cases are handled. Statements may take as long as they
+need; the caller limits the whole run, as .platform/hooks does.
 """
 
 import logging
@@ -14,9 +14,9 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 LOGIN_TIMEOUT = 5  # seconds
 MAINTENANCE = "postgres"  # the database that every server has
-LOCK = 0x6269727468  # any number will do, as long as nothing else locks it: "birth" in ASCII
-TURN_TIMEOUT = "120s"  # for another run to end
-TABLE_TIMEOUT = "5s"  # for statements that use the table; the requests behind us must wait as long
+LOCK = 0x6269727468  # any number that nothing else locks: "birth" in ASCII
+TURN_TIMEOUT = "120s"  # the time to wait for another run to end
+TABLE_TIMEOUT = "5s"  # the same for statements that use the table; requests queue behind
 
 logger = logging.getLogger("web.migrations")
 
@@ -39,7 +39,7 @@ def run() -> None:
 def connect(url: URL) -> Connection:
     """A connection to the database ``url``, which is created if its server does not have it.
 
-    RDS makes none: one that was named could not be restored from a snapshot. Raises
+    RDS creates none: a template that names one could not restore a snapshot. Raises
     OperationalError when the server cannot be reached, and ProgrammingError when the user may not
     create databases.
     """
@@ -71,7 +71,7 @@ def create(url: URL) -> None:
         with engine.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name}"))
     except DBAPIError:
-        if is_missing(url):  # else another run was faster
+        if is_missing(url):  # otherwise another run was faster
             raise
     logger.warning("the database %s was missing, and was created", url.database)
 
@@ -82,7 +82,7 @@ def engine_of(url: URL) -> Engine:
 
 
 def wait_for_turn(connection: Connection) -> None:
-    """Take the lock that the end of this transaction gives back.
+    """Take the lock that is released when this transaction ends.
 
     Raises OperationalError when another run holds it for longer than TURN_TIMEOUT.
     """

@@ -2,8 +2,8 @@
 # Let the CloudWatch agent, which streams the logs, report the memory of this instance as well.
 #
 # Runs after each deployment and after each change of settings, for which Beanstalk writes the agent's
-# configuration again. Ours is appended to it: "fetch-config" would remove Beanstalk's, and no log would be
-# streamed any more. Metrics are no reason to fail a deployment: the exit code is always 0, and the last line
+# configuration again. Ours is appended to it: "fetch-config" would remove Beanstalk's, and logs would no longer be
+# streamed. A missing metric must not fail a deployment: the exit code is always 0, and the last line
 # in /var/log/eb-hooks.log says whether it worked.
 set -uo pipefail
 
@@ -35,7 +35,7 @@ control() { timeout 60 "$control" "$@"; }
 
 is_running() { control -a status | grep -q '"status": "running"'; }
 
-# Everything that is configured but ours, by name
+# The names of all configured files except ours
 others() { find "$configured" -type f ! -name 'file_memory.json*' 2>/dev/null | sort; }
 
 report_memory() {
@@ -51,7 +51,7 @@ report_memory() {
     fi
     before=$(others)
     if ! control -a append-config -m ec2 -c "file:$folder/memory.json" -s >&2; then
-        # What it refused would be read again with whatever is appended next
+        # Otherwise the refused file would be read again with the next one that is appended
         rm -f "$configured/file_memory.json.tmp"
         say "the agent refuses the configuration (see above): the memory of this instance is not reported"
     elif [ "$before" != "$(others)" ]; then

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Bring the database to the new version before it serves, by the new image itself.
+# Migrate the database with the new image, before the new version serves.
 #
-# Runs on every instance, for a new version as for changed settings, and for an instance that is added
-# later. Runs take turns (web/migrations/env.py), and where nothing is left to do, nothing is done.
-# If it fails, the instance's deployment fails, and the old version goes on serving: every migration
+# Runs on every instance, for a new version and for changed settings, and on an instance that is added
+# later. Runs take turns (web/migrations/env.py), and do nothing if the database is up to date.
+# If it fails, the instance's deployment fails, and the old version continues to serve: every migration
 # leaves a database that the version before it can work with.
 set -euo pipefail
 
-# Of changed settings alone, there is nothing in the staging folder
+# If only settings changed, the staging folder is empty
 for folder in "$PWD" /var/app/staging /var/app/current; do
     [ ! -f "$folder/Dockerrun.aws.json" ] || break
 done
@@ -22,7 +22,7 @@ for name in DATABASE_URL RDS_HOSTNAME RDS_PORT RDS_DB_NAME RDS_USERNAME RDS_PASS
     settings+=(--env "$name")
 done
 
-# The platform has pulled it as a rule. If not, its own login to ECR may be too old: it lasts twelve hours
+# The platform has usually pulled it. If it has not, its login to ECR may have expired: it lasts twelve hours
 registry=${image%%/*}
 if [[ $registry == *.dkr.ecr.*.amazonaws.com* ]] && ! docker image inspect "$image" >/dev/null 2>&1; then
     aws ecr get-login-password --region "$(cut -d. -f4 <<<"$registry")" |

@@ -1,4 +1,4 @@
-"""Create the table of people."""
+"""Create the person table."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create it, with the rules that the database can state."""
+    """Create the table, with the rules that SQL can express."""
     op.create_table(
         "person",
         sa.Column("username", sa.Text(collation="C"), primary_key=True),
@@ -25,5 +25,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop it, and everybody in it."""
+    """Drop the table and all its rows."""
     op.drop_table("person")
