@@ -1,6 +1,6 @@
-"""The operators' command line: what scripts/build_and_deploy.sh starts.
+"""The operators' command line, which scripts/build_and_deploy.sh starts.
 
-``cli`` has the commands. ``rollout``, ``build``, ``create``, ``pipeline`` and ``credentials`` tell
-the stories, in the order of their steps; below them is one module for each noun. Everything outside
-is reached through ``aws`` and ``tools``, and whatever changes something passes ``changes``.
+``cli`` has the commands. ``rollout``, ``build``, ``create``, ``pipeline`` and ``credentials``
+contain the workflows, step by step; below them is one module for each noun. AWS and other programs
+are called only through ``aws`` and ``tools``, and every change goes through ``changes``.
 """

@@ -1,4 +1,4 @@
-"""Starts the command line, if what it needs is installed."""
+"""Starts the command line, if its packages are installed."""
 
 import sys
 
@@ -8,13 +8,13 @@ NEEDED = ("boto3", "click", "yaml")
 def main() -> int:
     """The exit code; see ``deploy.cli``."""
     try:
-        from deploy import cli  # the sentence below is for who lacks its packages
+        from deploy import cli  # the message below is for a Python without these packages
     except ModuleNotFoundError as error:
         if error.name not in NEEDED:
             raise
         print(
-            f"deploy: {sys.executable} lacks the package {error.name!r}. Install what this needs: "
-            "make .venv/installed, or: "
+            f"deploy: {sys.executable} lacks the package {error.name!r}. Install the "
+            "requirements: make .venv/installed, or: "
             "python3 tools/install.py requirements/deploy.txt",
             file=sys.stderr,
         )

@@ -9,8 +9,8 @@ from deploy import notify, window
 from deploy.errors import Failure, state
 from deploy.run import Run
 
-PATIENCE = 60  # seconds until the approval, which begins at the same time, must be pending
-SUMMARY_MAX = 512  # characters, of an approval's
+PATIENCE = 60  # seconds within which the approval, which starts at the same time, must be pending
+SUMMARY_MAX = 512  # characters of an approval's summary
 
 
 class Approval(NamedTuple):
@@ -25,10 +25,11 @@ class Approval(NamedTuple):
 def release(run: Run, now: datetime) -> None:
     """Approve the pending version if the window is open; else notify the team that it is pending.
 
-    With EXECUTION in the environment it is a part of that execution of the pipeline: it waits for
-    the approval of that execution, and notifies the TEAM_TOPIC about VERSION. Without, the schedule
-    started it: it approves any, and notifies nobody again. That nothing is pending is no failure:
-    by the schedule it is usual, and in the pipeline somebody was faster. Raises Failure.
+    With EXECUTION in the environment, it is part of that pipeline execution: it waits for
+    the approval of that execution, and notifies the TEAM_TOPIC about VERSION. Without it, the
+    schedule started it: it approves any version, and does not notify again. If none is pending,
+    that is not a failure: it is usual for the schedule, and in the pipeline somebody was faster.
+    Raises Failure.
     """
     calendar, pipeline = window.read(run.settings.root), run.settings.application
     why, execution = calendar.explain(now), run.settings.env.get("EXECUTION", "")
@@ -75,7 +76,7 @@ def _approve(run: Run, pipeline: str, approval: Approval, why: str) -> None:
         "codepipeline", "put_approval_result",
         pipelineName=pipeline, stageName=approval.stage, actionName=approval.action,
         token=approval.token,
-        result={"status": "Approved", "summary": f"By the pipeline itself. {why}"[:SUMMARY_MAX]},
+        result={"status": "Approved", "summary": f"Approved by the pipeline. {why}"[:SUMMARY_MAX]},
     )  # fmt: skip
 
 
@@ -90,7 +91,7 @@ def _notify(run: Run, pipeline: str, approval: Approval, why: str) -> None:
     title = f"{version} waits for approval before it goes to production"
     lines = [
         why,
-        "It goes to production by itself when the window opens. To decide earlier, approve or "
+        "It goes to production automatically when the window opens. To decide earlier, approve or "
         f"reject '{approval.action}' in the stage {approval.stage}:",
         f"{run.settings.console_url}/codesuite/codepipeline/pipelines/{pipeline}/view",
         "Rejecting it lets the versions after it pass.",

@@ -1,4 +1,4 @@
-"""AWS in one region: questions, changes, and the translation of its errors."""
+"""AWS in one region: queries, changes, and the translation of its errors."""
 
 import json
 import shlex
@@ -43,12 +43,12 @@ PERMISSIONS = {
     "s3:HeadObject": "s3:GetObject",
     "elbv2:DescribeTargetGroups": "elasticloadbalancing:DescribeTargetGroups",
 }
-# Services whose name in the AWS CLI is not that in boto3
+# Services whose names in the AWS CLI and in boto3 differ
 COMMANDS = {"s3": "s3api"}
 
 
 class Aws:
-    """Clients of one region. A question without an answer is an error, never an empty answer."""
+    """Clients for one region. A query without a response is an error, never an empty result."""
 
     def __init__(self, region: str, changes: Changes, session: Any = None) -> None:
         self.region = region
@@ -61,18 +61,18 @@ class Aws:
         return Aws(region, self._changes, self._session)
 
     def ask(self, service: str, operation: str, **parameters: Any) -> Answer:
-        """The answer to a question. Raises AwsFailure."""
+        """The response to a query. Raises AwsFailure."""
         return self._call(service, operation, parameters)
 
     def pages(self, service: str, operation: str, **parameters: Any) -> list[Answer]:
-        """All pages of the answer to a question. Raises AwsFailure."""
+        """All pages of the response to a query. Raises AwsFailure."""
         found: list[Answer] = self._translated(
             service, operation, lambda client: list(_pages(client, operation, parameters))
         )
         return found
 
     def every(self, service: str, operation: str, key: str, **parameters: Any) -> list[Any]:
-        """All that the pages of the answer have under ``key``. Raises AwsFailure."""
+        """The entries under ``key`` in all pages of the response. Raises AwsFailure."""
         pages = self.pages(service, operation, **parameters)
         return [one for page in pages for one in page.get(key) or []]
 
@@ -85,9 +85,9 @@ class Aws:
         shown: Mapping[str, str] | None = None,
         **parameters: Any,
     ) -> Answer:
-        """The answer to a request that changes something; in a dry run ``otherwise``, or nothing.
+        """The response to a request that changes something; in a dry run ``otherwise``, or nothing.
 
-        The command that does the same is shown, with what ``shown`` has in place of parameters that
+        The equivalent command is shown; ``shown`` replaces parameters that
         are secret, or that are in a file. Raises AwsFailure.
         """
         return self._changes.make(
@@ -121,7 +121,7 @@ class Aws:
         except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, SSOError,
                 ProfileNotFound) as error:  # fmt: skip
             raise AwsFailure(f"there are no credentials for AWS: {error}", CREDENTIALS) from error
-        except ParamValidationError:  # a fault of this program
+        except ParamValidationError:  # a bug in this program
             raise
         except (HTTPClientError, BotoCoreError) as error:
             raise AwsFailure(
@@ -155,7 +155,7 @@ def _pages(client: Any, operation: str, parameters: dict[str, Any]) -> Iterator[
 
 
 def _whole(answer: Answer) -> Answer:
-    """``answer``, with the content of a body that comes as a stream, which may break off."""
+    """``answer``, with the content of a streamed body, which may be cut off."""
     body: Any = answer.get("Body")
     return answer | {"Body": body.read()} if hasattr(body, "read") else answer
 
@@ -194,7 +194,7 @@ def _refused(action: str, error: ClientError) -> AwsFailure:
 
 
 def command_line(service: str, operation: str, parameters: Mapping[str, Any]) -> str:
-    """The command of the AWS CLI that does the same."""
+    """The equivalent command of the AWS CLI."""
     words = ["aws", COMMANDS.get(service, service), operation.replace("_", "-")]
     before = ""
     for name, value in parameters.items():

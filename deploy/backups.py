@@ -1,4 +1,4 @@
-"""Backups of a database and their copies in two other regions: which there are, and how old."""
+"""Backups of a database and their copies in two other regions: which exist, and how old."""
 
 import time
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from deploy.run import Run
 
 AWS_BACKUP, AVAILABLE = "awsbackup", "available"  # of snapshots: a kind, and a status
 PATIENCE = 4 * 3600  # seconds for the copy of a snapshot
-LATE = timedelta(hours=36)  # a night, its copying, and some
+LATE = timedelta(hours=36)  # one day, the time to copy, and a margin
 RDS = "RDS"
 
 
@@ -38,7 +38,7 @@ def find_destinations(environment: Environment) -> tuple[str, str]:
 
 
 def find_regions(run: Run, environment: Environment) -> tuple[str, ...]:
-    """Where its backups are, home first. Raises InvalidConfig without backups."""
+    """The regions of its backups, home first. Raises InvalidConfig without backups."""
     return (run.settings.home, *find_destinations(environment))
 
 
@@ -100,7 +100,7 @@ def find_snapshot(run: Run, identifier: str) -> Backup:
         raise NotFound(
             f"there is no snapshot {identifier} in {run.settings.region}: it was never there, or "
             "has expired",
-            next="name another one, or none: the newest complete backup is taken then",
+            next="name another one, or leave it out to use the newest complete backup",
         ) from failure
     if found["Status"] != AVAILABLE:
         raise Failure(
@@ -163,12 +163,15 @@ def explain(region: str, backup: Backup | None, now: datetime) -> str:
 
 
 def is_late(backup: Backup | None, now: datetime) -> bool:
-    """Whether a newer backup should be there."""
+    """Whether a newer backup should exist by now."""
     return backup is None or now - backup.at > LATE
 
 
 def _recovery_points(run: Run, environment: Environment) -> list[dict[str, Any]]:
-    """What is in the vault in the region of ``run``; nothing without a vault. Raises AwsFailure."""
+    """The contents of the vault in the region of ``run``; empty without a vault.
+
+    Raises AwsFailure.
+    """
     try:
         return run.aws.every(
             "backup", "list_recovery_points_by_backup_vault", "RecoveryPoints",
@@ -185,7 +188,7 @@ def _identify(point: dict[str, Any]) -> str:
 
 
 def _backup(snapshot: dict[str, Any], point: dict[str, Any]) -> Backup:
-    """By what RDS says of it: AWS Backup's own times and sizes are those of the copy, or 0."""
+    """A backup by RDS's data: AWS Backup's own times and sizes are those of the copy, or 0."""
     at = snapshot.get("SnapshotDatabaseTime") or snapshot["OriginalSnapshotCreateTime"]
     return Backup(
         snapshot["DBSnapshotIdentifier"], at.astimezone(UTC), snapshot["AllocatedStorage"],

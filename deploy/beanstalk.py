@@ -14,14 +14,14 @@ from deploy.settings import PROGRAM
 
 EB_GRACE = 120  # seconds that `eb` gets on top of its own time limit, which it does not always keep
 SHOWN = 12  # events, after a failure
-# Beanstalk skips a file with an unknown key as a whole, and says so in a warning only. If that file
+# Beanstalk skips a whole file that has an unknown key, and only prints a warning. If that file
 # declares the database, the database is removed.
 IGNORED = re.compile(r"\.ebextensions|configuration files?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class State:
-    """What AWS says of an environment."""
+    """The state of an environment, as AWS reports it."""
 
     status: str  # Ready, Launching, Updating, Terminating...
     version: str  # empty if its creation failed half-way
@@ -32,7 +32,7 @@ class State:
 
 @dataclass(frozen=True)
 class Machinery:
-    """What Beanstalk made for an environment, by the names that CloudWatch has for it."""
+    """The resources that Beanstalk created for an environment, by their names in CloudWatch."""
 
     load_balancer: str  # app/NAME/ID
     target_group: str  # targetgroup/NAME/ID
@@ -83,7 +83,7 @@ def wait_until_ready(run: Run, environment: Environment) -> State:
     """The state of ``environment`` as soon as AWS takes requests for it.
 
     Raises NotFound when there is none, Failure when it is being terminated, or is not ready within
-    the time for one deployment. A question that AWS does not answer is asked again.
+    the time for one deployment. A query that AWS does not answer is repeated.
     """
     name, command = environment.name, f"{PROGRAM} create {environment.short}"
     deadline = time.monotonic() + run.settings.deploy_timeout
@@ -101,7 +101,7 @@ def wait_until_ready(run: Run, environment: Environment) -> State:
         if time.monotonic() >= deadline:
             raise Failure(
                 f"{name} is still {state.status} after {_minutes(run)} minutes",
-                "this run does nothing more; the operation continues on AWS",
+                "this run has ended; the operation continues on AWS",
                 f"see 'eb events {name}', or stop it: "
                 f"aws elasticbeanstalk abort-environment-update --environment-name {name}",
             )
@@ -147,7 +147,10 @@ def find_machinery(run: Run, name: str) -> Machinery | None:
 
 
 def find_running(run: Run, name: str) -> Counter[str]:
-    """How many instances of ``name`` run which label, "unknown" among them. Raises AwsFailure."""
+    """The number of instances of ``name`` by the label that they run, or "unknown".
+
+    Raises AwsFailure.
+    """
     instances = run.aws.every(
         "elasticbeanstalk", "describe_instances_health", "InstanceHealthList",
         EnvironmentName=name, AttributeNames=["Deployment"],
@@ -158,8 +161,8 @@ def find_running(run: Run, name: str) -> Counter[str]:
 def wait_until_running(run: Run, name: str, label: str) -> None:
     """Wait until every instance of ``name`` runs ``label``, healthy.
 
-    Raises Unhealthy when that is not so within HEALTH_TIMEOUT. A question that AWS does not answer
-    is asked again until then.
+    Raises Unhealthy if they do not within HEALTH_TIMEOUT. A query that AWS does not answer
+    is repeated until then.
     """
     deadline = time.monotonic() + run.settings.health_timeout
     show = run.console.waiting(name)
@@ -171,7 +174,7 @@ def wait_until_running(run: Run, name: str, label: str) -> None:
 
 
 def update(run: Run, name: str, label: str) -> None:
-    """Let ``eb`` deploy ``label``, and verify it: its exit code is 0 in cases with no deployment.
+    """Let ``eb`` deploy ``label``, and verify that: ``eb`` can exit with 0 without deploying.
 
     Raises Unhealthy when an instance does not run it.
     """
@@ -192,9 +195,9 @@ def refuse_ignored_files(run: Run, name: str, since: Mark) -> None:
 
 
 def stop_update(run: Run, environment: Environment) -> None:
-    """Stop what AWS does with ``environment``, if anything, and wait until it is Ready.
+    """Abort the current operation on ``environment``, if any, and wait until it is Ready.
 
-    After `eb` gave up waiting, AWS continues, and takes no other request. Raises Failure.
+    After `eb` has given up waiting, AWS continues, and accepts no other request. Raises Failure.
     """
     state = _find_patiently(run, environment.name)
     if state and state.status != "Ready":
@@ -203,7 +206,7 @@ def stop_update(run: Run, environment: Environment) -> None:
             run.aws.change(
                 "elasticbeanstalk", "abort_environment_update", EnvironmentName=environment.name
             )
-        except AwsFailure as failure:  # it may have ended meanwhile; whether it did is seen below
+        except AwsFailure as failure:  # it may have ended meanwhile, which is checked below
             run.console.say(f"it could not be stopped: {failure.what}")
     wait_until_ready(run, environment)
 
@@ -229,7 +232,7 @@ def events(run: Run, name: str, since: Mark) -> list[dict[str, Any]]:
 
 
 def show_events(run: Run, name: str) -> None:
-    """Write the last events of ``name``. That they cannot be read is no failure of its own."""
+    """Print the last events of ``name``. It is not a failure if they cannot be read."""
     try:
         found = _last_events(run, name, SHOWN)
     except AwsFailure as failure:

@@ -16,7 +16,7 @@ DESCRIPTION_MAX = 200  # characters, of an application version's
 def build(run: Run, allow_dirty: bool = False, test: bool = False) -> Version:
     """Publish a version of the commit that is checked out; with ``test`` only if its image passes.
 
-    A build that did not end is continued: an image that is published is used again. Raises Failure.
+    An interrupted build is continued: a published image is used again. Raises Failure.
     """
     run.tools.require("docker", "git", "eb", *(["make"] if test else []))
     with state("nothing was built"):
@@ -35,7 +35,7 @@ def build(run: Run, allow_dirty: bool = False, test: bool = False) -> Version:
         raise Failure(f"there is an image {label} of files that were not committed",
                       "nothing was built", "set another BUILD_NUMBER")  # fmt: skip
     else:
-        run.console.say(f"image {label} is published, by a run that did not end: using it")
+        run.console.say(f"image {label} was published by an interrupted run: using it")
         with state(f"the image {label} is published, no version was created"):
             image.pull(run, name)
     with state(f"the image {label} is published, no version was created"):
@@ -58,7 +58,7 @@ def new_label(run: Run, allow_dirty: bool) -> str:
         return f"{commit}-{number}"
     if not allow_dirty:
         raise Failure(
-            f"these files are not committed, so that nobody could tell what was built:\n{changed}",
+            f"these files are not committed, so the build could not be reproduced:\n{changed}",
             next="commit them, or use --allow-dirty to try something out",
         )
     return f"{commit}-{number}-dirty"
@@ -77,7 +77,7 @@ def build_number(run: Run) -> str:
 
 
 def description(run: Run, seal: str) -> str:
-    """The subject of the commit and ``seal``, as AWS takes it: nothing that XML forbids."""
+    """The subject of the commit and ``seal``, without the characters that XML forbids."""
     subject = run.tools.ask("git", "log", "-1", "--format=%s")
     printable = "".join(character for character in subject if character.isprintable())
     return f"{printable[: DESCRIPTION_MAX - len(seal) - 1]} {seal}"

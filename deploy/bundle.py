@@ -1,4 +1,4 @@
-"""The source bundle for Beanstalk: the files on an allow list, and nothing else."""
+"""The source bundle for Beanstalk: only the files on an allow list."""
 
 import io
 import re
@@ -65,8 +65,10 @@ def _pack(content: Mapping[str, tuple[int, bytes]]) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as bundle:
         for name, (mode, data) in content.items():
-            entry = zipfile.ZipInfo(name)  # of 1980: the time must not make a difference
-            entry.create_system = 3  # Unix, or the modes are ignored
+            entry = zipfile.ZipInfo(
+                name
+            )  # dated 1980, so that the time of the build makes no difference
+            entry.create_system = 3  # Unix; otherwise the modes are ignored
             entry.external_attr = (0o100000 | mode) << 16
             bundle.writestr(entry, data)
     return packed.getvalue()
@@ -75,8 +77,8 @@ def _pack(content: Mapping[str, tuple[int, bytes]]) -> bytes:
 def _whole(name: str, data: bytes) -> bytes:
     if b"\r\n" in data or (name.endswith(".sh") and not data.startswith(b"#!")):
         raise Failure(
-            f"{name} has Windows line ends, or is text in place of a link, and would not run on an "
-            "instance",
+            f"{name} has Windows line endings, or is a text file instead of a link, and would not "
+            "run on an instance",
             next="clone again in WSL, or on Windows in developer mode with: "
             "git -c core.autocrlf=false -c core.symlinks=true clone ...",
         )

@@ -1,4 +1,4 @@
-"""The certificate of an environment: what devops/environments.toml names, or its like elsewhere."""
+"""The certificate of an environment: from devops/environments.toml, or its equivalent elsewhere."""
 
 from deploy.environments import NAME, Environment
 from deploy.errors import Failure
@@ -6,7 +6,7 @@ from deploy.run import Run
 
 
 def find(run: Run, environment: Environment) -> str:
-    """Its ARN in the region of ``run``, or empty where the environment has none. Raises Failure."""
+    """Its ARN in the region of ``run``; empty if the environment has none. Raises Failure."""
     parameters = environment.parameters()
     arn, name = parameters.get("Certificate", ""), parameters.get("PublicName", "")
     if not arn or arn.split(":")[3] == run.settings.region:

@@ -1,4 +1,4 @@
-"""What changes something passes here: it is shown, and in a dry run that is all."""
+"""All changes go through this module: each is shown, and made unless this is a dry run."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,16 +16,16 @@ class Changes:
         self._console = console
 
     def make(self, command: str, act: Callable[[], T], otherwise: T) -> T:
-        """What ``act`` returns, or ``otherwise`` in a dry run. Shows ``command``."""
+        """The result of ``act``, or ``otherwise`` in a dry run. Shows ``command``."""
         self._console.command(command)
         return otherwise if self.dry_run else act()
 
     def done(self, text: str) -> None:
-        """Say that a change was made, which is not so in a dry run."""
+        """Report that a change was made; does nothing in a dry run."""
         if not self.dry_run:
             self._console.say(text)
 
     def quietly(self, act: Callable[[], None]) -> None:
-        """Do what no command stands for: verify a change, write a file here. Not in a dry run."""
+        """Run a step that has no command, such as verifying a change; does nothing in a dry run."""
         if not self.dry_run:
             act()

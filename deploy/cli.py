@@ -43,8 +43,8 @@ from deploy.tools import Tools
 EPILOG = """\b
 Environment variables, besides those of AWS (credentials, AWS_DEFAULT_REGION):
   BUILD_NUMBER    second part of a version's label; the time, if absent
-  BASES           prefix of the images' names in the Dockerfile, for another registry
-  PULL            true: ask for the newest of these images, though there are some here
+  BASES           prefix of the image names in the Dockerfile, to use another registry
+  PULL            true: pull the newest of these images, even if some are here already
   DEPLOY_TIMEOUT  minutes for one deployment (40)
   HEALTH_TIMEOUT  seconds until it is healthy after that (300)
   SMOKE_TIMEOUT   seconds for each check of the smoke test (60)
@@ -53,7 +53,7 @@ Environment variables, besides those of AWS (credentials, AWS_DEFAULT_REGION):
 \b
 Exit codes:
   0    done
-  1    not done: the last lines say what happened, how things are, and what to do
+  1    failed: the last lines say what happened, the current state, and what to do
   2    wrong usage
   130  interrupted
 """
@@ -61,7 +61,7 @@ Exit codes:
 
 @dataclass
 class Options:
-    """What was given before the command or after it, which means the same."""
+    """The options that may be given before or after the command."""
 
     dry_run: bool = False
     allow_dirty: bool = False
@@ -73,7 +73,7 @@ class Options:
     root: Path = settings.ROOT
 
     def run(self, **more: bool) -> Run:
-        """The command as it was asked for. Raises UsageError for an environment variable."""
+        """One run of a command. Raises UsageError for an invalid environment variable."""
         for name, value in more.items():
             setattr(self, name, getattr(self, name) or value)
         try:
@@ -87,16 +87,18 @@ class Options:
 
 pass_options = click.make_pass_decorator(Options, ensure=True)
 dry_run = click.option(
-    "--dry-run", is_flag=True, help="Print the commands that would change something, and run none."
+    "--dry-run",
+    is_flag=True,
+    help="Print the commands that would change something, and do not run them.",
 )
 allow_dirty = click.option(
     "--allow-dirty",
     is_flag=True,
-    help="Build although files are not committed; the version says so.",
+    help="Build with uncommitted files; the version's label says so.",
 )
 forward = click.option(
     "--forward", is_flag=True,
-    help="Deploy only if the running version is not newer, by the history of git.",
+    help="Deploy only if the running version is not newer, by git's history.",
 )  # fmt: skip
 label = click.option("--version", "label", metavar="LABEL", help="A published version.")
 environment = click.argument("environment", metavar="ENV")
@@ -114,7 +116,7 @@ environment = click.argument("environment", metavar="ENV")
 def main(context: click.Context, dry_run: bool, allow_dirty: bool, forward: bool) -> None:
     """Build the image once, publish it, and deploy it to staging and then to production.
 
-    Without a COMMAND, the whole way: checks, tests, build, tests of the image, staging and its
+    Without a COMMAND, do all of it: checks, tests, build, tests of the image, staging and its
     smoke test, production and its smoke test. ENV is staging or prod, or another one of
     devops/environments.toml.
     """
@@ -141,7 +143,7 @@ def _everything(run: Run, options: Options) -> None:
 def build_command(options: Options, dry_run: bool, allow_dirty: bool) -> None:
     """Build and publish image and version.
 
-    The last line, on standard output, is the version's label.
+    Prints the version's label as the last line, on standard output.
     """
     run = options.run(dry_run=dry_run, allow_dirty=allow_dirty)
     options.console.result(build.build(run, options.allow_dirty).label)
@@ -158,7 +160,7 @@ def deploy(
 ) -> None:
     """Deploy a version to ENV, smoke test it, and roll back if anything is wrong.
 
-    Without --version, the one that was built last in this checkout.
+    Without --version, deploys the version that was built last in this checkout.
     """
     run = options.run(dry_run=dry_run, forward=forward)
     target = version.find(run, label or version.last_built(run))
@@ -170,7 +172,7 @@ def deploy(
 @dry_run
 @pass_options
 def rollback(options: Options, environment: str, dry_run: bool) -> None:
-    """Deploy the version that ENV ran before the present one."""
+    """Deploy the version that ENV ran before the current one."""
     run = options.run(dry_run=dry_run)
     rollout.rollback(run, _find(run, environment))
 
@@ -181,7 +183,7 @@ def rollback(options: Options, environment: str, dry_run: bool) -> None:
 @dry_run
 @pass_options
 def smoke_command(options: Options, target: str, label: str | None, dry_run: bool) -> None:
-    """Test by the public name whether ENV serves.
+    """Smoke test ENV at its public name.
 
     A URL is tested with the key in SMOKE_KEY, if any.
     """
@@ -199,12 +201,12 @@ def smoke_command(options: Options, target: str, label: str | None, dry_run: boo
 @main.command("status")
 @click.argument("environment", metavar="[ENV]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-@click.option("--watch", is_flag=True, help="Show it again every POLL_SECONDS, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Refresh every POLL_SECONDS, until Ctrl-C.")
 @pass_options
 def status_command(options: Options, environment: str | None, as_json: bool, watch: bool) -> None:
-    """Show how everything is: versions, health, deployments, alarms, certificates, approvals.
+    """Show the state of everything: versions, health, deployments, alarms, certificates, approvals.
 
-    Of ENV, or of all environments. Exit code 1 if AWS did not answer a question: what is unknown
+    For ENV, or for all environments. Exit code 1 if AWS did not answer a query: what is unknown
     is shown as such.
     """
     if as_json and watch:
@@ -227,10 +229,10 @@ def status_command(options: Options, environment: str | None, as_json: bool, wat
 def create_command(
     options: Options, environment: str, label: str | None, dry_run: bool, allow_dirty: bool
 ) -> None:
-    """Make what is missing of ENV, and set what devops/environments.toml says.
+    """Create the missing parts of ENV, and apply the settings in devops/environments.toml.
 
     Stacks, application, version (one is built without --version) and environment. Safe to run
-    again. A dry run shows what stacks would change by change sets, which it removes.
+    again. A dry run creates change sets to show what stacks would change, and removes them.
     """
     run = options.run(dry_run=dry_run, allow_dirty=allow_dirty)
     create.create(run, _find(run, environment), label, options.allow_dirty)
@@ -239,15 +241,15 @@ def create_command(
 @main.command()
 @click.option("--token", is_flag=True, help="Ask for the token that fetches pull requests.")
 @click.option(
-    "--main-is-protected", is_flag=True, help="Confirm that nobody can push to main alone."
+    "--main-is-protected", is_flag=True, help="Confirm that every push to main needs a review."
 )
 @dry_run
 @pass_options
 def bootstrap(options: Options, token: bool, main_is_protected: bool, dry_run: bool) -> None:
-    """Make the pipeline, or change it to what devops/ says.
+    """Create the pipeline, or update it to match devops/.
 
-    By devops/owner.json, devops/release_window.toml and devops/pipeline.yml. Safe to run again. A
-    dry run shows what stacks would change by change sets, which it removes.
+    Uses devops/owner.json, devops/release_window.toml and devops/pipeline.yml. Safe to run again. A
+    dry run creates change sets to show what stacks would change, and removes them.
     """
     pipeline.bootstrap(
         options.run(dry_run=dry_run),
@@ -262,14 +264,17 @@ def bootstrap(options: Options, token: bool, main_is_protected: bool, dry_run: b
 def release(options: Options, dry_run: bool) -> None:
     """Approve the pipeline's pending version if the release window is open.
 
-    While it is closed, the team is notified of what is pending.
+    While it is closed, the team is notified of the pending version.
     """
     approval.release(options.run(dry_run=dry_run), datetime.now(UTC))
 
 
 @main.command("window")
 @click.option(
-    "--at", "at", metavar="TIME", help="A moment such as 2026-11-24T09:30+01:00; now, if absent."
+    "--at",
+    "at",
+    metavar="TIME",
+    help="A moment such as 2026-11-24T09:30+01:00; the default is now.",
 )
 @pass_options
 def window_command(options: Options, at: str | None) -> None:
@@ -285,7 +290,7 @@ def window_command(options: Options, at: str | None) -> None:
         ) from error
     try:
         calendar = window.read(options.root)
-    except InvalidConfig as failure:  # which must not be taken for a closed window
+    except InvalidConfig as failure:  # which must not be mistaken for a closed window
         options.console.failure(failure)
         sys.exit(2)
     click.echo(calendar.explain(moment))
@@ -341,14 +346,14 @@ def set_secret(options: Options, environment: str, name: str, dry_run: bool) -> 
 @dry_run
 @pass_options
 def rotate_secret(options: Options, environment: str, dry_run: bool) -> None:
-    """Give the database of ENV another password, without a failed request."""
+    """Change the database password of ENV, without a failed request."""
     run = options.run(dry_run=dry_run)
     credentials.rotate(run, _find(run, environment))
 
 
 @main.group("backups")
 def backups_group() -> None:
-    """Install the nightly backups of an environment, and see whether they are there."""
+    """Install the nightly backups of an environment, and check that they exist."""
 
 
 @backups_group.command("install")
@@ -356,7 +361,7 @@ def backups_group() -> None:
 @dry_run
 @pass_options
 def install_backups(options: Options, environment: str, dry_run: bool) -> None:
-    """Make or change vaults, plan and alarms of ENV in its three regions. Safe to run again."""
+    """Create or update vaults, plan and alarms of ENV in its three regions. Safe to run again."""
     run = options.run(dry_run=dry_run)
     protection.install(run, _find(run, environment))
 
@@ -378,22 +383,28 @@ def list_backups(options: Options, environment: str) -> None:
 
 @main.command("recover")
 @environment
-@click.option("--region", metavar="REGION", help="Where; the first of Destinations, if absent.")
-@click.option("--as", "short", metavar="NAME", help="The new environment's name; ENV, if absent.")
+@click.option(
+    "--region", metavar="REGION", help="The region; the default is the first of Destinations."
+)
+@click.option(
+    "--as", "short", metavar="NAME", help="The new environment's name; the default is ENV."
+)
 @click.option(
     "--to-snapshot",
     "snapshot",
     metavar="ID",
-    help="A snapshot in that region; the newest complete backup, if absent.",
+    help="A snapshot in that region; the default is the newest complete backup.",
 )
 @click.option(
     "--greet",
     "user",
     metavar="USER",
-    help="Somebody saved before, who must be greeted afterwards. Never shown.",
+    help="A user saved before, who must be greeted afterwards. Never shown.",
 )
-@click.option("--no-backups", is_flag=True, help="No backups of the new one: an exercise.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--no-backups", is_flag=True, help="Install no backups of the new environment, for an exercise."
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @label
 @dry_run
 @pass_options
@@ -407,10 +418,10 @@ def recover_command(
     dry_run: bool,
     **wanted: str | None,
 ) -> None:
-    """Make ENV again from a backup, in another region or beside the old one.
+    """Recreate ENV from a backup, in another region or beside the old one.
 
-    Says first how old the newest complete backup is, and what is lost. Asks nothing of the home
-    region. Interrupted, the same command continues. A dry run says what it would make.
+    First says how old the newest complete backup is, and what is lost. Sends no request to the home
+    region. After an interruption, the same command continues. A dry run says what it would create.
     """
     began = datetime.now(UTC)
     run = options.run(dry_run=dry_run)
@@ -425,20 +436,20 @@ def recover_command(
         if run.changes.dry_run:
             return
         if not (yes or _confirmed("Begin?")):
-            raise Failure("nobody agreed to begin", next="run it with --yes")
+            raise Failure("the recovery was not confirmed", next="run it with --yes")
     recovery.recover(there, plan, wish, began)
 
 
 @main.group("sentry")
 def sentry_group() -> None:
-    """Decide who is notified of faults."""
+    """Configure the notifications about errors."""
 
 
 @sentry_group.command("apply")
 @dry_run
 @pass_options
 def apply_sentry(options: Options, dry_run: bool) -> None:
-    """Make or change Sentry's alerts, as devops/owner.json says. Safe to run again.
+    """Create or update Sentry's alerts, as devops/owner.json says. Safe to run again.
 
     The token is asked for, unless Secrets Manager has it ("token" in birthday-greetings/sentry).
     """
@@ -451,26 +462,26 @@ def versions() -> None:
 
 
 @versions.command("prune")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @dry_run
 @pass_options
 def prune_versions(options: Options, yes: bool, dry_run: bool) -> None:
-    """Delete the versions that nobody needs.
+    """Delete the versions that are no longer needed.
 
-    Kept are the newest 50, those that run anywhere, and those that a rollback would deploy. Images
+    Keeps the newest 50, those that run anywhere, and those that a rollback would deploy. Images
     are kept.
     """
     run = options.run(dry_run=dry_run)
     with state("nothing was deleted"):
         unneeded = version.find_unneeded(run)
     if not unneeded:
-        options.console.say("there is no version that nobody needs")
+        options.console.say("all versions are needed")
         return
     options.console.say(f"{len(unneeded)} versions are not needed, the oldest first:")
     for one in unneeded:
         options.console.say(f"  {one}")
     if not (yes or run.changes.dry_run or _confirmed(f"Delete these {len(unneeded)} versions?")):
-        raise Failure("nobody agreed to delete them", "nothing was deleted", "run it with --yes")
+        raise Failure("the deletion was not confirmed", "nothing was deleted", "run it with --yes")
     version.delete(run, unneeded)
     run.changes.done(f"{len(unneeded)} versions were deleted")
 
@@ -480,7 +491,7 @@ def _confirmed(question: str) -> bool:
 
 
 def _ask_for(name: str) -> str:
-    """What is typed at a prompt, unseen, or given on standard input."""
+    """A value typed at a prompt without echo, or given on standard input."""
     if not sys.stdin.isatty():
         return sys.stdin.read().removesuffix("\n")
     prompted: str = click.prompt(
@@ -494,7 +505,7 @@ def _find(run: Run, short: str) -> Environment:
 
 
 def start(arguments: list[str] | None = None, options: Options | None = None) -> int:
-    """The exit code of the command in ``arguments``, those of the program if not given."""
+    """The exit code of the command in ``arguments``, by default those of the program."""
     options = options or Options()
     console = options.console
     try:
@@ -516,7 +527,7 @@ def start(arguments: list[str] | None = None, options: Options | None = None) ->
             Failure(
                 f"unexpected error: {error!r}",
                 "unknown: it ended in the middle of a step",
-                "see 'status'; this is a fault of this program: report it with the lines above",
+                "see 'status'; this is a bug in this program: report it with the lines above",
             )
         )
         return 1

@@ -1,4 +1,4 @@
-"""What people see: progress and failures on standard error, results on standard output."""
+"""Output for people: progress and failures on standard error, results on standard output."""
 
 import shutil
 import sys
@@ -43,16 +43,16 @@ class Console:
         print("\x1b[H\x1b[2J" if sys.stdout.isatty() else "", text, sep="", flush=True)
 
     def failure(self, failure: Failure) -> None:
-        """Write what happened, how things are, and what to do."""
+        """Write what happened, the current state, and what to do."""
         self.say(f"FAILED: {failure.what}")
         self.say(f"  now: {failure.now or 'nothing more was done by this run'}")
-        self.say(f"  next: {failure.next or 'run it again; it continues where it ended'}")
+        self.say(f"  next: {failure.next or 'run it again; it continues where it stopped'}")
 
     def waiting(self, name: str) -> Callable[[str, str], None]:
         """A function that shows the state of ``name`` and its last event.
 
         On a terminal each call replaces one line, which also shows the time since the first;
-        anywhere else, as in a log of CI, a line is written when something has changed.
+        anywhere else, as in a log of CI, a line is written when the state has changed.
         """
         began, shown = time.monotonic(), ""
 

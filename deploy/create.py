@@ -1,4 +1,4 @@
-"""An environment from nothing, or with changed settings, and all that it needs."""
+"""Creates an environment and everything that it needs, or updates its settings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,17 +22,17 @@ from deploy.environments import FOUNDATION, TEMPLATE, Environment
 from deploy.errors import AwsFailure, Failure, NotFound, Unhealthy, state
 from deploy.run import Run
 
-# What there is to make, and how long it takes on AWS, in minutes
+# The parts to create, and the minutes that each takes on AWS
 FOUNDATION_TIME, STACK_TIME, BUILD_TIME, ENVIRONMENT_TIME, WATCH_TIME = 2, 3, 3, 20, 1
 
 
 def create(
     run: Run, environment: Environment, label: str | None = None, allow_dirty: bool = False
 ) -> None:
-    """Make what is missing of ``environment``, and set what devops/environments.toml says.
+    """Create the missing parts of ``environment``, and apply devops/environments.toml.
 
     ``label`` is the version for a new environment; without it one is built. Safe to run again, also
-    after a failure. Raises Failure when the environment does not serve, or did not take the
+    after a failure. Raises Failure if the environment does not serve, or did not accept the
     settings.
     """
     name = environment.name
@@ -43,30 +43,30 @@ def create(
     with state("nothing was changed"):
         _announce(run, environment, label)
     apply_foundation(run)
-    with state(f"the stack {run.settings.foundation} is there"):
+    with state(f"the stack {run.settings.foundation} exists"):
         outputs = apply_stack(run, environment, _elsewhere(run, environment))
         create_application(run)
     if outputs is None:
-        run.console.say(f"what would be set on {name} can be shown once its stack is there")
+        run.console.say(f"the settings of {name} can be shown once its stack exists")
         return
-    with state("the stacks are there"):
+    with state("the stacks exist"):
         options = environment.options(outputs)
         logs = beanstalk.find_bucket(run)
     with mutex.hold(run, name, logs):
-        with state("the stacks are there"):
+        with state("the stacks exist"):
             is_new = beanstalk.find(run, name) is None
             since = beanstalk.Mark() if is_new else beanstalk.mark(run, name)
             begin = _launch if is_new else _change
             begin(run, environment, options, label, allow_dirty)
         run.changes.quietly(lambda: _verify(run, environment, since, is_new, logs))
     if is_new and run.changes.dry_run:
-        run.console.say("how it is watched can be shown once the environment is there")
+        run.console.say("its alarms can be shown once the environment exists")
     else:
         operations.watch(run, environment, outputs["Certificate"])
 
 
 def apply_foundation(run: Run) -> None:
-    """Make or change the stack that all environments of a region share. Raises Failure."""
+    """Create or update the stack that all environments of a region share. Raises Failure."""
     parameters = owner.read_for_use(run.settings.root).foundation_parameters()
     if run.settings.region == run.settings.home:  # the budget is for the whole account
         parameters |= environments.read_account(run.settings)
@@ -74,7 +74,7 @@ def apply_foundation(run: Run) -> None:
 
 
 def _announce(run: Run, environment: Environment, label: str | None) -> None:
-    """Say what will be made, and how long that takes."""
+    """Print what will be created, and how long that takes."""
     missing = []
     if stacks.find(run, run.settings.foundation) is None:
         missing.append((f"the stack {run.settings.foundation}: registry, roles, topics",
@@ -95,7 +95,7 @@ def _announce(run: Run, environment: Environment, label: str | None) -> None:
             f"{environment.name} exists: its stacks and settings will be brought up to date"
         )
         return
-    run.console.say(f"{environment.name}: this will make")
+    run.console.say(f"{environment.name}: this will create")
     for what, minutes in missing:
         run.console.say(f"  {what} (about {minutes} min)")
     run.console.say(f"  in all about {sum(minutes for _, minutes in missing)} min")
@@ -104,7 +104,7 @@ def _announce(run: Run, environment: Environment, label: str | None) -> None:
 def apply_stack(
     run: Run, environment: Environment, more: Mapping[str, str]
 ) -> dict[str, str] | None:
-    """Make or change the stack of ``environment``, with ``more`` parameters than the file has.
+    """Create or update the stack of ``environment``, with ``more`` parameters than the file has.
 
     The outputs of the stacks; None in a dry run before they were made. Raises Failure.
     """
@@ -114,8 +114,7 @@ def apply_stack(
     } | environment.parameters()
     shared = stacks.find_outputs(run, run.settings.foundation)
     if shared is None and run.changes.dry_run:
-        run.console.say(f"{environment.name}: what its stack would be can be shown once the "
-                        "foundation is there")  # fmt: skip
+        run.console.say(f"{environment.name}: its stack can be shown once the foundation exists")
         return None
     stacks.apply(run, environment.name, TEMPLATE, {**parameters, **more})
     own = stacks.find_outputs(run, environment.name)
@@ -135,7 +134,7 @@ def _elsewhere(run: Run, environment: Environment) -> dict[str, str]:
 
 
 def create_application(run: Run) -> None:
-    """Make the application of Beanstalk unless it is there. Raises AwsFailure."""
+    """Create the Beanstalk application unless it exists. Raises AwsFailure."""
     try:
         run.aws.change(
             "elasticbeanstalk", "create_application", ApplicationName=run.settings.application
@@ -157,7 +156,7 @@ def _launch(
 
 
 def launch(run: Run, environment: Environment, options: list[dict[str, str]], label: str) -> None:
-    """Let AWS begin to make the environment. Raises Failure."""
+    """Start the creation of the environment. Raises Failure."""
     run.aws.change(
         "elasticbeanstalk", "create_environment",
         ApplicationName=run.settings.application, EnvironmentName=environment.name,
@@ -175,7 +174,7 @@ def _change(
     parameters: dict[str, Any] = {"EnvironmentName": environment.name, "OptionSettings": options}
     if label:
         parameters["VersionLabel"] = version.find(run, label).label
-    with state(f"{environment.name} is as it was"):
+    with state(f"{environment.name} is unchanged"):
         run.aws.change("elasticbeanstalk", "update_environment", **parameters)
 
 
@@ -197,9 +196,9 @@ def _verify(
     except Unhealthy as failure:
         beanstalk.show_events(run, name)
         raise Failure(
-            f"{name} is there, but does not serve as it should: {failure.what}",
+            f"{name} exists, but does not serve as it should: {failure.what}",
             f"{name} has version {current.version or 'none'}",
-            f"correct what the events above say and run it again, or: eb terminate {name}",
+            f"fix the cause shown in the events above and run it again, or: eb terminate {name}",
         ) from failure
     history.record(run, logs, name, "deploy", current.version)
     standby.record(run, environment, current.version)
@@ -207,7 +206,7 @@ def _verify(
 
 
 def _refuse_errors(run: Run, name: str, since: beanstalk.Mark, label: str) -> None:
-    """AWS takes settings, and may find later that they cannot be had. Raises Failure."""
+    """AWS accepts settings, and may find only later that it cannot apply them. Raises Failure."""
     errors = [
         one["Message"]
         for one in beanstalk.events(run, name, since)
@@ -216,9 +215,9 @@ def _refuse_errors(run: Run, name: str, since: beanstalk.Mark, label: str) -> No
     if errors:
         beanstalk.show_events(run, name)
         raise Failure(
-            f"{name} did not take the settings: {errors[0]}",
+            f"{name} did not accept the settings: {errors[0]}",
             f"AWS rolled back what it could, and {name} has version {label}",
-            f"correct {environments.NAME}, by what the events above say, and run it again",
+            f"correct {environments.NAME} as the events above suggest, and run it again",
         )
 
 

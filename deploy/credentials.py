@@ -1,6 +1,6 @@
 """The secrets of an environment: listed by name, set, and rotated.
 
-Which ones there are is configured in devops/environments.toml, in "environmentsecrets". A container
+The secrets are configured in devops/environments.toml, in "environmentsecrets". A container
 keeps the values with which it was started, so the running version is deployed again after a change.
 After a failure the same command can be run again, and continues where it ended.
 """
@@ -47,7 +47,7 @@ def read(run: Run, environment: Environment) -> list[Secret]:
 def change(run: Run, environment: Environment, name: str, ask: Callable[[], str]) -> None:
     """Set the secret ``name`` to what ``ask`` returns, and redeploy if it is in use.
 
-    Raises Failure, before it asks where ``name`` cannot be set.
+    Raises Failure, before it calls ``ask`` if ``name`` cannot be set.
     """
     if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
         raise Failure(f"{name!r} is not a name for an environment variable", "nothing was changed",
@@ -76,10 +76,10 @@ def change(run: Run, environment: Environment, name: str, ask: Callable[[], str]
 
 
 def rotate(run: Run, environment: Environment) -> None:
-    """Give the database of ``environment`` another password, without a failed request.
+    """Change the database password of ``environment``, without a failed request.
 
     First every instance learns the new password beside the old one, then the database changes, then
-    the new one is the only one: whatever runs or starts meanwhile knows the one that is accepted.
+    the old one is dropped: containers that run or start meanwhile know the accepted one.
     Raises Failure.
     """
     arn = _outputs(run, environment)["DatabaseSecret"]
@@ -93,7 +93,7 @@ def rotate(run: Run, environment: Environment) -> None:
             vault.write(run, arn, value | {"next_password": new})
             run.changes.done("the new password is stored beside the old one")
         else:
-            run.console.say("continuing a rotation that did not end")
+            run.console.say("continuing an interrupted rotation")
     with state("the database has the old password, and the new one is stored beside it"):
         _redeploy(run, environment)
     with state("the database has either password, and every instance knows both"):
@@ -105,7 +105,7 @@ def rotate(run: Run, environment: Environment) -> None:
     with state("the database has the new password, and the old one is stored beside it"):
         vault.write(run, arn, value | {"password": new, "next_password": new})
     run.changes.done(
-        f"the database of {environment.short} has another password; the old one is gone"
+        f"the database of {environment.short} has a new password; the old one is no longer accepted"
     )
     with state("the password is changed"):
         smoke.check(run, environment, smoke.find_key(run, environment))
@@ -120,7 +120,7 @@ def _new_password(run: Run) -> str:
 
 
 def _with_smoke_test(digests: str, key: str) -> str:
-    """``digests``, and that of the smoke test's key, without which a deployment could not save."""
+    """``digests``, and that of the smoke test's key, which deployments need."""
     words = digests.replace(",", " ").split()
     if not all(DIGEST.fullmatch(word) for word in words):
         raise Failure(
@@ -163,6 +163,6 @@ def _wait_for_database(run: Run, name: str) -> None:
 
 
 def _redeploy(run: Run, environment: Environment) -> None:
-    """Deploy the running version again, so that its containers get the present values."""
+    """Deploy the running version again, so that its containers get the current values."""
     current = beanstalk.wait_until_ready(run, environment).version
     rollout.deploy(run, environment, version.find(run, current))

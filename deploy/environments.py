@@ -1,4 +1,4 @@
-"""The environments of devops/environments.toml, and what is set on each of them."""
+"""The environments of devops/environments.toml, and their settings."""
 
 import re
 import tomllib
@@ -11,16 +11,16 @@ from deploy.errors import InvalidConfig
 from deploy.settings import Settings, read_text
 
 NAME = "devops/environments.toml"
-COMMON = ("account", "all", "certificate")  # tables that are no environments
+COMMON = ("account", "all", "certificate")  # tables that are not environments
 SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
 PRODUCTION = "prod"
-# What a table has besides namespaces of Beanstalk
+# The entries of a table besides Beanstalk's namespaces
 STACK, ALARMS, BACKUPS, PLAIN_HTTP = "stack", "alarms", "backups", "PlainHttp"
 DESTINATIONS = "Destinations"  # of backups
 FOUNDATION, TEMPLATE = "devops/foundation.yml", "devops/environment.yml"
 OPERATIONS, PLAN = "devops/operations.yml", "devops/backups.yml"
 REPLICATION, VAULT = "devops/replication.yml", "devops/vault.yml"
-# Parameters that the owner, AWS or the name of the environment decides
+# Parameters that depend on the owner, AWS or the name of the environment
 GIVEN = {
     "OperationsEmail", "EscalationEmail", "Environment", "Foundation", "Repository", "Escalate",
     "LoadBalancer", "TargetGroup", "AutoScalingGroup", "ApplicationLog", "ProxyLog",
@@ -39,7 +39,7 @@ class Environment:
 
     @property
     def is_production(self) -> bool:
-        """Whether a failure in it concerns the escalation."""
+        """Whether its failures are sent to the escalation address."""
         return self.short == PRODUCTION
 
     def parameters(self) -> dict[str, str]:
@@ -78,8 +78,8 @@ class Environment:
             return
         raise InvalidConfig(
             NAME,
-            f"{self.short} has no certificate, so that whoever is between people and the service "
-            "can read and change names, dates of birth and keys. Give "
+            f"{self.short} has no certificate, so anyone between users and the service can read "
+            "and change names, dates of birth and keys. Give "
             f"[{self.short}.{STACK}] a Certificate and a PublicName. To accept that, "
             f"set {PLAIN_HTTP} = true in [{self.short}]",
         )

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 class Failure(Exception):
     """An expected failure. ``deploy.cli`` prints its three sentences and exits with code 1.
 
-    ``now`` may be left empty where it is raised: whoever knows how things are fills it in, with
-    ``state``.
+    ``now`` may be left empty where it is raised: a caller that knows the current state fills it in,
+    with ``state``.
     """
 
     def __init__(self, what: str, now: str = "", next: str = "") -> None:  # noqa: A002
@@ -39,7 +39,7 @@ class NotFound(Failure):
 
 
 class InvalidConfig(Failure):
-    """A file of this checkout has a value that cannot be used."""
+    """A file of this checkout has an invalid value."""
 
     def __init__(self, file: str, problem: str) -> None:
         super().__init__(f"{file}: {problem}", "nothing was changed", f"correct {file}")
@@ -62,7 +62,7 @@ class Interrupted(BaseException):
 
 @contextmanager
 def state(now: str) -> Iterator[None]:
-    """Within it, a failure that does not say how things are says ``now``."""
+    """A context in which ``now`` is added to a failure that does not give the current state."""
     try:
         yield
     except Failure as failure:

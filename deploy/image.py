@@ -22,9 +22,7 @@ def terms(package):  # older packages name their licence in a classifier only
 found = {(one.name, one.version, terms(one.metadata)) for one in importlib.metadata.distributions()}
 print(json.dumps(sorted(found)))
 """
-UNKNOWN = (
-    "sha256:" + 64 * "0"
-)  # what a dry run knows of the digest of an image that it did not push
+UNKNOWN = "sha256:" + 64 * "0"  # stands for the digest of an image that a dry run did not push
 
 
 def find_digest(run: Run, label: str) -> str | None:
@@ -52,7 +50,7 @@ def repository(run: Run) -> str:
             raise
         raise NotFound(
             "there is no repository for images yet",
-            next=f"{PROGRAM} create staging, which makes it",
+            next=f"{PROGRAM} create staging, which creates it",
         ) from failure
     return str(found["repositories"][0]["repositoryUri"])
 
@@ -61,7 +59,7 @@ def build(run: Run, name: str, label: str) -> None:
     """Build the image ``name``, which says ``label`` as its version. Raises Failure."""
     bases = run.settings.env.get("BASES")
     arguments = [f"APP_VERSION={label}", *([f"BASES={bases}"] if bases else [])]
-    # Here, what is here is as good, and there may be no network
+    # Outside CI, local images will do, and there may be no network
     newest = ["--pull"] if run.settings.env.get("PULL") == "true" else []
     code = run.tools.change(
         "docker", "build", *newest, "--platform", PLATFORM,
@@ -93,9 +91,9 @@ def pull(run: Run, name: str) -> None:
 
 
 def copy(run: Run, there: Run, label: str) -> None:
-    """Give the registry in another region the image ``label``, with the same digest.
+    """Copy the image ``label`` to the registry in another region, with the same digest.
 
-    Nothing is done when it has it. Raises Failure.
+    Does nothing if it is there already. Raises Failure.
     """
     digest = find_digest(run, label)
     found = find_digest(there, label)
@@ -105,7 +103,7 @@ def copy(run: Run, there: Run, label: str) -> None:
         raise Failure(
             f"the image {label} is {digest or 'missing'} in {run.settings.region}, and "
             f"{found or 'missing'} in {there.settings.region}",
-            next="see which one is right; a tag is never given twice",
+            next="find out which one is right; a tag is never reused",
         )
     source, target = f"{repository(run)}@{digest}", f"{repository(there)}:{label}"
     with (

@@ -12,12 +12,12 @@ from deploy.console import duration
 from deploy.errors import AwsFailure, Locked, state
 from deploy.run import Run
 
-OLD = timedelta(hours=4)  # more than a deployment and its roll-back can take
+OLD = timedelta(hours=4)  # longer than a deployment and its rollback can take
 
 
 @contextmanager
 def hold(run: Run, name: str, bucket: str) -> Iterator[None]:
-    """Hold the lock of ``name``, and give it back however this ends.
+    """Hold the lock of ``name`` within this context, and release it however that ends.
 
     Raises Locked when another run holds it, with its holder and its age.
     """
@@ -26,10 +26,10 @@ def hold(run: Run, name: str, bucket: str) -> Iterator[None]:
         f"{getpass.getuser()}@{platform.node()}, process {os.getpid()}, "
         f"since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     ).encode()
-    ours = True  # unless AWS says that it is not: a signal may come before it says anything
+    ours = True  # assumed until AWS denies it: a signal may arrive before the response
     try:
         try:
-            with state(f"{name} is as it was"):
+            with state(f"{name} is unchanged"):
                 _take(run, bucket, key, own)
         except Locked:
             ours = False
@@ -51,14 +51,14 @@ def _take(run: Run, bucket: str, key: str, own: bytes) -> None:
         if failure.code not in ("PreconditionFailed", "ConditionalRequestConflict"):
             raise
         found = _read(run, bucket, key)
-        # A lost answer makes the client try again, and find its own
+        # After a lost response the client tries again, and finds its own lock
         if found is None or found[0] != own:
             raise _locked(key, bucket, found) from failure
 
 
 def _locked(key: str, bucket: str, found: tuple[bytes, str, datetime] | None) -> Locked:
     name = key.partition("/")[2]
-    holder, age = "another run, which has just ended", timedelta()
+    holder, age = "another run, which ended a moment ago", timedelta()
     if found:
         holder, age = found[0].decode(errors="replace"), datetime.now(UTC) - found[2]
     remove = f"aws s3api delete-object --bucket {bucket} --key {key}"
@@ -67,17 +67,17 @@ def _locked(key: str, bucket: str, found: tuple[bytes, str, datetime] | None) ->
             f"the lock of {name} is {duration(age.total_seconds())} old, which is longer than any "
             f"run takes: {holder}",
             "nothing was changed by this run",
-            f"see that this run has ended, then remove its lock: {remove}",
+            f"make sure that this run has ended, then remove its lock: {remove}",
         )
     return Locked(
-        f"another run is at work on {name}: {holder}",
+        f"another run is working on {name}: {holder}",
         "nothing was changed by this run",
         f"wait until it has ended. If it was killed: {remove}",
     )
 
 
 def _give_back(run: Run, bucket: str, key: str, own: bytes) -> None:
-    """Remove the lock if it is this run's. Whatever goes wrong is reported, and no failure."""
+    """Remove the lock if it is this run's. Errors are only reported."""
     try:
         found = None if run.changes.dry_run else _read(run, bucket, key)
         if found and found[0] != own:
@@ -86,7 +86,7 @@ def _give_back(run: Run, bucket: str, key: str, own: bytes) -> None:
             etag = found[1] if found else '"..."'
             run.aws.change("s3", "delete_object", Bucket=bucket, Key=key, IfMatch=etag)
     except AwsFailure as failure:
-        run.console.say(f"the lock could not be given back: {failure.what}")
+        run.console.say(f"the lock could not be released: {failure.what}")
         run.console.say(f"  next: aws s3api delete-object --bucket {bucket} --key {key}")
 
 

@@ -1,4 +1,4 @@
-"""Notifications: one message for each deployment, whoever started it and however it ended."""
+"""Notifications: one message for each deployment, whoever starts it and however it ends."""
 
 import json
 import time
@@ -11,8 +11,8 @@ from deploy.environments import Environment
 from deploy.errors import AwsFailure, Failure, Interrupted
 from deploy.run import Run
 
-TITLE_MAX, TEXT_MAX = 250, 8000  # characters, of a custom notification in Slack
-SUBJECT_MAX = 99  # characters, of SNS's subjects
+TITLE_MAX, TEXT_MAX = 250, 8000  # characters of a custom notification in Slack
+SUBJECT_MAX = 99  # characters of an SNS subject
 
 
 @contextmanager
@@ -64,14 +64,14 @@ def structure(title: str, lines: list[str]) -> str:
 
 
 def subject(title: str) -> str:
-    """``title`` as SNS takes it for a subject: one line of less than 100 ASCII characters."""
+    """``title`` as an SNS subject: one line of less than 100 ASCII characters."""
     return title.encode("ascii", "replace").decode().replace("\n", " ")[:SUBJECT_MAX]
 
 
 def _report(
     run: Run, environment: Environment, label: str, result: str, detail: str, seconds: float
 ) -> None:
-    """That the message cannot be sent is no failure of the deployment."""
+    """Send the message; the deployment does not fail if that is impossible."""
     title = f"{environment.name}: {label} {result}"
     urgent = result != "succeeded" and environment.is_production
     try:

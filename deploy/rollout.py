@@ -49,7 +49,7 @@ class _Rollout:
         return True
 
     def go_back(self) -> None:
-        """Deploy the previous version, if it is as it was built. Raises Failure."""
+        """Deploy the previous version, if it is unchanged built. Raises Failure."""
         version.read_bundle(self.run, self.before)
         self.install(self.before)
 

@@ -172,7 +172,7 @@ def test_a_build_that_did_not_end_is_continued(aws, fresh, programs, command):
     programs.called.clear()
     code, output = command("build")
     assert code == 0
-    assert "is published, by a run that did not end: using it" in output
+    assert "was published by an interrupted run: using it" in output
     assert not programs.calls("docker (build|push)")
 
 

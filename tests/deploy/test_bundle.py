@@ -103,7 +103,7 @@ def test_a_checkout_as_on_windows_is_refused(name, content, tmp_path):
     (tmp_path / "Dockerrun.aws.json").write_text("{}")
     (tmp_path / name).parent.mkdir(parents=True)
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(Failure, match=f"{name} has Windows line ends"):
+    with pytest.raises(Failure, match=f"{name} has Windows line endings"):
         bundle.write(IMAGE, tmp_path / "b.zip", tmp_path)
     assert not (tmp_path / "b.zip").exists()
 

@@ -43,7 +43,7 @@ def test_it_says_first_what_it_will_make_and_how_long_that_takes(nothing, comman
     _, output = command("create", "staging")
     before = output.split("+ ")[0]
     for words in (
-        f"{STAGING}: this will make", f"the stack {FOUNDATION}", f"the stack {STAGING}",
+        f"{STAGING}: this will create", f"the stack {FOUNDATION}", f"the stack {STAGING}",
         "a version: image, bundle", f"the environment {STAGING}", f"the stack {STAGING}-operations",
         "in all about 29 min",
     ):  # fmt: skip
@@ -96,7 +96,7 @@ def test_a_creation_that_fails(aws, nothing, fails):
 
     aws.elasticbeanstalk_create_environment = create
     output = fails("create", "staging", "--version", "new")
-    assert f"{STAGING} is there, but does not serve as it should: its creation failed" in output
+    assert f"{STAGING} exists, but does not serve as it should: its creation failed" in output
     assert "Failed to launch environment." in output
     assert f"eb terminate {STAGING}" in output
     assert LOCK not in aws.objects
@@ -134,7 +134,7 @@ def test_settings_that_aws_takes_and_takes_back(aws, staging, fails):
 
     aws.elasticbeanstalk_update_environment = refuse
     output = fails("create", "staging")
-    assert f"{STAGING} did not take the settings: The environment was reverted" in output
+    assert f"{STAGING} did not accept the settings: The environment was reverted" in output
     assert f"AWS rolled back what it could, and {STAGING} has version old" in output
     assert not recorded(aws)
     assert LOCK not in aws.objects
@@ -151,7 +151,7 @@ def test_settings_that_aws_refuses(aws, staging, fails):
     assert (
         "AWS refused elasticbeanstalk:UpdateEnvironment: InvalidParameterValue: no such" in output
     )
-    assert f"now: {STAGING} is as it was" in output
+    assert f"now: {STAGING} is unchanged" in output
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", None])
@@ -253,9 +253,9 @@ def plain(project):
     [
         ({"encrypted": False}, "the volumes of new instances are not encrypted",
          "aws ec2 enable-ebs-encryption-by-default --region eu-west-1"),
-        ({"hops": None}, "a container on a new instance can get the rights",
+        ({"hops": None}, "a container on a new instance can obtain the",
          "modify-instance-metadata-defaults --http-put-response-hop-limit 1 --region eu-west-1"),
-        ({"hops": 2}, "a container on a new instance can get the rights", "hop-limit 1"),
+        ({"hops": 2}, "a container on a new instance can obtain the", "hop-limit 1"),
     ],
 )  # fmt: skip
 def test_an_account_that_is_not_ready_for_production(
@@ -431,7 +431,7 @@ def test_a_dry_run_before_there_is_anything(aws, nothing, command):
     assert code == 0, output
     assert f"+ aws cloudformation deploy --stack-name {FOUNDATION} --template-file" in output
     assert f"{FOUNDATION} would change:" in output
-    assert "what its stack would be can be shown once the foundation is there" in output
+    assert "its stack can be shown once the foundation exists" in output
     assert not changes(aws)
     assert not aws.stacks
     assert not aws.change_sets

@@ -107,7 +107,7 @@ def test_a_rotation_that_did_not_end_is_continued(vault, steps, programs, comman
     steps.clear()
     code, printed = command("secrets", "rotate", "prod")
     assert code == 0
-    assert "continuing a rotation that did not end" in printed
+    assert "continuing an interrupted rotation" in printed
     assert [kind for kind, *_ in steps] == ["deploy", "change", "write"]
 
 
@@ -172,7 +172,7 @@ def test_a_dry_run_neither_sets_nor_shows_it(vault, command, given):
 def test_a_dry_run_of_a_rotation_claims_nothing(aws, vault, command):
     code, printed = command("--dry-run", "secrets", "rotate", "prod")
     assert code == 0, printed
-    assert "has another password" not in printed
+    assert "has a new password" not in printed
     assert "is stored" not in printed
     assert "+ aws rds modify-db-instance" in printed
     assert "new-one" not in printed

@@ -318,7 +318,7 @@ def test_what_aws_does_not_answer_is_not_taken_for_none(disaster, fails, action,
 def test_nobody_agreed(disaster, fails):
     output = fails("recover", "prod")
     assert "data saved later is not in it" in output
-    assert "nobody agreed to begin" in output
+    assert "the recovery was not confirmed" in output
     assert "run it with --yes" in output
 
 

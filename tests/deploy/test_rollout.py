@@ -139,7 +139,7 @@ def test_another_run_holds_the_lock(aws, staging, programs, fails, monkeypatch):
     held(aws)
     aws.objects[LOCK]["at"] = monkeypatch_now(monkeypatch, aws)
     output = fails("deploy", "staging", "--version", "new")
-    assert f"another run is at work on {STAGING}: somebody@else, process 1" in output
+    assert f"another run is working on {STAGING}: somebody@else, process 1" in output
     assert "nothing was changed by this run" in output
     assert aws.objects[LOCK]["content"].startswith(b"somebody@else")
     assert not programs.calls("eb deploy")
@@ -199,7 +199,7 @@ def test_a_lock_that_cannot_be_given_back_is_no_failure(aws, staging, command):
     aws.fail("s3:DeleteObject")
     code, output = command("deploy", "staging", "--version", "new")
     assert code == 0
-    assert "the lock could not be given back: the permission s3:DeleteObject is missing" in output
+    assert "the lock could not be released: the permission s3:DeleteObject is missing" in output
     assert f"next: aws s3api delete-object --bucket {BUCKET} --key {LOCK}" in output
 
 

@@ -130,7 +130,7 @@ def test_settings_that_do_not_work_are_reverted_and_reported(world, base):
     edit = replace("devops/environments.toml", "[staging.stack]", setting)
     with world.project.commit(edit):
         printed = world.project.script("create", "staging", fails=True)
-    assert "birthday-greetings-staging did not take the settings" in printed
+    assert "birthday-greetings-staging did not accept the settings" in printed
     assert "reverted to the previous configuration" in printed
     assert world.runs("staging") == base
 

@@ -114,7 +114,7 @@ def test_an_unfinished_build_is_continued(world, base):
         printed = world.project.script("build", BUILD_NUMBER="unfinished", fails=True)
     assert "is published, no version was created" in printed
     printed = world.project.script("build", BUILD_NUMBER="unfinished")
-    assert "is published, by a run that did not end: using it" in printed
+    assert "was published by an interrupted run: using it" in printed
     assert "docker build" not in printed
 
 

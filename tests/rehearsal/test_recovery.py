@@ -263,7 +263,7 @@ def test_a_second_recovery_at_the_same_time_is_refused(home, lost):
         second = home.world.project.script(*command, fails=True)
         text = first.communicate(timeout=120)[0]
     assert first.returncode == 0, text
-    assert "another run is at work on birthday-greetings-twice" in second
+    assert "another run is working on birthday-greetings-twice" in second
 
 
 def test_obstacles_to_a_recovery_are_reported_before_anything_is_created(home, lost, seen):
