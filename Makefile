@@ -1,9 +1,9 @@
-# Every common action; `make` alone lists them.
+# The common actions; `make` alone lists them.
 PYTHON ?= python3
 RUN := .venv/bin/python -m
 DEPLOY := scripts/build_and_deploy.sh
 
-# Only docker compose reads .env, so that one file does not mean two things
+# Only docker compose reads .env, so that the file has only one meaning
 export FLASK_SKIP_DOTENV := 1
 
 .DEFAULT_GOAL := help
@@ -13,7 +13,7 @@ help: ## List the actions
 
 ##@ Run
 
-run: .venv/run ## Serve on http://127.0.0.1:8000, with a PostgreSQL of its own (PORT=... for another port)
+run: .venv/run ## Serve on http://127.0.0.1:8000, with its own PostgreSQL (PORT=... for another port)
 	@exec $(if $(PORT),env PORT=$(PORT)) $(RUN) tools.run
 
 dev: .venv/run ## The same with reload and debugger
@@ -26,35 +26,35 @@ ci: check test ## What every change must pass: checks and tests
 check: .venv/installed .venv/checkov/installed ## Run every static check of .pre-commit-config.yaml (HOOK=types for one)
 	@$(RUN) pre_commit run --all-files $(HOOK)
 
-audit: .venv/installed ## Ask whether vulnerabilities are known of the pinned packages (needs the network)
+audit: .venv/installed ## Check the pinned packages for known vulnerabilities (needs the network)
 	@$(RUN) tools.audit
 
 check-format: .venv/installed ## Check the formatting
 	$(RUN) ruff format --check .
 
-format: .venv/installed ## Format the Python code, and fix what can be fixed
+format: .venv/installed ## Format the Python code, and apply automatic fixes
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
-lock: .venv/installed ## Bring the locks up to date with their .in files (ARGS=--upgrade for newer versions)
+lock: .venv/installed ## Update the lock files from their .in files (ARGS=--upgrade for newer versions)
 	@$(RUN) tools.locks $(ARGS)
 
 ##@ Test
 
-test: .venv/installed ## Run the tests in parallel, with coverage (TEST_DATABASE_URL for a server of yours)
+test: .venv/installed ## Run the tests in parallel, with coverage (TEST_DATABASE_URL to use your own server)
 	@rm -f .coverage .coverage.*
 	$(RUN) pytest -n auto --dist worksteal -m 'not docker and not faults and not browser' --cov --cov-report=term $(ARGS)
 
-test-image: .venv/installed ## Test the image (IMAGE=... for one that is built already; needs Docker)
+test-image: .venv/installed ## Test the image (IMAGE=... to use an existing one; needs Docker)
 	REQUIRE_DOCKER=1 $(if $(IMAGE),IMAGE_UNDER_TEST=$(IMAGE)) $(RUN) pytest tests/docker/test_image.py $(ARGS)
 
 test-docker: .venv/installed ## Run the tests of the image and of docker-compose.yml, and the first two rehearsals
 	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -s --ignore=tests/rehearsal/test_recovery.py --ignore=tests/rehearsal/test_machines.py $(ARGS)
 
-test-faults: .venv/installed ## Kill, freeze and fill what the service needs, under load (skips what this machine lacks)
+test-faults: .venv/installed ## Kill, freeze or cut off what the service needs, under load (skips what this machine lacks)
 	$(RUN) pytest -q -m faults $(ARGS)
 
-test-browser: .venv/installed ## Try the documentation in a browser (skipped where there is no Chromium)
+test-browser: .venv/installed ## Try the documentation in a browser (skipped without Chromium)
 	$(RUN) pytest -q -m browser $(ARGS)
 
 bench: .venv/installed ## Measure throughput, latency, CPU and memory (needs wrk)
@@ -87,10 +87,10 @@ rename: .venv/installed ## Give this checkout another name (NAME=pet-names)
 diagram: .venv/installed ## Draw the diagrams docs/*.svg
 	$(RUN) tools.diagram
 
-dashboard: .venv/installed ## Draw docs/dashboard.png, with data of an example
+dashboard: .venv/installed ## Draw docs/dashboard.png, with example data
 	$(RUN) tests.support.dashboard
 
-clean: ## Remove what was built and installed here, but not the data
+clean: ## Remove everything built and installed here, but not the data
 	@[ ! -d .venv ] || find .venv -mindepth 1 -delete  # in a dev container it is a volume
 	rm -rf dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
@@ -107,7 +107,7 @@ clean: ## Remove what was built and installed here, but not the data
 	@.venv/bin/python tools/install.py requirements/dev.txt
 	@touch $@
 
-# Little, so that `make run` serves soon on a fresh machine
+# Few packages, so that `make run` serves soon on a fresh machine
 .venv/run: requirements/run.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "This project needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1)." >&2; \

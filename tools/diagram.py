@@ -187,14 +187,14 @@ def _rectangle(area: Area, kind: str, radius: int) -> str:
 
 def serving() -> Picture:
     """What answers a request, and where its data is copied."""
-    it = Picture("What serves: one environment in its home region, and its backups", 600)
+    it = Picture("The running service: one environment in its home region, and its backups", 600)
     it.box(20, 150, 130, "People", "and programs", kind="outside")
     it.box(20, 330, 130, "DNS", "public name", kind="outside")
     it.line((85, 330), (85, 202), dashed=True)
-    it.label(92, 275, "finds")
+    it.label(92, 275, "resolves")
     it.frame(215, 50, 965, 330, "AWS home region")
     it.frame(230, 80, 640, 285, "VPC of the environment", "inner")
-    it.box(250, 150, 150, "Load balancer", "certificate (ACM)", "asks /readyz")
+    it.box(250, 150, 150, "Load balancer", "certificate (ACM)", "checks /readyz")
     it.line((150, 176), (250, 176))
     it.label(158, 168, "https")
     for y, zone in ((110, "zone A"), (260, "zone B")):
@@ -212,7 +212,7 @@ def serving() -> Picture:
     it.box(960, 235, 200, "CloudWatch", "logs, metrics, alarms", kind="data")
     it.box(960, 310, 200, "ECR, S3", "images, bundles, locks", kind="data")
     it.line((545, 110), (545, 98), (960, 98), dashed=True)
-    it.label(640, 92, "at the start")
+    it.label(640, 92, "at start-up")
     it.line((545, 330), (545, 345), (960, 345), dashed=True)
     it.label(640, 359, "pulls by digest")
     it.line((620, 310), (690, 310), (690, 338), (905, 338), (905, 261), (960, 261), dashed=True)
@@ -237,8 +237,8 @@ def serving() -> Picture:
 
 def shipping() -> Picture:
     """How a version gets there, and how somebody learns that something is wrong."""
-    it = Picture("What ships and watches: commit to production, error to a person", 525)
-    it.box(20, 120, 140, "GitHub", "requests, main", kind="outside")
+    it = Picture("Delivery and monitoring: commit to production, error to the team", 525)
+    it.box(20, 120, 140, "GitHub", "pull requests", kind="outside")
     it.frame(200, 50, 980, 150, "CodePipeline: each stage runs make or the script in CodeBuild")
     stages = (
         ("Verify", "make ci", "image tests"), ("Build", "image, scan", "SBOM, version"),
@@ -263,7 +263,7 @@ def shipping() -> Picture:
     it.line((568, 306), (604, 306), dashed=True)
     it.line((760, 306), (988, 306), dashed=True)
     it.label(775, 298, "same digest, same label")
-    it.frame(200, 375, 980, 130, "Watching, for each environment")
+    it.frame(200, 375, 980, 130, "Monitoring, for each environment")
     it.box(960, 430, 200, "CloudWatch", "logs, metrics, dashboard", kind="data")
     it.line((1066, 332), (1066, 430), dashed=True)
     it.label(1074, 362, "logs, metrics")
@@ -289,7 +289,7 @@ def deploying() -> Picture:
         it.guides.append(x)
     steps = (
         ("script", "S3", "take the lock"),
-        ("script", "Beanstalk", "wait until Ready, remember the running version"),
+        ("script", "Beanstalk", "wait until Ready, note the running version"),
         ("script", "Beanstalk", "eb deploy"),
         ("Beanstalk", "instances", "new batch: pull, migrate"),
         ("instances", "Beanstalk", "healthy: /readyz answers 200"),

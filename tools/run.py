@@ -1,4 +1,4 @@
-"""Serve the application on this machine, with a PostgreSQL of its own: ``make run``.
+"""Serve the application on this machine, with its own PostgreSQL: ``make run``.
 
 Usage: python -m tools.run [--dev]
 

@@ -1,4 +1,4 @@
-"""Draw a dashboard as CloudWatch would, from the JSON that is deployed, with data of an example.
+"""Draw a dashboard as CloudWatch would, from the JSON that is deployed, with example data.
 
 Usage: python -m tests.support.dashboard [FILE]      docs/dashboard.png, if no file is named
 
