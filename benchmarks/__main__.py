@@ -69,7 +69,7 @@ class Result:
 
 
 def main() -> None:
-    """Measure and print; exits with a sentence when wrk is missing or a request fails."""
+    """Measure and print; exits with a message if wrk is missing or a request fails."""
     options = parse_options()
     if not shutil.which("wrk"):
         raise SystemExit("make bench needs wrk. On Debian: apt-get install wrk")
@@ -119,7 +119,7 @@ EMPTY, SELECT = "empty Flask view", "one SELECT by psycopg2"  # what the others 
 def show(
     title: str, server: Server, env: dict[str, str], options: argparse.Namespace, sizes: list[int]
 ) -> None:
-    """Print one table: an empty view, one that only asks the database, ours, and pgbench."""
+    """Print one table: an empty view, one that only queries the database, ours, and pgbench."""
     rounds: dict[str, list[Result]] = {}
     populate(server, sizes[0])
     for people in sizes:
@@ -182,7 +182,7 @@ def ratio(
 
 
 def written(number: float) -> str:
-    """``number`` with as many digits as mean something."""
+    """``number`` rounded to its significant digits."""
     return (
         f"{number:.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
     )
@@ -199,7 +199,7 @@ def charted(rounds: dict[str, list[Result]]) -> str:
 
 
 def populate(server: Server, people: int) -> None:
-    """Have ``people`` in the table, and its statistics fresh."""
+    """Fill the table with ``people`` rows, and update its statistics."""
     connection = psycopg2.connect(server.url(DATABASE))
     connection.autocommit = True
     with connection.cursor() as cursor:
@@ -272,7 +272,7 @@ def serving(target: str, env: dict[str, str]) -> Iterator[tuple["subprocess.Pope
 
 
 def load(url: str, method: str, people: int, seconds: int) -> str:
-    """What wrk says after ``seconds`` of load from one thread."""
+    """The output of wrk after ``seconds`` of load from one thread."""
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency"]
     command += ["-s", str(HERE / "hello.lua"), url, "--", method, str(people)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
@@ -296,7 +296,7 @@ def pgbench(server: Server, seconds: int) -> tuple[float, float]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and of all that it has started, ended ones included."""
+    """User and system time of a process and of all its descendants, even those that have ended."""
     root = psutil.Process(pid)
     times = [root.cpu_times()]
     for child in root.children(recursive=True):

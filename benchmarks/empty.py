@@ -1,4 +1,4 @@
-"""The least that Flask can do: what the application is compared with."""
+"""The least that Flask can do, as a baseline for the application."""
 
 from flask import Flask
 
@@ -7,5 +7,5 @@ app = Flask(__name__)
 
 @app.get("/hello/<username>")
 def hello(username: str) -> dict[str, str]:
-    """Greet, without a look at anything."""
+    """A constant greeting."""
     return {"message": "Hello!"}

@@ -1,4 +1,4 @@
-"""The least that a greeting from PostgreSQL can cost: one SELECT by psycopg2, and no rules."""
+"""The least that a greeting from PostgreSQL can cost: one SELECT by psycopg2, without rules."""
 
 import os
 import threading
@@ -13,7 +13,7 @@ _local = threading.local()
 
 @app.get("/hello/<username>")
 def hello(username: str) -> dict[str, str]:
-    """Greet with what the database knows, on a connection of this thread's own."""
+    """A greeting with the date in the database, read on this thread's own connection."""
     with _connection().cursor() as cursor:
         cursor.execute("SELECT date_of_birth FROM person WHERE username = %s", (username,))
         row = cursor.fetchone()

@@ -1,4 +1,4 @@
-"""What all tests share: a real PostgreSQL, and the application on it."""
+"""Fixtures for all tests: a real PostgreSQL, and the application on it."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def refuse_unless_test(url: str) -> str:
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Path]:
-    """A folder that another user than root can be let into, unlike pytest's own."""
+    """A folder that users other than root can enter, unlike pytest's own."""
     folder = Path(tempfile.mkdtemp(prefix="birthday-tests-"))
     folder.chmod(0o711)
     yield folder
@@ -73,7 +73,7 @@ def database_url(home: Path, worker_id: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def env(database_url: str) -> dict[str, str]:
-    """The environment of an application on the tests' database, and nothing else."""
+    """The environment variables of an application on the tests' database, and no others."""
     return {"DATABASE_URL": database_url}
 
 
@@ -91,7 +91,7 @@ def app(env: dict[str, str]) -> Iterator[Flask]:
 
 @pytest.fixture
 def context(app: Flask) -> Iterator[None]:
-    """An application context, and nobody in the database."""
+    """An application context, with an empty database."""
     with app.app_context():
         db.session.execute(db.delete(db.Model.metadata.tables["person"]))
         db.session.commit()
@@ -107,13 +107,13 @@ def client(app: Flask, context: None) -> FlaskClient:
 
 @pytest.fixture
 def person(context: None) -> type[PersonFactory]:
-    """Makes people in the database."""
+    """Creates users in the database."""
     return PersonFactory
 
 
 @pytest.fixture
 def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[date], None]:
-    """Sets the day that the application takes for today."""
+    """Sets the current date of the application."""
     return lambda day: monkeypatch.setattr("web.clock.today", lambda zone: day)
 
 

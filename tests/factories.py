@@ -1,4 +1,4 @@
-"""People for tests."""
+"""Users for tests."""
 
 from datetime import date
 
@@ -8,7 +8,7 @@ from web.storage import Person, db
 
 
 class PersonFactory(factory.alchemy.SQLAlchemyModelFactory):
-    """A person who is in the database; names are letters only: NameA, NameB, ..."""
+    """A user in the database; names contain only letters: NameA, NameB, ..."""
 
     class Meta:
         model = Person

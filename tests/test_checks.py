@@ -1,4 +1,4 @@
-"""The list of static checks: it is the only one, and it finds what it should."""
+"""The list of static checks: there is only one, and the checks find what they should."""
 
 import re
 import subprocess
@@ -22,7 +22,7 @@ def recipe(target):
     return re.search(rf"^{target}:.*\n((?:\t.*\n)*)", MAKEFILE, re.MULTILINE)[1]
 
 
-def test_people_the_pipeline_and_ci_run_the_same():
+def test_developers_the_pipeline_and_ci_run_the_same_checks():
     assert "pre_commit run --all-files" in recipe("check")
     assert re.search(r"^ci: check test ", MAKEFILE, re.MULTILINE)
     verify = yaml.safe_load(Path("devops/buildspecs/verify.yml").read_text())
@@ -30,12 +30,12 @@ def test_people_the_pipeline_and_ci_run_the_same():
     assert re.search(r"^part .* make ci$", Path(".ci/run").read_text(), re.MULTILINE)
 
 
-def test_a_commit_runs_no_test_of_behaviour():
+def test_a_commit_runs_only_static_checks():
     for hook in HOOKS.values():
         assert "pytest" not in hook["entry"] or hook["id"] == "design"
 
 
-def test_every_check_is_of_this_checkout():
+def test_every_check_is_run_from_this_checkout():
     for hook in HOOKS.values():
         assert hook["language"] == "system"
         words = hook["entry"].split()
@@ -53,7 +53,7 @@ def test_every_check_is_of_this_checkout():
         f"password = '{MIXTURE}'  # old-one",
     ],
 )
-def test_a_secret_is_found_whatever_stands_beside_it(tmp_path, line):
+def test_a_secret_is_found_whatever_surrounds_it(tmp_path, line):
     path = tmp_path / "settings.py"
     path.write_text(f"{line}\n")
     command = HOOKS["secrets"]["entry"].split()
@@ -64,7 +64,7 @@ def test_a_secret_is_found_whatever_stands_beside_it(tmp_path, line):
     assert "Potential secrets" in ended.stdout
 
 
-def test_placeholders_are_none(tmp_path):
+def test_placeholders_are_not_secrets(tmp_path):
     path = tmp_path / "settings.py"
     path.write_text('url = "postgresql://birthday:for-development@db/birthday"\n')
     command = HOOKS["secrets"]["entry"].split()
@@ -75,7 +75,7 @@ def test_placeholders_are_none(tmp_path):
 
 
 @pytest.mark.parametrize("change", ["source", "lock"])
-def test_a_lock_that_does_not_belong_to_its_source_is_found(tmp_path, change):
+def test_a_lock_file_that_is_out_of_date_is_found(tmp_path, change):
     """Without a network: by a fingerprint."""
     from tools import locks
 
@@ -91,7 +91,7 @@ def test_a_lock_that_does_not_belong_to_its_source_is_found(tmp_path, change):
         locks.check(source, lock)
 
 
-def test_every_kind_of_dependency_is_updated_after_days_of_waiting():
+def test_every_kind_of_dependency_is_updated_a_week_after_its_release():
     updates = yaml.safe_load(Path(".github/dependabot.yml").read_text())["updates"]
     assert {one["package-ecosystem"] for one in updates} == {"pip", "docker", "docker-compose"}
     for one in updates:

@@ -1,4 +1,4 @@
-"""The rules that keep the rooms of the application apart: who may import what, and where SQL is."""
+"""The boundaries between the application's modules: which imports are allowed, and where SQL is."""
 
 import ast
 import re
@@ -25,11 +25,11 @@ def roots(module):
     return {name.split(".")[0] for name in imports(module)}
 
 
-def test_birthday_needs_the_standard_library_alone():
+def test_birthday_imports_only_the_standard_library():
     assert roots("birthday") == {"calendar", "datetime"}
 
 
-def test_schema_knows_neither_flask_nor_the_database():
+def test_schema_imports_neither_flask_nor_the_database():
     for module in ("schema", "clock"):
         assert not roots(module) & (DATABASE | {"flask", "flask_smorest", "werkzeug"})
     assert {name for name in imports("schema") if name.startswith("web")} == {"web", "web.clock"}
@@ -44,7 +44,7 @@ def test_sql_is_in_storage_only(module):
 @pytest.mark.parametrize(
     "module", sorted(set(MODULES) - {"storage", "pool", "connection", "config"})
 )
-def test_the_database_is_known_to_storage_and_below_only(module):
+def test_only_storage_and_the_modules_below_it_use_the_database(module):
     assert not roots(module) & DATABASE
 
 
@@ -98,7 +98,7 @@ def imported(tree):
     ("library", "module"),
     [("boto3", "aws"), ("botocore", "aws"), ("subprocess", "tools"), ("click", "cli")],
 )
-def test_what_is_outside_is_reached_through_one_module(library, module):
+def test_aws_and_other_programs_are_called_through_one_module(library, module):
     """So that errors are translated, and changes shown, in one place."""
     using = {
         name
@@ -108,7 +108,7 @@ def test_what_is_outside_is_reached_through_one_module(library, module):
     assert using == {module}
 
 
-def test_the_modules_of_the_deploy_tool_form_no_circle():
+def test_the_modules_of_the_deploy_tool_have_no_circular_imports():
     below = {
         name: {one.split(".")[1] for one in imported(tree) if one.startswith("deploy.")}
         & set(DEPLOY)
@@ -119,7 +119,7 @@ def test_the_modules_of_the_deploy_tool_form_no_circle():
     assert not below
 
 
-def test_the_deploy_tool_knows_nothing_of_the_application():
+def test_the_deploy_tool_does_not_import_the_application():
     for tree in DEPLOY.values():
         assert not {"web", "tools", "tests", "flask"} & {
             one.split(".")[0] for one in imported(tree)

@@ -1,4 +1,4 @@
-"""What the documents say must be true."""
+"""The documents agree with the code."""
 
 import re
 import shlex
@@ -26,7 +26,7 @@ def rows(text, heading):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def test_the_configuration_table_is_that_of_the_code():
+def test_the_configuration_table_agrees_with_the_code():
     heading = CONFIGURATION.split("\n\n")[0]
     documented = [
         (name.strip("`"), default.strip("`"), text)
@@ -35,7 +35,7 @@ def test_the_configuration_table_is_that_of_the_code():
     assert documented == [(one.name, one.default, one.expected) for one in SETTINGS]
 
 
-def test_the_settings_that_matter_are_the_same_in_the_readme():
+def test_the_readme_has_the_same_settings_as_the_configuration_table():
     known = {one.name: (one.default, one.expected) for one in SETTINGS}
     few = rows(README, "## Configuration")
     assert len(few) == 5
@@ -61,7 +61,7 @@ def test_every_link_leads_somewhere(page):
 
 
 def anchor(heading):
-    """What GitHub makes of a heading."""
+    """The anchor that GitHub gives a heading."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
@@ -76,7 +76,7 @@ def test_each_document_answers_the_question_of_its_first_line(page):
     assert first.endswith(("?", "damaged")), first
 
 
-def test_the_example_environment_is_that_of_the_code():
+def test_the_example_environment_agrees_with_the_code():
     lines = re.findall(r"^# ([A-Z_]+=.*)$", Path(".env.example").read_text(), re.MULTILINE)
     assert lines == [f"{one.name}={one.default}" for one in SETTINGS]
 
@@ -108,7 +108,7 @@ def test_the_calls_with_curl_work(client):
         assert response.status_code < 400, call
 
 
-def test_the_table_of_the_api_is_that_of_the_openapi_document(client):
+def test_the_table_of_the_api_agrees_with_the_openapi_document(client):
     document = client.get("/openapi.json").json
     described = {
         f"{method.upper()} {path.replace('{', '<').replace('}', '>')}"
@@ -127,7 +127,7 @@ def test_the_changelog_begins_with_the_version_of_the_api():
     assert len(set(versions)) == len(versions)
 
 
-def test_the_layout_names_what_is_there():
+def test_the_layout_lists_the_folders_that_exist():
     layout = README.split("\n## Layout\n")[1].split("\n## ")[0]
     names = re.findall(r"^    (\S+)  ", layout, re.MULTILINE)
     assert len(names) > 8
@@ -168,7 +168,7 @@ def test_every_alarm_and_event_has_its_section_in_the_runbook():
             assert part in SECTIONS[name], (name, part)
 
 
-def test_the_runbook_leads_to_every_section_and_to_nothing_else():
+def test_the_runbook_links_to_every_section_and_only_to_those():
     linked = set(re.findall(r"\]\(#([\w-]+)\)", RUNBOOK))
     assert linked <= set(SECTIONS)
     unlinked = set(SECTIONS) - linked
@@ -177,7 +177,7 @@ def test_the_runbook_leads_to_every_section_and_to_nothing_else():
     }  # fmt: skip
 
 
-def test_every_command_of_the_recovery_is_one_that_the_rehearsal_types():
+def test_the_rehearsal_runs_every_command_of_the_recovery_page():
     source = Path("tests/rehearsal/test_recovery.py").read_text()
     commands = re.findall(
         r"^ {4,}(?=\S*(?:scripts/|aws|export))(.*)$", DOCUMENTS["recovery.md"], re.M

@@ -41,7 +41,7 @@ def test_no_text_has_the_old_words(better):
 
 
 def test_the_words_of_the_guide_are_found():
-    """So that a pattern that matches nothing is not taken for a clean text."""
+    """So that a pattern that never matches is not mistaken for clean texts."""
     for text in ("It makes no sense.", "It stands in a file.", "Who is told?", "Fix it anew.",
                  "Mend it.", "Redeploy what runs.", "The way back.", "Nobody of that name."):  # fmt: skip
         assert any(re.search(one, text, re.IGNORECASE) for one in AVOIDED.values()), text

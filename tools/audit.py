@@ -1,9 +1,9 @@
-"""Ask OSV whether vulnerabilities are known of the packages in the locks.
+"""Query OSV for known vulnerabilities of the packages in the lock files.
 
 Usage: python -m tools.audit [LOCK ...]      all of requirements/, if none is named
 
-Exits with 1 when one is known that devops/vulnerabilities.toml does not accept today, and when a
-question was not answered. AUDIT_URL is another address for the questions.
+Exits with 1 if one is known that devops/vulnerabilities.toml does not accept today, or if a
+query was not answered. AUDIT_URL is another address for the queries.
 """
 
 import os
@@ -14,19 +14,19 @@ from pathlib import Path
 
 from deploy import scan
 
-LOCKS = ("build", "main", "dev", "checkov")  # dev has those of run and deploy
+LOCKS = ("build", "main", "dev", "checkov")  # dev includes those of run and deploy
 
 
 def main() -> None:
-    """Exits with 1 and a sentence where pip-audit does not exit with 0."""
+    """Exits with 1 and a message unless pip-audit exits with 0."""
     locks = sys.argv[1:] or [f"requirements/{name}.txt" for name in LOCKS]
     today = datetime.now(UTC).date()
-    # One after the other: in one question there may not be two versions of a package
+    # One at a time: a query must not contain two versions of a package
     codes = [audit(lock, today) for lock in locks]
     if any(codes):
         raise SystemExit(
-            "audit: see above. Update what is named there (make lock ARGS=--upgrade), or accept it "
-            f"for a time in {scan.NAME}."
+            "audit: see above. Update these packages (make lock ARGS=--upgrade), or accept them "
+            "temporarily in {scan.NAME}."
         )
 
 

@@ -1,9 +1,9 @@
-"""Draw the system diagrams, docs/*.svg: what serves, what ships and watches, and one deployment.
+"""Draw the system diagrams, docs/*.svg: the running service, its delivery, and one deployment.
 
 Usage: python -m tools.diagram [--check]      (make diagram; the check writes nothing)
 
-The pictures are 1200 pixels wide, for light and dark backgrounds. Everything has its place in this
-file, since no layout program keeps labels off each other; ``problems`` says where they would meet.
+The pictures are 1200 pixels wide, for light and dark backgrounds. All positions are set in this
+file, because no layout program keeps labels apart; ``problems`` says where they would overlap.
 """
 
 import sys
@@ -50,7 +50,7 @@ marker path { fill: #33404d }
 
 @dataclass(frozen=True)
 class Area:
-    """A rectangle, by its left upper corner, in pixels."""
+    """A rectangle by its upper left corner, width and height, in pixels."""
 
     x: float
     y: float
@@ -58,14 +58,14 @@ class Area:
     height: float
 
     def meets(self, other: "Area") -> bool:
-        """Whether the two have a pixel in common."""
+        """Whether the two overlap."""
         return (
             self.x < other.x + other.width and other.x < self.x + self.width
             and self.y < other.y + other.height and other.y < self.y + self.height
         )  # fmt: skip
 
     def holds(self, other: "Area") -> bool:
-        """Whether all of ``other`` is in it."""
+        """Whether it contains ``other`` completely."""
         return (
             self.x <= other.x and other.x + other.width <= self.x + self.width
             and self.y <= other.y and other.y + other.height <= self.y + self.height
@@ -86,11 +86,11 @@ class Picture:
 
     def frame(self, x: float, y: float, width: float, height: float, title: str,
               kind: str = "frame") -> None:  # fmt: skip
-        """An area that belongs together."""
+        """An area around boxes that belong together."""
         self.frames.append((Area(x, y, width, height), title, kind))
 
     def box(self, x: float, y: float, width: float, *lines: str, kind: str = "box") -> None:
-        """A thing: its name, and lines about it."""
+        """A component: its name, and lines about it."""
         height = 16 + 18 * len(lines)
         self.boxes.append((Area(x, y, width, height), list(lines), kind))
 
@@ -103,12 +103,12 @@ class Picture:
         self.labels.append((Area(x, y - 12, _width(text, SMALL), 16), text))
 
     def problems(self) -> list[str]:
-        """What a reader would stumble over: what meets, or does not fit."""
+        """The faults in the layout: parts that overlap, or do not fit."""
         named = [(area, lines[0]) for area, lines, _ in self.boxes]
         texts = [(area, repr(text)) for area, text in self.labels]
         page = Area(0, 0, WIDTH, self.height)
         found = [
-            f"{name} is not on the page" for area, name in named + texts if not page.holds(area)
+            f"{name} is outside the page" for area, name in named + texts if not page.holds(area)
         ]
         for area, lines, _ in self.boxes:
             needed = 12 + max(_width(lines[0], SIZE * 1.06), *(_width(one, SMALL) for one in lines))
@@ -116,7 +116,7 @@ class Picture:
                 found.append(f"{lines[0]} needs {needed:.0f} pixels")
         for (one, name), (two, other) in combinations(named + texts, 2):
             if one.meets(two):
-                found.append(f"{name} meets {other}")
+                found.append(f"{name} overlaps {other}")
         crossed = [(_inside(area), name) for area, name in named] + texts
         ways = [_along(*pair) for points, _ in self.lines for pair in pairwise(points)]
         found += [
@@ -164,7 +164,7 @@ class Picture:
 
 
 def _width(text: str, size: float) -> float:
-    """How wide ``text`` is at most, in the fonts that are named."""
+    """The greatest width of ``text``, in pixels, in any of the fonts."""
     return len(text) * size * 0.58
 
 
@@ -174,7 +174,7 @@ def _along(begin: tuple[float, float], end: tuple[float, float]) -> Area:
 
 
 def _inside(area: Area) -> Area:
-    """Without its border, where lines begin and end."""
+    """The area without its border, on which lines begin and end."""
     return Area(area.x + 2, area.y + 2, area.width - 4, area.height - 4)
 
 
@@ -186,7 +186,7 @@ def _rectangle(area: Area, kind: str, radius: int) -> str:
 
 
 def serving() -> Picture:
-    """What answers a request, and where its data is copied."""
+    """The parts that serve a request, and the copies of the data."""
     it = Picture("The running service: one environment in its home region, and its backups", 600)
     it.box(20, 150, 130, "People", "and programs", kind="outside")
     it.box(20, 330, 130, "DNS", "public name", kind="outside")
@@ -236,7 +236,7 @@ def serving() -> Picture:
 
 
 def shipping() -> Picture:
-    """How a version gets there, and how somebody learns that something is wrong."""
+    """The way of a version to production, and of an error to the team."""
     it = Picture("Delivery and monitoring: commit to production, error to the team", 525)
     it.box(20, 120, 140, "GitHub", "pull requests", kind="outside")
     it.frame(200, 50, 980, 150, "CodePipeline: each stage runs make or the script in CodeBuild")
@@ -312,7 +312,7 @@ PICTURES = {"production": serving, "delivery": shipping, "deployment": deploying
 
 
 def main() -> None:
-    """Exits with a sentence where something would not be readable, or is not drawn yet."""
+    """Exits with a message if a picture is not readable, or is out of date."""
     for name, draw in PICTURES.items():
         picture, path = draw(), FOLDER / f"{name}.svg"
         if found := picture.problems():

@@ -1,12 +1,12 @@
-"""Install a lock into the virtual environment that runs this, and show how far it is.
+"""Install a lock file into the virtual environment that runs this program, and show the progress.
 
 Usage: .venv/bin/python tools/install.py LOCK
 
-Needs nothing but pip. Says what pip said where that fails, with exit code 1.
+Needs only pip. If pip fails, prints its output and exits with 1.
 
-Nothing is installed without its hash. Packages come as wheels; one that has none is built here,
-with the build tools of requirements/build.txt. It is built each time: what pip keeps of an earlier
-build is covered by no hash.
+Every package is verified by its hash. Packages come as wheels; one without a wheel is built here,
+with the build tools of requirements/build.txt. It is built each time, because pip's cache of an
+earlier build is not covered by a hash.
 """
 
 import os
@@ -21,11 +21,11 @@ WITHOUT_WHEEL = ("awsebcli",)
 BUILD = ("--no-cache-dir", "--no-deps", "--no-build-isolation", "--use-pep517")
 BUILD_TOOLS = Path(__file__).parent.parent / "requirements/build.txt"
 ONE_BY_ONE = re.MULTILINE | re.DOTALL
-LONGEST_SHEBANG = 127  # bytes, of older Linux kernels
+LONGEST_SHEBANG = 127  # bytes; the limit of older Linux kernels
 
 
 def main() -> None:
-    """Exits with a sentence when something cannot be installed."""
+    """Exits with a message if a package cannot be installed."""
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
     lock = Path(sys.argv[1])
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def install(lock: Path) -> None:
-    """Install the wheels of ``lock``. Raises SystemExit with what pip said."""
+    """Install the wheels of ``lock``. Raises SystemExit with pip's output."""
     wanted = len(re.findall(r"^[\w.-]+(?:\[[\w,-]+\])?==", lock.read_text(), re.MULTILINE))
     name, where = os.path.relpath(lock), os.path.relpath(sys.prefix)
     print(f"Installing the {wanted} packages of {name} into {where} (once)...", flush=True)
@@ -60,7 +60,7 @@ def install(lock: Path) -> None:
 
 
 def build(requirements: str) -> None:
-    """Build and install what has no wheel. Raises SystemExit with what pip said."""
+    """Build and install the packages without a wheel. Raises SystemExit with pip's output."""
     with tempfile.TemporaryDirectory() as folder:
         lock = Path(folder, "lock.txt")
         lock.write_text(requirements)
@@ -74,9 +74,9 @@ def build(requirements: str) -> None:
 
 
 def repair(script: Path) -> None:
-    """Make ``script`` start where the path of its interpreter has blanks or is too long.
+    """Make ``script`` work if the path of its interpreter contains blanks or is too long.
 
-    pip does so for the start scripts that it writes itself, but not for those that a package
+    pip does this for the start scripts that it generates, but not for those that a package
     brings, such as the one of the AWS CLI.
     """
     if script.is_symlink() or not script.is_file():
@@ -91,7 +91,7 @@ def repair(script: Path) -> None:
 
 
 def _show(said: list[str], wanted: int) -> None:
-    """One line on a terminal, which changes; nothing in a file."""
+    """On a terminal, one line that is updated; nothing in a file."""
     if not sys.stdout.isatty():
         return
     seen = sum(

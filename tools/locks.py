@@ -1,9 +1,10 @@
-"""Write the hashed lock files from their .in files, or check that they belong together.
+"""Write the lock files with hashes from their .in files, or check that they are up to date.
 
 Usage: python -m tools.locks [--check | --upgrade]
 
-Asks the package index for what is not in uv's cache; without a network, the cache alone serves. The
-check needs neither: each lock ends with a fingerprint of itself and of the .in files behind it.
+Queries the package index for packages that are not in uv's cache; without a network, only the cache
+is used. The check needs neither: each lock ends with a fingerprint of itself and of the .in files
+behind it.
 """
 
 import hashlib
@@ -21,13 +22,13 @@ COMPILE = (
     "--python-version=3.11",
     "--generate-hashes",
     "--no-emit-index-url",
-    "--no-strip-extras",  # pip before 23.3 goes for the newest release otherwise
+    "--no-strip-extras",  # otherwise pip before 23.3 takes the newest release
 )
 FINGERPRINT = "# fingerprint: "
 
 
 def main() -> None:
-    """Exits with a sentence when a lock is out of date, or cannot be made."""
+    """Exits with a message if a lock file is out of date, or cannot be written."""
     options = sys.argv[1:]
     for name in LOCKS:
         source, lock = FOLDER / f"{name}.in", FOLDER / f"{name}.txt"
@@ -38,7 +39,7 @@ def main() -> None:
 
 
 def check(source: Path, lock: Path) -> None:
-    """Raises SystemExit unless ``lock`` was made of ``source`` and not changed by hand."""
+    """Raises SystemExit unless ``lock`` was made from ``source`` and not edited."""
     text = lock.read_text() if lock.exists() else ""
     packages, _, found = text.partition(FINGERPRINT)
     if found.strip() != _fingerprint(source, packages):
@@ -46,7 +47,7 @@ def check(source: Path, lock: Path) -> None:
 
 
 def write(source: Path, lock: Path, options: list[str]) -> None:
-    """Resolve ``source`` into ``lock``; what is pinned stays as it is where it still fits."""
+    """Resolve ``source`` into ``lock``; pinned versions are kept if they still fit."""
     with tempfile.TemporaryDirectory() as folder:
         new = Path(folder, lock.name)
         if lock.exists():

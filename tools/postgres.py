@@ -1,7 +1,7 @@
-"""A PostgreSQL server of the project's own, for machines without one: the binaries are in a wheel.
+"""The project's own PostgreSQL server, for machines without one: the binaries are in a wheel.
 
-Started by root, the server runs as another user, for PostgreSQL refuses to be root. That user
-may be unable to enter the project's folder. Other people's folders keep their permissions all
+If root starts it, the server runs as another user, because PostgreSQL refuses to run as root. That
+user may be unable to enter the project's folder. Other people's folders keep their permissions all
 the same: what the server needs is then put under ROOT_HOME.
 """
 
@@ -40,14 +40,14 @@ SETTINGS = {
 
 
 class PostgresError(Exception):
-    """The server cannot be started; the message says why, and what to do."""
+    """The server cannot start; the message says why, and what to do."""
 
 
 class Server:
     """A server whose data lives in one folder. A context manager: it stops at the end."""
 
     def __init__(self, home: Path, *, durable: bool = True) -> None:
-        """Use ``home``/data, and make it if need be; ``durable=False`` trades safety for speed."""
+        """Use ``home``/data, created if missing; ``durable=False`` trades safety for speed."""
         self.home = home.absolute()
         self.port = 0
         self._durable = durable
@@ -67,7 +67,7 @@ class Server:
 
     @property
     def password_file(self) -> Path:
-        """Where the password of USER is; only the owner of ``home`` may read it."""
+        """The file with the password of USER; only the owner of ``home`` may read it."""
         return self.home / "password"
 
     def url(self, database: str) -> str:
@@ -76,7 +76,7 @@ class Server:
         return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Start it on a free port, or after stop() on the port that it had.
+        """Start it on a free port, or after stop() on the same port as before.
 
         Raises PostgresError.
         """
@@ -103,7 +103,7 @@ class Server:
         self._wait_until_ready(self._process)
 
     def stop(self) -> None:
-        """Stop it, open connections or not; what was committed stays."""
+        """Stop it, even with open connections; committed data is kept."""
         self.signal(signal.SIGINT)
         if self._process is not None:
             self._process.wait(STOP_TIMEOUT)
@@ -118,7 +118,7 @@ class Server:
         shutil.rmtree(self.home)
 
     def is_running(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Whether it is running."""
         return self._process is not None and self._process.poll() is None
 
     def signal(self, number: signal.Signals) -> None:
@@ -134,7 +134,7 @@ class Server:
         return [server.pid, *(child.pid for child in server.children(recursive=True))]
 
     def _place(self) -> tuple[Path, Path, dict[str, Any]]:
-        """Where the binaries are, where the data belong, and the user to run as."""
+        """The folder of the binaries, that of the data, and the user to run as."""
         binaries, data = _binaries(), self.home / "data"
         if os.geteuid() != 0:
             return binaries, data, {}
@@ -172,7 +172,7 @@ class Server:
             running = psutil.Process(process).name() == "postgres"
         except (FileNotFoundError, psutil.NoSuchProcess):
             return
-        if not running:  # left over from before a crash; the number is another program's now
+        if not running:  # left over from a crash; the process id now belongs to another program
             return
         raise PostgresError(
             f"a PostgreSQL, process {process}, is running on {data} already. Stop the command "
@@ -195,7 +195,7 @@ class Server:
 
 
 def ensure_database(url: str, name: str) -> None:
-    """Create the database ``name`` on the server of ``url`` unless it is there."""
+    """Create the database ``name`` on the server of ``url`` unless it exists."""
     connection = psycopg2.connect(url)
     connection.autocommit = True
     with connection.cursor() as cursor:
@@ -206,7 +206,7 @@ def ensure_database(url: str, name: str) -> None:
 
 
 def _binaries() -> Path:
-    """Where the wheel has them. It is not imported: it would set up a server of its own."""
+    """The path in the wheel, which is not imported, because it would set up its own server."""
     spec = importlib.util.find_spec(WHEEL)
     if spec is None or not spec.submodule_search_locations:
         raise PostgresError(f"{WHEEL} is not installed. Run `make test` or `make run`.")

@@ -1,9 +1,9 @@
-"""Give this checkout another name: application, stacks, image, database, package metadata...
+"""Rename this checkout: application, stacks, image, database, package metadata...
 
 Usage: python -m tools.rename NAME      such as pet-names (make rename NAME=pet-names)
 
-NAME has 4 to 20 lower-case letters, digits and hyphens. Only what git tracks is changed, and
-nothing while there are uncommitted changes. What is about birthdays keeps its words: the rules, the
+NAME has 4 to 20 lower-case letters, digits and hyphens. Only files that git tracks are changed, and
+only if there are no uncommitted changes. Words about birthdays are kept: the rules, the
 API and its tests. docs/adopt.md says what to do next.
 """
 
@@ -28,7 +28,7 @@ class Names(NamedTuple):
 
 
 def main() -> None:
-    """Exits with a sentence for a name that cannot be used, and for changes that would be lost."""
+    """Exits with a message if the name is invalid, or if changes would be lost."""
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
     new = derive(sys.argv[1])
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def derive(slug: str) -> Names:
-    """The names that follow from ``slug``. Raises SystemExit for one that cannot be used."""
+    """The names that follow from ``slug``. Raises SystemExit if it is invalid."""
     if not NAME.fullmatch(slug) or len(slug) not in LENGTHS:
         raise SystemExit(
             f"{slug!r}: expected 4 to 20 lower-case letters, digits and single hyphens, beginning "
@@ -81,7 +81,8 @@ def rename(root: Path, old: Names, new: Names) -> int:
 def replace(text: str, old: Names, new: Names) -> str:
     """``text`` with the ``new`` names in place of the ``old`` ones.
 
-    The name of the database may be a word that has other uses, so that its contexts count.
+    The name of the database may be a word with other uses, so it is replaced in certain contexts
+    only.
     """
     text = text.replace(old.slug, new.slug).replace(old.title, new.title)
     word = re.escape(old.database)

@@ -4,8 +4,8 @@ Usage: python -m tools.run [--dev]
 
 --dev serves with Flask's development server: it reloads when a file changes, and shows a
 debugger in the browser when something fails.
-The data is kept under .local/. Settings are environment variables, as for the image; where one of
-them names a database, that one is served, and its migrations are left to you.
+The data is kept under .local/. Settings are environment variables, as for the image; if one of
+them names a database, that one is used, and its migrations are up to you.
 """
 
 import contextlib
@@ -41,9 +41,9 @@ Ctrl-C stops it. {data}
 
 
 def main() -> None:
-    """Run until Ctrl-C, SIGTERM or the end of the terminal; says what is in the way, if anything.
+    """Run until Ctrl-C, SIGTERM or the end of the terminal; if it cannot start, says why.
 
-    Exit code 1 also where the web server, PostgreSQL or make ends by itself.
+    Exit code 1 also if the web server, PostgreSQL or make ends unexpectedly.
     """
     # SIGINT is ignored in the background of a script
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -117,7 +117,9 @@ def _run_until_stopped(
                 raise KeyboardInterrupt  # make was killed
             time.sleep(PAUSE)
         if web.returncode is None:
-            raise PostgresError("PostgreSQL has ended by itself. See .local/postgres/log for why.")
+            raise PostgresError(
+                "PostgreSQL has ended unexpectedly. See .local/postgres/log for why."
+            )
         raise SystemExit(f"make run: the web server has ended with exit code {web.returncode}.")
     finally:
         if web.poll() is None:
@@ -141,7 +143,7 @@ def _wait_until_up(web: "subprocess.Popen[bytes]", address: tuple[str, int]) -> 
 
 
 def _lock() -> IO[str]:
-    """Hold .local for this run alone. Raises PostgresError where another run has it."""
+    """Lock .local for this run. Raises PostgresError if another run holds it."""
     lock = (HOME / "lock").open("a")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -154,7 +156,7 @@ def _lock() -> IO[str]:
 
 
 def _listen_address(env: Mapping[str, str]) -> tuple[str, int]:
-    """Where to listen. Raises ConfigError, and PostgresError where something listens already."""
+    """The address to listen on. Raises ConfigError, and PostgresError if it is in use."""
     host = config.read("HOST", env)
     port = config.read("PORT", env)
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:

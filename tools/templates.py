@@ -1,10 +1,10 @@
-"""Check everything that becomes CloudFormation, with cfn-lint and checkov.
+"""Check all CloudFormation resources with cfn-lint and checkov.
 
 Usage: python -m tools.templates FOLDER
 
-Into FOLDER, which is emptied before, come the templates of devops/, and the Resources of
-.ebextensions/ as a template of their own, in which the names that Beanstalk gives are parameters,
-and options have their defaults or a placeholder. Both checks read them there, side by side.
+FOLDER, which is emptied first, receives the templates of devops/, and the Resources of
+.ebextensions/ as one more template, in which the names that Beanstalk generates are parameters,
+and options have their defaults or a placeholder. The two checks read them there in parallel.
 """
 
 import json
@@ -18,7 +18,7 @@ import yaml
 
 TEMPLATES = Path("devops")
 EXTENSIONS = Path(".ebextensions")
-GIVEN = "AWSEB"  # the resources that Beanstalk makes begin so
+GIVEN = "AWSEB"  # the prefix of the resources that Beanstalk creates
 PLACEHOLDERS = {
     "VPCId": "vpc-12345678",
     "DatabaseKey": "arn:aws:kms:eu-west-1:123456789012:key/12345678-1234-1234-1234-123456789012",
@@ -34,7 +34,7 @@ CHECKOV = (
 
 
 def main() -> None:
-    """Write and check them; exit code 1 when one of the checks found something."""
+    """Write and check the templates; exit code 1 if one of the checks found something."""
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
     folder = Path(sys.argv[1])
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def write(folder: Path) -> None:
-    """Write the templates into ``folder``, which is emptied before."""
+    """Write the templates into ``folder``, which is emptied first."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for path in sorted(TEMPLATES.glob("*.yml")):
@@ -66,7 +66,7 @@ def from_extensions(folder: Path) -> dict[str, Any]:
     for path in sorted(folder.glob("*.config")):
         resources |= yaml.safe_load(path.read_text()).get("Resources", {})
     given: set[str] = set()
-    # What changes one of Beanstalk's own is a part of a resource only
+    # A change to one of Beanstalk's own resources is not a complete resource
     ours = {name: one for name, one in resources.items() if not name.startswith(GIVEN)}
     resources = {name: _plain(resource, given) for name, resource in ours.items()}
     return {
@@ -77,7 +77,7 @@ def from_extensions(folder: Path) -> dict[str, Any]:
 
 
 def _plain(value: Any, given: set[str]) -> Any:
-    """``value`` without what only Beanstalk knows; its resources' names go into ``given``."""
+    """``value`` without what only Beanstalk knows; adds the names of its resources to ``given``."""
     if isinstance(value, list):
         return [_plain(one, given) for one in value]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""AWS in memory, behind real boto3 clients: what is asked and what is answered keep to AWS's shapes."""
+"""AWS in memory, behind real boto3 clients: requests and responses must have AWS's shapes."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ def seal(bundle):
 
 
 class Refused(Exception):
-    """An error of AWS, by its code."""
+    """An AWS error, by its code."""
 
     def __init__(self, code, message="refused"):
         super().__init__(code, message)
@@ -49,19 +49,19 @@ class Refused(Exception):
 
 
 class FakeAws:
-    """One account. Each method named SERVICE_OPERATION answers that operation.
+    """One account. Each method named SERVICE_OPERATION implements that operation.
 
     ``fail`` makes operations fail; ``calls`` has what was asked, as "service:Operation" and the
     parameters.
     """
 
-    _clients = {}  # noqa: RUF012  # they take long to make, and know nothing of the account
+    _clients = {}  # noqa: RUF012  # they take long to create, and do not depend on the account
 
     def __init__(self):
         self.calls, self._failures = [], []
         self.versions, self.descriptions, self.images = {}, {}, {}
         self.encrypted, self.hops = True, 1
-        self.scans = [("COMPLETE", {})]  # what is answered about them, one after the other
+        self.scans = [("COMPLETE", {})]  # the responses about them, one after the other
         self.environments, self.events = {}, []
         self.objects, self.stacks, self.secrets = {}, {}, {}
         self.applications, self.published, self.approvals = [], [], []
@@ -76,7 +76,7 @@ class FakeAws:
         self.manual, self.storage = {}, 20  # (region, snapshot): time; GiB of each database
         self.key_state, self.certificates, self.replication = "Enabled", [], []
         self.replicas = set()  # (region, secret)
-        self._elsewhere = {}  # (region, kind): what other regions than home have
+        self._elsewhere = {}  # (region, kind): the contents of the regions other than home
         self.time = BEGINNING
 
     # --- What tests say ------------------------------------------------------------------------
@@ -93,7 +93,7 @@ class FakeAws:
         return [parameters for name, parameters in self.calls if name == action]
 
     def at(self, region, kind):
-        """What a region has of a kind, such as "versions", by name."""
+        """The contents of a region of one kind, such as "versions", by name."""
         if region == REGION:
             return getattr(self, kind)
         return self._elsewhere.setdefault((region, kind), {})
@@ -330,7 +330,7 @@ class FakeAws:
         objects.pop(Key, None)
 
     def s3_list_objects_v2(self, Bucket, Prefix, ContinuationToken=None, **_):
-        """In pages of two, so that whoever asks for one page only is found out."""
+        """In pages of two, so that a caller that reads only one page is detected."""
         keys = [key for key in sorted(self._objects(Bucket)) if key.startswith(Prefix)]
         begin = int(ContinuationToken or 0)
         more = {"IsTruncated": False}
@@ -662,7 +662,7 @@ def vault_outputs(name, region):
 
 
 def keep_to_shape(answer, shape):
-    """Raises AssertionError when ``answer`` has what AWS's ``shape`` has not, or lacks what it needs."""
+    """Raises AssertionError if ``answer`` has keys that AWS's ``shape`` does not have, or lacks required ones."""
     if shape is None:
         assert not answer, answer
         return
@@ -673,7 +673,7 @@ def keep_to_shape(answer, shape):
 
 
 class _Http:
-    """What botocore asks of a response over HTTP."""
+    """The parts of an HTTP response that botocore uses."""
 
     def __init__(self, status_code):
         self.status_code = status_code

@@ -9,7 +9,7 @@ from tests.support.aws import ACCOUNT, REGION
 
 
 class Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's tags, which become the long form of what they mean."""
+    """YAML with CloudFormation's tags, which become the long form of the functions."""
 
 
 def _function(loader, suffix, node):
@@ -85,7 +85,7 @@ class Stack:
 
     @property
     def exports(self):
-        """What it exports, by the names of the exports."""
+        """Its exports, by name."""
         return {
             self.resolve(one["Export"]["Name"]): self.resolve(one["Value"])
             for one in self.template["Outputs"].values()
@@ -143,7 +143,7 @@ class Stack:
         raise NotImplementedError(function)
 
     def properties(self, *kinds):
-        """The resolved properties of the resources of these types that its conditions let be made."""
+        """The resolved properties of the resources of these types whose conditions are true."""
         return {
             name: self.resolve(one.get("Properties", {}))
             for name, one in self.template["Resources"].items()

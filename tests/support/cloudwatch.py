@@ -1,4 +1,4 @@
-"""What AWS sends to CloudWatch, by namespace and dimensions: a metric that is not here never comes.
+"""The metrics that AWS sends to CloudWatch, by namespace and dimensions: any other is never sent.
 
 From the documentation of each service, its page on metrics and dimensions. Left out is what this service does
 not use. Among what one would expect and does not exist here: BurstBalance (gp2 volumes only), ReplicaLag
@@ -49,7 +49,7 @@ CATALOGUE = {
 
 
 class Unknown(Exception):
-    """A metric that is sent by nobody."""
+    """A metric that no service sends."""
 
 
 def check(namespace, name, dimensions, own=None):

@@ -28,7 +28,7 @@ DEPLOYMENT, FAILOVER = range(60, 68), range(131, 133)
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd", "#8c564b")
 INSTANCES = ("i-0a41", "i-0b72")
 ROUTES = ("/hello/<username>", "/livez", "/readyz", "/docs")
-# Of each metric: what it is as a rule, and by how much it varies
+# For each metric: its usual value, and by how much it varies
 USUAL = {
     "RequestCount": (5200, 500), "HTTPCode_Target_4XX_Count": (60, 12), "HTTPCode_ELB_4XX_Count": (3, 2),
     "HTTPCode_Target_5XX_Count": (0, 0), "HTTPCode_ELB_5XX_Count": (0, 0),

@@ -1,4 +1,4 @@
-"""What .ebextensions say, read as Beanstalk reads them, but without its tolerance for mistakes."""
+"""The contents of .ebextensions, read as Beanstalk reads them, but without its tolerance for mistakes."""
 
 import json
 import re
@@ -20,11 +20,11 @@ Options = dict[tuple[str, str], str]  # by namespace and name
 
 
 class Mistake(Exception):
-    """Something for which Beanstalk would ignore a file, or understand it in another way."""
+    """A mistake for which Beanstalk would ignore a file, or interpret it differently."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 that refuses a key that is there twice."""
+    """YAML 1.1 that refuses duplicate keys."""
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -78,14 +78,14 @@ def options(content: Mapping[str, Any]) -> Options:
 
 
 def as_text(value: Any) -> str:
-    """A value as the API has it."""
+    """A value as the API represents it."""
     if isinstance(value, bool):
         return str(value).lower()
     return json.dumps(value) if isinstance(value, dict | list) else str(value)
 
 
 class Catalogue:
-    """The options that there are, with what they may be."""
+    """The existing options, with their allowed values."""
 
     def __init__(
         self, path: Path = Path(__file__).parents[1] / "infrastructure/options.json"
@@ -93,7 +93,7 @@ class Catalogue:
         self._namespaces = json.loads(path.read_text())
 
     def check(self, option: tuple[str, str], value: str) -> None:
-        """Raises Mistake when there is no such option, or ``value`` is none of its values."""
+        """Raises Mistake if the option does not exist, or does not allow ``value``."""
         namespace, name = option
         known = self._known(namespace)
         if known is None:
@@ -107,7 +107,7 @@ class Catalogue:
             raise Mistake(f"{namespace} {name} is {value!r}, and may be {rule['range']}")
 
     def default(self, option: tuple[str, str]) -> str | None:
-        """What holds where nothing is set, or None."""
+        """The default value, or None."""
         namespace, name = option
         default: str | None = (self._known(namespace) or {}).get(name, {}).get("default")
         return default

@@ -1,4 +1,4 @@
-"""Who may do what by the templates: their policies read as IAM reads them.
+"""The permissions in the templates: their policies, evaluated as IAM does it.
 
 It knows what these templates use, and refuses anything else: an unknown function, or an unknown operator
 in a condition, is an error and never a yes or a no. Not read: permissions boundaries, policies of
@@ -40,7 +40,7 @@ class Stack(cloudformation.Stack):
 
 @dataclass
 class Role:
-    """The statements of a role, and what IAM knows of who has it."""
+    """The statements of a role, and the principal's attributes in IAM."""
 
     name: str
     statements: list

@@ -1,4 +1,4 @@
-"""Clients that save and greet without a pause, check every answer, and know what must be there."""
+"""Clients that save and greet without a pause, check every response, and know which data must exist."""
 
 import http.client
 import json
@@ -39,7 +39,7 @@ class Load:
         self.saved = {}  # by name: the dates that may be stored; one, if the last PUT succeeded
         self.acknowledged = 0
         self.wrong = []
-        self.days_seen = set()  # on which of the two days there were greetings
+        self.days_seen = set()  # the dates for which greetings were right
         self.longest_answer = self.longest_livez = self.longest_outage = 0.0
         self._last_success = time.monotonic()
         self._lock = threading.Lock()
@@ -82,7 +82,7 @@ class Load:
         self.wait_for(lambda: self.total(status) >= before + count)
 
     def lost(self, stored):
-        """The names for which ``stored``, the dates by name, has none that may be there."""
+        """The names for which ``stored``, the dates by name, has no possible date."""
         return {name for name, dates in self.saved.items() if stored.get(name) not in dates}
 
     def _work(self, owned):

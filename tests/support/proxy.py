@@ -50,7 +50,7 @@ class Proxy:
         return not self._going.is_set()
 
     def thaw(self):
-        """Go on, and never freeze again."""
+        """Continue, and never freeze again."""
         self.freeze_at = None
         self._going.set()
 

@@ -1,4 +1,4 @@
-"""A collector in place of Sentry: it takes envelopes as the SDK sends them, and decodes them.
+"""A collector in place of Sentry, which receives and decodes the SDK's envelopes.
 
 Usage: python sentry.py PORT      prints each event as a line of JSON, for a container
 """

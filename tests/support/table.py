@@ -1,4 +1,4 @@
-"""What became of a service under load to which something was done: a row, and what must hold."""
+"""The result of a fault in a service under load: a row of a table, and assertions."""
 
 from tests.support.load import NO_ANSWER
 

@@ -1,4 +1,4 @@
-"""What a person reads in this checkout, with or without git."""
+"""The texts that people read in this checkout, with or without git."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Known vulnerabilities of what is pinned: by a server here that answers as OSV does."""
+"""Known vulnerabilities of the pinned packages, from a local server that responds like OSV."""
 
 import json
 import os
@@ -78,13 +78,13 @@ def accept(until):
     return f'[[accepted]]\nid = "PYSEC-2026-1"\nuntil = {until}\nreason = "Not used"\n'
 
 
-def test_nothing_is_known(run, osv):
+def test_without_known_vulnerabilities_it_passes(run, osv):
     code, output = run()
     assert code == 0, output
     assert sorted(osv.asked) == ["flask 2.0.0", "flask 3.1.0", "odd-one 1.0"]
 
 
-def test_something_is_known(run, osv):
+def test_a_known_vulnerability_fails(run, osv):
     osv.known["flask 3.1.0"] = [vulnerability("PYSEC-2026-1")]
     code, output = run()
     assert code == 1
@@ -93,26 +93,26 @@ def test_something_is_known(run, osv):
     assert "accept it for a time in devops/vulnerabilities.toml" in output
 
 
-def test_what_is_accepted_does_not_count(run, osv):
+def test_an_accepted_vulnerability_does_not_count(run, osv):
     osv.known["flask 3.1.0"] = [vulnerability("PYSEC-2026-1")]
     assert run(accept("2999-12-31"))[0] == 0
 
 
-def test_what_was_accepted_counts_when_its_day_is_over(run, osv):
+def test_an_accepted_vulnerability_counts_after_its_last_day(run, osv):
     osv.known["flask 3.1.0"] = [vulnerability("PYSEC-2026-1")]
     assert run(accept("2000-12-31"))[0] == 1
 
 
-def test_a_question_that_is_not_answered_is_no_pass(run, osv):
+def test_a_query_without_a_response_is_not_a_pass(run, osv):
     osv.status = 500
     assert run()[0] == 1
 
 
-def test_a_server_that_is_not_there_is_no_pass(run):
+def test_an_unreachable_server_is_not_a_pass(run):
     assert run(url="http://127.0.0.1:9/v1/query")[0] == 1
 
 
-def test_every_lock_is_asked_about():
+def test_every_lock_file_is_checked():
     """The locks of run and deploy are part of that of dev."""
     names = {path.stem for path in Path("requirements").glob("*.txt")}
     included = set()

@@ -50,5 +50,5 @@ def picture(**more):
         (Picture("A title", 200, boxes=[(Area(10, 60, 40, 40), ["A long name"], "box")]), "needs"),
     ],
 )
-def test_what_nobody_could_read_is_found(drawing, problem):
+def test_unreadable_layouts_are_detected(drawing, problem):
     assert any(problem in one for one in drawing.problems())

@@ -1,4 +1,4 @@
-"""Locks are installed with progress, and what they bring starts in every folder."""
+"""Lock files are installed with progress, and their programs start in every folder."""
 
 import hashlib
 import io
@@ -52,20 +52,20 @@ def test_a_start_script_works_in_a_folder_with_blanks(environment):
 
 
 @pytest.mark.parametrize("interpreter", ["/usr/bin/env python3", "/bin/sh", "/usr/bin/python"])
-def test_what_starts_anyway_is_left_as_it_is(environment, interpreter):
+def test_scripts_that_start_anyway_are_left_unchanged(environment, interpreter):
     tool = script(environment, interpreter=interpreter)
     before = tool.read_bytes()
     install.repair(tool)
     assert tool.read_bytes() == before
 
 
-def test_pythons_themselves_are_left_as_they_are(environment):
+def test_python_interpreters_are_left_unchanged(environment):
     for path in environment.iterdir():
         install.repair(path)
     subprocess.run([environment / "python", "-c", ""], check=True)
 
 
-def test_a_lock_that_cannot_be_installed_says_why(tmp_path, with_pip):
+def test_a_lock_file_that_cannot_be_installed_says_why(tmp_path, with_pip):
     lock = tmp_path / "lock.txt"
     lock.write_text("flask==0.0.0 --hash=sha256:" + "0" * 64 + "\n")
     shutil.copy("tools/install.py", tmp_path)
@@ -116,9 +116,7 @@ def source_package(folder, name, text):
     return f"{name}==1.0 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
 
 
-def test_what_was_built_before_is_not_installed_from_pips_cache(
-    tmp_path, with_pip, without_network
-):
+def test_a_cached_build_of_pip_is_not_installed(tmp_path, with_pip, without_network):
     """Its hash covers the source, and not what somebody put into the cache."""
     lock = tmp_path / "lock.txt"
     lock.write_text("# A lock\n" + source_package(tmp_path, "awsebcli", "WHAT = 'the source'"))
@@ -141,7 +139,7 @@ def test_what_was_built_before_is_not_installed_from_pips_cache(
     assert found.stdout == "the source\n"
 
 
-def test_no_other_package_is_built_here(tmp_path, with_pip, without_network):
+def test_no_other_package_is_built_from_source(tmp_path, with_pip, without_network):
     lock = tmp_path / "lock.txt"
     lock.write_text("# A lock\n" + source_package(tmp_path, "another", ""))
     ended = subprocess.run(

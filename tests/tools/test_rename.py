@@ -1,4 +1,4 @@
-"""Another name for all of it: nothing is forgotten, nothing else changes, and nothing is lost."""
+"""Renaming: no name is forgotten, nothing else changes, and nothing is lost."""
 
 import re
 import subprocess
@@ -21,7 +21,7 @@ MEANT = (
 )  # fmt: skip
 
 
-def test_the_names_follow_from_one():
+def test_all_names_are_derived_from_one():
     assert rename.derive("pet-names") == ("pet-names", "Pet names", "pet_names")
 
 
@@ -29,7 +29,7 @@ def test_the_names_follow_from_one():
     "name",
     ["", "pet", "Pet-names", "pet_names", "1-pet", "pet--names", "pet-", "a" * 21, "pet names"],
 )
-def test_a_name_that_cannot_be_used(name):
+def test_an_invalid_name_is_refused(name):
     with pytest.raises(SystemExit, match="expected 4 to 20"):
         rename.derive(name)
 
@@ -45,12 +45,12 @@ def test_no_name_is_forgotten():
         assert not re.search(rf"\b{HERE.database}(\b|_test)", changed), name
 
 
-def test_what_is_about_birthdays_stays():
+def test_words_about_birthdays_are_kept():
     for name in ("web/birthday.py", "web/hello.py", "web/storage.py", "tests/web/test_birthday.py"):
         assert rename.replace(TEXTS[name], HERE, OTHER) == TEXTS[name]
 
 
-def test_the_way_back_leads_to_what_was_there():
+def test_renaming_back_restores_every_file():
     for name, text in TEXTS.items():
         there = rename.replace(text, HERE, OTHER)
         assert rename.replace(there, OTHER, HERE) == text, name
@@ -78,14 +78,14 @@ def run(folder, name):
     )  # fmt: skip
 
 
-def test_a_checkout_has_another_name_afterwards(checkout):
+def test_a_checkout_is_renamed(checkout):
     ended = run(checkout, OTHER.slug)
     assert ended.returncode == 0, ended.stderr
     assert f"{HERE.slug} is {OTHER.slug} now, in 2 files" in ended.stdout
     assert rename.read(checkout) == OTHER
 
 
-def test_uncommitted_changes_are_not_mixed_with_it(checkout):
+def test_a_checkout_with_uncommitted_changes_is_refused(checkout):
     (checkout / "new").write_text("x")
     ended = run(checkout, "pet-names")
     assert ended.returncode == 1

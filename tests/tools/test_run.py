@@ -96,7 +96,7 @@ def serves(run):
 
 @pytest.fixture
 def folder(home):
-    """A folder as a clone would be, its name with blanks; and nothing of it stays."""
+    """A folder like a clone, with blanks in its name, which is removed afterwards."""
     folder = home / f"a folder {time.monotonic_ns()}"
     folder.mkdir()
     yield folder
@@ -122,7 +122,7 @@ def test_it_serves_and_keeps_the_data(folder):
     assert again.stop(signal.SIGTERM) == 0
 
 
-def test_nothing_is_said_before_the_welcome(folder):
+def test_nothing_is_printed_before_the_welcome(folder):
     run = Run(folder).wait_until_up()
     assert run.output.lstrip().startswith("Serving on")
     serves(run)
@@ -133,7 +133,7 @@ def test_nothing_is_said_before_the_welcome(folder):
 
 
 def is_over(run, timeout=30):
-    """Whether nothing that ``run`` started is left: the server and PostgreSQL."""
+    """Whether the server and PostgreSQL that ``run`` started have both ended."""
     deadline = time.monotonic() + timeout
     pid_file = run.folder / ".local/postgres/data/postmaster.pid"
     while time.monotonic() < deadline:
@@ -144,13 +144,13 @@ def is_over(run, timeout=30):
     return False
 
 
-def test_the_end_of_the_terminal_ends_all(folder):
+def test_closing_the_terminal_ends_all_processes(folder):
     run = Run(folder).wait_until_up()
     assert run.stop(signal.SIGHUP) == 0
     assert is_over(run, timeout=0.5)
 
 
-def test_the_end_of_make_ends_all(folder):
+def test_the_end_of_make_ends_all_processes(folder):
     """Even where it was killed, and could not tell anybody."""
     shell = ["sh", "-c", '"$@"; true', "sh"]  # in the place of make
     run = Run(folder, command=shell).wait_until_up()
@@ -164,7 +164,7 @@ def test_a_postgresql_that_ends_is_noticed(folder):
     pid = int((folder / ".local/postgres/data/postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGKILL)
     assert run.end() == 1
-    assert "PostgreSQL has ended by itself. See .local/postgres/log" in run.output
+    assert "PostgreSQL has ended unexpectedly. See .local/postgres/log" in run.output
 
 
 @pytest.mark.parametrize(
@@ -176,14 +176,14 @@ def test_a_postgresql_that_ends_is_noticed(folder):
         ("DATABASE_POOL_SIZE", "9"),
     ],
 )
-def test_a_wrong_configuration_is_called_that(folder, name, value):
+def test_an_invalid_configuration_is_reported(folder, name, value):
     run = Run(folder, **{name: value})
     assert run.end() == 1
     assert run.output.startswith(f"make run: wrong configuration: Invalid {name}")
     assert len(run.output.splitlines()) == 1
 
 
-def test_a_database_that_is_named_is_served(folder, env, app, context):
+def test_a_database_in_the_environment_is_used(folder, env, app, context):
     run = Run(folder, **env).wait_until_up()
     serves(run)
     assert not (folder / ".local").exists()
@@ -193,7 +193,7 @@ def test_a_database_that_is_named_is_served(folder, env, app, context):
         assert storage.find("John")
 
 
-def test_the_file_of_compose_is_not_read(folder):
+def test_the_env_file_of_compose_is_not_read(folder):
     (folder / ".env").write_text("TIME_ZONE=Mars/Olympus\nLOG_LEVEL=nonsense\n")
     for arguments in ([], ["--dev"]):
         run = Run(folder, *arguments).wait_until_up()
@@ -201,7 +201,7 @@ def test_the_file_of_compose_is_not_read(folder):
         run.stop()
 
 
-def test_a_second_run_on_the_same_data_is_told_so(folder):
+def test_a_second_run_on_the_same_data_is_refused(folder):
     first = Run(folder).wait_until_up()
     second = Run(folder)
     assert second.end() == 1
@@ -211,7 +211,7 @@ def test_a_second_run_on_the_same_data_is_told_so(folder):
     first.stop()
 
 
-def test_a_server_left_behind_is_named(folder):
+def test_a_server_left_running_is_reported(folder):
     run = Run(folder).wait_until_up()
     left = psutil.Process(
         int((folder / ".local/postgres/data/postmaster.pid").read_text().split()[0])
@@ -229,7 +229,7 @@ def test_a_server_left_behind_is_named(folder):
     assert Run(folder).wait_until_up().stop() == 0
 
 
-def test_a_taken_port_is_told(folder):
+def test_a_port_in_use_is_reported(folder):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         run = Run(folder, port=port)
@@ -239,7 +239,7 @@ def test_a_taken_port_is_told(folder):
     assert "Traceback" not in run.output
 
 
-def test_nonsense_in_the_environment_is_one_line(folder):
+def test_an_invalid_variable_is_reported_in_one_line(folder):
     run = Run(folder, TIME_ZONE="Mars")
     assert run.end() == 1
     assert "Invalid TIME_ZONE 'Mars'" in run.output
@@ -295,7 +295,7 @@ def may_run_here(entry):
         return False
 
 
-def test_an_old_python_is_told(tmp_path):
+def test_an_old_python_is_reported(tmp_path):
     shutil.copy("Makefile", tmp_path)
     (tmp_path / "requirements").mkdir()
     (tmp_path / "requirements/run.txt").touch()

@@ -1,4 +1,4 @@
-"""A place to work, on machines that have what it needs and on those that have not."""
+"""Setting up a clone, on machines with and without the prerequisites."""
 
 import os
 import shutil
@@ -71,7 +71,7 @@ def machine(tmp_path):
     return Machine(tmp_path)
 
 
-def test_a_place_to_work(machine):
+def test_a_clone_is_set_up(machine):
     code, output = machine.run("GREET-12", str(machine.repository))
     assert code == 0, output
     assert "GREET-12 is ready" in output
@@ -82,7 +82,7 @@ def test_a_place_to_work(machine):
     ]  # fmt: skip
 
 
-def test_again_and_with_work_in_it(machine):
+def test_it_can_be_repeated_without_touching_work(machine):
     machine.run("GREET-12", str(machine.repository))
     clone = machine.folder / "GREET-12"
     (clone / "mine").write_text("unfinished")
@@ -93,7 +93,7 @@ def test_again_and_with_work_in_it(machine):
     assert machine.git("branch", "--show-current", folder=clone) == "GREET-12"
 
 
-def test_a_branch_that_somebody_has_pushed_is_continued(machine):
+def test_a_branch_that_was_pushed_is_continued(machine):
     machine.git("branch", "GREET-12")
     machine.git("switch", "--quiet", "GREET-12")
     machine.git("commit", "--quiet", "--allow-empty", "--message", "Begun")
@@ -103,7 +103,7 @@ def test_a_branch_that_somebody_has_pushed_is_continued(machine):
     assert machine.git("log", "-1", "--format=%s", folder=machine.folder / "GREET-12") == "Begun"
 
 
-def test_without_a_repository_it_is_that_of_the_clone_in_which_the_script_lies(machine):
+def test_the_default_repository_is_that_of_the_scripts_own_clone(machine):
     machine.run("GREET-1", str(machine.repository))
     script = machine.folder / "GREET-1/scripts/setup.sh"
     code, output = machine.run("GREET-2", script=script)
@@ -111,7 +111,7 @@ def test_without_a_repository_it_is_that_of_the_clone_in_which_the_script_lies(m
     assert (machine.folder / "GREET-2/.git").is_dir()
 
 
-def test_a_script_by_itself_needs_to_be_told_what_to_clone(machine, tmp_path):
+def test_a_script_outside_a_clone_needs_a_repository(machine, tmp_path):
     shutil.copy("scripts/setup.sh", tmp_path / "setup.sh")
     code, output = machine.run("GREET-2", script=tmp_path / "setup.sh")
     assert code == 1
@@ -119,7 +119,7 @@ def test_a_script_by_itself_needs_to_be_told_what_to_clone(machine, tmp_path):
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_what_is_missing_is_named_with_the_way_to_get_it(machine, tool):
+def test_a_missing_tool_is_named_with_the_way_to_get_it(machine, tool):
     (machine.bin / tool).unlink()
     code, output = machine.run("GREET-12", str(machine.repository))
     assert code == 1
@@ -128,7 +128,7 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(machine, tool):
     assert not (machine.folder / "GREET-12").exists()
 
 
-def test_all_that_is_missing_is_named_at_once(machine):
+def test_all_missing_tools_are_named_at_once(machine):
     (machine.bin / "docker").unlink()
     (machine.bin / "pyenv").unlink()
     _, output = machine.run("GREET-12", str(machine.repository))
@@ -160,7 +160,7 @@ def test_a_repository_that_cannot_be_cloned(machine):
     assert "cannot be cloned" in output
 
 
-def test_a_folder_that_is_something_else_is_left_alone(machine):
+def test_a_folder_that_is_not_a_clone_is_left_alone(machine):
     (machine.folder / "GREET-12").mkdir()
     code, output = machine.run("GREET-12", str(machine.repository))
     assert code == 1
@@ -170,7 +170,7 @@ def test_a_folder_that_is_something_else_is_left_alone(machine):
 @pytest.mark.parametrize(
     "arguments", [[], ["12"], ["GREET"], ["GREET-1;rm"], ["../A-1"], ["A-1", "b", "c"]]
 )
-def test_wrong_usage(machine, arguments):
+def test_wrong_usage_is_refused(machine, arguments):
     code, _ = machine.run(*arguments)
     assert code == 2
     assert not machine.calls()

@@ -51,19 +51,19 @@ def test_nothing_in_the_document_is_unused(document):
     assert set(document["components"]) == {"schemas", "responses"}
 
 
-def test_answers_may_gain_keys_and_constants_have_types(document):
+def test_responses_may_gain_keys_and_constants_have_types(document):
     for name, described in document["components"]["schemas"].items():
         assert described.get("additionalProperties", True) is True, name
         for part, value in described["properties"].items():
             assert value["type"], f"{name}.{part}"
 
 
-def test_nothing_has_a_pattern_that_javascript_reads_in_another_way(document):
+def test_no_pattern_has_another_meaning_in_javascript(document):
     """Without its flag u, a property of Unicode such as the one of letters means other letters."""
     assert "pattern" not in str(document)
 
 
-def test_every_answer_is_described_with_its_headers_and_an_example(document):
+def test_every_response_is_described_with_its_headers_and_an_example(document):
     for path, method, operation in operations(document):
         answers = operation["responses"]
         assert {"429", "500", "504", "default"} <= set(answers), (path, method)
@@ -80,7 +80,7 @@ def test_every_answer_is_described_with_its_headers_and_an_example(document):
     assert {"204", "400", "503"} <= set(user["delete"]["responses"])
 
 
-def test_the_examples_of_problems_agree_with_where_they_stand(document):
+def test_the_examples_of_problems_agree_with_their_status(document):
     shared = document["components"]["responses"]
     for _, _, operation in operations(document):
         for status, answer in operation["responses"].items():
@@ -95,13 +95,13 @@ def test_the_examples_of_problems_agree_with_where_they_stand(document):
     [("GET", "/hello/Nobody", "UserNotFound"), ("PUT", "/hello/John", "BodyTooLarge"),
      ("PUT", "/hello/j0hn?dateOfBirth=1", "InvalidRequest")],
 )  # fmt: skip
-def test_the_examples_of_problems_are_what_is_answered(client, document, method, path, name):
+def test_the_examples_of_problems_are_real_responses(client, document, method, path, name):
     body = b"[" * 5000 if name == "BodyTooLarge" else None
     (content,) = document["components"]["responses"][name]["content"].values()
     assert client.open(path, method=method, data=body).json == content["example"]
 
 
-def test_the_document_says_whose_it_is(document):
+def test_the_document_names_the_owner(document):
     information = document["info"]
     assert information["version"] == openapi.VERSION
     assert information["license"]["identifier"] == "MIT"

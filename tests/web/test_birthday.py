@@ -17,7 +17,7 @@ def is_birthday(born: date, day: date) -> bool:
 
 
 def count_days(born: date, today: date) -> int:
-    """The oracle: look at one day after the other."""
+    """The oracle: tries one day after the other."""
     days = 0
     while not is_birthday(born, today + timedelta(days)):
         days += 1

@@ -1,4 +1,4 @@
-"""A client that a public generator makes of the OpenAPI document, used for each verb and error."""
+"""A client generated from the OpenAPI document by a public generator, tried with each method and error."""
 
 import datetime
 import hashlib
@@ -104,7 +104,7 @@ def test_it_reads_health(generated, caller):
     assert generated.readiness.sync(client=caller).status == "ok"
 
 
-def test_it_reads_that_the_database_is_away(generated, caller, guarded):
+def test_it_reads_that_the_database_is_unavailable(generated, caller, guarded):
     app = create_app({"DATABASE_URL": "postgresql://me@127.0.0.1:1/nowhere"})
     caller = generated.client.Client(
         base_url="http://birthday", httpx_args={"transport": httpx.WSGITransport(app=app)}

@@ -13,7 +13,7 @@ def load_url(env):
     return config.load(env)["SQLALCHEMY_DATABASE_URI"]
 
 
-def test_the_defaults():
+def test_the_defaults_are_used():
     loaded = config.load(URL)
     assert loaded["TIME_ZONE"] == ZoneInfo("UTC")
     assert loaded["SERVER"] == {"host": "127.0.0.1", "port": 8000, "workers": 2, "threads": 4}
@@ -22,7 +22,7 @@ def test_the_defaults():
     assert config.load(URL | {"THREADS": "9", "DATABASE_POOL_SIZE": "2"})["DATABASE_POOL_SIZE"] == 2
 
 
-def test_an_empty_variable_is_an_absent_one():
+def test_an_empty_variable_counts_as_unset():
     assert config.load(URL | {"TIME_ZONE": "", "PORT": ""}) == config.load(URL)
 
 
@@ -33,7 +33,7 @@ def test_the_driver_is_psycopg2(scheme):
     )
 
 
-def test_the_parts_of_rds():
+def test_the_url_is_built_from_the_variables_of_rds():
     assert load_url(RDS) == make_url("postgresql+psycopg2://me:secret@db.example.com:5432/ebdb")
     more = RDS | {"RDS_PORT": "5433", "RDS_DB_NAME": "other"}
     assert load_url(more) == make_url("postgresql+psycopg2://me:secret@db.example.com:5433/other")

@@ -25,7 +25,7 @@ def test_each_request_is_one_line(client, lines):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line["time"])
 
 
-def test_nobody_is_named_in_the_log(client, lines):
+def test_the_log_contains_no_names(client, lines):
     client.put(f"/hello/{NAME}", json={"dateOfBirth": BORN})
     client.get(f"/hello/{NAME}")
     client.get(f"/hello/{NAME}/{BORN}")
@@ -37,7 +37,7 @@ def test_nobody_is_named_in_the_log(client, lines):
     assert BORN not in str(written)
 
 
-def test_a_failure_shows_its_place_and_nobody_s_name(client, lines, monkeypatch):
+def test_a_failure_is_logged_with_its_location_and_without_names(client, lines, monkeypatch):
     def fail(name):
         raise ValueError(f"row of {name}") from KeyError(name)
 

@@ -10,7 +10,7 @@ from tests.support.aws import keep_to_shape
 
 
 class Refused(ServiceException):
-    """An error of AWS, by its code."""
+    """An AWS error, by its code."""
 
     def __init__(self, code, message):
         super().__init__(message)
