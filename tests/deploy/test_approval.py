@@ -82,7 +82,7 @@ def test_the_approval_of_another_execution_is_not_touched(aws, release, capsys):
     assert "no version is pending" in capsys.readouterr().err
 
 
-def test_somebody_who_was_faster_is_no_failure(aws, release, capsys):
+def test_an_approval_given_by_somebody_else_is_not_a_failure(aws, release, capsys):
     release(CLOSED, ENV, state("e-2", status="Succeeded", token="t-1"))
     assert not aws.approvals
     assert not aws.published
@@ -103,14 +103,14 @@ def test_by_the_schedule_nothing_may_be_pending_and_nobody_is_notified_twice(aws
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", None])
-def test_what_aws_does_not_answer_is_not_nothing(aws, fails, code):
+def test_a_query_without_a_response_is_not_an_empty_result(aws, fails, code):
     aws.fail("codepipeline:GetPipelineState", code)
     output = fails("release")
     assert "codepipeline:GetPipelineState" in output
     assert "the pending version stays pending" in output
 
 
-def test_an_approval_that_aws_refuses(aws, release):
+def test_a_refused_approval_is_a_failure(aws, release):
     aws.fail("codepipeline:PutApprovalResult", "InvalidApprovalTokenException")
     with pytest.raises(AwsFailure, match="InvalidApprovalTokenException"):
         release(OPEN, ENV, WAITING)

@@ -35,7 +35,7 @@ def failure(run, **more):
         ("ServerException", "AWS refused ecr:DescribeImages: ServerException: no", "the reason"),
     ],
 )
-def test_what_aws_refuses(aws, run, code, what, next_):
+def test_refusals_say_what_to_do(aws, run, code, what, next_):
     aws.fail("ecr:DescribeImages", code, message="no")
     found = failure(run)
     assert what in found.what
@@ -53,7 +53,7 @@ def test_what_aws_refuses(aws, run, code, what, next_):
         (ReadTimeoutError(**URL), "AWS did not answer ecr:DescribeImages"),
     ],
 )
-def test_what_aws_does_not_answer(aws, run, error, what):
+def test_missing_responses_say_what_to_do(aws, run, error, what):
     def raise_(**_):
         raise error
 
@@ -63,7 +63,7 @@ def test_what_aws_does_not_answer(aws, run, error, what):
     assert found.code == ""
 
 
-def test_a_parameter_that_aws_does_not_know_is_a_fault_of_this_program(run):
+def test_an_unknown_parameter_is_a_bug_in_this_program(run):
     with pytest.raises(ParamValidationError, match="Unknown parameter"):
         failure(run, colour="green")
 
@@ -99,12 +99,12 @@ def test_a_change_is_shown_as_a_command_that_can_be_pasted(service, operation, p
     ("code", "transient"),
     [(None, True), ("ThrottlingException", True), ("AccessDenied", False), ("NoSuchKey", False)],
 )
-def test_what_may_succeed_a_moment_later(aws, run, code, transient):
+def test_transient_errors_are_recognised(aws, run, code, transient):
     aws.fail("ecr:DescribeImages", code)
     assert failure(run).transient is transient
 
 
-def test_without_credentials_nothing_succeeds_a_moment_later(aws, run):
+def test_missing_credentials_are_not_transient(aws, run):
     def refuse(**_):
         raise NoCredentialsError
 

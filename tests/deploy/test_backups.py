@@ -52,7 +52,7 @@ def test_it_installs_vaults_before_the_plan_that_names_them(aws, command):
     assert f"{PROD} is backed up every night, with copies in {FIRST}, {SECOND}" in output
 
 
-def test_a_second_time_changes_nothing(aws, command):
+def test_a_second_run_changes_nothing(aws, command):
     command("backups", "install", "prod")
     aws.calls.clear()
     assert command("backups", "install", "prod")[0] == 0
@@ -75,7 +75,7 @@ def test_a_dry_run_changes_nothing(aws, command):
     assert f"{PLAN} would change:" in output
 
 
-def test_what_runs_is_copied_once(aws, staging, command, programs):
+def test_images_of_the_deployed_versions_are_copied_once(aws, staging, command, programs):
     """What was pushed before replication began is not replicated."""
     for label in ("older", "old"):
         aws.s3_put_object(BUCKET, f"deployments/{PROD}/20260101T00000{len(label)}Z deploy {label}")
@@ -104,21 +104,21 @@ def test_what_runs_is_copied_once(aws, staging, command, programs):
     assert not programs.calls("imagetools")
 
 
-def test_an_image_that_cannot_be_copied(staging, fails, programs):
+def test_an_image_that_cannot_be_copied_is_a_failure(staging, fails, programs):
     programs.codes["imagetools"] = 1
     output = fails("backups", "install", "prod")
     assert f"the image old cannot be copied to {FIRST}" in output
     assert "now: the plan exists" in output
 
 
-def test_another_image_of_that_name_in_a_destination(aws, staging, fails, programs):
+def test_another_image_with_that_label_in_a_destination_is_a_failure(aws, staging, fails, programs):
     aws.at(FIRST, "images")["old"] = digest("something else")
     output = fails("backups", "install", "prod")
     assert f"the image old is {digest('old')} in {REGION}, and {digest('something else')}" in output
     assert not programs.calls("imagetools")
 
 
-def test_a_registry_that_replicates_already(aws, fails):
+def test_another_replication_configuration_is_not_replaced(aws, fails):
     aws.replication = [{"destinations": [{"region": "eu-south-1", "registryId": ACCOUNT}]}]
     assert "already has a replication configuration" in fails("backups", "install", "prod")
     assert not aws.stacks
@@ -132,7 +132,7 @@ def test_a_destination_whose_account_settings_are_unsafe(aws, fails):
     assert f"--region {FIRST}" in output
 
 
-def test_an_environment_without_backups(fails):
+def test_an_environment_without_backups_is_refused(fails):
     output = fails("backups", "install", "staging")
     assert "staging has no backups: give it a table [staging.backups]" in output
     assert "staging has no backups" in fails("backups", "list", "staging")
@@ -140,7 +140,7 @@ def test_an_environment_without_backups(fails):
 
 @pytest.mark.parametrize("code", ["AccessDenied", None])
 @pytest.mark.parametrize("action", ["backup:DescribeRegionSettings", "backup:UpdateRegionSettings"])
-def test_a_region_that_does_not_answer(aws, fails, action, code):
+def test_an_unreachable_region_is_a_failure(aws, fails, action, code):
     aws.fail(action, code)
     output = fails("backups", "install", "prod")
     assert action in output
@@ -157,7 +157,7 @@ def test_the_newest_complete_backup_of_each_region_is_listed(kept, command):
     assert "LATE" not in output
 
 
-def test_a_copy_that_is_late(kept, command):
+def test_a_late_copy_is_reported(kept, command):
     del kept[f"{PROD}-{FIRST}"]["awsbackup:copyjob-2"]
     kept[f"{PROD}-{FIRST}"]["awsbackup:copyjob-1"] = ("COMPLETED", ago(hours=37))
     code, output = command("backups", "list", "prod")
@@ -179,7 +179,7 @@ def test_a_vault_without_a_complete_backup_and_one_that_is_not_there(kept, comma
 @pytest.mark.parametrize(
     "action", ["backup:ListRecoveryPointsByBackupVault", "rds:DescribeDBSnapshots"]
 )
-def test_what_aws_does_not_answer_is_not_a_missing_backup(aws, kept, fails, action, code):
+def test_a_query_without_a_response_is_not_a_missing_backup(aws, kept, fails, action, code):
     aws.fail(action, code)
     output = fails("backups", "list", "prod")
     assert action in output

@@ -14,7 +14,7 @@ from tests.support.aws import digest, seal
 LABEL = r"[0-9a-f]{12}-7"
 
 
-def test_a_build(aws, fresh, programs, project, command):
+def test_a_build_publishes_image_bundle_and_version(aws, fresh, programs, project, command):
     code, output = command("build")
     assert code == 0, output
     label = output.splitlines()[-1]
@@ -61,7 +61,9 @@ def test_in_ci_the_newest_base_image_is_asked_for(fresh, programs, command, monk
 
 
 @pytest.mark.parametrize("arguments", [("--allow-dirty", "build"), ("build", "--allow-dirty")])
-def test_what_is_not_committed(fresh, project, programs, command, fails, arguments):
+def test_uncommitted_files_are_refused_or_named_in_the_label(
+    fresh, project, programs, command, fails, arguments
+):
     (project / "new.txt").write_text("x")
     output = fails("build")
     assert "these files are not committed" in output
@@ -80,7 +82,7 @@ def test_an_image_of_files_that_were_not_committed_is_not_used_again(aws, fresh,
 
 
 @pytest.mark.parametrize("command_", ["git rev-parse", "git status", "git log"])
-def test_git_that_refuses_is_not_an_empty_answer(fresh, programs, fails, command_):
+def test_a_failing_git_is_not_an_empty_result(fresh, programs, fails, command_):
     """As for a folder that belongs to somebody else: "detected dubious ownership"."""
     programs.codes[command_] = 128
     output = fails("build")
@@ -102,9 +104,7 @@ def test_git_that_refuses_is_not_an_empty_answer(fresh, programs, fails, command
         (b"a bell \x07 and \x1b[31m colours", "a bell  and [31m colours"),
     ],
 )
-def test_whatever_the_subject_of_the_commit_is(
-    fresh, programs, project, command, subject, description
-):
+def test_any_commit_subject_is_accepted(fresh, programs, project, command, subject, description):
     tree = git(project, "write-tree")
     made = subprocess.run(
         ["git", "-c", "user.name=x", "-c", "user.email=owner@example.com", "commit-tree", tree],
@@ -129,7 +129,7 @@ def test_whatever_the_subject_of_the_commit_is(
         ("eb appversion", "eb cannot create the version", "nothing"),
     ],
 )
-def test_a_program_that_fails(fresh, programs, project, fails, breaks, what, never):
+def test_a_failing_program_ends_the_build(fresh, programs, project, fails, breaks, what, never):
     programs.codes[breaks] = 1
     output = fails("build")
     assert what in output
@@ -144,19 +144,19 @@ def test_too_many_versions_can_be_pruned(fresh, programs, fails):
     assert "versions prune" in output
 
 
-def test_an_image_that_is_not_there_after_the_push(fresh, programs, fails):
+def test_an_image_that_is_missing_after_the_push_is_a_failure(fresh, programs, fails):
     programs.results["docker push"] = lambda: None
     assert "does not have the image" in fails("build")
     assert not programs.calls("^eb ")
 
 
-def test_eb_reports_success_but_there_is_no_version(fresh, programs, project, fails):
+def test_a_missing_version_is_a_failure_even_if_eb_reports_success(fresh, programs, project, fails):
     programs.results["eb appversion"] = lambda: None
     assert "eb reported success, but there is no version" in fails("build")
     assert not (project / "dist/version").exists()
 
 
-def test_a_bundle_that_cannot_be_made(fresh, programs, project, fails):
+def test_a_bundle_that_cannot_be_written_is_a_failure(fresh, programs, project, fails):
     (project / ".ebextensions/notes.txt").write_text("x")
     commit(project, "Notes")
     output = fails("build")
@@ -165,7 +165,7 @@ def test_a_bundle_that_cannot_be_made(fresh, programs, project, fails):
     assert not programs.calls("^eb ")
 
 
-def test_a_build_that_did_not_end_is_continued(aws, fresh, programs, command):
+def test_an_interrupted_build_is_continued(aws, fresh, programs, command):
     programs.codes["eb appversion"] = 1
     command("build")
     programs.codes.clear()
@@ -194,14 +194,14 @@ def test_a_version_is_never_built_twice(fresh, programs, command, fails):
         "ecr:GetAuthorizationToken",
     ],
 )
-def test_a_question_without_an_answer(aws, fresh, programs, fails, action, code):
+def test_a_query_without_a_response_is_a_failure(aws, fresh, programs, fails, action, code):
     aws.fail(action, code)
     output = fails("build")
     assert action in output
     assert not programs.calls("docker push|^eb ")
 
 
-def test_without_a_repository(aws, fresh, programs, fails):
+def test_a_missing_repository_is_a_failure(aws, fresh, programs, fails):
     aws.fail("ecr:DescribeRepositories", "RepositoryNotFoundException")
     output = fails("build")
     assert "there is no repository for images yet" in output
@@ -210,22 +210,20 @@ def test_without_a_repository(aws, fresh, programs, fails):
 
 
 @pytest.mark.parametrize("tool", ["docker", "git", "eb"])
-def test_a_program_that_is_missing(fresh, programs, fails, tool):
+def test_a_missing_program_is_a_failure(fresh, programs, fails, tool):
     programs.missing = {tool}
     assert f"'{tool}' is not installed" in fails("build")
     assert not programs.calls()
 
 
 @pytest.mark.parametrize("number", ["a b", "x/y", "a" * 41, "é"])
-def test_a_build_number_that_cannot_be_part_of_a_version(
-    fresh, programs, fails, monkeypatch, number
-):
+def test_an_invalid_build_number_is_refused(fresh, programs, fails, monkeypatch, number):
     monkeypatch.setenv("BUILD_NUMBER", number)
     assert "cannot be part of a version" in fails("build")
     assert not programs.calls()
 
 
-def test_without_a_build_number_it_is_the_time(fresh, command, monkeypatch):
+def test_the_default_build_number_is_the_time(fresh, command, monkeypatch):
     monkeypatch.delenv("BUILD_NUMBER")
     assert re.search(r"-20\d{12}\n$", command("build")[1])
     monkeypatch.setenv("CODEBUILD_BUILD_NUMBER", "12")

@@ -22,7 +22,7 @@ def written(tmp_path):
     return tmp_path / "a/bundle.zip"
 
 
-def test_it_holds_what_beanstalk_reads_and_nothing_else(written):
+def test_it_contains_only_what_beanstalk_reads(written):
     with zipfile.ZipFile(written) as archive:
         names = archive.namelist()
     assert names[0] == "Dockerrun.aws.json"
@@ -56,7 +56,7 @@ def test_the_same_files_give_the_same_bytes(written, tmp_path):
     assert not list(tmp_path.glob("*.unfinished"))
 
 
-def test_eb_takes_the_bundle_and_makes_none_of_its_own():
+def test_eb_uses_this_bundle_and_creates_none():
     """It would put a Dockerfile into it, which each instance would build."""
     config = yaml.safe_load(Path(".elasticbeanstalk/config.yml").read_text())
     assert config["deploy"]["artifact"] == "dist/bundle.zip"
@@ -140,12 +140,12 @@ def test_another_image_changes_nothing_else(written):
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK"])
-def test_an_archive_that_cannot_be_read(content):
+def test_an_unreadable_archive_is_a_failure(content):
     with pytest.raises(Failure, match="the bundle cannot be read"):
         bundle.replace_image(content, OTHER)
 
 
-def test_a_bundle_that_names_no_image():
+def test_a_bundle_without_an_image_is_a_failure():
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("Dockerrun.aws.json", "{}")

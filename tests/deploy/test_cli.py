@@ -61,7 +61,7 @@ def test_whatever_changes_something_has_a_dry_run():
         (["secrets", "show"], "No such command 'show'"),
     ],
 )
-def test_wrong_usage(aws, programs, command, arguments, what):
+def test_wrong_usage_exits_with_2(aws, programs, command, arguments, what):
     code, output = command(*arguments)
     assert code == 2
     assert what in output
@@ -76,7 +76,7 @@ def test_wrong_usage(aws, programs, command, arguments, what):
         ("SMOKE_TIMEOUT", "1.5"), ("POLL_SECONDS", "x"), ("POLL_SECONDS", "1e3"),
     ],
 )  # fmt: skip
-def test_wrong_numbers(aws, command, monkeypatch, name, value):
+def test_invalid_numbers_are_refused(aws, command, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     code, output = command("status")
     assert code == 2
@@ -92,7 +92,7 @@ def test_the_region_is_that_of_the_environment_or_of_the_file(aws, command, monk
 
 
 @pytest.mark.parametrize("content", [None, "global: [", "global: {}\n"])
-def test_a_configuration_of_eb_that_cannot_be_used(project, fails, content):
+def test_an_invalid_configuration_of_eb_is_refused(project, fails, content):
     path = project / ".elasticbeanstalk/config.yml"
     path.write_text(content) if content else path.unlink()
     assert ".elasticbeanstalk/config.yml cannot be used" in fails("status")
@@ -105,7 +105,7 @@ def interrupt():
     raise Interrupted
 
 
-def test_an_interrupted_deployment_gives_its_lock_back_and_reports(aws, staging, programs, command):
+def test_an_interrupted_deployment_releases_its_lock_and_reports(aws, staging, programs, command):
     programs.effects["eb deploy"] = interrupt
     code, output = command("deploy", "staging", "--version", "new")
     assert code == 130
@@ -114,7 +114,7 @@ def test_an_interrupted_deployment_gives_its_lock_back_and_reports(aws, staging,
     assert "the run was interrupted" in aws.published[0]["Message"]
 
 
-def test_a_signal_after_s3_took_the_lock_and_before_it_said_so(aws, staging, command):
+def test_a_signal_between_the_lock_and_its_confirmation_releases_it(aws, staging, command):
     put = aws.s3_put_object
 
     def interrupted(**parameters):
@@ -127,9 +127,7 @@ def test_a_signal_after_s3_took_the_lock_and_before_it_said_so(aws, staging, com
     assert not [key for key in aws.objects if key.startswith("locks/")]
 
 
-def test_a_fault_of_this_program_gives_the_lock_back_and_shows_where(
-    aws, staging, programs, command
-):
+def test_a_bug_in_this_program_releases_the_lock_and_shows_where(aws, staging, programs, command):
     def fault():
         raise ZeroDivisionError("here")
 

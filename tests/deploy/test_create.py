@@ -20,7 +20,7 @@ def nothing(aws):
         aws.secrets[f"{name}/smoke-test"] = {"user": "smoke test", "key": "K3y"}
 
 
-def test_an_environment_from_nothing(aws, nothing, command, tested):
+def test_an_environment_is_created_from_nothing(aws, nothing, command, tested):
     code, output = command("create", "staging", "--version", "new")
     assert code == 0, output
     assert set(aws.stacks) == {FOUNDATION, STAGING, f"{STAGING}-operations"}
@@ -39,7 +39,7 @@ def test_an_environment_from_nothing(aws, nothing, command, tested):
     assert f"{STAGING} runs new: http://staging.elasticbeanstalk.test" in output
 
 
-def test_it_says_first_what_it_will_make_and_how_long_that_takes(nothing, command):
+def test_it_first_says_what_it_will_create_and_how_long_that_takes(nothing, command):
     _, output = command("create", "staging")
     before = output.split("+ ")[0]
     for words in (
@@ -70,7 +70,7 @@ def test_an_environment_that_exists_gets_its_settings(aws, staging, programs, co
     assert not programs.calls()
 
 
-def test_a_second_time_changes_no_stack(aws, nothing, command):
+def test_a_second_run_changes_no_stack(aws, nothing, command):
     command("create", "staging", "--version", "new")
     aws.calls.clear()
     code, output = command("create", "staging")
@@ -88,7 +88,7 @@ def test_an_environment_whose_creation_failed_half_way_gets_a_version(aws, stagi
     assert changed["VersionLabel"] == "new"
 
 
-def test_a_creation_that_fails(aws, nothing, fails):
+def test_a_failed_creation_is_reported(aws, nothing, fails):
     def create(EnvironmentName, **_):
         aws.add_environment("staging", "", instances=[], colour="Red")
         aws.tell(EnvironmentName, "Failed to launch environment.", "ERROR")
@@ -102,14 +102,14 @@ def test_a_creation_that_fails(aws, nothing, fails):
     assert LOCK not in aws.objects
 
 
-def test_an_environment_that_does_not_serve(aws, nothing, fails, tested):
+def test_an_environment_that_does_not_serve_is_a_failure(aws, nothing, fails, tested):
     tested.broken = {"new"}
     output = fails("create", "staging", "--version", "new")
     assert "does not serve as it should: smoke test" in output
     assert not recorded(aws)
 
 
-def test_a_configuration_file_that_beanstalk_ignored(aws, nothing, fails):
+def test_an_ignored_configuration_file_is_a_failure(aws, nothing, fails):
     create = aws.elasticbeanstalk_create_environment
 
     def warn(**parameters):
@@ -123,7 +123,7 @@ def test_a_configuration_file_that_beanstalk_ignored(aws, nothing, fails):
     assert "Beanstalk ignored a configuration file" in output
 
 
-def test_settings_that_aws_takes_and_takes_back(aws, staging, fails):
+def test_settings_that_aws_accepts_and_reverts_are_a_failure(aws, staging, fails):
     """The environment is Ready and healthy afterwards, with the settings that it had."""
     aws.tell(STAGING, "Failed to deploy configuration. Last month.", "ERROR")
     update = aws.elasticbeanstalk_update_environment
@@ -145,7 +145,7 @@ def test_errors_of_another_day_are_none_of_these_settings(aws, staging, command)
     assert command("create", "staging")[0] == 0
 
 
-def test_settings_that_aws_refuses(aws, staging, fails):
+def test_refused_settings_are_a_failure(aws, staging, fails):
     aws.fail("elasticbeanstalk:UpdateEnvironment", "InvalidParameterValue", message="no such type")
     output = fails("create", "staging")
     assert (
@@ -169,7 +169,7 @@ def test_settings_that_aws_refuses(aws, staging, fails):
         "s3:PutObject",
     ],
 )
-def test_what_keeps_an_environment_from_being_made(aws, nothing, fails, action, code):
+def test_each_refusal_says_what_to_do(aws, nothing, fails, action, code):
     aws.fail(action, code)
     output = fails("create", "staging", "--version", "new")
     assert action in output
@@ -177,26 +177,26 @@ def test_what_keeps_an_environment_from_being_made(aws, nothing, fails, action, 
     assert not aws.environments
 
 
-def test_an_environment_of_which_aws_says_nothing_is_neither_made_nor_changed(aws, staging, fails):
+def test_an_environment_in_an_unknown_state_is_neither_created_nor_changed(aws, staging, fails):
     aws.fail("elasticbeanstalk:DescribeEnvironments")
     fails("create", "staging")
     assert not aws.asked("elasticbeanstalk:CreateEnvironment")
     assert not aws.asked("elasticbeanstalk:UpdateEnvironment")
 
 
-def test_a_platform_that_aws_does_not_have(aws, nothing, fails):
+def test_an_unknown_platform_is_refused(aws, nothing, fails):
     aws.solution_stacks = ["64bit Amazon Linux 2023 v6.6.0 running ECS"]
     assert "AWS has no platform 'Docker running on" in fails(
         "create", "staging", "--version", "new"
     )
 
 
-def test_a_version_that_does_not_exist(aws, nothing, fails):
+def test_an_unknown_version_is_refused(aws, nothing, fails):
     assert "there is no version other" in fails("create", "staging", "--version", "other")
     assert not aws.environments
 
 
-def test_an_environment_that_is_not_in_the_file(aws, fails):
+def test_an_environment_that_is_not_configured_is_refused(aws, fails):
     output = fails("create", "production")
     assert "there is no 'production'. There are: staging, prod" in output
     assert not aws.calls
@@ -285,7 +285,7 @@ def test_an_account_that_does_not_say_how_it_is_set_is_not_taken_for_ready(
     assert not aws.stacks
 
 
-def test_an_owner_who_is_a_placeholder(aws, nothing, project, fails):
+def test_a_placeholder_for_the_owner_is_refused(aws, nothing, project, fails):
     text = (project / "devops/owner.json").read_text()
     (project / "devops/owner.json").write_text(
         text.replace("team@greetings.test", "owner@example.com")
@@ -306,7 +306,7 @@ def test_a_stack_whose_first_attempt_failed_is_made_again(aws, nothing, command)
     assert [one["StackName"] for one in aws.asked("cloudformation:DeleteStack")] == [FOUNDATION]
 
 
-def test_a_stack_whose_rest_cannot_be_removed(aws, nothing, fails):
+def test_a_failed_stack_that_cannot_be_deleted_is_a_failure(aws, nothing, fails):
     made(aws, "foundation")
     aws.stacks[FOUNDATION]["status"] = "ROLLBACK_COMPLETE"
     aws.cloudformation_delete_stack = lambda StackName: aws.stacks[StackName].update(

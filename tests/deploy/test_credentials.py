@@ -60,7 +60,7 @@ def test_names_are_listed_and_no_values(vault, command):
 
 
 @pytest.mark.parametrize("lost", ["the key", "the secret"])
-def test_what_is_missing_is_said(vault, command, lost):
+def test_missing_secrets_are_reported(vault, command, lost):
     if lost == "the key":
         del vault[DATABASE]["next_password"]
     else:
@@ -96,7 +96,7 @@ def test_the_next_rotation_makes_another_one(vault, steps, command):
     assert vault[DATABASE]["password"] == "new-one"
 
 
-def test_a_rotation_that_did_not_end_is_continued(vault, steps, programs, command, fails):
+def test_an_interrupted_rotation_is_continued(vault, steps, programs, command, fails):
     programs.codes["eb deploy"] = 4
     output = fails("secrets", "rotate", "prod")
     assert "had been deployed already, and does not serve" in output
@@ -135,7 +135,7 @@ def test_the_database_is_waited_for(aws, vault, steps, command):
     assert f"the database {PROD} is available, with a password pending" in printed
 
 
-def test_a_database_that_does_not_end_changing(aws, vault, steps, fails):
+def test_a_database_that_stays_modifying_is_a_failure(aws, vault, steps, fails):
     aws.rds_describe_db_instances = lambda DBInstanceIdentifier: {
         "DBInstances": [{"DBInstanceStatus": "modifying"}]
     }
@@ -145,7 +145,7 @@ def test_a_database_that_does_not_end_changing(aws, vault, steps, fails):
     assert vault[DATABASE]["password"] == "old-one"
 
 
-def test_a_password_that_is_not_there(vault, fails):
+def test_a_missing_password_is_a_failure(vault, fails):
     del vault[DATABASE]
     assert "restore it in Secrets Manager" in fails("secrets", "rotate", "prod")
 

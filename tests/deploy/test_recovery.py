@@ -133,7 +133,7 @@ def test_a_larger_database_gets_its_storage_and_more_to_grow(disaster, command):
     assert options(disaster)[namespace, "DatabaseStorageLimit"] == "135"
 
 
-def test_a_second_time_nothing_is_made_again(disaster, command):
+def test_a_second_run_creates_nothing(disaster, command):
     command(*YES)
     disaster.calls.clear()
     disaster.vaults[f"{PROD}-{FIRST}"]["awsbackup:copyjob-9"] = ("COMPLETED", ago(minutes=5))
@@ -176,7 +176,7 @@ def test_interrupted_at_a_step_the_same_command_continues(disaster, command, ste
     assert len(disaster.asked("elasticbeanstalk:CreateEnvironment")) <= 2
 
 
-def test_two_at_once_are_refused(disaster, fails):
+def test_two_concurrent_recoveries_are_refused(disaster, fails):
     disaster.region = FIRST
     bucket = f"elasticbeanstalk-{FIRST}-{ACCOUNT}"
     disaster.s3_put_object(bucket, f"locks/{PROD}", b"somebody else")
@@ -309,13 +309,13 @@ def test_what_is_refused_before_anything_is_changed(
     ["backup:ListRecoveryPointsByBackupVault", "rds:DescribeDBSnapshots", "kms:DescribeKey",
      "s3:ListObjectsV2", "ecr:DescribeImages", "elasticbeanstalk:DescribeEnvironments"],
 )  # fmt: skip
-def test_what_aws_does_not_answer_is_not_taken_for_none(disaster, fails, action, code):
+def test_a_query_without_a_response_is_not_taken_for_none(disaster, fails, action, code):
     disaster.fail(action, code)
     assert action in fails(*YES).replace("s3:ListBucket", "s3:ListObjectsV2")
     assert not disaster.asked("cloudformation:ExecuteChangeSet")
 
 
-def test_nobody_agreed(disaster, fails):
+def test_without_confirmation_nothing_is_created(disaster, fails):
     output = fails("recover", "prod")
     assert "data saved later is not in it" in output
     assert "the recovery was not confirmed" in output
@@ -329,11 +329,11 @@ def test_a_dry_run_says_what_it_would_make(disaster, command):
     assert not disaster.asked("cloudformation:CreateChangeSet")
 
 
-def test_an_environment_without_backups(fails):
+def test_an_environment_without_backups_is_refused(fails):
     assert "staging has no backups" in fails("recover", "staging")
 
 
-def test_somebody_who_was_saved_before_must_be_greeted(disaster, command, monkeypatch):
+def test_a_user_saved_before_must_be_greeted(disaster, command, monkeypatch):
     asked = []
 
     def refuse_unknown(run, url, user, address=""):
@@ -433,7 +433,7 @@ def mistake(aws, staging):
     return aws
 
 
-def test_beside_the_running_environment(mistake, command):
+def test_it_recovers_beside_the_running_environment(mistake, command):
     before = dict(mistake.environments[PROD])
     code, output = command(*YES, "--region", REGION, "--as", "back")
     assert code == 0, output

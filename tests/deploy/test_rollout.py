@@ -27,7 +27,7 @@ def sent(aws):
     return [json.loads(one["Message"])["email"] for one in aws.published]
 
 
-def test_a_deployment(aws, staging, programs, command, tested):
+def test_a_deployment_is_verified_tested_and_recorded(aws, staging, programs, command, tested):
     history(aws, "deploy old")
     code, output = command("deploy", "staging", "--version", "new")
     assert code == 0, output
@@ -71,7 +71,7 @@ def held(aws):
         (no_image, "the image of version new is gone from the registry"),
     ],
 )
-def test_what_keeps_a_deployment_from_beginning(aws, staging, programs, fails, change, what):
+def test_each_refusal_to_begin_says_what_to_do(aws, staging, programs, fails, change, what):
     change(aws)
     assert what in fails("deploy", "staging", "--version", "new")
     assert not programs.calls("eb deploy")
@@ -94,7 +94,7 @@ def test_what_keeps_a_deployment_from_beginning(aws, staging, programs, fails, c
         "sts:GetCallerIdentity",
     ],
 )
-def test_a_question_without_an_answer_ends_it_before_anything_is_deployed(
+def test_a_query_without_a_response_ends_it_before_anything_is_deployed(
     aws, staging, programs, fails, action, code
 ):
     aws.fail(action, code)
@@ -114,18 +114,18 @@ def test_a_permission_that_is_missing_is_named(aws, staging, fails):
     assert "the permission s3:ListBucket is missing" in fails("rollback", "staging")
 
 
-def test_a_version_that_does_not_exist(staging, fails):
+def test_an_unknown_version_is_refused(staging, fails):
     output = fails("deploy", "staging", "--version", "newest")
     assert "there is no version newest" in output
     assert "new old older" in output
 
 
-def test_nothing_was_built_here(staging, programs, fails):
+def test_without_a_build_there_is_nothing_to_deploy(staging, programs, fails):
     assert "no version was built in this checkout" in fails("deploy", "staging")
     assert not programs.calls()
 
 
-def test_what_was_built_last_is_deployed(staging, project, command):
+def test_the_version_built_last_is_deployed(staging, project, command):
     (project / "dist").mkdir()
     (project / "dist/version").write_text("new\n")
     assert command("deploy", "staging")[0] == 0
@@ -135,7 +135,7 @@ def test_what_was_built_last_is_deployed(staging, project, command):
 # --- The lock -----------------------------------------------------------------------------------
 
 
-def test_another_run_holds_the_lock(aws, staging, programs, fails, monkeypatch):
+def test_a_lock_of_another_run_is_respected(aws, staging, programs, fails, monkeypatch):
     held(aws)
     aws.objects[LOCK]["at"] = monkeypatch_now(monkeypatch, aws)
     output = fails("deploy", "staging", "--version", "new")
@@ -167,7 +167,7 @@ def monkeypatch_now(monkeypatch, aws):
     return aws.time
 
 
-def test_a_lost_answer_to_taking_the_lock_is_no_other_run(aws, staging, command):
+def test_a_lost_response_to_taking_the_lock_is_not_another_run(aws, staging, command):
     """The client tries again, and finds its own lock."""
     put = aws.s3_put_object
 
@@ -181,7 +181,7 @@ def test_a_lost_answer_to_taking_the_lock_is_no_other_run(aws, staging, command)
     assert LOCK not in aws.objects
 
 
-def test_a_lock_that_another_run_has_by_now_is_not_given_back(aws, staging, programs, command):
+def test_a_lock_that_another_run_now_holds_is_not_released(aws, staging, programs, command):
     """Somebody removed ours by hand, and started a run."""
 
     def stolen():
@@ -195,7 +195,7 @@ def test_a_lock_that_another_run_has_by_now_is_not_given_back(aws, staging, prog
     assert "is held by another run now" in output
 
 
-def test_a_lock_that_cannot_be_given_back_is_no_failure(aws, staging, command):
+def test_a_lock_that_cannot_be_released_is_not_a_failure(aws, staging, command):
     aws.fail("s3:DeleteObject")
     code, output = command("deploy", "staging", "--version", "new")
     assert code == 0
@@ -217,9 +217,7 @@ def test_a_lock_that_cannot_be_given_back_is_no_failure(aws, staging, command):
         ("new", {"instances": ["new", None]}),
     ],
 )
-def test_eb_succeeds_and_the_environment_is_not_as_it_should_be(
-    aws, staging, programs, fails, label, more
-):
+def test_success_of_eb_is_verified(aws, staging, programs, fails, label, more):
     programs.results["--version new"] = lambda: staging.update(good(label) | more)
     programs.results["--version old"] = lambda: staging.update(good("old"))
     output = fails("deploy", "staging", "--version", "new")
@@ -251,7 +249,7 @@ def test_a_failed_deployment_is_rolled_back(aws, staging, programs, fails, teste
     assert len(programs.calls("eb deploy")) == 2
 
 
-def test_the_rollback_fails_too(staging, programs, fails, tested):
+def test_a_failed_rollback_is_reported(staging, programs, fails, tested):
     tested.broken = {"new", "old"}
     output = fails("deploy", "staging", "--version", "new")
     assert "the rollback to old failed too" in output
@@ -259,7 +257,7 @@ def test_the_rollback_fails_too(staging, programs, fails, tested):
     assert len(programs.calls("eb deploy")) == 2
 
 
-def test_a_mixture_of_versions_is_told(staging, programs, fails):
+def test_a_mixture_of_versions_is_reported(staging, programs, fails):
     programs.codes["eb deploy"] = 4
     staging |= {"instances": ["new", "old"], "colour": "Red", "health": "Severe"}
     output = fails("deploy", "staging", "--version", "new")
@@ -296,7 +294,7 @@ def test_a_configuration_file_that_beanstalk_ignored_is_a_failure(
     assert staging["label"] == "old"
 
 
-def test_other_warnings_are_none(aws, staging, programs, command):
+def test_other_warnings_are_not_failures(aws, staging, programs, command):
     text = "Environment health has transitioned from Ok to Warning."
     programs.effects["eb deploy"] = lambda: aws.tell(STAGING, text, "WARN")
     assert command("deploy", "staging", "--version", "new")[0] == 0
@@ -319,7 +317,7 @@ def test_an_environment_that_is_busy_is_waited_for(aws, staging, command, clock)
     assert output.count(waiting) == 1
 
 
-def test_an_environment_that_never_is_ready(staging, fails):
+def test_an_environment_that_never_becomes_ready_is_a_failure(staging, fails):
     staging["status"] = "Updating"
     output = fails("deploy", "staging", "--version", "new")
     assert "still Updating after 40 minutes" in output
@@ -335,7 +333,7 @@ def test_a_deployment_that_does_not_end_is_stopped(aws, staging, programs, fails
     assert "still run old, and serve" in output
 
 
-def test_a_lost_answer_does_not_keep_from_rolling_back(aws, staging, programs, fails, tested):
+def test_a_lost_response_does_not_prevent_a_rollback(aws, staging, programs, fails, tested):
     tested.broken = {"new"}
     programs.effects["--version new"] = lambda: aws.fail(
         "elasticbeanstalk:DescribeEnvironments", None, times=3
@@ -343,7 +341,7 @@ def test_a_lost_answer_does_not_keep_from_rolling_back(aws, staging, programs, f
     assert "was rolled back" in fails("deploy", "staging", "--version", "new")
 
 
-def test_everybody_is_told_the_truth_when_aws_does_not_answer_after_a_failure(
+def test_the_notification_is_right_when_aws_does_not_respond_after_a_failure(
     aws, staging, programs, fails
 ):
     programs.codes["eb deploy"] = 4
@@ -358,7 +356,7 @@ def test_everybody_is_told_the_truth_when_aws_does_not_answer_after_a_failure(
 # --- Rollback -----------------------------------------------------------------------------------
 
 
-def test_a_rollback_deploys_the_version_before(aws, staging, command):
+def test_a_rollback_deploys_the_previous_version(aws, staging, command):
     history(aws, "deploy older", "deploy old")
     code, output = command("rollback", "staging")
     assert code == 0, output
@@ -366,7 +364,7 @@ def test_a_rollback_deploys_the_version_before(aws, staging, command):
     assert recorded(aws)[-1] == "rollback older"
 
 
-def test_a_rollback_without_a_version_before(staging, programs, fails):
+def test_a_rollback_without_a_previous_version_is_refused(staging, programs, fails):
     output = fails("rollback", "staging")
     assert f"the history of {STAGING} has no version before old" in output
     assert "deploy staging --version LABEL, one of: new old older" in output
@@ -388,13 +386,13 @@ def test_what_was_deployed_by_other_means_is_recorded(aws, staging, command):
     assert recorded(aws) == ["deploy older", "deploy old", "deploy new"]
 
 
-def test_what_the_history_knows_is_not_recorded_again(aws, staging, command):
+def test_a_version_in_the_history_is_not_recorded_again(aws, staging, command):
     history(aws, "deploy old")
     command("deploy", "staging", "--version", "new")
     assert recorded(aws) == ["deploy old", "deploy new"]
 
 
-def test_that_it_cannot_be_recorded_is_no_failure(aws, staging, command):
+def test_a_failed_record_is_not_a_failed_deployment(aws, staging, command):
     aws.fail("s3:PutObject", when=lambda one: one["Key"].startswith("deployments"))
     code, output = command("deploy", "staging", "--version", "new")
     assert code == 0
@@ -458,7 +456,7 @@ def no_topic(aws):
          "AWS did not answer cloudformation:DescribeStacks"),
     ],
 )  # fmt: skip
-def test_that_no_notification_can_be_sent_is_no_failure(aws, staging, command, change, why):
+def test_a_failed_notification_is_not_a_failed_deployment(aws, staging, command, change, why):
     change(aws)
     code, output = command("deploy", "staging", "--version", "new")
     assert code == 0, output
@@ -477,13 +475,13 @@ def labels(aws, staging, project):
     return found
 
 
-def test_forward_deploys_what_is_newer(labels, staging, command):
+def test_forward_deploys_a_newer_version(labels, staging, command):
     staging.update(good(labels[0]))
     assert command("deploy", "staging", "--version", labels[1], "--forward")[0] == 0
     assert staging["label"] == labels[1]
 
 
-def test_forward_refuses_what_is_older(aws, labels, staging, programs, fails):
+def test_forward_refuses_an_older_version(aws, labels, staging, programs, fails):
     staging.update(good(labels[1]))
     output = fails("deploy", "staging", "--version", labels[0], "--forward")
     assert f"{STAGING} runs {labels[1]}, which is not older than {labels[0]}" in output
@@ -492,7 +490,7 @@ def test_forward_refuses_what_is_older(aws, labels, staging, programs, fails):
 
 
 @pytest.mark.parametrize("breaks", [None, "merge-base"])
-def test_forward_refuses_what_git_cannot_tell(labels, staging, programs, fails, breaks):
+def test_forward_refuses_versions_that_git_cannot_compare(labels, staging, programs, fails, breaks):
     staging.update(good(labels[0] if breaks else "0123456789ab-1"))
     if breaks:
         programs.codes["git merge-base"] = 128
@@ -504,7 +502,7 @@ def test_forward_refuses_what_git_cannot_tell(labels, staging, programs, fails, 
 # --- All the way --------------------------------------------------------------------------------
 
 
-def test_all_the_way_checks_and_tests_before_anything_is_deployed(aws, staging, programs, command):
+def test_without_a_command_it_checks_and_tests_before_it_deploys(aws, staging, programs, command):
     code, output = command()
     assert code == 0, output
     steps = [line.split(" --")[0] for line in programs.calls()]
@@ -526,7 +524,9 @@ def test_all_the_way_checks_and_tests_before_anything_is_deployed(aws, staging, 
         (f"eb deploy {STAGING}", "was not deployed to staging", f"eb deploy {PROD}"),
     ],
 )
-def test_what_keeps_production_from_being_touched(staging, programs, fails, breaks, what, never):
+def test_a_failure_before_production_leaves_it_untouched(
+    staging, programs, fails, breaks, what, never
+):
     programs.codes[breaks] = 2
     assert what in fails()
     assert not programs.calls(never)

@@ -52,7 +52,7 @@ def accept(identity="CVE-2026-1", until="2026-12-31"):
         {"findings": []},
     ],
 )
-def test_nothing_critical_with_a_fix(look, findings, capsys):
+def test_an_image_without_critical_findings_with_a_fix_passes(look, findings, capsys):
     look(("COMPLETE", findings))
     assert "ECR's scan of the image: nothing critical" in capsys.readouterr().err
 
@@ -65,7 +65,7 @@ def test_nothing_critical_with_a_fix(look, findings, capsys):
         (enhanced("PARTIAL"), "CRITICAL CVE-2026-2 in openssl 3.5: fixed in 3.6"),
     ],
 )
-def test_something_critical(look, findings, line, capsys):
+def test_a_critical_finding_with_a_fix_fails(look, findings, line, capsys):
     with pytest.raises(Failure, match="the image has 1 critical vulnerabilities: CVE-2026-"):
         look(("ACTIVE", findings))
     assert line in capsys.readouterr().err
@@ -81,20 +81,20 @@ def test_it_waits_for_the_result(look, clock):
 @pytest.mark.parametrize(
     "status", ["FAILED", "UNSUPPORTED_IMAGE", "FINDINGS_UNAVAILABLE", "LIMIT_EXCEEDED", "unknown"]
 )
-def test_no_result_is_no_pass(look, status, clock):
+def test_a_missing_result_is_not_a_pass(look, status, clock):
     with pytest.raises(Failure, match=f"ECR has no result for the image: {status}"):
         look((status,))
     assert clock.at == 0
 
 
 @pytest.mark.parametrize("status", ["ScanNotFoundException", "PENDING", "IN_PROGRESS"])
-def test_a_scan_that_does_not_end_is_no_pass(look, status, clock):
+def test_a_scan_that_does_not_end_is_not_a_pass(look, status, clock):
     with pytest.raises(Failure, match="ECR has no result for the image"):
         look((status,))
     assert clock.at >= scan.PATIENCE
 
 
-def test_what_is_accepted_does_not_count_until_its_day_is_over(look, capsys):
+def test_an_accepted_vulnerability_does_not_count_until_its_date_has_passed(look, capsys):
     look(("COMPLETE", basic()), accepted=accept(until="2026-11-25"))
     assert "1 critical vulnerabilities, all accepted" in capsys.readouterr().err
     with pytest.raises(Failure, match="CVE-2026-1"):
@@ -117,19 +117,19 @@ def test_what_is_accepted_does_not_count_until_its_day_is_over(look, capsys):
         (accept().replace("Not used", " "), "reason: expected a sentence"),
     ],
 )
-def test_a_file_that_cannot_be_used(text, what):
+def test_an_invalid_file_is_refused(text, what):
     with pytest.raises(InvalidConfig, match=what):
         scan.load(text)
 
 
-def test_the_file_that_is_shipped_can_be_used(project):
+def test_the_projects_file_is_valid(project):
     assert scan.read(project) == []
 
 
 # --- The command --------------------------------------------------------------------------------
 
 
-def test_a_version_with_something_critical_is_not_created(aws, fresh, programs, fails):
+def test_a_version_with_a_critical_finding_is_not_created(aws, fresh, programs, fails):
     aws.scans = [("COMPLETE", basic())]
     output = fails("build")
     assert "the image has 1 critical vulnerabilities: CVE-2026-1" in output
@@ -138,7 +138,7 @@ def test_a_version_with_something_critical_is_not_created(aws, fresh, programs, 
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", None])
-def test_a_registry_that_does_not_answer_is_no_pass(aws, fresh, programs, fails, code):
+def test_a_registry_that_does_not_respond_is_not_a_pass(aws, fresh, programs, fails, code):
     aws.fail("ecr:DescribeImageScanFindings", code)
     assert "ecr:DescribeImageScanFindings" in fails("build")
     assert not programs.calls("^eb ")

@@ -138,7 +138,7 @@ def api(project, aws):
     api.stop()
 
 
-def test_it_makes_the_alerts(api, command):
+def test_it_creates_the_alerts(api, command):
     code, output = command("sentry", "apply")
     assert code == 0, output
     made = api.made()
@@ -159,7 +159,7 @@ def test_it_makes_the_alerts(api, command):
     assert TOKEN not in output
 
 
-def test_a_second_time_it_changes_them(api, command):
+def test_a_second_run_updates_the_alerts(api, command):
     command("sentry", "apply")
     before = api.made()
     code, output = command("sentry", "apply")
@@ -186,14 +186,14 @@ def test_without_a_connection_to_slack_it_is_e_mail_only(api, command):
         assert [one["type"] for one in alert["actionFilters"][0]["actions"]] == ["email"]
 
 
-def test_a_token_is_asked_for_where_there_is_none(api, aws, command, monkeypatch):
+def test_a_missing_token_is_asked_for(api, aws, command, monkeypatch):
     del aws.secrets[f"{APPLICATION}/sentry"]
     monkeypatch.setattr("deploy.cli._ask_for", lambda _: TOKEN)
     assert command("sentry", "apply")[0] == 0
     assert list(api.made()) == NAMES
 
 
-def test_a_token_that_sentry_does_not_accept(api, aws, fails):
+def test_a_refused_token_is_a_failure(api, aws, fails):
     aws.secrets[f"{APPLICATION}/sentry"] = {"token": "another"}
     output = fails("sentry", "apply")
     assert "Sentry does not accept the token" in output
@@ -205,29 +205,29 @@ def test_a_token_that_sentry_does_not_accept(api, aws, fails):
     ("kind", "what"),
     [("teams/", "no team 'greeters'"), ("projects/", f"no project '{APPLICATION[:12]}")],
 )
-def test_a_name_that_sentry_does_not_have(api, fails, kind, what):
+def test_an_unknown_name_is_a_failure(api, fails, kind, what):
     del api.lists[kind][1]
     assert what in fails("sentry", "apply")
     assert not api.made()
 
 
-def test_a_project_without_monitors(api, fails):
+def test_a_project_without_monitors_is_a_failure(api, fails):
     del api.lists["detectors/"][0]
     assert "the project birthday-greetings has no monitor" in fails("sentry", "apply")
 
 
 @pytest.mark.parametrize("status", [400, 500, 503])
-def test_an_answer_that_is_an_error(api, fails, status):
+def test_an_error_response_is_a_failure(api, fails, status):
     api.status = status
     assert f": {status}: " in fails("sentry", "apply")
 
 
-def test_an_answer_that_is_no_json(api, fails):
+def test_a_response_other_than_json_is_a_failure(api, fails):
     api.answers = [b"<html>"]
     assert "Sentry did not answer GET" in fails("sentry", "apply")
 
 
-def test_a_server_that_is_not_there(api, project, fails):
+def test_an_unreachable_server_is_a_failure(api, project, fails):
     path = project / owner.NAME
     path.write_text(path.read_text().replace(api.url, "http://127.0.0.1:9"))
     assert "Sentry did not answer GET" in fails("sentry", "apply")
@@ -239,7 +239,7 @@ def test_a_secret_that_cannot_be_read_is_not_a_missing_one(api, aws, fails, code
     assert "secretsmanager:GetSecretValue" in fails("sentry", "apply")
 
 
-def test_a_team_without_sentry(project, fails):
+def test_a_team_without_sentry_is_refused(project, fails):
     path = project / owner.NAME
     content = json.loads(path.read_text())
     del content["sentry"]

@@ -87,7 +87,7 @@ def recorded(application):
     return app, paths
 
 
-def test_two_at_once_do_not_meet(app, env, serve, check):
+def test_two_concurrent_smoke_tests_use_different_users(app, env, serve, check):
     recorder, paths = recorded(create_app(env))
     url = serve(recorder)
     check(url)
@@ -97,7 +97,7 @@ def test_two_at_once_do_not_meet(app, env, serve, check):
     assert all(re.fullmatch(r"/hello/SmokeTest[A-Za-z]{16}", path) for path in paths)
 
 
-def test_what_it_saved_is_deleted_when_it_fails(saved, env, serve, check, capsys):
+def test_its_user_is_deleted_when_it_fails(saved, env, serve, check, capsys):
     application = create_app(env)
 
     def accepts_what_is_wrong(environ, start_response):
@@ -113,7 +113,7 @@ def test_what_it_saved_is_deleted_when_it_fails(saved, env, serve, check, capsys
 
 
 @pytest.mark.parametrize("status", ["405 Method Not Allowed", "500 Internal Server Error"])
-def test_what_cannot_be_deleted_when_it_fails_is_named(saved, env, serve, check, capsys, status):
+def test_a_user_that_cannot_be_deleted_is_named(saved, env, serve, check, capsys, status):
     application = create_app(env)
 
     def cannot_delete(environ, start_response):
@@ -151,13 +151,13 @@ def test_it_passes_where_writing_needs_a_key(app, env, serve, check):
     check(url, "K3y")
 
 
-def test_another_version_answers(app, env, serve, check):
+def test_another_version_is_a_failure(app, env, serve, check):
     url = serve(create_app(env | {"APP_VERSION": "v1"}))
     with pytest.raises(Unhealthy, match=r"version v2: FAILED.*says version 'v1'"):
         check(url, label="v2")
 
 
-def test_what_passes_late_passes(app, env, serve, run, clock):
+def test_a_check_that_passes_late_passes(app, env, serve, run, clock):
     """A load balancer takes its time; the clock runs only while the test sleeps."""
     application = create_app(env | {"APP_VERSION": "v1"})
 
@@ -205,12 +205,12 @@ ALIVE = {"GET /livez": ("200 OK", "application/json", json.dumps({"version": "v1
         ),
     ],
 )
-def test_a_service_that_is_wrong(serve, check, answers, what):
+def test_a_wrong_response_is_a_failure(serve, check, answers, what):
     with pytest.raises(Unhealthy, match=what):
         check(serve(broken(answers)), label="v1")
 
 
-def test_operators_paths_that_are_open(app, env, check):
+def test_open_operators_paths_are_a_failure(app, env, check):
     """As without nginx."""
     server = make_server("127.0.0.1", 0, create_app(env), threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=[POLL])
@@ -224,7 +224,7 @@ def test_operators_paths_that_are_open(app, env, check):
         server.server_close()
 
 
-def test_nobody_answers(check):
+def test_an_unreachable_service_is_a_failure(check):
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as unused:
         port = unused.server_port
     with pytest.raises(Unhealthy, match=r"GET /livez answered 0 .*refused"):
@@ -234,7 +234,7 @@ def test_nobody_answers(check):
 # --- The command --------------------------------------------------------------------------------
 
 
-def test_an_environment(staging, command, tested):
+def test_an_environment_is_tested_at_its_public_name(staging, command, tested):
     assert command("smoke", "staging")[0] == 0
     assert tested.calls == [("http://staging.elasticbeanstalk.test", "K3y", None)]
 
@@ -248,7 +248,7 @@ def test_a_url_has_the_key_that_is_given(command, tested, monkeypatch):
     ]  # fmt: skip
 
 
-def test_a_failure(staging, fails, tested):
+def test_a_failure_exits_with_1(staging, fails, tested):
     tested.broken = {None}
     output = fails("smoke", "staging")
     assert "a birthday is saved and greeted: FAILED" in output
@@ -344,7 +344,7 @@ def test_a_person_is_greeted_at_a_host_by_the_name_of_its_certificate(run, https
     assert "Ada" not in printed
 
 
-def test_a_person_who_is_not_there(run, https):
+def test_a_missing_user_is_a_failure(run, https):
     with pytest.raises(Unhealthy, match="the answer is 404"):
         smoke.refuse_unknown(run, f"https://hello.example.com:{https}", "Grace", "127.0.0.1")
 

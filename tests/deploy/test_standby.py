@@ -23,7 +23,7 @@ def kept(aws, region):
     return [(key.rpartition(" ")[2], json.loads(found[key]["content"])) for key in sorted(found)]
 
 
-def test_each_deployment_is_kept_in_both_regions(aws, staging, command):
+def test_each_deployment_is_recorded_in_both_regions(aws, staging, command):
     code, output = command("deploy", "prod", "--version", "new")
     assert code == 0, output
     for region in (FIRST, SECOND):
@@ -37,7 +37,7 @@ def test_each_deployment_is_kept_in_both_regions(aws, staging, command):
         assert b64decode(newest["bundle"]) == b"a bundle"
 
 
-def test_a_rollback_is_kept_too(aws, staging, command, tested):
+def test_a_rollback_is_recorded_as_well(aws, staging, command, tested):
     tested.broken = {"new"}
     assert command("deploy", "prod", "--version", "new")[0] == 1
     assert [label for label, _ in kept(aws, FIRST)] == ["old", "old"]
@@ -49,9 +49,7 @@ def test_environments_without_backups_have_nothing_elsewhere(aws, staging, comma
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "NoSuchBucket", None])
-def test_a_region_that_does_not_take_it_is_no_failure_of_the_deployment(
-    aws, staging, command, code
-):
+def test_a_region_that_refuses_the_record_does_not_fail_the_deployment(aws, staging, command, code):
     aws.fail("s3:PutObject", code, when=lambda asked: FIRST in asked["Bucket"])
     status, output = command("deploy", "prod", "--version", "new")
     assert status == 0, output

@@ -33,7 +33,7 @@ def report(command, *arguments):
     return code, json.loads(output[output.index("{\n") :])  # after what others have written
 
 
-def test_one_screen(aws, watched, run, command):
+def test_it_shows_everything_on_one_screen(aws, watched, run, command):
     history.record(run, BUCKET, PROD, "failed", "new", "smoke test: FAILED")
     aws.alarms[f"{PROD}-database-busy"] = (
         "MetricAlarm", "ALARM", "The database is busy. What to do: https://x", TOPIC,
@@ -53,13 +53,13 @@ def test_one_screen(aws, watched, run, command):
     assert "NOT WATCHED" not in output
 
 
-def test_one_environment_only(watched, command):
+def test_it_can_show_one_environment(watched, command):
     _, output = command("status", "prod")
     assert PROD in output
     assert STAGING not in output
 
 
-def test_programs_get_all_of_it(aws, watched, run, command):
+def test_json_contains_everything(aws, watched, run, command):
     history.record(run, BUCKET, STAGING, "deploy", "old")
     aws.alarms[f"{APPLICATION}-messages-dropped"] = ("MetricAlarm", "ALARM", "Dropped.", TOPIC)
     code, found = report(command)
@@ -75,12 +75,12 @@ def test_programs_get_all_of_it(aws, watched, run, command):
     assert found["pending"] is None
 
 
-def test_instances_of_two_versions(watched, command):
+def test_instances_of_two_versions_are_counted(watched, command):
     watched["instances"] = ["new", "old", "new"]
     assert "  instances    2 run new, 1 run old" in command("status", "staging")[1]
 
 
-def test_alarms_that_nobody_needs_to_see(aws, watched, command):
+def test_alarms_that_need_no_attention_are_not_shown(aws, watched, command):
     """Those that scale, those of others, those that are quiet, and parts of composites."""
     aws.alarms |= {
         "awseb-e-1-stack-AWSEBCloudwatchAlarmLow-X": ("MetricAlarm", "ALARM", "Scaling", TOPIC),
@@ -102,7 +102,7 @@ def test_an_alarm_without_data_is_not_a_quiet_one(aws, watched, command):
     assert f"no data      {PROD}-instance-memory" in command("status", "prod")[1]
 
 
-def test_an_environment_that_nobody_watches(aws, staging, command):
+def test_an_unmonitored_environment_is_reported(aws, staging, command):
     assert command("status")[1].count("NOT WATCHED") == 2
     made(aws, "staging-operations")
     assert command("status")[1].count("NOT WATCHED") == 1
@@ -110,7 +110,7 @@ def test_an_environment_that_nobody_watches(aws, staging, command):
     assert command("status")[1].count("NOT WATCHED") == 2
 
 
-def test_the_age_of_each_backup(aws, watched, command):
+def test_the_age_of_each_backup_is_shown(aws, watched, command):
     at = datetime.now(UTC) - timedelta(hours=5)
     aws.vaults = {
         "birthday-greetings-prod-eu-west-1": {"awsbackup:job-1": ("COMPLETED", at)},
@@ -189,7 +189,7 @@ def test_a_certificate_that_is_not_issued(aws, certificate, command):
         ("acm:DescribeCertificate", "certificate"),
     ],
 )
-def test_what_aws_does_not_answer_is_unknown_and_not_nothing(
+def test_a_query_without_a_response_is_shown_as_unknown(
     aws, certificate, command, action, what, code
 ):
     aws.fail(action, code)
@@ -215,7 +215,7 @@ def test_an_environment_that_does_not_exist(aws, fails):
     assert f"there is no environment {STAGING}" in fails("status", "staging")
 
 
-def test_nothing_at_all(aws, command):
+def test_an_empty_account_is_shown(aws, command):
     assert command("status") == (0, "there is no environment\n")
 
 
@@ -225,7 +225,7 @@ def test_it_changes_nothing(aws, watched, command):
     assert not [one for one, _ in aws.calls if one.split(":")[1].startswith(changing)]
 
 
-def test_watching_goes_on_until_somebody_ends_it(aws, watched, command, clock, monkeypatch):
+def test_watching_continues_until_a_signal(aws, watched, command, clock, monkeypatch):
     """Also when AWS does not answer for a while."""
     aws.fail("elasticbeanstalk:DescribeEnvironments", None, times=1)
     monkeypatch.setattr(status, "time", clock_that_ends(clock, after=3))
@@ -251,7 +251,7 @@ def clock_that_ends(clock, after):
     return Ends()
 
 
-def test_programs_do_not_watch(command):
+def test_json_and_watch_cannot_be_combined(command):
     code, output = command("status", "--json", "--watch")
     assert code == 2
     assert "do not go together" in output
@@ -261,7 +261,7 @@ def test_programs_do_not_watch(command):
     ("ago", "words"),
     [(0, "0 min"), (119, "119 min"), (120, "2 h"), (47 * 60, "47 h"), (72 * 60, "3 days")],
 )
-def test_ages(ago, words):
+def test_ages_are_rounded_for_people(ago, words):
     state = State("Ready", "v", "Green", "Ok", "x")
     entry = Entry(NOW - timedelta(minutes=ago), "deploy", "v", "", "")
     alarm = Alarm("p-x", NOW - timedelta(minutes=ago), "A sentence. What to do: x")

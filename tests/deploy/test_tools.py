@@ -19,7 +19,7 @@ def tools(tmp_path):
     return Tools(Changes(Console()), tmp_path)
 
 
-def test_what_a_program_prints(tools):
+def test_the_output_of_a_program_is_returned(tools):
     assert tools.ask("printf", "a\nb\n\n") == "a\nb\n"
 
 
@@ -30,18 +30,18 @@ def test_a_program_that_fails_says_why(tools):
         tools.ask("sh", "-c", "exit 3")
 
 
-def test_a_program_that_does_not_end(tools):
+def test_a_program_that_does_not_end_is_stopped(tools):
     with pytest.raises(Failure, match="did not end within 0 s"):
         tools.ask("sleep", "60", timeout=0.1)
     assert tools.change("sleep", "60", timeout=0.1) == 124
 
 
-def test_a_program_that_is_not_installed(tools):
+def test_a_missing_program_is_a_failure(tools):
     with pytest.raises(Failure, match="'no-such-program' is not installed"):
         tools.require("sh", "no-such-program")
 
 
-def test_output_of_programs_is_not_a_result(tools, capfd):
+def test_output_of_other_programs_goes_to_standard_error(tools, capfd):
     assert tools.change("echo", "progress") == 0
     printed = capfd.readouterr()
     assert printed.out == ""
@@ -55,7 +55,7 @@ def test_a_dry_run_starts_nothing(tmp_path, capfd):
     assert capfd.readouterr().err == "+ touch 'a file'\n"
 
 
-def test_what_a_program_reads_is_not_shown(tools, tmp_path, capfd):
+def test_the_input_of_a_program_is_not_shown(tools, tmp_path, capfd):
     assert tools.feed("text", "sh", "-c", "cat >read; echo no >&2; exit 2") == (2, "no\n")
     assert (tmp_path / "read").read_text() == "text"
     assert "text" not in capfd.readouterr().err
@@ -102,7 +102,7 @@ def handlers():
         signal.signal(number, handler)
 
 
-def test_a_signal_waits_while_a_lock_is_given_back(handlers):
+def test_a_signal_waits_while_a_lock_is_released(handlers):
     signals.install()
     done = []
 

@@ -25,7 +25,7 @@ def many(aws, staging):
     return aws.versions
 
 
-def test_what_nobody_needs_is_deleted(many, command):
+def test_versions_that_are_no_longer_needed_are_deleted(many, command):
     code, output = command("versions", "prune", "--yes")
     assert code == 0, output
     assert sorted(set(LABELS) - set(many)) == ["v000", "v005", "v006", "v007", "v008", "v009"]
@@ -41,7 +41,7 @@ def test_a_dry_run_deletes_nothing_and_shows_what_it_would(aws, many, command):
     assert f"{line} --version-label v005 --delete-source-bundle" in output
 
 
-def test_nothing_is_deleted_before_somebody_agreed(aws, many, fails, monkeypatch):
+def test_nothing_is_deleted_without_confirmation(aws, many, fails, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO())
     output = fails("versions", "prune")
     assert "v005" in output
@@ -64,7 +64,7 @@ def test_few_versions_are_all_kept(aws, staging, command):
         "s3:ListObjectsV2",
     ],
 )
-def test_what_aws_does_not_answer_is_not_unneeded(aws, many, fails, action, code):
+def test_after_a_query_without_a_response_nothing_is_deleted(aws, many, fails, action, code):
     aws.fail(action, code)
     assert "now: nothing was deleted" in fails("versions", "prune", "--yes")
     assert len(many) == 60
@@ -98,7 +98,7 @@ def test_a_new_environment_does_not_get_it_either(aws, staging, fails):
     assert STAGING not in aws.environments
 
 
-def test_a_version_that_does_not_say_what_its_bundle_was(aws, staging, fails):
+def test_a_version_without_a_hash_is_not_deployed(aws, staging, fails):
     aws.descriptions["new"] = "A change"
     output = fails("deploy", "staging", "--version", "new")
     assert "its description has no hash" in output
@@ -106,13 +106,13 @@ def test_a_version_that_does_not_say_what_its_bundle_was(aws, staging, fails):
 
 
 @pytest.mark.parametrize("code", ["NoSuchKey", "AccessDenied", None])
-def test_a_bundle_that_cannot_be_read(aws, staging, fails, code):
+def test_an_unreadable_bundle_is_not_deployed(aws, staging, fails, code):
     aws.fail("s3:GetObject", code)
     assert "s3:GetObject" in fails("deploy", "staging", "--version", "new")
     assert staging["label"] == "old"
 
 
-def test_an_answer_that_breaks_off(aws, staging, fails):
+def test_a_truncated_response_is_a_failure(aws, staging, fails):
     class Body:
         def read(self):
             raise IncompleteReadError(actual_bytes=3, expected_bytes=20)
@@ -122,7 +122,7 @@ def test_an_answer_that_breaks_off(aws, staging, fails):
     assert "AWS did not answer s3:GetObject: 3 read, but total bytes expected is 20" in output
 
 
-def test_there_is_no_way_back_to_a_bundle_that_was_changed(aws, staging, tested, fails):
+def test_a_changed_bundle_is_not_rolled_back_to(aws, staging, tested, fails):
     tested.broken.add("new")
     aws.s3_put_object(BUCKET, BUNDLE.format("old"), b"something else")
     output = fails("deploy", "staging", "--version", "new")

@@ -111,7 +111,7 @@ def test_the_hour_that_comes_twice_in_autumn_counts_twice():
     assert calendar.next_opening(at("2026-10-25T02:45+02:00")) == at("2026-10-25T02:30+01:00")
 
 
-def test_a_window_that_never_opens_is_said_to():
+def test_a_window_that_never_opens_is_reported():
     calendar = load(OFFICE + FREEZE.format("2026-01-01", "2099-12-31"))
     assert calendar.next_opening(at("2026-11-24T12:00+01:00")) is None
     assert "It does not open within the next 400 days." in calendar.explain(
@@ -135,7 +135,7 @@ def test_the_next_opening_is_open_and_the_minute_before_is_not(moment):
 
 
 @given(st.lists(st.sampled_from(DAYS), min_size=1, unique=True), moments)
-def test_the_schedule_strikes_when_it_opens(days, moment):
+def test_the_schedule_fires_when_the_window_opens(days, moment):
     names = ", ".join(f'"{day}"' for day in days)
     text = NIGHT.replace('"Monday", "Tuesday", "Wednesday", "Thursday"', names)
     calendar = load(text + FREEZE.format("2026-12-18", "2027-01-03"))
@@ -167,7 +167,7 @@ def test_the_schedule_strikes_when_it_opens(days, moment):
         ("time_zone", "?", "invalid TOML"),
     ],
 )
-def test_a_file_that_makes_no_sense(old, new, what):
+def test_an_invalid_file_is_refused(old, new, what):
     assert old in OFFICE
     with pytest.raises(InvalidConfig, match=what):
         load(OFFICE.replace(old, new))
@@ -182,7 +182,7 @@ def test_a_file_that_makes_no_sense(old, new, what):
         (FREEZE.format("2026-12-24", "2026-12-25").replace("Holidays", " "), "expected a sentence"),
     ],
 )
-def test_a_freeze_that_makes_no_sense(freeze, what):
+def test_an_invalid_freeze_is_refused(freeze, what):
     with pytest.raises(InvalidConfig, match=what):
         load(OFFICE + freeze)
 
@@ -192,7 +192,7 @@ def test_a_file_without_a_window():
         load('time_zone = "UTC"\nwindow = []\n')
 
 
-def test_the_command(project, command):
+def test_the_command_shows_whether_the_window_is_open(project, command):
     (project / "devops/release_window.toml").write_text(OFFICE)
     assert command("window", "--at", "2026-11-24T12:00+01:00") == (
         0, "The release window is open: it is Tuesday 2026-11-24 12:00 in Europe/Berlin.\n",
@@ -210,7 +210,7 @@ def test_wrong_usage_of_the_command(command, moment):
     assert "expected a time such as" in printed
 
 
-def test_a_file_that_cannot_be_used_is_no_closed_window(project, command):
+def test_an_invalid_file_is_not_a_closed_window(project, command):
     (project / "devops/release_window.toml").write_text(OFFICE.replace("09:00", "9"))
     code, printed = command("window")
     assert code == 2
@@ -222,5 +222,5 @@ def test_the_schedule_is_a_cron_expression_of_aws():
     assert load(OFFICE).schedule() == "cron(0 9 ? * MON,TUE,WED,THU *)"
 
 
-def test_the_file_of_the_project_can_be_used():
+def test_the_projects_file_is_valid():
     assert window.read(Path()).windows

@@ -53,7 +53,7 @@ CHANGED_IN_PLACE = {
 
 
 @pytest.mark.parametrize("name", PINNED)
-def test_a_property_whose_change_replaces_the_database_is_what_it_was(resources, name):
+def test_properties_whose_change_replaces_the_database_are_unchanged(resources, name):
     found = resources["Database"]["Properties"].get(name)
     assert found == PINNED[name], (
         f"{name} of the database is {found!r} and was {PINNED[name]!r}. Changing it makes "
@@ -62,7 +62,7 @@ def test_a_property_whose_change_replaces_the_database_is_what_it_was(resources,
     )
 
 
-def test_what_may_change_later_without_a_replacement(resources):
+def test_other_properties_can_change_without_a_replacement(resources):
     """What a growing or a restored database needs: none of it is among what replaces one."""
     properties = resources["Database"]["Properties"]
     assert properties["AllocatedStorage"] == custom("DatabaseStorage", DefaultValue="20")
@@ -109,7 +109,7 @@ def test_only_the_instances_reach_it(resources):
     assert (rule["FromPort"], rule["ToPort"]) == (5432, 5432)
 
 
-def test_it_takes_only_encrypted_connections_and_logs_nobody(resources, shared):
+def test_it_accepts_only_encrypted_connections_and_logs_no_names(resources, shared):
     parameters = resources["DatabaseParameters"]["Properties"]["Parameters"]
     assert parameters["rds.force_ssl"] == "1"
     assert parameters["log_min_error_statement"] == "panic"

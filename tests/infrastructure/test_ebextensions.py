@@ -26,7 +26,7 @@ def test_every_direct_option_exists_and_has_an_allowed_value(environment, certif
         Catalogue().check(option, value)
 
 
-def test_no_option_stands_in_two_files(files):
+def test_no_option_is_set_in_two_files(files):
     seen = {}
     for name, content in files.items():
         for option in ebextensions.options(content):
@@ -102,7 +102,7 @@ def test_deployments_have_no_downtime(shared):
     assert shared["aws:elasticbeanstalk:environment", "LoadBalancerType"] == "application"
 
 
-def test_scaling_makes_sense(shared):
+def test_the_thresholds_of_scaling_do_not_conflict(shared):
     trigger = {
         name: value
         for (namespace, name), value in shared.items()
@@ -116,7 +116,7 @@ def test_scaling_makes_sense(shared):
     assert breach == int(trigger["BreachDuration"])
 
 
-def test_certificate_brings_https_and_the_redirect():
+def test_a_certificate_enables_https_and_the_redirect():
     without, having = direct("prod"), direct("prod", Certificate="arn:x")
     assert set(having) - set(without) == {
         ("aws:elbv2:listener:443", name)

@@ -66,7 +66,7 @@ def test_the_new_image_migrates(machine):
     assert not machine.calls("aws")
 
 
-def test_an_image_that_is_not_there_is_pulled_with_a_login_of_now(machine):
+def test_a_missing_image_is_pulled_with_a_new_login(machine):
     code, output = machine.run(NOT_PULLED="1")
     assert code == 0, output
     assert machine.calls("aws ecr get-login-password --region eu-west-1")
@@ -81,20 +81,20 @@ def test_another_registry_is_not_logged_in_to(machine):
     assert not machine.calls("aws")
 
 
-def test_a_login_that_is_refused(machine):
+def test_a_refused_login_fails_the_hook(machine):
     code, output = machine.run(NOT_PULLED="1", REFUSED="1")
     assert code == 1
     assert "must allow ecr:GetAuthorizationToken" in output
     assert not machine.calls("docker run")
 
 
-def test_a_migration_that_fails(machine):
+def test_a_failed_migration_fails_the_hook(machine):
     code, output = machine.run(FAILS="3")
     assert code == 1
     assert "the database is not migrated (exit code 3)" in output
 
 
-def test_a_bundle_that_names_no_image(machine):
+def test_a_bundle_without_an_image_fails_the_hook(machine):
     code, output = machine.run(None)
     assert code == 1
     assert "no image is named" in output

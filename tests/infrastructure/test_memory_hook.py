@@ -57,7 +57,7 @@ def agent(tmp_path):
     return Agent(tmp_path / "agent")
 
 
-def test_memory_is_reported_and_logs_are_streamed_still(agent):
+def test_memory_is_reported_and_logs_are_still_streamed(agent):
     assert agent.hook() == "10_memory: the agent reports the memory of this instance"
     assert agent.names() == ["file_beanstalk.json", "file_memory.json"]
     merged = json.loads((agent.home / "etc/amazon-cloudwatch-agent.json").read_text())
@@ -67,7 +67,7 @@ def test_memory_is_reported_and_logs_are_streamed_still(agent):
     assert set(metrics["append_dimensions"]) == {"AutoScalingGroupName", "InstanceId"}
 
 
-def test_a_second_time_the_agent_is_not_restarted(agent):
+def test_a_second_run_does_not_restart_the_agent(agent):
     agent.hook()
     agent.replace('[ "$2" = status ] && echo \'  "status": "running"\'')
     assert agent.hook() == "10_memory: the agent reports the memory of this instance already"
@@ -97,7 +97,7 @@ def test_metrics_of_somebody_else_that_differ(agent):
         ('rm -f "$(dirname "$0")"/../etc/*.d/*', "the agent lost a configuration that it had"),
     ],
 )
-def test_an_agent_that_does_not_do_what_it_should(agent, script, what):
+def test_an_agent_that_misbehaves_does_not_fail_the_deployment(agent, script, what):
     agent.replace(script)
     assert what in agent.hook()
 
@@ -115,7 +115,7 @@ def test_an_instance_without_an_agent(agent):
     assert "there is no agent" in agent.hook()
 
 
-def test_a_full_disk(agent):
+def test_a_missing_temporary_folder_does_not_fail_the_deployment(agent):
     assert "there is no temporary folder" in agent.hook(TMPDIR="/nowhere")
 
 

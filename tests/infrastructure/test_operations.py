@@ -95,7 +95,7 @@ def test_a_metric_that_never_comes_is_found(namespace, name, dimensions):
         cloudwatch.check(namespace, name, dimensions, own())
 
 
-def test_what_beanstalk_and_the_group_report_is_switched_on(shared, resources):
+def test_the_metrics_of_beanstalk_and_the_group_are_enabled(shared, resources):
     """They send some metrics only where .ebextensions ask for them."""
     config = json.loads(shared["aws:elasticbeanstalk:healthreporting:system", "ConfigDocument"])[
         "CloudWatchMetrics"
@@ -131,14 +131,14 @@ def test_the_team_is_told_and_of_urgent_ones_the_escalation():
     assert set(NOTIFYING) >= URGENT
 
 
-def test_outside_of_production_nobody_is_escalated_to():
+def test_only_production_uses_the_escalation():
     other, _ = stack("staging", TrafficExpected="true")
     for kind in ("Alarm", "CompositeAlarm"):
         for one in other.properties(f"AWS::CloudWatch::{kind}").values():
             assert one.get("AlarmActions", [TEAM]) == [TEAM]
 
 
-def test_what_is_asked_for_is_watched():
+def test_every_required_condition_has_an_alarm():
     assert set(NOTIFYING) == URGENT | {
         "users-wait", "instances-fail", "instances-busy", "instance-memory", "instance-disk",
         "database-busy", "database-connections", "database-storage", "database-memory",
@@ -222,7 +222,7 @@ def test_missing_data_is_treated_on_purpose():
     assert breaching == {"no-requests", "no-healthy-instance"}
 
 
-def test_few_requests_are_no_alarm():
+def test_few_requests_raise_no_alarm():
     rate = BY_NAME["error-rate"]["Metrics"][-1]["Expression"]
     assert rate.startswith("IF(FILL(requests, 0) >= 20, ")
     assert rate.endswith(", 0)")
@@ -236,7 +236,7 @@ def test_few_requests_are_no_alarm():
         ({"WatchedCertificate": ""}, "certificate-ends"),
     ],
 )
-def test_what_an_environment_may_do_without(more, missing):
+def test_optional_alarms_depend_on_the_environment(more, missing):
     found, name = stack("prod", **({"TrafficExpected": "true"} | more))
     names = {one["AlarmName"] for one in found.properties("AWS::CloudWatch::Alarm").values()}
     assert f"{name}-{missing}" not in names

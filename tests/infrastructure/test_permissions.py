@@ -81,7 +81,7 @@ def test_a_cache_is_read_by_who_wrote_it(who):
         assert not WHO[who].may(action, f"{ARTIFACTS}/cache/other/1")
 
 
-def test_only_projects_without_rights_keep_a_cache():
+def test_only_projects_without_permissions_keep_a_cache():
     projects = {
         name: one["Properties"]
         for name, one in PIPELINE.items()
@@ -184,7 +184,7 @@ def test_what_runs_when_the_window_opens_came_with_the_pending_version():
 
 
 @pytest.mark.parametrize("who", ["Instance of staging", "Instance of production"])
-def test_an_instance_reads_and_writes_what_is_its_own(who):
+def test_an_instance_accesses_only_its_own_data(who):
     instance = WHO[who]
     for key in (f"{APPLICATION}/1.zip", "resources/environments/e-1/_runtime/_versions/1"):
         assert instance.may("s3:GetObject", f"{BUCKET}/{key}")

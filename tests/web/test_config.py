@@ -78,7 +78,7 @@ def test_tls(tmp_path):
         ("DATABASE_URL", "postgresql://me:secret@host/name?nonsense=1"),
     ],
 )  # fmt: skip
-def test_nonsense_is_refused_in_one_line(name, value):
+def test_an_invalid_value_is_refused_in_one_line(name, value):
     with pytest.raises(config.ConfigError) as refused:
         config.load(URL | {name: value})
     message = refused.value.message
@@ -102,7 +102,7 @@ def test_blanks_and_line_breaks_around_a_value_are_ignored(around):
     assert config.load(URL | {"PORT": around.format("")}) == config.load(URL)
 
 
-def test_what_the_url_says_to_libpq_is_kept():
+def test_libpqs_parameters_in_the_url_are_kept():
     url = "postgresql://me@host/name?options=-c%20search_path%3Dx&application_name=y"
     assert load_url({"DATABASE_URL": url}).query == {
         "options": "-c search_path=x",
@@ -127,6 +127,6 @@ def test_keys_are_digests():
     assert config.load(URL)["API_KEYS"] == set()
 
 
-def test_a_database_is_needed():
+def test_a_database_is_required():
     with pytest.raises(config.ConfigError, match="DATABASE_URL is missing: expected postgresql://"):
         config.load({})

@@ -27,7 +27,7 @@ def test_the_pages_load_nothing_from_another_host(client, path):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_what_the_pages_lead_to_on_this_host_is_there(client, path):
+def test_the_links_of_the_pages_to_this_host_work(client, path):
     inside = [url for url in references(client.get(path)) if "://" not in url]
     assert inside
     for url in inside:
@@ -46,7 +46,7 @@ def test_the_page_about_problems_explains_every_type_without_javascript(client):
     assert "<script" not in page
 
 
-def test_the_front_leads_to_the_documentation(client):
+def test_the_root_path_redirects_to_the_documentation(client):
     front = client.get("/", base_url="https://host:8443")
     assert (front.status_code, front.headers["Location"]) == (302, "/docs")
     empty = client.get("/", environ_overrides={"PATH_INFO": ""})
@@ -54,7 +54,7 @@ def test_the_front_leads_to_the_documentation(client):
 
 
 @pytest.mark.parametrize("name", docs.ASSETS)
-def test_the_parts_of_the_pages_are_compressed_and_kept(client, name):
+def test_assets_are_compressed_and_cached(client, name):
     url = next(url for url in references(client.get("/docs")) if name in url)
     plain = client.get(url)
     packed = client.get(url, headers={"Accept-Encoding": "br, gzip"})
@@ -68,7 +68,7 @@ def test_the_parts_of_the_pages_are_compressed_and_kept(client, name):
     assert (again.status_code, again.data) == (304, b"")
 
 
-def test_a_part_that_is_not_named_by_its_content_is_asked_for_again(client):
+def test_an_asset_without_a_content_hash_is_revalidated(client):
     for url in ("/docs/docs.js", "/docs/docs.js?v=0123456789abcdef"):
         assert client.get(url).headers["Cache-Control"] == "no-cache"
 
@@ -80,13 +80,13 @@ def test_the_page_is_small_on_a_slow_line(client):
 
 
 @pytest.mark.parametrize("accepted", ["", "identity", "gzip;q=0", "br"])
-def test_who_cannot_unpack_gets_it_plain(client, accepted):
+def test_clients_without_compression_get_plain_assets(client, accepted):
     response = client.get("/docs/docs.js", headers={"Accept-Encoding": accepted})
     assert "Content-Encoding" not in response.headers
     assert b"SwaggerUIBundle" in response.data
 
 
 @pytest.mark.parametrize("name", ["oauth2-redirect.html", "..%2F__init__.py", "docs.html", "%00"])
-def test_only_the_parts_that_the_pages_need_are_served(client, name):
+def test_only_the_assets_of_the_pages_are_served(client, name):
     assert client.get(f"/docs/{name}").status_code == 404
     assert client.get(f"/static/{name}").status_code == 404

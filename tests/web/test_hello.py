@@ -36,7 +36,7 @@ def test_a_new_user_is_saved_and_greeted(client, on):
     assert greeted.json == {"message": "Hello, John! Your birthday is in 5 day(s)"}
 
 
-def test_a_known_user_is_changed(client, person, on):
+def test_the_date_of_a_known_user_is_replaced(client, person, on):
     on(date(2026, 5, 17))
     person(username="John", date_of_birth=date(1980, 1, 1))
     assert client.put("/hello/John", json=BORN).status_code == 204
@@ -54,14 +54,14 @@ def test_an_unknown_user_is_not_found(client, person):
     [((2023, 2, 28), "in 1 day(s)"), ((2023, 3, 1), "Happy birthday!"), ((2024, 2, 29), "Happy birthday!"),
      ((2024, 3, 1), "in 365 day(s)")],
 )  # fmt: skip
-def test_born_on_29_february(client, person, on, today, days):
+def test_people_born_on_29_february_celebrate_on_1_march(client, person, on, today, days):
     person(username="Leap", date_of_birth=date(2000, 2, 29))
     on(date(*today))
     assert client.get("/hello/Leap").json["message"].endswith(days)
 
 
 @pytest.mark.parametrize("born", ["2026-05-17", "2026-05-18", "9999-12-31"])
-def test_today_and_the_future_are_no_dates_of_birth(client, on, born):
+def test_today_and_the_future_are_invalid_dates_of_birth(client, on, born):
     on(date(2026, 5, 17))
     response = client.put("/hello/John", json={"dateOfBirth": born})
     assert_problem(response, 400, "invalid-request")
@@ -69,13 +69,13 @@ def test_today_and_the_future_are_no_dates_of_birth(client, on, born):
     assert client.get("/hello/John").status_code == 404
 
 
-def test_yesterday_is_a_date_of_birth(client, on):
+def test_yesterday_is_a_valid_date_of_birth(client, on):
     on(date(2026, 5, 18))
     assert client.put("/hello/John", json={"dateOfBirth": "2026-05-17"}).status_code == 204
 
 
 @pytest.mark.parametrize("value", WRONG_DATES, ids=ascii)
-def test_a_wrong_date_is_refused(client, value):
+def test_an_invalid_date_is_refused(client, value):
     response = client.put("/hello/John", json={"dateOfBirth": value})
     assert_problem(response, 400, "invalid-request")
     assert response.json["errors"] == {"dateOfBirth": ["Use a real date, written YYYY-MM-DD."]}
@@ -83,7 +83,7 @@ def test_a_wrong_date_is_refused(client, value):
 
 
 @pytest.mark.parametrize("body", WRONG_BODIES, ids=lambda body: ascii(body[:20]))
-def test_a_wrong_body_is_refused(client, body):
+def test_an_invalid_body_is_refused(client, body):
     assert_problem(client.put("/hello/John", data=body), 400, "invalid-request")
     assert client.get("/hello/John").status_code == 404
 
@@ -120,7 +120,7 @@ def test_without_a_body_the_query_string_is_read(client):
      "j0hn", "%F0%9F%98%80", "%CC%81a", "..", "-", "a%E2%80%8C", "%E2%80%8Ca", "a%E2%80%8C%E2%80%8Db",
      "%E2%80%8D", "a%E2%80%8E", "Jean-Luc", "O'Brien", "Mary%20Ann"],
 )  # fmt: skip
-def test_a_wrong_name_is_refused(client, method, path):
+def test_an_invalid_name_is_refused(client, method, path):
     response = getattr(client, method)(f"/hello/{path}", json=BORN)
     assert_problem(response, 400, "invalid-request")
     assert response.json["errors"] == {"username": ["Use 1 to 64 letters and nothing else."]}
@@ -132,14 +132,14 @@ def test_a_wrong_name_is_refused(client, method, path):
      "/docs/", "/docs//problems", "/livez/"],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-def test_what_is_not_there_is_not_found_and_nobody_is_redirected(client, path, method):
+def test_unknown_paths_are_not_found_and_not_redirected(client, path, method):
     response = client.open(path, method=method, json=BORN, base_url="https://host:8443")
     assert_problem(response, 404)
     assert "/docs" in response.json["detail"]
     assert "Location" not in response.headers
 
 
-def test_no_rule_can_redirect(app):
+def test_no_route_can_redirect(app):
     """werkzeug adds a missing slash at the end, and takes away what is twice."""
     for rule in app.url_map.iter_rules():
         assert not rule.merge_slashes, rule
@@ -167,14 +167,14 @@ def test_names_are_normalised(client):
     ["देव", "Владимир", "李", "محمد", "John" * 16, "علی\u200cرضا", "ශ්\u200dරී", "র\u200d্যাব"],
     ids=ascii,
 )
-def test_names_of_all_scripts(client, name):
+def test_names_in_all_scripts_are_valid(client, name):
     assert client.put("/hello/" + quote(name), json=BORN).status_code == 204
     assert client.get("/hello/" + quote(name)).json["message"].startswith(f"Hello, {name}!")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 @given(name=st.text(min_size=1) | st.binary(min_size=1), born=st.text() | st.dates().map(str))
-def test_no_input_is_a_server_error(client, name, born):
+def test_no_input_causes_a_server_error(client, name, born):
     raw = name if isinstance(name, bytes) else name.encode(errors="surrogatepass")
     path = "/hello/" + quote(raw, safe="")
     assert client.put(path, json={"dateOfBirth": born}).status_code in {204, 400, 404}
@@ -183,11 +183,11 @@ def test_no_input_is_a_server_error(client, name, born):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 @given(body=st.binary(max_size=5000))
-def test_no_body_is_a_server_error(client, body):
+def test_no_body_causes_a_server_error(client, body):
     assert client.put("/hello/John", data=body).status_code in {204, 400, 413}
 
 
-def test_head_and_options(client, person):
+def test_head_and_options_are_supported(client, person):
     person(username="John")
     head = client.head("/hello/John")
     assert (head.status_code, head.data) == (200, b"")
@@ -226,7 +226,7 @@ NAME = "Use 1 to 64 letters and nothing else."
                              "body": ['Send a JSON object such as {"dateOfBirth": "1990-05-17"}.']}),
     ],
 )  # fmt: skip
-def test_all_parts_that_are_wrong_are_listed(client, on, query, body, errors):
+def test_all_invalid_parts_are_listed(client, on, query, body, errors):
     on(date(2026, 5, 17))
     response = client.put(f"/hello/j0hn{query}", json=body)
     assert_problem(response, 400, "invalid-request")
@@ -276,7 +276,7 @@ def at(monkeypatch):
         ((2026, 5, 17, 18, 30), "Asia/Calcutta", "2026-05-18"),  # the old name
     ],
 )
-def test_today_is_the_day_in_the_callers_time_zone(client, at, moment, zone, today):
+def test_the_callers_time_zone_determines_the_current_date(client, at, moment, zone, today):
     at(*moment)
     url = f"/hello/John?timeZone={quote(zone, safe='')}"
     refused = client.put(url, json={"dateOfBirth": today})
@@ -285,7 +285,7 @@ def test_today_is_the_day_in_the_callers_time_zone(client, at, moment, zone, tod
     assert client.get(url).json["message"] == "Hello, John! Happy birthday!"
 
 
-def test_today_is_the_day_in_the_configured_time_zone_otherwise(env, client, at):
+def test_the_configured_time_zone_determines_it_otherwise(env, client, at):
     at(2026, 5, 16, 22, 0)
     client.put("/hello/John", json=BORN)
     assert client.get("/hello/John").json["message"].endswith("in 1 day(s)")
@@ -310,7 +310,7 @@ def test_today_is_the_day_in_the_configured_time_zone_otherwise(env, client, at)
         ("\u0000", ""),
     ],
 )
-def test_an_unknown_time_zone_is_refused_with_close_names(client, zone, hint):
+def test_an_unknown_time_zone_is_refused_with_similar_names(client, zone, hint):
     response = client.get("/hello/John", query_string={"timeZone": zone})
     assert_problem(response, 400, "invalid-request")
     (message,) = response.json["errors"]["timeZone"]

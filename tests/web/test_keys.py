@@ -37,7 +37,7 @@ def test_each_key_may_write(guarded, key):
      f"Bearer {digest(KEY)}", "Bearer \xff", f"Bearer key={KEY}", "Basic YTpi"],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-def test_nobody_else_may_write(guarded, method, authorization):
+def test_other_callers_must_not_write(guarded, method, authorization):
     guarded.put("/hello/John", json=BORN, headers=bearer(KEY))
     headers = {} if authorization is None else {"Authorization": authorization}
     for path, body in (("/hello/John", {"dateOfBirth": "1980-01-01"}), ("/hello/j0hn", None)):

@@ -64,7 +64,7 @@ NEW = re.compile(r"[0-9a-f]{32}")
     "given",
     [UUID, UUID.upper(), "0123456789abcdef", "ABCDEF" * 10, "a" * 64, "01ARZ3NDEKTSV4RRFFQ69G5FAV", TRACE],
 )  # fmt: skip
-def test_an_id_that_names_nobody_is_kept(client, lines, given):
+def test_an_id_that_cannot_be_a_name_is_kept(client, lines, given):
     for path in ("/livez", "/nowhere", "/hello/j0hn"):
         answer = client.get(path, headers={"X-Request-ID": given})
         assert answer.headers["X-Request-ID"] == given
@@ -84,7 +84,7 @@ def test_any_other_id_is_replaced(client, lines, given):
     assert {line["request_id"] for line in lines()} == {answer}
 
 
-def test_the_load_balancer_s_trace_id_is_used_where_the_caller_gives_none(client):
+def test_the_load_balancers_trace_id_is_used_if_the_caller_sends_none(client):
     header = {"X-Amzn-Trace-Id": f"Self=1-1-1;Root={TRACE};Sampled=1"}
     assert client.get("/livez", headers=header).headers["X-Request-ID"] == TRACE
     both = header | {"X-Request-ID": UUID}
@@ -127,7 +127,7 @@ class Broken:
 @pytest.mark.parametrize(
     "error", [OSError(28, "no space left"), BrokenPipeError(), ValueError("closed"), None], ids=repr
 )
-def test_a_log_that_cannot_be_written_costs_no_answer(client, person, monkeypatch, error):
+def test_a_failing_log_does_not_fail_requests(client, person, monkeypatch, error):
     output = Broken(error) if error else None
     monkeypatch.setattr(sys, "stdout", output)
     saved = client.put(f"/hello/{NAME}", json={"dateOfBirth": BORN})

@@ -78,7 +78,7 @@ def run(env, *arguments):
     return process.returncode, output
 
 
-def test_four_at_once_on_an_empty_database_all_succeed(empty, engine):
+def test_four_concurrent_runs_on_an_empty_database_succeed(empty, engine):
     runs = [flask(empty, "db", "upgrade") for _ in range(4)]
     outputs = [run.communicate(timeout=60)[0] for run in runs]
     assert [run.returncode for run in runs] == [0] * 4, outputs
@@ -87,7 +87,7 @@ def test_four_at_once_on_an_empty_database_all_succeed(empty, engine):
         assert connection.execute(text("SELECT count(*) FROM person")).scalar() == 0
 
 
-def test_four_at_once_without_a_database_all_succeed(missing, engine):
+def test_four_concurrent_runs_without_a_database_succeed(missing, engine):
     """As on the first instances of an environment: RDS has no database yet."""
     runs = [flask(missing, "db", "upgrade") for _ in range(4)]
     outputs = [run.communicate(timeout=60)[0] for run in runs]
@@ -104,7 +104,7 @@ def behind(proxy, url):
     return there.render_as_string(hide_password=False)
 
 
-def test_another_run_creates_it_after_the_first_look(missing, engine):
+def test_a_database_that_another_run_creates_meanwhile_is_used(missing, engine):
     """The proxy stops between the refused login and the question whether the database is missing."""
     url = make_url(missing["DATABASE_URL"])
     server = (url.host or "127.0.0.1", url.port or 5432)
@@ -131,7 +131,7 @@ def test_another_run_creates_it_after_the_first_look(missing, engine):
     assert "was created" not in output
 
 
-def test_a_user_who_may_not_create_the_database(missing, engine):
+def test_a_user_without_the_right_to_create_the_database_gets_an_error(missing, engine):
     maintenance = create_engine(engine.url.set(database="postgres"))
     with maintenance.begin() as connection:
         connection.execute(text("CREATE ROLE migrations_stranger LOGIN PASSWORD 'x'"))
@@ -144,7 +144,7 @@ def test_a_user_who_may_not_create_the_database(missing, engine):
     assert "permission denied to create database" in output
 
 
-def test_a_password_that_is_wrong_is_what_the_error_says(empty, engine):
+def test_the_error_names_a_wrong_password(empty, engine):
     url = make_url(empty["DATABASE_URL"]).set(username="migrations_nobody", password="x")
     status, output = run(
         {"DATABASE_URL": url.render_as_string(hide_password=False)}, "db", "upgrade"
@@ -154,7 +154,7 @@ def test_a_password_that_is_wrong_is_what_the_error_says(empty, engine):
     assert "CREATE DATABASE" not in output
 
 
-def test_a_database_that_is_ahead_is_no_error_for_an_older_image(empty, engine):
+def test_a_database_ahead_of_an_older_image_is_not_an_error(empty, engine):
     assert run(empty, "db", "upgrade")[0] == 0
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -198,7 +198,7 @@ def test_downgrade_and_upgrade_again(empty, engine):
         )
 
 
-def test_a_database_that_accepts_and_says_nothing_is_not_waited_for():
+def test_a_database_that_accepts_but_never_responds_is_not_waited_for():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         status, output = run(
@@ -208,7 +208,7 @@ def test_a_database_that_accepts_and_says_nothing_is_not_waited_for():
     assert "timeout expired" in output
 
 
-def test_nonsense_in_the_environment_is_one_line():
+def test_an_invalid_variable_is_reported_in_one_line():
     status, output = run({"DATABASE_URL": "nonsense"}, "db", "upgrade")
     assert status == 1
     assert output.startswith("Error: Invalid DATABASE_URL: expected postgresql://")

@@ -56,7 +56,7 @@ def test_after_quick_failures_every_request_tries(clock):
         pass
 
 
-def test_an_error_that_is_no_outage_ends_the_attempt(clock):
+def test_an_error_other_than_an_outage_ends_the_attempt(clock):
     known = Outage()
     fail(known, clock, 3)
     with pytest.raises(ValueError, match="mine"), known.attempt():

@@ -106,7 +106,7 @@ def test_the_limits_add_up_to_less_than_four_seconds():
     assert connection.STATEMENT_TIMEOUT < connection.ANSWER_TIMEOUT
 
 
-def test_an_answer_that_drips_is_not_waited_for(quick):
+def test_a_response_that_arrives_byte_by_byte_is_not_waited_for(quick):
     """Each byte comes in time, but not the whole."""
 
     def drip():
@@ -130,7 +130,7 @@ def test_an_answer_that_drips_is_not_waited_for(quick):
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"R\0\0\0\x08\0\0\0\0" + b"Z\0\0\0\x05I" + b"\xff" * 64])  # fmt: skip
-def test_a_server_that_is_no_postgresql_is_unavailable(answer, quick):
+def test_a_server_other_than_postgresql_is_unavailable(answer, quick):
     def serve():
         while True:
             try:
@@ -165,7 +165,7 @@ def test_a_server_that_is_no_postgresql_is_unavailable(answer, quick):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_counts_as_an_outage(error, outage):
+def test_outages_are_told_from_wrong_statements(error, outage):
     assert connection.is_outage(error) is outage
 
 
@@ -311,14 +311,14 @@ def test_the_password_may_change_at_any_moment(rotated):
     assert rotated.tried[4:] == ["new", "old"]
 
 
-def test_a_database_that_takes_neither_password_is_unavailable(rotated):
+def test_a_database_that_refuses_both_passwords_is_unavailable(rotated):
     rotated.accepted = "another"
     with pytest.raises(Unavailable):
         ping(rotated)
     assert rotated.tried == ["old", "new"]
 
 
-def test_another_failure_is_no_reason_to_try_the_other_password(rotated, monkeypatch):
+def test_after_other_failures_the_second_password_is_not_tried(rotated, monkeypatch):
     def connect(**parameters):
         rotated.tried.append(parameters["password"])
         raise psycopg2.OperationalError("could not connect to server")

@@ -28,12 +28,12 @@ NO_OBJECTS = [
 
 
 @pytest.mark.parametrize("text", NAMES)
-def test_a_name_is_letters(text: str) -> None:
+def test_letters_of_all_scripts_are_a_name(text: str) -> None:
     assert schema.parse_name(text) == unicodedata.normalize("NFC", text)
 
 
 @pytest.mark.parametrize("text", NO_NAMES, ids=ascii)
-def test_anything_else_is_no_name(text: str) -> None:
+def test_anything_else_is_not_a_name(text: str) -> None:
     with pytest.raises(ValidationError, match="1 to 64 letters"):
         schema.parse_name(text)
 
@@ -61,7 +61,7 @@ def test_longer_text_is_refused_unread(text: str, monkeypatch: pytest.MonkeyPatc
 
 
 @given(st.text())
-def test_a_name_is_what_the_rule_says(text: str) -> None:
+def test_names_agree_with_an_oracle_of_the_rule(text: str) -> None:
     name = unicodedata.normalize("NFC", text)
     kinds = "".join(unicodedata.category(character)[0] for character in name)
     valid = 1 <= len(name) <= 64 and kinds.startswith("L") and not kinds.strip("LM")
@@ -73,18 +73,18 @@ def test_a_name_is_what_the_rule_says(text: str) -> None:
 
 
 @given(st.dates())
-def test_a_date_is_parsed_as_it_is_written(day: date) -> None:
+def test_a_date_is_parsed_as_written(day: date) -> None:
     assert schema.parse_date(day.isoformat()) == day
 
 
 @pytest.mark.parametrize("text", NO_DATES, ids=ascii)
-def test_anything_else_is_no_date(text: object) -> None:
+def test_anything_else_is_not_a_date(text: object) -> None:
     with pytest.raises(ValidationError, match="YYYY-MM-DD"):
         schema.parse_date(text)
 
 
 @given(st.from_regex(r"\d{4}-[01]\d-[0-3]\d", fullmatch=True))
-def test_what_has_the_shape_of_a_date_is_one_or_is_refused(text: str) -> None:
+def test_text_in_the_format_of_a_date_is_a_date_or_is_refused(text: str) -> None:
     """The digits of any script among them, which `date` would take for these."""
     try:
         wanted = date.fromisoformat(text) if text.isascii() else None
@@ -106,13 +106,13 @@ def test_a_date_of_birth_is_before_today() -> None:
 
 
 @pytest.mark.parametrize("body", NO_OBJECTS, ids=lambda body: ascii(body[:20]))
-def test_a_body_that_is_no_json_object(body: bytes) -> None:
+def test_a_body_other_than_a_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(ValidationError, match="Send a JSON object"):
         schema.parse_object(body)
 
 
 @given(st.dictionaries(st.text(), st.text() | st.none() | st.integers()))
-def test_a_body_that_is_a_json_object(value: dict[str, object]) -> None:
+def test_a_json_object_is_parsed(value: dict[str, object]) -> None:
     assert schema.parse_object(json.dumps(value).encode()) == value
 
 

@@ -84,7 +84,7 @@ def test_an_unhandled_exception_is_an_event(reporting, collector, fail):
     assert "web.hello" in ours
 
 
-def test_an_event_has_what_is_allowed_and_nothing_else(reporting, collector, fail):
+def test_an_event_has_only_the_allowed_keys(reporting, collector, fail):
     fail()
     reporting.put(f"/hello/{NAME}?dateOfBirth={BORN}", json={"dateOfBirth": BORN}, headers=HEADERS)
     reporting.get(f"/hello/{NAME}?dateOfBirth={BORN}", headers=HEADERS)
@@ -107,7 +107,7 @@ def test_an_event_has_what_is_allowed_and_nothing_else(reporting, collector, fai
         {"path": f"/hello/{NAME}", "headers": {"X-Request-ID": f"{NAME}-{BORN}"}},
     ],
 )
-def test_nothing_personal_leaves(reporting, collector, fail, monkeypatch, request_):
+def test_no_personal_data_is_sent(reporting, collector, fail, monkeypatch, request_):
     """Neither in events nor in whatever else the SDK sends, its headers included."""
     fail()
     monkeypatch.setattr(storage, "save", lambda *given: storage.find(given[0]))
@@ -125,7 +125,7 @@ def test_nothing_personal_leaves(reporting, collector, fail, monkeypatch, reques
             assert text not in sent
 
 
-def test_a_method_that_is_a_name_is_not_told(reporting, collector, fail, monkeypatch):
+def test_an_unknown_method_is_not_sent(reporting, collector, fail, monkeypatch):
     monkeypatch.setattr("web.hello.Hello.get", lambda *_: 1 / 0)
     fail()
     environ = {"REQUEST_METHOD": "GET"}
@@ -139,20 +139,20 @@ def test_a_method_that_is_a_name_is_not_told(reporting, collector, fail, monkeyp
     ("path", "status"),
     [("/livez", 200), ("/readyz", 200), (f"/hello/{NAME}", 404), ("/hello/j0hn", 400), ("/x", 404)],
 )
-def test_what_is_answered_as_it_should_be_is_no_event(reporting, collector, context, path, status):
+def test_expected_errors_are_not_events(reporting, collector, context, path, status):
     assert reporting.get(path).status_code == status
     sentry_sdk.flush(2)
     assert not collector.received
 
 
-def test_a_lost_database_is_no_event(reporting, collector, fail):
+def test_a_lost_database_is_not_an_event(reporting, collector, fail):
     fail(Unavailable("it is away"))
     assert reporting.get(f"/hello/{NAME}").status_code == 503
     sentry_sdk.flush(2)
     assert not collector.received
 
 
-def test_nothing_of_the_sdk_runs_in_a_request_that_succeeds(reporting, context):
+def test_no_sdk_code_runs_in_a_successful_request(reporting, context):
     ran = set()
 
     def note(frame, event, _):
@@ -180,7 +180,7 @@ def test_without_a_dsn_the_sdk_is_not_even_imported(env):
 
 
 @pytest.mark.parametrize("mode", ["full", "silent"])
-def test_a_sentry_that_refuses_or_is_silent_costs_no_request(reporting, collector, fail, mode):
+def test_requests_succeed_while_sentry_refuses_or_is_silent(reporting, collector, fail, mode):
     """More failures than the queue holds, all answered before the first report is."""
     collector.mode = mode
     fail(RuntimeError())
@@ -191,7 +191,7 @@ def test_a_sentry_that_refuses_or_is_silent_costs_no_request(reporting, collecto
         assert collector.asked == 1
 
 
-def test_a_sentry_that_is_not_there_costs_no_request(env, app, fail):
+def test_requests_succeed_while_sentry_is_unreachable(env, app, fail):
     application = create_app(env | {"SENTRY_DSN": "http://key@127.0.0.1:9/1"})
     fail(RuntimeError())
     for _ in range(150):
@@ -204,7 +204,7 @@ def test_a_sentry_that_is_not_there_costs_no_request(env, app, fail):
 @pytest.mark.parametrize(
     "text", ["nowhere", "https://sentry.example.com/1", "ftp://key@host/1", "https://key@host/name", "https://key@/1"]
 )  # fmt: skip
-def test_a_dsn_that_cannot_be_used_is_refused_and_not_shown(env, text):
+def test_an_invalid_dsn_is_refused_and_not_shown(env, text):
     with pytest.raises(config.ConfigError) as refused:
         create_app(env | {"SENTRY_DSN": text})
     assert refused.value.message.startswith("Invalid SENTRY_DSN: expected the DSN of a project in")

@@ -129,7 +129,7 @@ def own(env, app, tmp_path):
         yield server
 
 
-def test_the_way_of_a_user(web):
+def test_a_user_is_saved_greeted_and_deleted(web):
     assert web.request("PUT", "/hello/John", BODY)[0] == 204
     status, headers, body = web.request("GET", "/hello/John")
     assert status == 200
@@ -142,20 +142,20 @@ def test_the_way_of_a_user(web):
 @pytest.mark.parametrize(
     "path", ["john%0A", "john%00", "%FF", "%C3%28", "a" * 5000, "%F0%9F%98%80", "a%20b"]
 )
-def test_wrong_names(web, path):
+def test_invalid_names_are_refused(web, path):
     for method in ("GET", "PUT"):
         status, headers, body = web.request(method, f"/hello/{path}", BODY)
         assert (status, headers["Content-Type"]) == (400, "application/problem+json")
         assert json.loads(body)["status"] == 400
 
 
-def test_other_scripts(web):
+def test_names_in_other_scripts_are_valid(web):
     path = "/hello/%E0%A4%A6%E0%A5%87%E0%A4%B5"
     assert web.request("PUT", path, BODY)[0] == 204
     assert "देव" in web.request("GET", path)[2].decode()
 
 
-def test_a_body_without_a_length(web):
+def test_a_chunked_body_is_read(web):
     assert web.request("PUT", "/hello/John", iter([BODY[:5], BODY[5:]]))[0] == 204
     for length in (4096, 4097, 9000):
         chunks = iter([b" " * 1000] * (length // 1000) + [b" " * (length % 1000)])
@@ -164,7 +164,7 @@ def test_a_body_without_a_length(web):
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_the_answer_to_a_long_body_can_be_read(web, chunked):
+def test_the_response_to_a_long_body_can_be_read(web, chunked):
     """Many clients do not listen before they have sent everything."""
     for _ in range(20):
         body = iter([b"[" * 1000] * 100) if chunked else b"[" * 100_000
@@ -182,13 +182,13 @@ def test_a_body_that_ends_too_early_is_refused(web, sent):
     assert web.request("GET", f"/hello/{name}")[0] == 404
 
 
-def test_what_is_no_http_is_no_server_error(web):
+def test_invalid_http_is_not_a_server_error(web):
     for request in (b"\0\0\0\0\r\n\r\n", b"GET /hello/a b HTTP/1.1\r\n\r\n", b"PUT /hello/a HTTP/1.1\r\nContent-Length: x\r\n\r\n"):  # fmt: skip
         assert b" 500 " not in web.raw(request).split(b"\r\n")[0]
     assert web.request("GET", "/livez")[0] == 200
 
 
-def test_a_worker_that_dies_comes_back(own):
+def test_a_worker_that_dies_is_replaced(own):
     before = {worker.pid for worker in own.workers()}
     assert len(before) == 2
     for pid in before:
@@ -332,7 +332,7 @@ def test_a_request_in_flight_is_served_at_sigterm(own):
     assert own.process.wait(10) == 0
 
 
-def test_all_that_is_written_is_json_and_names_nobody(own):
+def test_all_output_is_json_and_contains_no_names(own):
     own.request("PUT", "/hello/Rumpelstiltskin", BODY)
     own.process.terminate()
     own.process.wait(20)
@@ -342,7 +342,7 @@ def test_all_that_is_written_is_json_and_names_nobody(own):
     assert "1990" not in "".join(lines)
 
 
-def test_nonsense_in_the_environment_is_one_line():
+def test_an_invalid_variable_is_reported_in_one_line():
     ended = subprocess.run(
         [sys.executable, "-m", "web"],
         env=os.environ | {"DATABASE_URL": "postgresql://a@b/c", "WORKERS": "no"},

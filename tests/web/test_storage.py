@@ -52,20 +52,20 @@ def test_twenty_first_puts_at_once_make_one_row(app, context):
     [("", "length"), ("x" * 65, "length"), ("e\u0301", "normalised"), ("a b", "letters"),
      ("a\n", "letters"), ("a1", "letters"), ("a\x7f", "letters"), ("[", "letters")],
 )  # fmt: skip
-def test_the_database_keeps_the_rules_too(context, name, constraint):
+def test_the_database_enforces_the_rules_as_well(context, name, constraint):
     with pytest.raises(psycopg2.errors.CheckViolation, match=f"person_username_{constraint}"):
         storage.save(name, date(1990, 5, 17))
 
 
 @pytest.mark.parametrize("born", ["infinity", "10000-01-01", "0001-01-01 BC"])
-def test_the_database_keeps_only_dates_that_python_knows(context, born):
+def test_the_database_accepts_only_dates_that_python_can_represent(context, born):
     statement = text("INSERT INTO person VALUES ('John', CAST(:born AS date))")
     with pytest.raises(exc.IntegrityError, match="person_date_of_birth_range"):
         db.session.execute(statement, {"born": born})
     db.session.rollback()
 
 
-def test_all_of_ascii_but_letters_is_refused_by_both(context):
+def test_ascii_other_than_letters_is_refused_by_both(context):
     for code in range(1, 128):
         if not chr(code).isalpha():
             with pytest.raises(psycopg2.errors.CheckViolation):
@@ -78,7 +78,7 @@ def test_a_demoted_primary_is_unavailable(context):
     storage.ping()
 
 
-def test_a_wrong_statement_is_no_outage(context):
+def test_a_wrong_statement_is_not_an_outage(context):
     with pytest.raises(psycopg2.errors.UndefinedColumn):
         fetch("SELECT nothing FROM person")
     storage.ping()
@@ -109,7 +109,7 @@ def server(home):
     server.destroy()
 
 
-def test_outages(server):
+def test_each_kind_of_outage_is_unavailable(server):
     """Stop, start and freeze a real server below an application that is in use."""
     ensure_database(server.url("postgres"), "outage_test")
     app = create_app({"DATABASE_URL": server.url("outage_test")})
