@@ -198,11 +198,7 @@ def _alive(client: _Client, label: str | None) -> str:
 def _greeting(client: _Client) -> str:
     """A fault if the greeting does not match; around midnight, two days are right."""
     today = datetime.now(UTC).date()
-    birthday = today + timedelta(days=random.randrange(2, 300))  # noqa: S311  # any day will do
-    born = date(1999, birthday.month, min(birthday.day, 28))
-    expected = (date(birthday.year, born.month, born.day) - today).days
-    if expected < 2:  # the 29th to 31st of this month became the 28th
-        return "no day was found; trying another"
+    born, expected = _choose(today, random.randrange(2, 300))  # noqa: S311  # any day will do
     saved, fault = client.ask_about_user("PUT", json.dumps({"dateOfBirth": str(born)}).encode())
     if saved.status == 401:
         return (
@@ -219,6 +215,14 @@ def _greeting(client: _Client) -> str:
     return (
         "" if answer.status == 200 and answer.body in accepted else f"{fault}, not {accepted[1]!r}"
     )
+
+
+def _choose(today: date, days: int) -> tuple[date, int]:
+    """A date of birth, and the days to its next birthday: ``days``, or one more on 29 February."""
+    birthday = today + timedelta(days=days)
+    if (birthday.month, birthday.day) == (2, 29):  # which 1999 did not have
+        birthday += timedelta(days=1)
+    return birthday.replace(year=1999), (birthday - today).days
 
 
 def _problem(client: _Client) -> str:

@@ -7,7 +7,7 @@ import re
 import ssl
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -21,6 +21,7 @@ from werkzeug.serving import make_server
 from deploy import smoke
 from deploy.errors import Unhealthy
 from web import create_app
+from web.birthday import days_until_birthday
 from web.storage import Person, db
 
 POLL = 0.01  # seconds until a server sees that it shall stop
@@ -208,6 +209,16 @@ ALIVE = {"GET /livez": ("200 OK", "application/json", json.dumps({"version": "v1
 def test_a_wrong_response_is_a_failure(serve, check, answers, what):
     with pytest.raises(Unhealthy, match=what):
         check(serve(broken(answers)), label="v1")
+
+
+def test_on_every_day_there_is_a_date_of_birth_to_try():
+    """Of a leap year, whatever number of days is drawn."""
+    for day in range(366):
+        today = date(2028, 1, 1) + timedelta(days=day)
+        for drawn in range(2, 300):
+            born, expected = smoke._choose(today, drawn)
+            assert born.year == 1999
+            assert days_until_birthday(born, today) == expected >= 2
 
 
 def test_open_operators_paths_are_a_failure(app, env, check):
