@@ -1,6 +1,8 @@
 """The OpenAPI document: valid, complete, and true."""
 
-from datetime import date
+import json
+import re
+from datetime import date, timedelta
 from urllib.parse import unquote
 
 import pytest
@@ -13,6 +15,7 @@ from schemathesis.core import NOT_SET
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from web import create_app, openapi, schema
+from web.birthday import greeting
 
 
 @pytest.fixture
@@ -99,6 +102,14 @@ def test_the_examples_of_problems_are_real_responses(client, document, method, p
     body = b"[" * 5000 if name == "BodyTooLarge" else None
     (content,) = document["components"]["responses"][name]["content"].values()
     assert client.open(path, method=method, data=body).json == content["example"]
+
+
+def test_every_example_of_a_greeting_is_a_real_greeting(document):
+    examples = re.findall(r"Hello, John![^\"]*", json.dumps(document))
+    assert len(examples) == 2
+    born = date(1990, 5, 17)
+    real = {greeting("John", born, born + timedelta(days=day)) for day in range(365)}
+    assert set(examples) <= real
 
 
 def test_the_document_names_the_owner(document):
