@@ -8,7 +8,7 @@ from deploy.run import Run
 
 
 def install(run: Run, environment: Environment) -> None:
-    """Make or change vaults, plan and alarms of ``environment`` in its three regions.
+    """Create or update vaults, plan and alarms of ``environment`` in its three regions.
 
     Safe to run again. In the destinations, the stack that all environments share is made as well,
     for their images and messages, and the running version is copied there. Raises InvalidConfig

@@ -46,7 +46,7 @@ class _Sentry:
         return found
 
     def change(self, method: str, path: str, body: Json) -> None:
-        """Make or change something; a dry run shows it only. Raises Failure."""
+        """Create or update something; a dry run only shows it. Raises Failure."""
         url = f"{self._url}/{path}"
         self._changes.make(f"{method} {url} {json.dumps(body)}",
                            lambda: self._call(method, url, body), None)  # fmt: skip
