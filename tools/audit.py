@@ -26,7 +26,7 @@ def main() -> None:
     if any(codes):
         raise SystemExit(
             "audit: see above. Update these packages (make lock ARGS=--upgrade), or accept them "
-            "temporarily in {scan.NAME}."
+            f"temporarily in {scan.NAME}."
         )
 
 

@@ -90,7 +90,7 @@ def test_a_known_vulnerability_fails(run, osv):
     assert code == 1
     assert "PYSEC-2026-1" in output
     assert "9.9" in output
-    assert "accept it for a time in devops/vulnerabilities.toml" in output
+    assert "temporarily in devops/vulnerabilities.toml" in output
 
 
 def test_an_accepted_vulnerability_does_not_count(run, osv):

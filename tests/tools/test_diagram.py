@@ -38,8 +38,8 @@ def picture(**more):
 @pytest.mark.parametrize(
     ("drawing", "problem"),
     [
-        (picture(labels=[(Area(20, 70, 30, 16), "label")]), "One meets 'label'"),
-        (picture(labels=[(Area(1190, 70, 30, 16), "label")]), "'label' is not on the page"),
+        (picture(labels=[(Area(20, 70, 30, 16), "label")]), "One overlaps 'label'"),
+        (picture(labels=[(Area(1190, 70, 30, 16), "label")]), "'label' is outside the page"),
         (picture(lines=[([(0, 80), (200, 80)], False)]), "a line crosses One"),
         (
             picture(
