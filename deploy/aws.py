@@ -29,7 +29,7 @@ CREDENTIALS = (
     "export credentials for the right account (AWS_PROFILE, and AWS_EB_PROFILE for eb), "
     "and see whose they are: aws sts get-caller-identity"
 )
-# AWS's codes for the same thing differ between its services
+# AWS services use different codes for the same error
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError",
           "InsufficientPrivilegesException", "403"}  # fmt: skip
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId",
@@ -88,7 +88,7 @@ class Aws:
         """The response to a request that changes something; in a dry run ``otherwise``, or nothing.
 
         The equivalent command is shown; ``shown`` replaces parameters that
-        are secret, or that are in a file. Raises AwsFailure.
+        are secret, or that come from a file. Raises AwsFailure.
         """
         return self._changes.make(
             command_line(service, operation, parameters | dict(shown or {})),
@@ -97,11 +97,11 @@ class Aws:
         )
 
     def account(self) -> str:
-        """The number of the account."""
+        """The account ID."""
         return str(self.ask("sts", "get_caller_identity")["Account"])
 
     def caller(self) -> str:
-        """Who this is: an ARN."""
+        """The ARN of the caller's identity."""
         return str(self.ask("sts", "get_caller_identity")["Arn"])
 
     def _call(self, service: str, operation: str, parameters: dict[str, Any]) -> Answer:

@@ -9,7 +9,7 @@ from deploy.environments import NAME, Environment
 from deploy.errors import AwsFailure, Failure, InvalidConfig, NotFound
 from deploy.run import Run
 
-AWS_BACKUP, AVAILABLE = "awsbackup", "available"  # of snapshots: a kind, and a status
+AWS_BACKUP, AVAILABLE = "awsbackup", "available"  # a type and a status of snapshots
 PATIENCE = 4 * 3600  # seconds for the copy of a snapshot
 LATE = timedelta(hours=36)  # one day, the time to copy, and a margin
 RDS = "RDS"
@@ -17,10 +17,10 @@ RDS = "RDS"
 
 @dataclass(frozen=True)
 class Backup:
-    """The newest complete backup in a region; ``identifier`` is that of its snapshot in RDS."""
+    """The newest complete backup in a region; ``identifier`` is that of its RDS snapshot."""
 
     identifier: str
-    at: datetime  # the last transaction in it
+    at: datetime  # time of the last transaction in it
     size: int  # GiB of storage that a database restored from it needs
     key: str
     expires: datetime | None
@@ -43,7 +43,7 @@ def find_regions(run: Run, environment: Environment) -> tuple[str, ...]:
 
 
 def name_vault(environment: Environment, region: str) -> str:
-    """The vault of ``environment`` in ``region``, by devops/vault.yml."""
+    """The vault of ``environment`` in ``region``, as devops/vault.yml names it."""
     return f"{environment.name}-{region}"
 
 
@@ -79,7 +79,10 @@ def find_newest(run: Run, environment: Environment) -> Backup | None:
 
 
 def find_unfinished(run: Run, environment: Environment, chosen: Backup) -> list[str]:
-    """Lines about what was begun after ``chosen`` and is not complete. Raises AwsFailure."""
+    """One line for each backup that was started after ``chosen`` and is not complete.
+
+    Raises AwsFailure.
+    """
     return [
         f"{_identify(one)} of {one['CreationDate']:%Y-%m-%d %H:%M} UTC is {one['Status']}"
         for one in _recovery_points(run, environment)
@@ -111,10 +114,11 @@ def find_snapshot(run: Run, identifier: str) -> Backup:
 
 
 def begin_copy(run: Run, backup: Backup, name: str) -> str:
-    """The id of a copy of ``backup`` for the environment ``name``, which does not expire.
+    """The identifier of a copy of ``backup`` for the environment ``name``, which does not expire.
 
-    The environment's stack names it from then on. It takes minutes: see ``wait_for``. A snapshot
-    that somebody made by hand is used as it is. Raises AwsFailure.
+    The environment's stack refers to the copy from then on. Copying takes minutes: see
+    ``wait_for``. A snapshot that somebody made by hand is used directly, without a copy. Raises
+    AwsFailure.
     """
     if not backup.identifier.startswith(f"{AWS_BACKUP}:"):
         return backup.identifier
@@ -150,7 +154,7 @@ def wait_for(run: Run, copy: str) -> None:
 
 
 def explain(region: str, backup: Backup | None, now: datetime) -> str:
-    """A line for people."""
+    """One human-readable line about the backup in a region."""
     if backup is None:
         return f"LATE  {region}: no complete backup"
     hours = int((now - backup.at).total_seconds()) // 3600

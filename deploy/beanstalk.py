@@ -12,8 +12,8 @@ from deploy.errors import AwsFailure, Failure, NotFound, Unhealthy
 from deploy.run import Run
 from deploy.settings import PROGRAM
 
-EB_GRACE = 120  # seconds that `eb` gets on top of its own time limit, which it does not always keep
-SHOWN = 12  # events, after a failure
+EB_GRACE = 120  # seconds beyond the time limit of `eb`, which it does not always respect
+SHOWN = 12  # number of events to show after a failure
 # Beanstalk skips a whole file that has an unknown key, and only prints a warning. If that file
 # declares the database, the database is removed.
 IGNORED = re.compile(r"\.ebextensions|configuration files?", re.IGNORECASE)
@@ -41,7 +41,7 @@ class Machinery:
 
 @dataclass
 class Mark:
-    """A moment in the events of an environment, by AWS's clock."""
+    """A position in the events of an environment, by AWS's clock."""
 
     at: datetime | None = None
     seen: set[tuple[datetime, str]] = field(default_factory=set)
@@ -80,7 +80,7 @@ def find_bucket(run: Run) -> str:
 
 
 def wait_until_ready(run: Run, environment: Environment) -> State:
-    """The state of ``environment`` as soon as AWS takes requests for it.
+    """The state of ``environment`` as soon as AWS accepts requests for it.
 
     Raises NotFound when there is none, Failure when it is being terminated, or is not ready within
     the time for one deployment. A query that AWS does not answer is repeated.
@@ -109,7 +109,7 @@ def wait_until_ready(run: Run, environment: Environment) -> State:
 
 
 def find_difference(run: Run, name: str, label: str) -> str:
-    """How ``name`` differs from running ``label`` on every instance, healthy; empty if it does not.
+    """Why ``name`` is not healthy with ``label`` on every instance; empty if it is.
 
     Raises AwsFailure.
     """
@@ -127,7 +127,7 @@ def find_difference(run: Run, name: str, label: str) -> str:
 
 
 def find_machinery(run: Run, name: str) -> Machinery | None:
-    """What the environment ``name`` consists of, or None if it is incomplete. Raises AwsFailure."""
+    """The resources of the environment ``name``, or None if some are missing. Raises AwsFailure."""
     found = run.aws.ask("elasticbeanstalk", "describe_environment_resources", EnvironmentName=name)[
         "EnvironmentResources"
     ]
@@ -159,7 +159,7 @@ def find_running(run: Run, name: str) -> Counter[str]:
 
 
 def wait_until_running(run: Run, name: str, label: str) -> None:
-    """Wait until every instance of ``name`` runs ``label``, healthy.
+    """Wait until every instance of ``name`` runs ``label`` and is healthy.
 
     Raises Unhealthy if they do not within HEALTH_TIMEOUT. A query that AWS does not answer
     is repeated until then.
@@ -188,7 +188,7 @@ def update(run: Run, name: str, label: str) -> None:
 
 
 def refuse_ignored_files(run: Run, name: str, since: Mark) -> None:
-    """Raises Unhealthy when Beanstalk ignored a configuration file after ``since``."""
+    """Raise Unhealthy if Beanstalk ignored a configuration file after ``since``."""
     for event in events(run, name, since):
         if event["Severity"] == "WARN" and IGNORED.search(event["Message"]):
             raise Unhealthy(f"Beanstalk ignored a configuration file: {event['Message']}")
@@ -212,7 +212,7 @@ def stop_update(run: Run, environment: Environment) -> None:
 
 
 def mark(run: Run, name: str) -> Mark:
-    """The present moment in the events of ``name``. Raises AwsFailure."""
+    """The current position in the events of ``name``. Raises AwsFailure."""
     found = _last_events(run, name, SHOWN)
     if not found:
         return Mark()
@@ -256,7 +256,7 @@ def _key(event: dict[str, Any]) -> tuple[datetime, str]:
 
 
 def _last_message(run: Run, name: str) -> str:
-    """For the display only, so that a wait does not end because it cannot be read."""
+    """The last event, for display only: an error while reading it does not end a wait."""
     try:
         found = _last_events(run, name, 1)
     except AwsFailure as failure:
@@ -272,7 +272,10 @@ def _difference_or_reason(run: Run, name: str, label: str) -> str:
 
 
 def _find_patiently(run: Run, name: str) -> State | None:
-    """As ``find``; asked again until HEALTH_TIMEOUT when AWS does not answer. Raises AwsFailure."""
+    """Like ``find``, but retried until HEALTH_TIMEOUT while AWS does not answer.
+
+    Raises AwsFailure.
+    """
     deadline = time.monotonic() + run.settings.health_timeout
     while True:
         try:

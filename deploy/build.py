@@ -10,11 +10,11 @@ from deploy.settings import PROGRAM
 from deploy.version import Version
 
 EB_TIMEOUT = 600  # seconds
-DESCRIPTION_MAX = 200  # characters, of an application version's
+DESCRIPTION_MAX = 200  # characters in the description of an application version
 
 
 def build(run: Run, allow_dirty: bool = False, test: bool = False) -> Version:
-    """Publish a version of the commit that is checked out; with ``test`` only if its image passes.
+    """Publish a version of the commit that is checked out; with ``test``, only if its image passes.
 
     An interrupted build is continued: a published image is used again. Raises Failure.
     """
@@ -50,7 +50,7 @@ def build(run: Run, allow_dirty: bool = False, test: bool = False) -> Version:
 
 
 def new_label(run: Run, allow_dirty: bool) -> str:
-    """The label for the commit that is checked out. Raises Failure for files not committed."""
+    """The label for the commit that is checked out. Raises Failure for uncommitted files."""
     commit = run.tools.ask("git", "rev-parse", "--short=12", "HEAD")
     changed = run.tools.ask("git", "status", "--porcelain")
     number = build_number(run)

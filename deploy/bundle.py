@@ -17,9 +17,9 @@ def write(image: str, output: Path, root: Path) -> None:
     """Write the bundle of ``root`` that runs ``image`` to ``output``.
 
     The same files and image give the same bytes. Raises Failure when ``image`` is not
-    REPOSITORY@sha256:DIGEST, so that instances could run different ones; when Beanstalk would not
-    read a file; or when git has changed a file as it does on Windows: line ends of two characters,
-    and text in place of a link.
+    REPOSITORY@sha256:DIGEST, since instances could then run different images; when Beanstalk would
+    not read a file; or when git has changed a file as it does on Windows: CRLF line endings, or a
+    text file in place of a symbolic link.
     """
     if not PINNED.fullmatch(image):
         raise Failure(
@@ -41,7 +41,7 @@ def write(image: str, output: Path, root: Path) -> None:
 def replace_image(bundle: bytes, image: str) -> bytes:
     """``bundle`` with another ``image``, and nothing else changed.
 
-    Raises Failure when it is not one that ``write`` made.
+    Raises Failure when ``bundle`` was not made by ``write``.
     """
     content = {}
     try:

@@ -67,7 +67,7 @@ class Options:
     allow_dirty: bool = False
     forward: bool = False
     console: Console = field(default_factory=Console)
-    # Others in tests
+    # Replaced in tests
     session: Any = None
     tools: Callable[[Changes, Path], Tools] = Tools
     root: Path = settings.ROOT
@@ -117,7 +117,7 @@ def main(context: click.Context, dry_run: bool, allow_dirty: bool, forward: bool
     """Build the image once, publish it, and deploy it to staging and then to production.
 
     Without a COMMAND, do all of it: checks, tests, build, tests of the image, staging and its
-    smoke test, production and its smoke test. ENV is staging or prod, or another one of
+    smoke test, production and its smoke test. ENV is staging or prod, or another environment in
     devops/environments.toml.
     """
     options = context.ensure_object(Options)
@@ -141,7 +141,7 @@ def _everything(run: Run, options: Options) -> None:
 @allow_dirty
 @pass_options
 def build_command(options: Options, dry_run: bool, allow_dirty: bool) -> None:
-    """Build and publish image and version.
+    """Build and publish an image and a version.
 
     Prints the version's label as the last line, on standard output.
     """
@@ -207,7 +207,7 @@ def status_command(options: Options, environment: str | None, as_json: bool, wat
     """Show the state of everything: versions, health, deployments, alarms, certificates, approvals.
 
     For ENV, or for all environments. Exit code 1 if AWS did not answer a query: what is unknown
-    is shown as such.
+    are shown as such.
     """
     if as_json and watch:
         raise click.UsageError("--json and --watch do not go together")
@@ -280,7 +280,7 @@ def release(options: Options, dry_run: bool) -> None:
 def window_command(options: Options, at: str | None) -> None:
     """Show whether the release window is open: exit code 0 if it is, 1 if not.
 
-    2 if devops/release_window.toml cannot be used.
+    Exit code 2 if devops/release_window.toml is invalid.
     """
     try:
         moment = window.parse_moment(at) if at else datetime.now(UTC)
@@ -451,7 +451,7 @@ def sentry_group() -> None:
 def apply_sentry(options: Options, dry_run: bool) -> None:
     """Create or update Sentry's alerts, as devops/owner.json says. Safe to run again.
 
-    The token is asked for, unless Secrets Manager has it ("token" in birthday-greetings/sentry).
+    Prompts for the token, unless Secrets Manager has it ("token" in birthday-greetings/sentry).
     """
     sentry.apply(options.run(dry_run=dry_run), lambda: _ask_for("Sentry's token"))
 
@@ -469,7 +469,7 @@ def prune_versions(options: Options, yes: bool, dry_run: bool) -> None:
     """Delete the versions that are no longer needed.
 
     Keeps the newest 50, those that run anywhere, and those that a rollback would deploy. Images
-    are kept.
+    are not deleted.
     """
     run = options.run(dry_run=dry_run)
     with state("nothing was deleted"):

@@ -12,7 +12,7 @@ PREFIX = "deploy: "
 
 
 class Console:
-    """Writes for people; on a terminal, progress is one line that changes."""
+    """Writes human-readable output; on a terminal, progress is a single line that is updated."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._given = stream
@@ -38,7 +38,7 @@ class Console:
         print(text, flush=True)
 
     def screen(self, text: str) -> None:
-        """Write to standard output in place of what was there before, if it is a terminal."""
+        """Write to standard output; if it is a terminal, replace the previous output."""
         self._clear()
         print("\x1b[H\x1b[2J" if sys.stdout.isatty() else "", text, sep="", flush=True)
 
@@ -51,7 +51,7 @@ class Console:
     def waiting(self, name: str) -> Callable[[str, str], None]:
         """A function that shows the state of ``name`` and its last event.
 
-        On a terminal each call replaces one line, which also shows the time since the first;
+        On a terminal each call replaces one line, which also shows the time since the first call;
         anywhere else, as in a log of CI, a line is written when the state has changed.
         """
         began, shown = time.monotonic(), ""

@@ -106,7 +106,7 @@ def apply_stack(
 ) -> dict[str, str] | None:
     """Create or update the stack of ``environment``, with ``more`` parameters than the file has.
 
-    The outputs of the stacks; None in a dry run before they were made. Raises Failure.
+    Returns the outputs of the stacks; None in a dry run if they do not exist yet. Raises Failure.
     """
     parameters = {
         "Environment": environment.name,

@@ -23,7 +23,7 @@ DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 
 
 class Secret(NamedTuple):
-    """An environment variable of the application, and where its value is."""
+    """An environment variable of the application, and where its value is stored."""
 
     name: str
     arn: str
@@ -78,8 +78,8 @@ def change(run: Run, environment: Environment, name: str, ask: Callable[[], str]
 def rotate(run: Run, environment: Environment) -> None:
     """Change the database password of ``environment``, without a failed request.
 
-    First every instance learns the new password beside the old one, then the database changes, then
-    the old one is dropped: containers that run or start meanwhile know the accepted one.
+    First every instance gets the new password beside the old one, then the database is changed,
+    then the old one is dropped: containers that run or start meanwhile know the accepted one.
     Raises Failure.
     """
     arn = _outputs(run, environment)["DatabaseSecret"]

@@ -34,7 +34,7 @@ class Environment:
     """One environment by its short name, such as "staging"."""
 
     short: str
-    name: str  # of the Beanstalk environment and of its stack
+    name: str  # the name of the Beanstalk environment and of its stack
     tables: Mapping[str, Any]
 
     @property
@@ -56,12 +56,15 @@ class Environment:
         return None if table is None else tuple(table[DESTINATIONS])
 
     def copy_regions(self, region: str, home: str) -> tuple[str, ...]:
-        """The other two of its three regions, seen from ``region``; none without backups."""
+        """The two of its three regions other than ``region``; empty without backups."""
         found = self.destinations()
         return tuple(one for one in (home, *found) if one != region) if found else ()
 
     def renamed(self, short: str, application: str) -> "Environment":
-        """Another environment, with the same settings. Raises InvalidConfig for its name."""
+        """Another environment, with the same settings.
+
+        Raises InvalidConfig if its name is invalid.
+        """
         _refuse_name(short)
         own = self.tables.get(short, self.tables[self.short])
         return Environment(short, f"{application}-{short}", {**self.tables, short: own})
@@ -72,7 +75,7 @@ class Environment:
         return _as_text({name: value for name, value in table.items() if name != DESTINATIONS})
 
     def refuse_plain_http(self) -> None:
-        """Raises InvalidConfig for production without a certificate, unless it is asked for."""
+        """Raise InvalidConfig for production without a certificate, unless the file allows that."""
         table = self.tables[self.short]
         if not self.is_production or table[STACK].get("Certificate") or table.get(PLAIN_HTTP):
             return
@@ -87,8 +90,8 @@ class Environment:
     def options(self, outputs: Mapping[str, str]) -> list[dict[str, str]]:
         """The option settings, by namespace and name, with the stacks' ``outputs`` filled in.
 
-        Those for environments with a certificate are among them if ``outputs`` has one. Raises
-        InvalidConfig when an output that is named is missing.
+        Includes the settings for environments with a certificate if ``outputs`` has one. Raises
+        InvalidConfig when a setting refers to a missing output.
         """
         wanted = ["all", *(["certificate"] if outputs.get("Certificate") else []), self.short]
         settings = {
@@ -131,7 +134,7 @@ def _refuse_name(short: str) -> None:
 
 
 def _refuse_unknown(short: str, table: Any) -> None:
-    """Raises InvalidConfig for what is missing, or would be ignored."""
+    """Raise InvalidConfig for keys that are missing, or that would be ignored."""
     if short == "account":
         return
     if short not in COMMON and not (isinstance(table, dict) and STACK in table):
@@ -154,7 +157,7 @@ def _refuse_unknown(short: str, table: Any) -> None:
 def _refuse_invalid(
     settings: Settings, tables: Mapping[str, Any], found: Mapping[str, Environment]
 ) -> None:
-    """Raises InvalidConfig for values that the templates do not allow, and for missing ones."""
+    """Raise InvalidConfig for values that the templates do not allow, and for missing values."""
     watched = templates.read_parameters(settings.root, OPERATIONS)
     stack = templates.read_parameters(settings.root, TEMPLATE)
     account = templates.read_parameters(settings.root, FOUNDATION)

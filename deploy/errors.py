@@ -19,7 +19,8 @@ class Failure(Exception):
 class AwsFailure(Failure):
     """AWS refused or did not answer; ``code`` is AWS's own, and empty without an answer.
 
-    If it is ``transient``, the same request may succeed a moment later, or has had its effect.
+    If it is ``transient``, the same request may succeed a moment later, or may already have taken
+    effect.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class AwsFailure(Failure):
 
 
 class NotFound(Failure):
-    """Something that was named does not exist, and AWS said so."""
+    """AWS reported that a named resource does not exist."""
 
 
 class InvalidConfig(Failure):
@@ -50,7 +51,7 @@ class Locked(Failure):
 
 
 class Unhealthy(Failure):
-    """An environment does not run what it should, or does not serve."""
+    """An environment does not run the expected version, or does not work."""
 
 
 class Interrupted(BaseException):

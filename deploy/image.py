@@ -1,4 +1,4 @@
-"""The image: built here, and published to ECR under a tag that is never used twice."""
+"""The image, which is built locally and published to ECR under a tag that is never reused."""
 
 import os
 import tempfile
@@ -40,7 +40,7 @@ def find_digest(run: Run, label: str) -> str | None:
 
 
 def repository(run: Run) -> str:
-    """The address of the repository. Raises NotFound when there is none."""
+    """The URI of the repository. Raises NotFound when there is none."""
     try:
         found = run.aws.ask(
             "ecr", "describe_repositories", repositoryNames=[run.settings.application]
@@ -56,7 +56,7 @@ def repository(run: Run) -> str:
 
 
 def build(run: Run, name: str, label: str) -> None:
-    """Build the image ``name``, which says ``label`` as its version. Raises Failure."""
+    """Build the image ``name``, which reports ``label`` as its version. Raises Failure."""
     bases = run.settings.env.get("BASES")
     arguments = [f"APP_VERSION={label}", *([f"BASES={bases}"] if bases else [])]
     # Outside CI, local images will do, and there may be no network
@@ -83,7 +83,7 @@ def push(run: Run, name: str) -> None:
 
 
 def pull(run: Run, name: str) -> None:
-    """Fetch the image ``name`` that was published before. Raises Failure."""
+    """Pull the image ``name``, which was published earlier. Raises Failure."""
     with _logged_in(run, name.partition("/")[0]) as env:
         code = run.tools.change("docker", "pull", "--quiet", name, env=env)
     if code:
@@ -110,7 +110,7 @@ def copy(run: Run, there: Run, label: str) -> None:
         _logged_in(run, source.partition("/")[0]) as env,
         _logged_in(there, target.partition("/")[0], env) as both,
     ):
-        # Neither pulled nor pushed, which could change the manifest and with it the digest
+        # Not by pull and push, which could change the manifest and therefore the digest
         code = run.tools.change(
             "docker", "buildx", "imagetools", "create", "--prefer-index=false",
             "--tag", target, source, env=both,
@@ -135,7 +135,7 @@ def _logged_in(
 ) -> Iterator[dict[str, str]]:
     """A temporary configuration of Docker, which stores the password in plain text.
 
-    Or one that is ``given``, for one more registry.
+    Or the ``given`` configuration, extended by another registry.
     """
     if run.changes.dry_run:
         yield {}
@@ -148,7 +148,8 @@ def _logged_in(
             password, "docker", "login", "--username", user, "--password-stdin", registry, env=env
         )
         if code:
-            # Docker warns that the password is stored, which is why the folder is a temporary one
+            # Docker warns that the password is stored in plain text, which is why the directory is
+            # temporary
             reason = "; ".join(line for line in reason.splitlines() if "WARNING" not in line)
             raise Failure(
                 f"the registry {registry} refuses the login: {reason}",

@@ -19,7 +19,7 @@ OLD = timedelta(hours=4)  # longer than a deployment and its rollback can take
 def hold(run: Run, name: str, bucket: str) -> Iterator[None]:
     """Hold the lock of ``name`` within this context, and release it however that ends.
 
-    Raises Locked when another run holds it, with its holder and its age.
+    Raises Locked, with the lock's holder and age, when another run holds it.
     """
     key = f"locks/{name}"
     own = (

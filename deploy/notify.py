@@ -39,7 +39,7 @@ def reporting(run: Run, environment: Environment, label: str) -> Iterator[None]:
 
 
 def find_who(run: Run) -> str:
-    """Who deploys: the pipeline's execution, or an ARN. Raises AwsFailure."""
+    """Who is deploying: a pipeline execution, or an ARN. Raises AwsFailure."""
     pipeline = run.settings.env.get("CODEBUILD_INITIATOR")
     return pipeline or run.aws.caller()
 
@@ -47,8 +47,8 @@ def find_who(run: Run) -> str:
 def structure(title: str, lines: list[str]) -> str:
     """The value of ``Message`` for SNS's Publish with ``MessageStructure`` "json".
 
-    E-mail gets the lines as they are; Slack, by way of Amazon Q Developer in chat applications, the
-    JSON that this expects of custom notifications.
+    E-mail gets the lines unchanged; Slack, through Amazon Q Developer in chat applications, gets
+    the JSON that Amazon Q Developer expects for custom notifications.
     """
     text = "\n".join(lines)
     custom = {

@@ -2,7 +2,7 @@
 
 Usage: python -m web [--quiet]
 
---quiet leaves out what the server says about its own start and stop.
+--quiet suppresses the server's messages about its own start and stop.
 """
 
 import os
@@ -31,7 +31,7 @@ STOPPING = {signal.SIGINT, signal.SIGTERM}
 
 
 class Server(MPServer):
-    """granian, whose workers obey SIGTERM from their first moment."""
+    """granian, with workers that obey SIGTERM from the start."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -39,7 +39,7 @@ class Server(MPServer):
         os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_release)
 
     def signal_handler_interrupt(self, *args: object, **kwargs: object) -> None:
-        """Stop. A worker inherits this handler, and has its own only once it has loaded."""
+        """Stop. A worker inherits this handler, and installs its own only once it has loaded."""
         if os.getpid() != self.pid:
             os._exit(0)
         super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]

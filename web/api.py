@@ -40,7 +40,7 @@ class Api(flask_smorest.Api):
 
 
 def init_app(app: Flask, *blueprints: Blueprint) -> None:
-    """Serve ``blueprints``, described at /openapi.json. No path is redirected to another."""
+    """Serve ``blueprints``, described at /openapi.json. No path redirects to another."""
     app.url_map.merge_slashes = False
     app.config.from_mapping(
         API_TITLE=openapi.TITLE,
@@ -88,7 +88,7 @@ def json_response(answer: dict[str, str]) -> Response:
     """A response with ``answer`` as JSON.
 
     Built here and not by flask-smorest, which would serialise with a schema, and have Flask's
-    jsonify sort and escape it: 12 us of CPU for a GET, for an answer of one string.
+    jsonify sort and escape it: 12 us of CPU per GET, for a response of one string.
     """
     return Response(json.dumps(answer, ensure_ascii=False), content_type="application/json")
 

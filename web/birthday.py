@@ -7,9 +7,9 @@ from datetime import date
 def next_birthday(born: date, today: date) -> date:
     """The first birthday of someone born on ``born`` that is not before ``today``.
 
-    ``today`` itself counts. 29 February is kept on 1 March in common years: English law lets
-    a person reach an age at the start of the anniversary (Family Law Reform Act 1969, s. 9),
-    and where February has no 29th, that moment is the start of 1 March.
+    ``today`` itself counts. In common years, a birthday on 29 February is celebrated on 1 March:
+    English law lets a person reach an age at the start of the anniversary (Family Law Reform Act
+    1969, s. 9), and where February has no 29th, that moment is the start of 1 March.
 
     Raises ValueError when the birthday would fall after the year 9999, where dates end.
     """

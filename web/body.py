@@ -9,14 +9,14 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from web import schema
 
 LIMIT = 4096  # bytes
-DRAIN_LIMIT = 1024 * 1024  # bytes of a longer body that are read, and ignored
+DRAIN_LIMIT = 1024 * 1024  # bytes of a longer body that are read and discarded
 
 
 def parse(req: Request, username: str, reader: Schema) -> dict[str, Any]:
     """The values of ``reader``'s fields. Raises ValidationError for all that are invalid at once.
 
-    A body is read where ``reader`` takes a date of birth, as JSON whatever its Content-Type,
-    because ``curl -d`` sends a form's. Without a body, the query string takes its place.
+    A body is read if ``reader`` takes a date of birth, and parsed as JSON whatever its
+    Content-Type, because ``curl -d`` sends that of a form. Otherwise the query string is used.
     """
     query = req.args.to_dict()
     others = {
@@ -38,8 +38,8 @@ def read(req: Request) -> bytes:
 
     Raises BadRequest if the caller disconnected before the declared end. A chunked body declares
     none, and the server passes on what arrived; a truncated JSON object is invalid anyway.
-    Raises RequestEntityTooLarge with up to DRAIN_LIMIT bytes of the rest read as well, because
-    many clients do not listen before they have sent everything.
+    Raises RequestEntityTooLarge after reading up to DRAIN_LIMIT bytes of the rest, because
+    many clients do not read a response before they have sent everything.
     """
     try:
         body = req.get_data()

@@ -4,7 +4,7 @@ import zoneinfo
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
-# From the package tzdata alone: systems differ in which names they know
+# Only from the package tzdata, because systems differ in the names they know
 zoneinfo.reset_tzpath(to=())
 
 ZONES = frozenset(zoneinfo.available_timezones())  # IANA names

@@ -21,9 +21,9 @@ TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"
 
 
 class ConfigError(click.ClickException):
-    """An environment variable is invalid or missing. The message names it and what is expected.
+    """An environment variable is invalid or missing. The message says which and what is expected.
 
-    A ClickException, so that ``flask`` commands show it as one line, too.
+    A ClickException, so that ``flask`` commands also show it as one line.
     """
 
 
@@ -78,7 +78,7 @@ def _file(text: str) -> str:
 
 def _dsn(text: str) -> str:
     if text:
-        from sentry_sdk.utils import Dsn  # not at the top: only where it is used
+        from sentry_sdk.utils import Dsn  # not at the top: only used with a DSN
 
         Dsn(text)
     return text
@@ -170,7 +170,7 @@ SETTINGS = (
 
 
 def load(env: Mapping[str, str]) -> dict[str, Any]:
-    """The configuration of the Flask application, and of its server under SERVER.
+    """The configuration of the Flask application, with that of its server under the key SERVER.
 
     Raises ConfigError on the first variable of ``env`` that is invalid or missing.
     """

@@ -32,7 +32,7 @@ class LoginFailed(psycopg2.OperationalError):
 
 
 class Overdue(psycopg2.OperationalError):
-    """The database did not answer in time. The message says what was waited for."""
+    """The database did not answer in time. The message names the step that took too long."""
 
 
 def deadline() -> float:
@@ -45,7 +45,7 @@ def open_connection(arguments: dict[str, Any], until: float) -> connection:
     try:
         opened: connection = psycopg2.connect(**arguments, async_=True)
         _wait(opened, until, "the login")
-        # Not as an option of the login, which poolers such as PgBouncer refuse
+        # Not as a connection option, because poolers such as PgBouncer refuse those
         ask(opened, until, f"SET statement_timeout = '{STATEMENT_TIMEOUT}s'", ())
     except Overdue:
         raise
@@ -100,11 +100,11 @@ def _wait(asked: connection, until: float, awaited: str) -> None:
 
     Raises Overdue, and closes ``asked``. The connections are asynchronous, because libpq's blocking
     calls wait without a limit. The alternatives do not cover a server that is frozen but whose
-    kernel acknowledges what it receives: tcp_user_timeout and keepalives only notice a host that is
+    kernel acknowledges what it receives: tcp_user_timeout and keepalives only detect a host that is
     gone, and statement_timeout needs a server that runs. A second thread that shuts overdue sockets
-    down does cover it at the same cost (33 us of CPU for a SELECT; 30 without any limit), but knows
-    them by file descriptors, which may belong to another connection by then. Neither limits the
-    time to look up the host's name.
+    down would cover it at the same cost (33 us of CPU for a SELECT; 30 without any limit), but
+    would know them by file descriptors, which may belong to another connection by then. Neither
+    limits the time to look up the host's name.
     """
     while (state := asked.poll()) != POLL_OK:
         socket = select.poll()

@@ -11,19 +11,19 @@ from typing import Any
 
 LIMIT = 60  # seconds without progress; nothing that a request waits for may take so long
 LOOK = 1  # seconds between two checks
-STANDARD_ERROR = 2  # its descriptor: there may be no sys.stderr
+STANDARD_ERROR = 2  # the descriptor of standard error, because sys.stderr may be None
 
 
 class DeadMan:
     """WSGI middleware for a worker with ``threads`` threads, which must see them make progress.
 
-    They do when a request ends, and when one of them is free. If they have not for LIMIT
-    seconds, the process writes to standard error where each thread is, and exits; the server
+    They make progress when a request ends or while one of them is free. If they make none for LIMIT
+    seconds, the process writes a traceback of each thread to standard error, and exits; the server
     starts another one. The timer is faulthandler's, which needs neither Python code nor the
-    interpreter's lock, and a thread puts it off: so it also ends a process in which no Python
-    code can run any more.
+    interpreter's lock, and a thread keeps resetting it, so it also ends a process in which no
+    Python code can run any more.
 
-    A worker whose server was killed stops as at SIGTERM, or it would keep the port permanently.
+    A worker whose server was killed stops as if by SIGTERM; otherwise it would keep the port.
     """
 
     def __init__(self, wsgi_app: Callable[..., Iterable[bytes]], threads: int) -> None:
@@ -52,8 +52,9 @@ class DeadMan:
             if len(running) < self._threads or running != before:
                 faulthandler.dump_traceback_later(LIMIT, exit=True, file=STANDARD_ERROR)
             before = running
-            # A signal for which Python has no time before its main thread begins to wait is only
-            # handled when the next one wakes that thread: one stop in ten, just after the start
+            # A signal that arrives just before Python's main thread begins to wait is only
+            # handled when the next signal wakes that thread; just after the start, this affects one
+            # stop in ten
             signal.pthread_kill(main.ident or 0, signal.SIGUSR1)
             time.sleep(LOOK)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -58,12 +58,12 @@ def page() -> Response:
 
 
 def problems() -> Response:
-    """What the types of problems mean."""
+    """The meaning of each problem type."""
     return _page("problems.html")
 
 
 def asset(name: str) -> Response:
-    """A script, style sheet or picture of the pages; 404 for any other file.
+    """A script, style sheet or image of the pages; 404 for any other name.
 
     The pages name each file by its content, so it can be cached permanently.
     """
@@ -75,7 +75,7 @@ def asset(name: str) -> Response:
         response = Response(file.compressed, mimetype=response.mimetype)
         response.headers["Content-Encoding"] = "gzip"
     response.vary.add("Accept-Encoding")
-    response.set_etag(file.digest, weak=True)  # weak: of the content, compressed or not
+    response.set_etag(file.digest, weak=True)  # weak: the same for plain and compressed
     current = flask.request.args.get("v") == file.digest
     response.headers["Cache-Control"] = FOREVER if current else "no-cache"
     response.make_conditional(flask.request)

@@ -1,4 +1,4 @@
-"""Every error, in one shape: the problem document of RFC 9457. All handlers are on this page."""
+"""Every error, as the problem document of RFC 9457. All error handlers are in this file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ INVALID_REQUEST = Kind(400, "Invalid request", "/docs/problems#invalid-request")
 USER_NOT_FOUND = Kind(404, "User not found", "/docs/problems#user-not-found")
 DATABASE_UNAVAILABLE = Kind(503, "Database unavailable", "/docs/problems#database-unavailable")
 
-# Whose names Python changed in 3.13
+# Python 3.13 changed these reason phrases
 _TITLES = {
     413: "Content Too Large",
     414: "URI Too Long",
@@ -46,7 +46,7 @@ DETAILS = {
 
 
 class UserNotFound(Exception):
-    """No date of birth is saved under a name."""
+    """Raised when no date of birth is saved under the name."""
 
     detail = "No date of birth is saved under this name. Save one with PUT first."
 
@@ -68,13 +68,13 @@ def blank(status: int) -> Kind:
 def document(
     kind: Kind, detail: str, errors: Mapping[str, list[str]] | None = None
 ) -> dict[str, Any]:
-    """A problem document; ``errors`` holds messages by the name of each part that is wrong."""
+    """A problem document; ``errors`` maps the name of each invalid part to its messages."""
     body = {"type": kind.type, "title": kind.title, "status": kind.status, "detail": detail}
     return body | ({"errors": errors} if errors else {})
 
 
 def invalid(errors: Mapping[str, list[str]]) -> dict[str, Any]:
-    """The problem document of a request whose parts ``errors`` are wrong."""
+    """The problem document of an invalid request; ``errors`` has the messages about each part."""
     parts = sorted(errors.items())
     detail = " ".join(f"{name}: {' '.join(messages)}" for name, messages in parts)
     return document(INVALID_REQUEST, detail, errors)
@@ -105,7 +105,7 @@ def _method_not_allowed(error: MethodNotAllowed) -> Response:
 
 
 def _http(error: HTTPException) -> Response:
-    """The problem document for an HTTP error, with those of its headers that carry meaning."""
+    """The problem document for an HTTP error, with the headers of the error that clients need."""
     status = error.code or 500
     ours = error.description is None or error.description == type(error).description
     detail = (DETAILS.get(status) if ours else None) or error.description or ""

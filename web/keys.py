@@ -31,7 +31,7 @@ def required(view: Callable[..., Any]) -> Callable[..., Any]:
 def is_valid(key: str, digests: frozenset[bytes]) -> bool:
     """Whether one of ``digests`` is the SHA-256 digest of ``key``.
 
-    All of them are compared, each in a time that does not depend on where it differs. A digest
+    All of them are compared, each in constant time. A digest
     without salt is enough, because keys are random and long, unlike passwords.
     """
     digest = hashlib.sha256(key.encode()).digest()

@@ -16,7 +16,7 @@ from typing import Any
 
 from flask import Flask, request
 
-# Only what cannot be somebody's name or date of birth: a UUID, 16 to 64 hexadecimal digits, a
+# Only ids that cannot be somebody's name or date of birth: a UUID, 16 to 64 hexadecimal digits, a
 # ULID, or a trace id of AWS. The same patterns are in .platform/nginx/nginx.conf
 _REQUEST_ID = re.compile(
     r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
@@ -26,7 +26,7 @@ _REQUEST_ID = re.compile(
 )
 _TRACE_ID = re.compile(r"Root=(1-[0-9a-f]{8}-[0-9a-f]{24})")
 _METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
-_ID_KEY = "web.request_id"  # in the environ of a request
+_ID_KEY = "web.request_id"  # key in the WSGI environ of a request
 
 _requests = logging.getLogger("web.requests")
 
@@ -35,7 +35,7 @@ class Formatter(logging.Formatter):
     """A record as one line of JSON.
 
     For exceptions it has the class and the stack, never the message: the database's messages quote
-    the row that they are about.
+    the row in question.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -53,7 +53,7 @@ class Formatter(logging.Formatter):
 
 
 class Output:
-    """Standard output. A line that cannot be written is counted, and reported once one can be.
+    """Standard output. Lines that cannot be written are counted, and reported once they can be.
 
     A full disk or a closed pipe must not turn a request that was served into an error.
     """
@@ -67,7 +67,7 @@ class Output:
         try:
             sys.stdout.write(line)
             sys.stdout.flush()
-        except (OSError, ValueError, AttributeError):  # failed, closed, or not there at all
+        except (OSError, ValueError, AttributeError):  # failed, closed or missing
             self._lost += 1
             return
         if self._lost and self._reporting.acquire(blocking=False):
@@ -89,10 +89,10 @@ _logger = logging.getLogger("web.log")
 
 
 class RequestLog:
-    """WSGI middleware: gives a request its id and a response its headers, and logs both.
+    """WSGI middleware: gives each request an id and each response its headers, and logs both.
 
-    Its line has the keys of Formatter, but is put together by hand: by ``logging`` and as hooks
-    of Flask, it cost more than everything else in a request but the database.
+    Its line has the same keys as Formatter's, but is assembled by hand: with ``logging`` and hooks
+    of Flask, it cost more than everything else in a request except the database.
     """
 
     def __init__(self, wsgi_app: Callable[..., Iterable[bytes]], version: str) -> None:
@@ -142,8 +142,8 @@ def configuration(level: str) -> dict[str, Any]:
             "granian.access": {},
             "urllib3": {
                 "level": "ERROR"
-            },  # it warns of each attempt to reach a Sentry that is away
-            "werkzeug": {"level": "WARNING"},  # the line of `make dev` for a request has its path
+            },  # it logs a warning for each failed attempt to reach Sentry
+            "werkzeug": {"level": "WARNING"},  # the request lines of `make dev` contain the path
         },
     }
 
@@ -166,13 +166,13 @@ def request_id() -> str:
 
 
 def method(environ: Mapping[str, Any]) -> str:
-    """The method of a request, if it is one of HTTP's: any text can be sent as one."""
+    """The method of a request, if it is one of HTTP's: a client can send any text."""
     name: str = environ["REQUEST_METHOD"]
     return name if name in _METHODS else "OTHER"
 
 
 def _request_id(environ: dict[str, Any]) -> str:
-    """The id that the caller or the load balancer gave, if it looks like one, else a new one."""
+    """The id that the client or the load balancer sent, if it has a known format, or a new one."""
     given = environ.get("HTTP_X_REQUEST_ID", "")
     if _REQUEST_ID.fullmatch(given):
         return str(given)

@@ -162,7 +162,7 @@ def _answer(
 
 _INVALID = {400: "InvalidRequest", 503: "DatabaseUnavailable"}
 
-# The operations. Their names become those of functions in generated clients
+# The operations. Generated clients use these names for their functions
 GREET = _operation(
     "getGreeting",
     {200: _answer("The greeting", schema.Greeting, message="Hello, John! Happy birthday!")},
@@ -192,7 +192,7 @@ READINESS = _operation(
 def add_security(
     doc: dict[str, Any], doc_info: Any, *, app: Flask, **kwargs: Any
 ) -> dict[str, Any]:
-    """``doc``, an operation, with the key that it needs where the application asks for keys."""
+    """The operation ``doc``, with the security requirement if the application requires keys."""
     if doc_info.get("needs_key") and app.config["API_KEYS"]:
         doc["security"] = [{KEY: []}]
         doc.setdefault("responses", {})[401] = "Unauthorized"

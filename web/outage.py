@@ -41,7 +41,7 @@ class Outage:
 
         That is PATIENCE, in seconds, or 0 for the one request that tries a slow
         database. Raises Unavailable where another request is trying. Unavailable raised within it
-        is a failure, a return without an exception a success.
+        counts as a failure, leaving it without an exception as a success.
         """
         slow = self._slow
         if slow and not self._trying.acquire(blocking=False):

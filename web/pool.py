@@ -1,4 +1,4 @@
-"""The connections of one process: kept open, checked before use, and waited for briefly."""
+"""The connection pool of one process: kept open, checked before use, with short waits."""
 
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -54,11 +54,11 @@ class Pool:
             self._slots.put(Slot())
 
     def fetch(self, statement: str, *parameters: object) -> tuple[Any, ...] | None:
-        """The first row that ``statement`` returns, or None. The statement commits by itself.
+        """The first row that ``statement`` returns, or None.
 
-        Raises Unavailable when the database cannot be reached, is overloaded or does not answer
-        within ANSWER_TIMEOUT; whether the statement was executed is then unknown. Raises
-        psycopg2.Error when the database rejects the statement.
+        The statement is committed automatically. Raises Unavailable when the database cannot be
+        reached, is overloaded or does not answer within ANSWER_TIMEOUT; whether the statement was
+        executed is then unknown. Raises psycopg2.Error when the database rejects the statement.
         """
         with self._outage.attempt() as patience:
             try:
@@ -69,7 +69,7 @@ class Pool:
                 until = deadline()
                 return ask(self._connection(slot, until), until, statement, parameters)
             except BaseException as error:
-                slot.empty()  # it may be broken, busy, or lead to a primary that was demoted
+                slot.empty()  # the connection may be broken, busy, or to a primary that was demoted
                 if is_outage(error):
                     raise Unavailable(describe(error)) from error
                 raise

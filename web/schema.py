@@ -20,12 +20,13 @@ DATE_MISSING = f"The key is missing. {DATE_RULE}"
 JSON_RULE = 'Send a JSON object such as {"dateOfBirth": "1990-05-17"}.'
 ZONE_RULE = "Use an IANA time zone such as Europe/Berlin."
 
-# No character is composed of more than four, so that longer text cannot become a name. It is
-# refused unread: older Pythons need quadratic time to normalise it, 1.2 s of CPU for 64 KB
+# No character is composed of more than four code points, so a longer text cannot become a name. It
+# is refused before normalisation, which takes quadratic time in older Pythons: 1.2 s of CPU for 64
+# KB
 UNNORMALISED_LIMIT = 4 * NAME_LIMIT
 
-# The kinds of character in a name, J for U+200C and U+200D: letters, marks after a letter, and
-# single joiners between them, as Persian and Sinhala need
+# A pattern of the character categories in a name, with J for U+200C and U+200D: letters, marks
+# after a letter, and single joiners between them, as Persian and Sinhala need
 _NAME = re.compile(r"L[LM]*(?:J[LM]+)*")
 _JOINERS = "\u200c\u200d"
 _EARLIEST = clock.parse_zone("Pacific/Kiritimati")  # the zone in which each day begins first
@@ -79,10 +80,10 @@ def require_past(born: date, today: date) -> date:
 
 
 def parse_object(body: bytes) -> Mapping[str, Any]:
-    """``body`` as the JSON object of RFC 8259: UTF-8, finite numbers, names to values.
+    """``body`` parsed as a JSON object (RFC 8259), in UTF-8 and with finite numbers only.
 
-    A byte-order mark at its start is ignored. Raises ValidationError for anything else, nesting
-    too deep for the parser included.
+    A byte-order mark at the start is ignored. Raises ValidationError for anything else, including
+    nesting too deep for the parser.
     """
     try:
         value = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)

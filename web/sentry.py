@@ -1,4 +1,4 @@
-"""Unhandled exceptions, reported to Sentry where SENTRY_DSN is set. Nothing personal leaves.
+"""Reports unhandled exceptions to Sentry if SENTRY_DSN is set. No personal data is sent.
 
 Events are built here, from data that cannot identify a user. The data that the SDK would collect
 contains paths, which include names, and the texts of exceptions, which quote rows; so its
@@ -32,7 +32,7 @@ def init_app(app: Flask) -> None:
     dsn = app.config["SENTRY_DSN"]
     if not dsn:
         return
-    import sentry_sdk  # not at the top: only where it is used
+    import sentry_sdk  # imported here and not at the top, because it is not always needed
 
     sentry_sdk.init(
         dsn=dsn,
@@ -47,7 +47,7 @@ def init_app(app: Flask) -> None:
         shutdown_timeout=FLUSH,
     )
     got_request_exception.connect(_report, app)
-    # A worker is forked, and runs no atexit handler
+    # A worker is a forked process, which runs no atexit handlers
     Finalize(None, sentry_sdk.flush, args=(FLUSH,), exitpriority=10)
 
 
@@ -72,7 +72,7 @@ def _strip(event: Any, _: Any) -> Any:
 
 
 def _described(error: BaseException | None) -> Iterator[dict[str, Any]]:
-    """An exception and those that it was raised from, without their messages."""
+    """An exception and the chain of its causes, without their messages."""
     while error is not None:
         frames = [
             {

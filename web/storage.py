@@ -1,4 +1,4 @@
-"""The table of people, and all the SQL that requests run."""
+"""The table of people, and all SQL statements that requests execute."""
 
 from datetime import date
 from pathlib import Path
@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from web.pool import Pool
 
-POOL = "web.pool"  # its key among the application's extensions
+POOL = "web.pool"  # the pool's key in the application's extensions
 
 _FIND = "SELECT date_of_birth FROM person WHERE username = %s"
 _SAVE = """
@@ -27,7 +27,7 @@ class Base(DeclarativeBase):
     """The base of all models; it holds their metadata."""
 
 
-# For migrations and tests. Requests run their statements on the pool, without an engine
+# For migrations and tests. Requests execute their statements through the pool, without an engine
 db = SQLAlchemy(model_class=Base)
 migrate = Migrate(directory=str(Path(__file__).parent / "migrations"))
 
@@ -39,7 +39,7 @@ class Person(db.Model):  # type: ignore[name-defined,misc]  # a class made at ru
         CheckConstraint("char_length(username) BETWEEN 1 AND 64", "person_username_length"),
         CheckConstraint("username IS NFC NORMALIZED", "person_username_normalised"),
         # ASCII except its letters; the rest of Unicode is left to the application, whose
-        # idea of a letter may be newer or older than the database's
+        # Unicode version may be newer or older than the database's
         CheckConstraint(r"username !~ '[\x01-@\[-`{-\x7f]'", "person_username_letters"),
         CheckConstraint(
             "date_of_birth BETWEEN '0001-01-01' AND '9999-12-31'", "person_date_of_birth_range"
@@ -69,10 +69,10 @@ def find(name: str) -> date | None:
 
 
 def save(name: str, born: date) -> None:
-    """Save ``born`` as the date of birth of ``name``, new or known. Raises Unavailable.
+    """Save ``born`` as the date of birth of ``name``, whether new or already known.
 
-    When it returns, the change is on disk. When it raises, the change may have been made or
-    not; saving again is always safe.
+    Raises Unavailable. If it returns, the change is on disk. If it raises, the change may or may
+    not have been made; saving again is always safe.
     """
     _fetch(_SAVE, name, born)
 

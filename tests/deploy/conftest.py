@@ -1,4 +1,4 @@
-"""The command line in a checkout of its own, with AWS in memory and programs that only note their calls."""
+"""The command line in its own checkout, with an in-memory AWS and fake programs that only record their calls."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ from tests.support.owner import OWNER
 
 FILES = (".elasticbeanstalk", ".ebextensions", ".platform", "devops")
 STAGING, PROD = f"{APPLICATION}-staging", f"{APPLICATION}-prod"
-# What the commands read, and what a test must not inherit from whoever runs it
+# Variables that the commands read, and that a test must not inherit from the caller's environment
 ENVIRONMENT = ("BUILD_NUMBER", "CODEBUILD_BUILD_NUMBER", "CODEBUILD_INITIATOR", "CODEBUILD_BUILD_URL",
                "BASES", "PULL", "CODEBUILD_BUILD_ARN", "SMOKE_KEY", "EXECUTION", "VERSION", "TEAM_TOPIC", "AWS_REGION",
                "AWS_DEFAULT_REGION", "DEPLOY_TIMEOUT", "HEALTH_TIMEOUT", "SMOKE_TIMEOUT")  # fmt: skip
@@ -30,7 +30,7 @@ ENVIRONMENT = ("BUILD_NUMBER", "CODEBUILD_BUILD_NUMBER", "CODEBUILD_INITIATOR", 
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time that passes only while somebody sleeps, in all modules that wait."""
+    """A clock that advances only when code sleeps, patched into all modules that wait."""
     seconds = itertools.count()
     now = SimpleNamespace(at=0.0, slept=[])
 
@@ -64,7 +64,7 @@ def aws():
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory):
-    """A checkout with one commit, of which each test gets a copy."""
+    """A checkout with one commit; each test gets its own copy."""
     root = tmp_path_factory.mktemp("template")
     for name in FILES:
         shutil.copytree(name, root / name, symlinks=True)
@@ -80,7 +80,7 @@ def template(tmp_path_factory):
 
 @pytest.fixture
 def project(template, tmp_path, monkeypatch):
-    """A checkout, and no variables of whoever runs the tests."""
+    """A checkout, without the environment variables of whoever runs the tests."""
     root = tmp_path / "project"
     shutil.copytree(template, root, symlinks=True)
     for name in ENVIRONMENT:
@@ -97,25 +97,25 @@ def git(root, *arguments):
 
 
 def commit(root, message):
-    """Commit everything, whatever it is; the beginning of labels of that commit."""
+    """Commit all changes; returns the prefix of the version labels for that commit."""
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--allow-empty", "--no-verify", "--message", message)
     return git(root, "rev-parse", "--short=12", "HEAD")
 
 
 class Programs(Tools):
-    """Git is real; docker, make and eb note how they were called, and have their effect on AWS."""
+    """Git is real; docker, make and eb are fakes that record their calls and apply their effects to the in-memory AWS."""
 
     def __init__(self, aws):
         self.aws, self.called, self.codes, self.missing = aws, [], {}, set()
-        self.effects = {}  # by a pattern of the call, before the usual ones
-        self.results = {}  # in place of the usual ones
+        self.effects = {}  # by a pattern of the call, run before the usual effects
+        self.results = {}  # run instead of the usual effects
         self.packages = json.dumps(
             [["Flask", "3.1.3", "BSD-3-Clause"], ["odd", "1", "Text\nof it"]]
         )
 
     def of(self, changes, root):
-        """As cli.Options wants it."""
+        """In the form that cli.Options expects."""
         super().__init__(changes, root)
         return self
 
@@ -174,7 +174,7 @@ def programs(aws):
 
 @pytest.fixture
 def tested(monkeypatch):
-    """The smoke tests: (url, key, label) of each; a test may name labels that fail."""
+    """The smoke tests that were run: (url, key, label) of each; a test may name labels whose smoke test fails."""
     seen = SimpleNamespace(calls=[], broken=set())
 
     def check_url(run, url, key="", label=None, address=""):
@@ -188,7 +188,7 @@ def tested(monkeypatch):
 
 @pytest.fixture
 def command(aws, programs, project, tested, clock, capfd):
-    """Runs the command line: exit code and all output, standard error first."""
+    """Runs the command line; returns the exit code and all output, standard error first."""
 
     def run(*arguments):
         options = cli.Options(session=aws, tools=programs.of, root=project)
@@ -204,7 +204,7 @@ def command(aws, programs, project, tested, clock, capfd):
 
 @pytest.fixture
 def fails(command):
-    """Runs a command that must fail, with one failure; its output."""
+    """Runs a command that must report exactly one failure; returns its output."""
 
     def run(*arguments):
         code, output = command(*arguments)
@@ -218,7 +218,7 @@ def fails(command):
 
 @pytest.fixture
 def run(aws, programs, project, clock):
-    """What the steps of a command share."""
+    """The context that the steps of a command share."""
     console = Console()
     changes = Changes(console)
     loaded = settings.load(root=project)
@@ -228,7 +228,7 @@ def run(aws, programs, project, clock):
 
 @pytest.fixture
 def fresh(aws):
-    """An account with a repository, and nothing in it."""
+    """An account with an empty image repository."""
     aws.applications.append(APPLICATION)
 
 
@@ -246,7 +246,7 @@ def staging(aws):
 
 
 def made(aws, stack):
-    """Let a stack be there."""
+    """Add a stack to the account."""
     from tests.support.aws import OUTPUTS
 
     name = f"{APPLICATION}-{stack}"

@@ -1,4 +1,4 @@
-"""The approval that the pipeline gives itself, or asks for."""
+"""The approval step: the pipeline approves the version itself, or asks the team to approve it."""
 
 import json
 from dataclasses import replace
@@ -35,7 +35,7 @@ WAITING = state("e-2", status="InProgress", token="t-1")
 
 @pytest.fixture
 def release(run, aws):
-    """Runs the command at a moment, with variables, while the pipeline has some states."""
+    """Runs the command at a given time, with given variables and a given state of the pipeline."""
 
     def act(moment, env, *states):
         aws.pipeline_states = list(states)

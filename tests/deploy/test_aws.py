@@ -1,4 +1,4 @@
-"""What AWS refuses or does not answer, in words; and the commands that are shown."""
+"""Error messages for requests that AWS refuses or does not answer; and the equivalent commands that are shown."""
 
 import shlex
 

@@ -21,7 +21,7 @@ def ago(**more):
 
 @pytest.fixture
 def kept(aws):
-    """A complete backup in each region, and copies that are not complete or older."""
+    """A complete backup in each region, and copies that are incomplete or older."""
     old, new = ago(hours=30), ago(hours=6)
     aws.vaults = {
         f"{PROD}-{REGION}": {"awsbackup:job-1": ("COMPLETED", new)},
@@ -76,7 +76,7 @@ def test_a_dry_run_changes_nothing(aws, command):
 
 
 def test_images_of_the_deployed_versions_are_copied_once(aws, staging, command, programs):
-    """What was pushed before replication began is not replicated."""
+    """ECR does not replicate images that were pushed before replication was configured."""
     for label in ("older", "old"):
         aws.s3_put_object(BUCKET, f"deployments/{PROD}/20260101T00000{len(label)}Z deploy {label}")
     copied = {}
@@ -125,7 +125,7 @@ def test_another_replication_configuration_is_not_replaced(aws, fails):
 
 
 def test_a_destination_whose_account_settings_are_unsafe(aws, fails):
-    """Found out on a calm day: a recovery would be refused there."""
+    """This is found before an emergency, in which a recovery to that region would be refused."""
     aws.encrypted = False
     output = fails("backups", "install", "prod")
     assert "the account is not ready for production" in output

@@ -83,7 +83,7 @@ def test_an_image_of_files_that_were_not_committed_is_not_used_again(aws, fresh,
 
 @pytest.mark.parametrize("command_", ["git rev-parse", "git status", "git log"])
 def test_a_failing_git_is_not_an_empty_result(fresh, programs, fails, command_):
-    """As for a folder that belongs to somebody else: "detected dubious ownership"."""
+    """For example in a folder that belongs to another user: "detected dubious ownership"."""
     programs.codes[command_] = 128
     output = fails("build")
     assert f"`{command_}" in output

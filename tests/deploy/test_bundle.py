@@ -1,4 +1,4 @@
-"""The source bundle: what is on the list, the same bytes each time."""
+"""The source bundle: exactly the listed files, and the same bytes each time."""
 
 import io
 import json
@@ -57,7 +57,7 @@ def test_the_same_files_give_the_same_bytes(written, tmp_path):
 
 
 def test_eb_uses_this_bundle_and_creates_none():
-    """It would put a Dockerfile into it, which each instance would build."""
+    """A bundle created by eb would contain the Dockerfile, and each instance would build the image."""
     config = yaml.safe_load(Path(".elasticbeanstalk/config.yml").read_text())
     assert config["deploy"]["artifact"] == "dist/bundle.zip"
 
@@ -109,7 +109,7 @@ def test_a_checkout_as_on_windows_is_refused(name, content, tmp_path):
 
 
 def test_git_gives_everybody_the_same_bytes(tmp_path):
-    """A clone of Git for Windows, which changes line ends unless it is told not to."""
+    """A clone made by Git for Windows, which converts line endings unless it is configured not to."""
     shutil.copytree(".platform", tmp_path / "source/.platform", symlinks=True)
     shutil.copy(".gitattributes", tmp_path / "source")
     git = [

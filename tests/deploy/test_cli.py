@@ -1,4 +1,4 @@
-"""Usage, exit codes, and the ways out of a command."""
+"""Usage, exit codes, and the ways in which a command can end."""
 
 import os
 import shutil
@@ -98,7 +98,7 @@ def test_an_invalid_configuration_of_eb_is_refused(project, fails, content):
     assert ".elasticbeanstalk/config.yml cannot be used" in fails("status")
 
 
-# --- Ways out -----------------------------------------------------------------------------------
+# --- How a command can end -----------------------------------------------------------------------------------
 
 
 def interrupt():
@@ -145,7 +145,7 @@ def test_a_bug_in_this_program_releases_the_lock_and_shows_where(aws, staging, p
 
 @pytest.fixture
 def script(tmp_path):
-    """Runs the script in a copy of the project that has no Python environment of its own."""
+    """Runs the script in a copy of the project that has no virtual environment."""
     folder = tmp_path / "a project"
     for name in ("scripts", "deploy", ".elasticbeanstalk", "devops"):
         shutil.copytree(name, folder / name)

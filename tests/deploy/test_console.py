@@ -1,4 +1,4 @@
-"""What people see while they wait."""
+"""The progress that people see while they wait."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""An environment from nothing, with changed settings, and each way in which that can fail."""
+"""Creating an environment from scratch, changing its settings, and each way in which that can fail."""
 
 import re
 
@@ -14,7 +14,7 @@ LOCK = f"locks/{STAGING}"
 
 @pytest.fixture
 def nothing(aws):
-    """An account without anything but a version; the stack brings the key of the smoke test."""
+    """An account with a version and nothing else; creating the stack also creates the smoke test's key."""
     aws.add_version("new")
     for name in (STAGING, PROD):
         aws.secrets[f"{name}/smoke-test"] = {"user": "smoke test", "key": "K3y"}
@@ -124,7 +124,7 @@ def test_an_ignored_configuration_file_is_a_failure(aws, nothing, fails):
 
 
 def test_settings_that_aws_accepts_and_reverts_are_a_failure(aws, staging, fails):
-    """The environment is Ready and healthy afterwards, with the settings that it had."""
+    """Afterwards the environment is Ready and healthy, but with its previous settings."""
     aws.tell(STAGING, "Failed to deploy configuration. Last month.", "ERROR")
     update = aws.elasticbeanstalk_update_environment
 
@@ -206,7 +206,7 @@ def test_an_environment_that_is_not_configured_is_refused(aws, fails):
 
 
 def edit(project, pattern, new):
-    """Change devops/environments.toml, whatever a copy of this project says there."""
+    """Set PlainHttp in devops/environments.toml, whatever its value is in this copy of the project."""
     path = project / "devops/environments.toml"
     text, count = re.subn(pattern, new, path.read_text(), count=1)
     assert count == 1
@@ -240,7 +240,7 @@ def test_with_a_certificate_production_needs_no_consent(aws, nothing, project, c
     assert code == 0, output
 
 
-# --- What the account must have -----------------------------------------------------------------
+# --- Required settings of the account -----------------------------------------------------------------
 
 
 @pytest.fixture
@@ -368,7 +368,7 @@ def test_a_change_that_cloudformation_refuses(aws, nothing, fails):
 
 
 def test_a_template_is_not_too_long_to_be_sent():
-    """CloudFormation takes 51,200 bytes with a request."""
+    """CloudFormation accepts templates of up to 51,200 bytes in a request."""
     from pathlib import Path
 
     for path in Path("devops").glob("*.yml"):
@@ -420,7 +420,7 @@ CHANGES = ("Put", "Delete", "Create", "Update", "Execute")
 
 
 def changes(aws):
-    """What changed something and was not undone, by the names of operations."""
+    """The names of the operations that changed something and were not undone."""
     change_set = {"CreateChangeSet", "DeleteChangeSet", "DeleteStack"}
     names = [name.partition(":")[2] for name, _ in aws.calls]
     return [name for name in names if name.startswith(CHANGES) and name not in change_set]

@@ -1,4 +1,4 @@
-"""The secrets of an environment: listed without values, set, and rotated in an order that loses nobody."""
+"""The secrets of an environment: listed without values, set, and rotated in an order that locks nobody out."""
 
 import hashlib
 import io
@@ -26,7 +26,7 @@ def vault(aws, staging):
 
 @pytest.fixture
 def steps(aws, programs, vault):
-    """What changed something, in its order."""
+    """The operations that changed something, in order."""
     done = []
     put, modify = aws.secretsmanager_put_secret_value, aws.rds_modify_db_instance
 

@@ -1,4 +1,4 @@
-"""devops/environments.toml, and what is made of it."""
+"""devops/environments.toml, and the parameters and settings derived from it."""
 
 import pytest
 
@@ -87,7 +87,7 @@ def test_a_file_that_cannot_be_used(run, project, text, what):
     ],
 )  # fmt: skip
 def test_a_value_that_a_template_does_not_allow(run, project, before, after, what):
-    """Before AWS sees it, and in the words of the template."""
+    """It is refused before it is sent to AWS, with the wording of the template."""
     path = project / environments.NAME
     text = path.read_text()
     assert before in text

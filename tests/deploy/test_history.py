@@ -35,7 +35,7 @@ def test_entries_are_read_in_the_order_in_which_they_were_made(aws, run):
 
 
 def test_objects_of_others_are_no_entries(aws, run):
-    """Such as the folder that S3's console makes."""
+    """For example the folder object that the S3 console creates."""
     bucket = "elasticbeanstalk-eu-west-1-123456789012"
     for key in ("deployments/x/", "deployments/x/notes.txt", "deployments/x/a b c d"):
         aws.s3_put_object(bucket, key)

@@ -1,4 +1,4 @@
-"""The stack that watches an environment, and what a deployment tells its alarms."""
+"""The stack that monitors an environment, and the metric by which its alarms know of a deployment."""
 
 import threading
 
@@ -92,7 +92,7 @@ def test_alarms_know_of_a_deployment(aws, staging, command):
 
 
 def test_they_are_told_every_minute_while_it_lasts(aws, staging, programs, command, monkeypatch):
-    """A minute is no time here; the deployment waits until it was reported three times."""
+    """A minute takes no time in this test; the deployment waits until it has been reported three times."""
     monkeypatch.setattr(operations, "MINUTE", 0.001)
     often = threading.Event()
     put = aws.cloudwatch_put_metric_data

@@ -1,4 +1,4 @@
-"""devops/owner.json: the parameters of the stacks, and files that cannot be used."""
+"""devops/owner.json: the parameters of the stacks, and invalid files."""
 
 import json
 

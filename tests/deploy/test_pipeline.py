@@ -14,7 +14,7 @@ FOUNDATION, PIPELINE = f"{APPLICATION}-foundation", f"{APPLICATION}-pipeline"
 
 @pytest.fixture
 def authorised(aws):
-    """An account in which both was done in the console."""
+    """An account in which both connections, to GitHub and Slack, were completed in the console."""
     made(aws, "foundation")
     made(aws, "pipeline")
     aws.secrets[PULL_REQUEST_TOKEN] = {"Token": ""}
@@ -77,7 +77,7 @@ def test_slack_that_is_not_authorised_is_left_out(aws, authorised, command, work
     ],
 )
 def test_what_aws_does_not_answer_is_never_taken_for_no(aws, authorised, fails, action, code):
-    """The pipeline would be deleted, or Slack removed."""
+    """Otherwise the pipeline would be deleted, or Slack removed."""
     before = {name: dict(stack) for name, stack in aws.stacks.items()}
     aws.fail(action, code)
     output = fails(*BOOTSTRAP)

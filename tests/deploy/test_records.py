@@ -1,4 +1,4 @@
-"""What is written down of a build, beside the bundle."""
+"""The records of a build (SBOM and provenance), stored next to the bundle."""
 
 import hashlib
 import json
@@ -59,7 +59,7 @@ def test_in_the_pipeline_the_build_is_named(aws, fresh, command, monkeypatch):
 
 
 def test_a_record_is_never_replaced(aws, fresh, programs, command):
-    """A build that did not end is continued, with the image that was published."""
+    """An unfinished build is continued with the image that it published."""
     programs.codes["eb appversion"] = 1
     assert command("build")[0] == 1
     before = dict(aws.objects)

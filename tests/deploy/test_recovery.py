@@ -1,4 +1,4 @@
-"""A recovery: what it finds, what it refuses, what it makes, and that it continues."""
+"""A recovery: which backup it finds, what it refuses and creates, and that it continues after an interruption."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -28,7 +28,7 @@ def plain_http(project):
 
 @pytest.fixture
 def disaster(aws, staging, command, tmp_path, project):
-    """Production ran "new" and was backed up; its home region answers no question any more."""
+    """Production ran "new" and was backed up; its home region no longer answers any request."""
     path = tmp_path / "bundle.zip"
     bundle.write(f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{APPLICATION}@{digest('new')}", path,
                  project)  # fmt: skip
@@ -51,7 +51,7 @@ def disaster(aws, staging, command, tmp_path, project):
 
 
 def lose(aws, region):
-    """Let every call of ``region`` fail the test."""
+    """Make every call to ``region`` fail the test."""
     answer = aws._answer
 
     def refuse(request_signer, **more):
@@ -63,7 +63,7 @@ def lose(aws, region):
 
 
 def options(aws, region=FIRST, name=PROD):
-    """What is set on an environment, by namespace and name."""
+    """The options that are set on an environment, by namespace and name."""
     found = aws.at(region, "environments")[name]["options"]
     return {(one["Namespace"], one["OptionName"]): one["Value"] for one in found}
 
@@ -142,7 +142,9 @@ def test_a_second_run_creates_nothing(disaster, command):
     assert not disaster.asked("elasticbeanstalk:CreateEnvironment")
     assert not disaster.asked("elasticbeanstalk:UpdateEnvironment")
     assert not disaster.asked("cloudformation:ExecuteChangeSet")
-    assert "6 h 0 min ago" in output  # of what it was made, not of what came since
+    assert (
+        "6 h 0 min ago" in output
+    )  # the age of the snapshot it was restored from, not of a newer one
 
 
 STEPS = (
@@ -395,7 +397,7 @@ def test_what_changes_it_later_keeps_the_certificate_of_that_region(
 ):
     disaster.certificates = [{"CertificateArn": THERE, "DomainName": "hello.example.com"}]
     command(*YES)
-    del disaster._answer  # the home region is back
+    del disaster._answer  # the home region answers again
     monkeypatch.setenv("AWS_DEFAULT_REGION", FIRST)
     code, output = command("create", "prod")
     assert code == 0, output
@@ -427,7 +429,7 @@ def test_a_certificate_that_is_not_there_is_unknown_in_the_status(
 
 @pytest.fixture
 def mistake(aws, staging):
-    """Production runs "old"; somebody deleted data, and last night's backup is at home."""
+    """Production runs "old"; somebody deleted data, and last night's backup is in the home region."""
     aws.vaults = {f"{PROD}-{REGION}": {"awsbackup:job-1": ("COMPLETED", ago(hours=6))}}
     aws.secrets[f"{PROD}/application"] = {"SENTRY_DSN": "a place"}
     return aws

@@ -12,7 +12,7 @@ LOCK = f"locks/{STAGING}"
 
 
 def recorded(aws, name=STAGING):
-    """The history, without times."""
+    """The entries of the history, without their times."""
     prefix = f"deployments/{name}/"
     return [key.partition(" ")[2] for key in sorted(aws.objects) if key.startswith(prefix)]
 
@@ -23,7 +23,7 @@ def history(aws, *entries, name=STAGING):
 
 
 def sent(aws):
-    """The texts of the notifications, as e-mail shows them."""
+    """The texts of the notifications, as sent by e-mail."""
     return [json.loads(one["Message"])["email"] for one in aws.published]
 
 
@@ -155,7 +155,7 @@ def test_a_lock_that_is_too_old_says_so(aws, staging, fails, monkeypatch):
 
 
 def monkeypatch_now(monkeypatch, aws):
-    """Let AWS's clock be that of this machine."""
+    """Set AWS's clock to that of this machine."""
     import deploy.mutex
 
     class Clock(deploy.mutex.datetime):
@@ -168,7 +168,7 @@ def monkeypatch_now(monkeypatch, aws):
 
 
 def test_a_lost_response_to_taking_the_lock_is_not_another_run(aws, staging, command):
-    """The client tries again, and finds its own lock."""
+    """The client retries the request, and finds its own lock."""
     put = aws.s3_put_object
 
     def twice(**parameters):
@@ -182,7 +182,7 @@ def test_a_lost_response_to_taking_the_lock_is_not_another_run(aws, staging, com
 
 
 def test_a_lock_that_another_run_now_holds_is_not_released(aws, staging, programs, command):
-    """Somebody removed ours by hand, and started a run."""
+    """Somebody removed our lock by hand, and started another run."""
 
     def stolen():
         del aws.objects[LOCK]
@@ -213,7 +213,7 @@ def test_a_lock_that_cannot_be_released_is_not_a_failure(aws, staging, command):
         ("new", {"instances": ["new", "old"]}),  # one instance was left behind
         ("new", {"instances": ["new", "new"], "colour": "Red", "health": "Severe"}),
         ("new", {"instances": ["new", "new"], "health": "Warning"}),
-        ("new", {"instances": []}),  # AWS does not say what the instances run
+        ("new", {"instances": []}),  # AWS does not say which version the instances run
         ("new", {"instances": ["new", None]}),
     ],
 )
@@ -286,8 +286,8 @@ def test_a_failed_smoke_test_of_the_version_that_was_deployed_before(
 def test_a_configuration_file_that_beanstalk_ignored_is_a_failure(
     aws, staging, programs, fails, warning
 ):
-    """It might be the one that declares the database, which is removed then."""
-    aws.tell(STAGING, warning.replace("new", "older"), "WARN")  # of another day
+    """The ignored file might be the one that declares the database, which would then be deleted."""
+    aws.tell(STAGING, warning.replace("new", "older"), "WARN")  # from an earlier day
     programs.effects["--version new"] = lambda: aws.tell(STAGING, warning, "WARN")
     output = fails("deploy", "staging", "--version", "new")
     assert "Beanstalk ignored a configuration file" in output

@@ -1,4 +1,4 @@
-"""ECR's scan of an image, and the vulnerabilities that are accepted for a time."""
+"""ECR's scan of an image, and the vulnerabilities that are accepted until a given date."""
 
 from datetime import date
 
@@ -28,7 +28,7 @@ def enhanced(fix, name="CVE-2026-2", severity="CRITICAL"):
 
 @pytest.fixture
 def look(aws, run, project, clock):
-    """Looks at what ECR answers, with what is accepted."""
+    """Evaluates ECR's answer against the accepted vulnerabilities."""
 
     def look(*scans, accepted=""):
         aws.scans = list(scans)

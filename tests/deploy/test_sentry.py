@@ -1,4 +1,4 @@
-"""`sentry apply`, with a server on loopback that answers as Sentry's documentation says."""
+"""`sentry apply`, with a server on loopback that answers as described in Sentry's documentation."""
 
 import json
 import threading
@@ -24,7 +24,7 @@ CONDITIONS = {
 
 
 def refuse_workflow(body):
-    """Raises AssertionError for what Sentry's validators refuse."""
+    """Raises AssertionError for requests that Sentry's validators would refuse."""
     assert 0 < len(body["name"]) <= 256
     assert body["config"]["frequency"] in (0, 5, 10, 30, 60, 180, 720, 1440)
     assert body["triggers"]["logicType"] == "any-short"
@@ -42,7 +42,7 @@ def refuse_workflow(body):
 
 
 class Api:
-    """An organisation; lists come in pages of one."""
+    """An organisation; lists are paginated, with one item per page."""
 
     def __init__(self):
         self.lists = {
@@ -122,7 +122,7 @@ class Api:
         return 200, body
 
     def made(self):
-        """The alerts of ours, by name."""
+        """Our alerts, by name."""
         return {one["name"]: one for one in self.lists["workflows/"] if one["id"] != "51"}
 
 

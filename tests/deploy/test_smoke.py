@@ -24,12 +24,12 @@ from web import create_app
 from web.birthday import days_until_birthday
 from web.storage import Person, db
 
-POLL = 0.01  # seconds until a server sees that it shall stop
+POLL = 0.01  # seconds between a server's checks for a request to shut down
 
 
 @pytest.fixture
 def serve():
-    """Serves a WSGI application behind something that closes operators' paths."""
+    """Serves a WSGI application behind a proxy stub that blocks the operators' paths."""
     servers = []
 
     def run(app):
@@ -54,14 +54,14 @@ def serve():
 
 @pytest.fixture
 def check(run):
-    """Runs the smoke test, each check of which gets one attempt."""
+    """Runs the smoke test, with one attempt per check."""
     impatient = replace(run, settings=replace(run.settings, smoke_timeout=0))
     return functools.partial(smoke.check_url, impatient)
 
 
 @pytest.fixture
 def saved(app, context):
-    """The names of all that is saved, nothing at first."""
+    """The names of all saved people; none at first."""
 
     def names():
         with app.app_context():
@@ -77,7 +77,7 @@ def test_it_passes_on_the_real_application(saved, env, serve, check, capsys):
 
 
 def recorded(application):
-    """The application, and the paths at which it is asked to save somebody."""
+    """The application, and the paths of the requests to save somebody."""
     paths = []
 
     def app(environ, start_response):
@@ -93,7 +93,7 @@ def test_two_concurrent_smoke_tests_use_different_users(app, env, serve, check):
     url = serve(recorder)
     check(url)
     check(url)
-    assert len(paths) == 4  # each saves a valid date, and is refused an invalid one
+    assert len(paths) == 4  # each run saves a valid date, and tries an invalid one that is refused
     assert len(set(paths)) == 2
     assert all(re.fullmatch(r"/hello/SmokeTest[A-Za-z]{16}", path) for path in paths)
 
@@ -130,7 +130,7 @@ def test_a_user_that_cannot_be_deleted_is_named(saved, env, serve, check, capsys
 
 
 def test_a_version_that_cannot_delete_yet_passes(saved, env, serve, check, capsys):
-    """As after a rollback."""
+    """For example after a rollback."""
     application = create_app(env)
 
     def old(environ, start_response):
@@ -159,7 +159,7 @@ def test_another_version_is_a_failure(app, env, serve, check):
 
 
 def test_a_check_that_passes_late_passes(app, env, serve, run, clock):
-    """A load balancer takes its time; the clock runs only while the test sleeps."""
+    """A load balancer needs some time; the clock advances only while the test sleeps."""
     application = create_app(env | {"APP_VERSION": "v1"})
 
     def late(environ, start_response):
@@ -174,7 +174,7 @@ def test_a_check_that_passes_late_passes(app, env, serve, run, clock):
 
 
 def broken(answers):
-    """An application that gives fixed answers by method and path."""
+    """An application with fixed responses by method and path."""
 
     def app(environ, start_response):
         key = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
@@ -222,7 +222,7 @@ def test_on_every_day_there_is_a_date_of_birth_to_try():
 
 
 def test_open_operators_paths_are_a_failure(app, env, check):
-    """As without nginx."""
+    """This is the case without nginx."""
     server = make_server("127.0.0.1", 0, create_app(env), threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=[POLL])
     thread.start()
@@ -307,12 +307,12 @@ def test_without_an_address_nothing_is_smoke_tested(aws, staging, fails, tested)
     assert not tested.calls
 
 
-# --- By the name in a certificate, at a host to which that name does not lead yet
+# --- By the name in a certificate, at a host to which that name does not resolve yet
 
 
 @pytest.fixture
 def https(tmp_path, monkeypatch):
-    """Serves a WSGI application on TLS as hello.example.com, for which a trusted certificate is there."""
+    """Serves a WSGI application over TLS as hello.example.com, with a certificate that the client trusts."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hello.example.com")])
     now, day = datetime.now(UTC), timedelta(days=1)

@@ -1,4 +1,4 @@
-"""What the other regions have of each deployment."""
+"""The record of each deployment that is kept in the other regions."""
 
 import json
 from base64 import b64decode
@@ -30,7 +30,7 @@ def test_each_deployment_is_recorded_in_both_regions(aws, staging, command):
         assert [label for label, _ in kept(aws, region)] == [
             "old",
             "new",
-        ]  # what ran before as well
+        ]  # the version that ran before as well
         _, newest = kept(aws, region)[-1]
         assert newest["image"] == digest("new")
         assert newest["commit"] == "new"

@@ -1,4 +1,4 @@
-"""How everything is: for people, for programs, and where AWS does not answer."""
+"""The status of the environments: for people, for programs, and when AWS does not answer."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def watched(aws, staging):
 
 
 def report(command, *arguments):
-    """What programs get."""
+    """The machine-readable output."""
     code, output = command("status", "--json", *arguments)
     return code, json.loads(output[output.index("{\n") :])  # after what others have written
 
@@ -81,7 +81,7 @@ def test_instances_of_two_versions_are_counted(watched, command):
 
 
 def test_alarms_that_need_no_attention_are_not_shown(aws, watched, command):
-    """Those that scale, those of others, those that are quiet, and parts of composites."""
+    """Scaling alarms, unrelated alarms, alarms in state OK, and components of composite alarms."""
     aws.alarms |= {
         "awseb-e-1-stack-AWSEBCloudwatchAlarmLow-X": ("MetricAlarm", "ALARM", "Scaling", TOPIC),
         "another": ("MetricAlarm", "ALARM", "Another", TOPIC),
@@ -152,7 +152,7 @@ def test_a_pending_approval(aws, watched, command):
 
 @pytest.fixture
 def certificate(project, watched):
-    """Production has one."""
+    """Production has a certificate."""
     path = project / "devops/environments.toml"
     before, prod, after = path.read_text().partition("[prod.stack]")
     after = after.replace('Certificate = ""', f'Certificate = "{CERTIFICATE}"')
@@ -226,7 +226,7 @@ def test_it_changes_nothing(aws, watched, command):
 
 
 def test_watching_continues_until_a_signal(aws, watched, command, clock, monkeypatch):
-    """Also when AWS does not answer for a while."""
+    """It also continues while AWS does not answer."""
     aws.fail("elasticbeanstalk:DescribeEnvironments", None, times=1)
     monkeypatch.setattr(status, "time", clock_that_ends(clock, after=3))
     code, output = command("status", "--watch")
@@ -237,7 +237,7 @@ def test_watching_continues_until_a_signal(aws, watched, command, clock, monkeyp
 
 
 def clock_that_ends(clock, after):
-    """A clock whose user presses Ctrl-C while it sleeps for the last time."""
+    """A clock that simulates Ctrl-C during its last sleep."""
 
     class Ends:
         slept = 0

@@ -1,4 +1,4 @@
-"""Programs: what they print, how they end, and that none outlives its caller."""
+"""External programs: their output, their exit codes, and that none outlives its caller."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Old versions: which of them nobody needs, and that nothing else is deleted."""
+"""Old versions: the unneeded ones are deleted, and nothing else is."""
 
 import io
 
@@ -77,7 +77,7 @@ def test_a_deletion_that_is_refused_says_how_far_it_came(aws, many, fails):
     assert STAGING
 
 
-# --- A version is as it was built ---------------------------------------------------------------
+# --- A version is deployed exactly as built ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command_", [("deploy", "prod", "--version", "new"), ("rollback", "prod")])

@@ -1,4 +1,4 @@
-"""The release window: what is in it, when it opens next, and invalid files."""
+"""The release window: which times are in it, when it next opens, and invalid files."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,11 +46,11 @@ def test_a_window_within_a_day(text, is_open):
 @pytest.mark.parametrize(
     ("text", "is_open"),
     [
-        ("2026-11-23T01:00+01:00", False),  # Monday; Sunday's evening has no window
+        ("2026-11-23T01:00+01:00", False),  # Monday; there is no window on Sunday evening
         ("2026-11-23T22:00+01:00", True),
         ("2026-11-24T01:59+01:00", True),
         ("2026-11-24T02:00+01:00", False),
-        ("2026-11-27T01:59+01:00", True),  # Friday, but Thursday's window
+        ("2026-11-27T01:59+01:00", True),  # Friday, but still in Thursday's window
         ("2026-11-27T23:00+01:00", False),
     ],
 )

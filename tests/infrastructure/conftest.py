@@ -1,4 +1,4 @@
-"""What is configured, read from the files that are shipped."""
+"""The configuration, read from the shipped files."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from deploy import environments, settings
 from tests.support import ebextensions
 
-# Every output that the stacks have, with values of the right shape
+# Every output of the stacks, with values in the right format
 OUTPUTS = {
     "ServiceRole": "birthday-greetings-service",
     "InstanceProfile": "birthday-greetings-instance",
@@ -33,7 +33,7 @@ def files():
 
 @pytest.fixture(scope="session")
 def shared(files):
-    """The options that .ebextensions set, as text."""
+    """The options that .ebextensions set, as strings."""
     options = {}
     for content in files.values():
         options |= ebextensions.options(content)
@@ -51,7 +51,7 @@ def resources(files):
 
 
 def direct(environment, **outputs):
-    """What is set directly on an environment."""
+    """The options that are set directly on an environment."""
     found = environments.find(settings.load({}), environment)
     options = found.options(OUTPUTS | outputs)
     return {(one["Namespace"], one["OptionName"]): one["Value"] for one in options}

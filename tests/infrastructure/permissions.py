@@ -1,4 +1,4 @@
-"""Who may do what, read from the templates: the table of docs/permissions.md.
+"""Who may do what, according to the templates: the table in docs/permissions.md.
 
 Usage: python -m tests.infrastructure.permissions    (writes the table into the document)
 """
@@ -33,7 +33,7 @@ WHO = {
     "Pipeline": PIPELINE.role("PipelineRole"),
     "Instance of staging": ENVIRONMENTS[STAGING].role("InstanceRole"),
     "Instance of production": ENVIRONMENTS[PROD].role("InstanceRole"),
-    # An administrator of the account, by no template
+    # An administrator of the account, defined in no template
     "Operator": Role("Operator", [{"Effect": "Allow", "Action": "*", "Resource": "*"}]),
 }
 
@@ -48,7 +48,7 @@ TO_EC2 = {"iam:PassedToService": "ec2.amazonaws.com"}
 
 
 def arn(service, resource):
-    """The ARN of something in the account and its region."""
+    """The ARN of a resource in the account and its region."""
     return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}"
 
 
@@ -61,7 +61,7 @@ def environment(name):
 
 
 def made_for(name):
-    """What IAM knows of something that Beanstalk made for an environment."""
+    """The condition keys that IAM sees for a resource that Beanstalk created for an environment."""
     return {
         "aws:ResourceTag/elasticbeanstalk:environment-name": name,
         "ec2:ResourceTag/aws:cloudformation:stack-id": arn("cloudformation", "stack/awseb-e-1/2"),
@@ -75,7 +75,7 @@ def key_of(name, kind):
     }
 
 
-# What is asked: in words, the action, the resource, and what else IAM knows of the request
+# The questions: a description, the action, the resource, and the request's other condition keys
 WHAT = {
     "The source": [
         ("fetch a commit of main", "codeconnections:UseConnection", CONNECTION,
@@ -190,7 +190,7 @@ def table():
 
 
 def updated(text):
-    """The document with the tables of today in it."""
+    """The document with the current tables."""
     return re.sub(
         r"(?<=<!-- tables -->\n\n).*?(?=<!-- end of the tables -->)", lambda _: table() + "\n",
         text, flags=re.DOTALL,

@@ -1,4 +1,4 @@
-"""Backups: a plan that RDS does not refuse, vaults that nobody empties, and alarms that can fire."""
+"""Backups: a plan that RDS does not refuse, vaults that nobody can empty, and alarms that can fire."""
 
 import re
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ BACKUPS = Stack(
 VAULT = Stack("devops/vault.yml", f"{PROD.name}-vault", {"Environment": PROD.name, "KeptDays": 35})
 [RULE] = BACKUPS.properties("AWS::Backup::BackupPlan")["Plan"]["BackupPlan"]["BackupPlanRule"]
 ALARMS = BACKUPS.properties("AWS::CloudWatch::Alarm")
-DISTANCE = timedelta(hours=1)  # before a window of RDS in which a job must not begin
+DISTANCE = timedelta(hours=1)  # the time before an RDS window in which no backup job may start
 
 
 def window(text):
@@ -51,7 +51,7 @@ def test_there_are_two_copies_in_two_other_regions():
     for one in RULE["CopyActions"]:
         assert one["Lifecycle"]["DeleteAfterDays"] == PROD.retention()["CopyDays"]
     assert RULE["Lifecycle"]["DeleteAfterDays"] == PROD.retention()["HomeDays"]
-    # RDS's own backups are for a moment in time; AWS Backup's would take their window over
+    # RDS's own backups provide point-in-time recovery; those of AWS Backup would take over their window
     assert "EnableContinuousBackup" not in RULE
 
 
@@ -61,7 +61,7 @@ def test_the_database_is_selected_by_its_name():
 
 
 def test_a_lock_can_be_removed_by_who_may():
-    """With ChangeableForDays nobody ever could, AWS included."""
+    """With ChangeableForDays nobody could ever remove it, not even AWS."""
     [vault] = VAULT.properties("AWS::Backup::BackupVault").values()
     assert set(vault["LockConfiguration"]) == {"MinRetentionDays"}
     least = vault["LockConfiguration"]["MinRetentionDays"]
@@ -70,7 +70,7 @@ def test_a_lock_can_be_removed_by_who_may():
 
 
 def test_vaults_have_keys_of_their_own_and_different_names():
-    """A copy into a vault with AWS's own key fails; metrics of copies name the destination only."""
+    """A copy to a vault with an AWS-managed key fails; the metrics of copies contain only the destination's name."""
     [vault] = VAULT.properties("AWS::Backup::BackupVault").values()
     assert vault["BackupVaultName"] == f"{PROD.name}-{REGION}"
     assert ":key/" in vault["EncryptionKeyArn"]
@@ -97,7 +97,7 @@ def test_each_alarm_is_on_a_metric_that_exists_and_leads_to_the_runbook():
 
 
 def test_that_no_copy_came_is_an_alarm_after_36_hours():
-    """It is one that no data are: AWS Backup sends no zeros."""
+    """Missing data must count as breaching, because AWS Backup sends no zeros."""
     late = [one for one in ALARMS.values() if one["MetricName"] == "NumberOfCopyJobsCompleted"]
     assert len(late) == 2
     for one in late:

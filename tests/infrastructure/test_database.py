@@ -1,4 +1,4 @@
-"""The database of production must never be replaced by an empty one."""
+"""The production database must never be replaced by an empty one."""
 
 import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
@@ -12,7 +12,7 @@ def custom(name, **more):
     return {"Fn::GetOptionSetting": option | more}
 
 
-# As it was first deployed. None: not given.
+# The values of the first deployment. None means that the property is not set.
 PINNED = {
     "AvailabilityZone": None,
     "BackupTarget": None,
@@ -42,7 +42,7 @@ PINNED = {
     "UseLatestRestorableTime": None,
 }
 
-# Of those that the schema calls conditional, these interrupt at most
+# Properties that the schema lists as conditional, but that at most cause an interruption
 CHANGED_IN_PLACE = {
     "AutoMinorVersionUpgrade",
     "BackupRetentionPeriod",
@@ -63,7 +63,7 @@ def test_properties_whose_change_replaces_the_database_are_unchanged(resources, 
 
 
 def test_other_properties_can_change_without_a_replacement(resources):
-    """What a growing or a restored database needs: none of it is among what replaces one."""
+    """None of the properties that a growing or restored database must change causes a replacement."""
     properties = resources["Database"]["Properties"]
     assert properties["AllocatedStorage"] == custom("DatabaseStorage", DefaultValue="20")
     assert properties["MaxAllocatedStorage"] == custom("DatabaseStorageLimit", DefaultValue="100")
@@ -78,13 +78,13 @@ def test_other_properties_can_change_without_a_replacement(resources):
 
 
 def test_a_database_can_be_restored_by_the_same_file(resources):
-    """RDS refuses a snapshot together with a database's name, for PostgreSQL."""
+    """For PostgreSQL, RDS refuses a snapshot together with a database name."""
     properties = resources["Database"]["Properties"]
     assert "DBName" not in properties
 
 
 def test_the_pinned_properties_are_all_that_cloudformation_names():
-    """By the schema of the resource, which cfn-lint carries."""
+    """According to the resource schema that cfn-lint includes."""
     schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("eu-west-1", "AWS::RDS::DBInstance").schema
     named = {
         pointer.removeprefix("/properties/")

@@ -1,4 +1,4 @@
-"""A mistake in .ebextensions is ignored by Beanstalk, file and all. Here it is not."""
+"""Beanstalk ignores a file in .ebextensions that contains a mistake. These tests find the mistake."""
 
 import json
 from pathlib import Path
@@ -96,7 +96,7 @@ def test_production_survives_the_loss_of_a_zone(shared):
 
 
 def test_deployments_have_no_downtime(shared):
-    """An immutable one has none either, but is refused for a version that changes .ebextensions."""
+    """An immutable deployment has no downtime either, but is refused for a version that changes .ebextensions."""
     policy = shared["aws:elasticbeanstalk:command", "DeploymentPolicy"]
     assert policy == "RollingWithAdditionalBatch"
     assert shared["aws:elasticbeanstalk:environment", "LoadBalancerType"] == "application"
@@ -126,7 +126,7 @@ def test_a_certificate_enables_https_and_the_redirect():
 
 
 def redirected(shared, resources, **outputs):
-    """The patterns of the paths that lead from http to https."""
+    """The path patterns that are redirected from HTTP to HTTPS."""
     options = shared | direct("prod", **outputs)
     rule = ebextensions.evaluate(
         resources["HttpsRedirect"]["Properties"],
@@ -141,7 +141,7 @@ def redirected(shared, resources, **outputs):
 def test_every_path_leads_to_https_where_there_is_a_certificate_and_none_elsewhere(
     shared, resources
 ):
-    """By path: a load balancer refuses "*" for a host, which needs a dot and a name after it."""
+    """The rule matches by path because a load balancer refuses "*" as a host, which needs a dot and a name after it."""
     assert redirected(shared, resources, Certificate="arn:x") == ["/*"]
     [never] = redirected(shared, resources)
     assert "*" not in never
@@ -150,7 +150,7 @@ def test_every_path_leads_to_https_where_there_is_a_certificate_and_none_elsewhe
 
 def test_no_password_is_an_option(shared):
     options = shared | direct("prod")
-    secrets = "aws:elasticbeanstalk:application:environmentsecrets"  # ARNs, and no values
+    secrets = "aws:elasticbeanstalk:application:environmentsecrets"  # only ARNs, never values
     named = {(space, name) for space, name in options if "PASSWORD" in name.upper()}
     assert named == {(secrets, "RDS_PASSWORD"), (secrets, "RDS_NEXT_PASSWORD")}
     assert options[secrets, "RDS_PASSWORD"] == OUTPUTS["DatabaseSecret"] + ":password"

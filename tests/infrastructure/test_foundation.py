@@ -1,4 +1,4 @@
-"""What must hold of devops/foundation.yml beyond what cfn-lint and checkov know."""
+"""Requirements for devops/foundation.yml that cfn-lint and checkov do not check."""
 
 import json
 
@@ -20,7 +20,7 @@ def test_an_image_that_is_deployed_stays():
 
 @pytest.mark.parametrize("stack", ["foundation", "environment", "pipeline"])
 def test_what_is_kept_does_not_keep_a_first_try_that_failed_from_being_repeated(stack):
-    """What has a name of its own and stays behind would make the second try fail."""
+    """A resource with a fixed name that is left behind would make the second attempt fail."""
     resources = cloudformation.load(f"devops/{stack}.yml")["Resources"].values()
     kept = {one["DeletionPolicy"] for one in resources if "DeletionPolicy" in one}
     assert kept == {"RetainExceptOnCreate"}
@@ -34,7 +34,7 @@ def test_images_are_scanned():
     ("resource", "policy"), [("TopicKey", "KeyPolicy"), ("OperationsTopicPolicy", "PolicyDocument")]
 )
 def test_each_service_writes_for_this_account_only_as_far_as_it_can_say_so(resource, policy):
-    """EventBridge sends none of the keys of conditions: with one, its messages would disappear."""
+    """EventBridge sends no condition keys; with a condition, its messages would be lost."""
     conditions = {}
     for statement in RESOURCES[resource]["Properties"][policy]["Statement"]:
         services = statement["Principal"].get("Service", [])

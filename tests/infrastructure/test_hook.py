@@ -1,4 +1,4 @@
-"""The hook that migrates, with stand-ins for the commands that it uses."""
+"""The hook that migrates the database, with fakes for the commands that it uses."""
 
 import json
 import os
@@ -22,7 +22,7 @@ esac
 
 
 class Machine:
-    """An instance in whose staging folder there is a bundle."""
+    """An instance with a bundle in its staging folder."""
 
     def __init__(self, folder):
         self.folder, self._calls = folder / "staging", folder / "calls"
@@ -34,7 +34,7 @@ class Machine:
             (self._commands / name).chmod(0o755)
 
     def run(self, image=AT_ECR, **env):
-        """Exit code and messages of the hook."""
+        """Runs the hook; returns its exit code and messages."""
         bundle = {"Image": {"Name": image}} if image else {}
         (self.folder / "Dockerrun.aws.json").write_text(json.dumps(bundle))
         ended = subprocess.run(

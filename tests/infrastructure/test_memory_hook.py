@@ -1,4 +1,4 @@
-"""The hook that lets the agent report memory, with a command that treats configurations as the agent's does."""
+"""The hook that makes the agent report memory, with a fake command that handles configurations like the agent's."""
 
 import json
 import os
@@ -19,7 +19,7 @@ LOGS = {
 
 
 class Agent:
-    """An agent as Beanstalk leaves it: it streams logs."""
+    """An agent as configured by Beanstalk: it streams logs."""
 
     def __init__(self, home):
         self.home, self.configured = home, home / "etc/amazon-cloudwatch-agent.d"
@@ -82,7 +82,7 @@ def test_after_changed_settings_beanstalk_has_configured_it_again(agent):
 
 
 def test_metrics_of_somebody_else_that_differ(agent):
-    """The deployment goes on, and what was refused is not in the way of whoever comes next."""
+    """The deployment continues, and the refused configuration does not affect later ones."""
     other = {"metrics": {"append_dimensions": {"InstanceType": "${aws:InstanceType}"}}}
     agent.apply("append-config", "other.json", other)
     assert "the agent refuses the configuration" in agent.hook()

@@ -1,4 +1,4 @@
-"""devops/operations.yml: notifications, by metrics that exist; and the dashboard."""
+"""devops/operations.yml: alarms on metrics that exist, their notifications, and the dashboard."""
 
 import json
 import re
@@ -24,7 +24,7 @@ URGENT = {"users-get-errors", "nothing-serves", "no-requests", "database-unreach
 
 
 def stack(short, **more):
-    """The template with what `create` gives it."""
+    """The template with the parameters that `create` passes to it."""
     environment = environments.find(settings.load({}), short)
     machinery = Machinery(
         LOAD_BALANCER.partition(":loadbalancer/")[2], TARGET_GROUP.rpartition(":")[2], "group"
@@ -51,7 +51,7 @@ FILTERS = PROD.properties("AWS::Logs::MetricFilter")
 
 
 def own():
-    """What the project itself sends: by the filters of its log, and by the deploy tool."""
+    """The metrics that the project itself sends: from the metric filters of its log, and from the deploy tool."""
     found = {(NAME,): {operations.IN_PROGRESS}}
     for one in FILTERS.values():
         [made] = one["MetricTransformations"]
@@ -96,7 +96,7 @@ def test_a_metric_that_never_comes_is_found(namespace, name, dimensions):
 
 
 def test_the_metrics_of_beanstalk_and_the_group_are_enabled(shared, resources):
-    """They send some metrics only where .ebextensions ask for them."""
+    """They send some metrics only if .ebextensions enable them."""
     config = json.loads(shared["aws:elasticbeanstalk:healthreporting:system", "ConfigDocument"])[
         "CloudWatchMetrics"
     ]
@@ -109,7 +109,7 @@ def test_the_metrics_of_beanstalk_and_the_group_are_enabled(shared, resources):
         if namespace == "AWS/ElasticBeanstalk" and name != "EnvironmentHealth":
             assert name in config["Instance" if "InstanceId" in dimensions else "Environment"]
     assert collected["Granularity"] == "1Minute"
-    # and nothing is switched on, and paid, that nobody looks at
+    # and no metric is enabled, and paid for, that nobody uses
     paid = {name for names in config.values() for name in names}
     assert paid == {name for space, name, _ in used if space == "AWS/ElasticBeanstalk"} - {
         "EnvironmentHealth"
@@ -147,7 +147,7 @@ def test_every_required_condition_has_an_alarm():
 
 
 def test_an_alarm_without_a_message_is_part_of_one_that_has_one():
-    """Or it is the one that says that a deployment is in progress."""
+    """The exception is the alarm that indicates a deployment in progress."""
     parts = {
         name
         for one in COMPOSITES.values()
@@ -160,7 +160,7 @@ def test_an_alarm_without_a_message_is_part_of_one_that_has_one():
 
 
 def test_one_cause_is_one_message():
-    """What follows from a lost database is silent while the alarm on the database fires, and so on."""
+    """For example, alarms on the consequences of a lost database are suppressed while the database alarm fires."""
 
     def silent_with(name):
         rule = next(one for one in COMPOSITES.values() if one["AlarmName"] == f"{NAME}-{name}")[
@@ -211,7 +211,7 @@ def test_a_deployment_silences_what_it_must_cause_and_nothing_else():
 
 
 def test_missing_data_is_treated_on_purpose():
-    """With the reason as a comment in the template."""
+    """The template gives the reason in a comment."""
     text = Path(environments.OPERATIONS).read_text()
     lines = [line for line in text.splitlines() if "TreatMissingData:" in line]
     assert len(lines) == len(ALARMS)
@@ -259,7 +259,7 @@ def test_the_dashboard_shows_every_alarm_that_notifies_at_the_top():
 
 
 def test_its_name_is_of_one_environment_in_one_region():
-    """Dashboards are shared by all regions of an account."""
+    """The names of dashboards are shared by all regions of an account."""
     assert (
         PROD.properties("AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardName"]
         == f"{NAME}-{REGION}"
@@ -281,7 +281,7 @@ def test_widgets_do_not_overlap_and_fill_their_rows():
 
 
 def test_every_threshold_is_a_line():
-    """Of the value that the alarm has."""
+    """The line has the same value as the alarm."""
     lines = {
         line["label"].split(" ")[0]: line["value"]
         for one in WIDGETS
@@ -359,7 +359,7 @@ def test_a_message_that_was_dropped_is_reported_by_another_topic():
 
 
 def test_it_can_be_drawn(tmp_path):
-    """docs/dashboard.png is made so: every widget, its expressions included."""
+    """docs/dashboard.png is drawn this way, with every widget and its expressions."""
     picture = tmp_path / "dashboard.png"
     dashboard.draw(dashboard.deployed(), picture)
     with Image.open(picture) as drawn:

@@ -1,4 +1,4 @@
-"""Who may do what, by the policies of the templates."""
+"""Who may do what, according to the policies in the templates."""
 
 import pytest
 
@@ -22,7 +22,7 @@ from tests.infrastructure.permissions import (
 from tests.support.aws import ACCOUNT
 
 PIPELINE = permissions.PIPELINE.template["Resources"]
-# Their code, or packages that it installs, may be anybody's
+# Anybody may have written their code, or the packages that it installs
 UNTRUSTED = ("Pull request", "Verify", "Image tests")
 PROJECTS = (*UNTRUSTED, "Build", "Staging", "Production", "Window")
 
@@ -135,7 +135,7 @@ def test_staging_may_do_nothing_to_production():
     ],
 )  # fmt: skip
 def test_no_other_action_reaches_production_from_staging(action, resource, context):
-    """Each of them is among what AWS's policy for deploying, or ours, allows in general."""
+    """AWS's deployment policy, or ours, allows each of these actions in general."""
     assert not WHO["Staging"].may(action, resource, context)
     assert WHO["Production"].may(action, resource, context)
 

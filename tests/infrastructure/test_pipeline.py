@@ -1,4 +1,4 @@
-"""What must hold of the pipeline beyond what cfn-lint and checkov know."""
+"""Requirements for the pipeline that cfn-lint and checkov do not check."""
 
 import json
 import re

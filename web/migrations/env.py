@@ -13,7 +13,7 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 LOGIN_TIMEOUT = 5  # seconds
-MAINTENANCE = "postgres"  # the database that every server has
+MAINTENANCE = "postgres"  # a database that exists on every server
 LOCK = 0x6269727468  # any number that nothing else locks: "birth" in ASCII
 TURN_TIMEOUT = "120s"  # the time to wait for another run to end
 TABLE_TIMEOUT = "5s"  # the same for statements that use the table; requests queue behind
@@ -46,14 +46,14 @@ def connect(url: URL) -> Connection:
     engine = engine_of(url)
     try:
         return engine.connect()
-    except OperationalError:  # whose text alone says why, in the server's language
+    except OperationalError:  # only its message says why, in the server's language
         if is_missing(url):
             create(url)
     return engine.connect()  # another run may have created it just now
 
 
 def is_missing(url: URL) -> bool:
-    """Whether the server answers, and does not have the database ``url``."""
+    """Whether the server answers but does not have the database of ``url``."""
     try:
         with engine_of(url.set(database=MAINTENANCE)).connect() as connection:
             known = text("SELECT 1 FROM pg_database WHERE datname = :name")
@@ -77,7 +77,7 @@ def create(url: URL) -> None:
 
 
 def engine_of(url: URL) -> Engine:
-    """Connects with a time limit for the login."""
+    """Connect with a time limit for the login."""
     return create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": LOGIN_TIMEOUT})
 
 
@@ -92,12 +92,12 @@ def wait_for_turn(connection: Connection) -> None:
 
 
 def is_upgrade() -> bool:
-    """Whether this is ``flask db upgrade``, and no other command."""
+    """Whether the current command is ``flask db upgrade``."""
     return context.get_context().opts["fn"].__name__ == "upgrade"
 
 
 def unknown_revisions() -> str:
-    """The revisions of the database that this version has no migration for, or nothing."""
+    """The database's revisions for which this version has no migration, often none."""
     known = {script.revision for script in context.script.walk_revisions()}
     return ", ".join(set(context.get_context().get_current_heads()) - known)
 
