@@ -94,7 +94,7 @@ def test_inside_the_release_window_a_commit_reaches_production(world, pipeline):
     assert list(stages.values()) == ["Succeeded"] * 6
     assert world.runs("staging") == world.runs("prod") == version(execution)
     assert (
-        "By the pipeline itself. The release window is open"
+        "Approved by the pipeline. The release window is open"
         in (execution.actions["Release", "Approve"]["summary"])
     )
     for name in ("staging", "prod"):

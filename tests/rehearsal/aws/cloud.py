@@ -41,6 +41,8 @@ from tests.rehearsal.machines.docker import docker, remove_all
 from tests.rehearsal.machines.registry import PASSWORD, Registry
 from tests.support.aws import APPLICATION, REGION
 
+# With these, `make test-docker ARGS=...` would give its arguments to the `make test` of a scenario
+OF_MAKE = ("MAKE", "MFLAGS", "ARGS")
 KEYS = {"AWS_ACCESS_KEY_ID": "rehearsal", "AWS_SECRET_ACCESS_KEY": "rehearsal"}
 
 
@@ -183,7 +185,7 @@ class Cloud:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("AWS_", "CODEBUILD_", "DOCKER_CONFIG"))
+            if not name.startswith(("AWS_", "CODEBUILD_", "DOCKER_CONFIG", *OF_MAKE))
         }
         return kept | self.credentials()
 
