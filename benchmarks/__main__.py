@@ -5,12 +5,12 @@ Usage: python -m benchmarks [--seconds N] [--rounds N] [--people N,N,...] [--ser
 
 --people   sizes of the table to compare (1000,100000,1000000)
 --servers  workers x threads to compare, for choosing WORKERS and THREADS (none)
---chart    an SVG file to draw the CPU of each request into (none)
+--chart    an SVG file to write, showing the CPU time per request (none)
 
 Needs wrk. Each round measures all rows once, one after the other; the table shows the medians
-of the rounds, and ratios within them: machines differ and are busy, ratios hardly.
-CPU is microseconds of user and system time for each request; memory is what a worker has for
-itself, in MB. Every run is bounded in time, and all of it stays on loopback.
+over the rounds, and of the ratios within each round: absolute figures vary between machines, ratios
+hardly do. CPU is user and system time per request, in microseconds; memory is the private memory of
+a worker, in MB. Every run has a time limit, and all traffic stays on loopback.
 """
 
 import argparse
@@ -58,7 +58,7 @@ TITLES = (
 
 @dataclass
 class Result:
-    """One measurement; its quantities are those of TITLES."""
+    """One measurement; its fields are the quantities in TITLES."""
 
     rate: float
     p50: float
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def parse_options() -> argparse.Namespace:
-    """The command line's options, lists split."""
+    """The command-line options, with lists split into their items."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
@@ -113,7 +113,7 @@ def compare(server: Server, env: dict[str, str], options: argparse.Namespace) ->
     print(f"\nWith SENTRY_DSN, a GET takes {factor:.2f} times the application's CPU", flush=True)
 
 
-EMPTY, SELECT = "empty Flask view", "one SELECT by psycopg2"  # what the others are compared with
+EMPTY, SELECT = "empty Flask view", "one SELECT by psycopg2"  # the baselines
 
 
 def show(
@@ -189,7 +189,7 @@ def written(number: float) -> str:
 
 
 def charted(rounds: dict[str, list[Result]]) -> str:
-    """The CPU of the application and of PostgreSQL for each request, as SVG."""
+    """A chart of the CPU time of the application and of PostgreSQL per request, as SVG."""
     bars = []
     for name, results in rounds.items():
         app, database = median(results, "app"), median(results, "database")
@@ -237,7 +237,7 @@ def measure(
 
 @contextlib.contextmanager
 def serving(target: str, env: dict[str, str]) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
-    """Run the application, or another one on the same server, on a free port."""
+    """Run our application, or another one, with the same web server on a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -282,13 +282,13 @@ def load(url: str, method: str, people: int, seconds: int) -> str:
 
 
 def pgbench(server: Server, seconds: int) -> tuple[float, float]:
-    """Rate, and CPU microseconds of PostgreSQL for each SELECT, of its own benchmark."""
+    """The rate, and the CPU microseconds of PostgreSQL per SELECT, measured by pgbench."""
     program = str(server.binaries / "pgbench")
     url = server.url(DATABASE)
     subprocess.run([program, "-i", "-q", "-s", "1", url], check=True, capture_output=True)
     before = cpu_seconds(server.process_ids()[0])
     command = [program, "-S", "-n", "-c", "8", "-T", str(seconds), url]
-    # its connections are gone in the end, and their times are then in the server's own
+    # once its connections have closed, their CPU times are included in those of the server process
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     cpu = cpu_seconds(server.process_ids()[0]) - before
     requests = number(r"transactions actually processed: (\d+)", output)

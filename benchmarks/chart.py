@@ -1,4 +1,4 @@
-"""Draws the figures of a benchmark: one bar for each row, as SVG for light and dark pages."""
+"""Draws benchmark results: one bar for each row, as SVG for light and dark pages."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ STYLE = """
 
 @dataclass(frozen=True)
 class Bar:
-    """One row: a name, two quantities that are stacked, and a remark behind them."""
+    """One row: a name, two stacked quantities, and a remark after them."""
 
     name: str
     first: float

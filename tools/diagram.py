@@ -78,8 +78,10 @@ class Picture:
 
     title: str
     height: float
-    frames: list[tuple[Area, str, str]] = field(default_factory=list)  # place, title, class
-    boxes: list[tuple[Area, list[str], str]] = field(default_factory=list)  # place, lines, class
+    frames: list[tuple[Area, str, str]] = field(default_factory=list)  # rectangle, title, CSS class
+    boxes: list[tuple[Area, list[str], str]] = field(
+        default_factory=list
+    )  # rectangle, lines, class
     guides: list[float] = field(default_factory=list)  # vertical lines, by x, below everything
     lines: list[tuple[list[tuple[float, float]], bool]] = field(default_factory=list)
     labels: list[tuple[Area, str]] = field(default_factory=list)
@@ -95,11 +97,11 @@ class Picture:
         self.boxes.append((Area(x, y, width, height), list(lines), kind))
 
     def line(self, *points: tuple[float, float], dashed: bool = False) -> None:
-        """An arrow along ``points``, to the last one."""
+        """Add an arrow along ``points``, with its head at the last one."""
         self.lines.append((list(points), dashed))
 
     def label(self, x: float, y: float, text: str) -> None:
-        """Text beside a line, from its left end."""
+        """Add text beside a line, positioned by the left end of the text."""
         self.labels.append((Area(x, y - 12, _width(text, SMALL), 16), text))
 
     def problems(self) -> list[str]:

@@ -77,7 +77,7 @@ def repair(script: Path) -> None:
     """Make ``script`` work if the path of its interpreter contains blanks or is too long.
 
     pip does this for the start scripts that it generates, but not for those that a package
-    brings, such as the one of the AWS CLI.
+    ships, such as that of the AWS CLI.
     """
     if script.is_symlink() or not script.is_file():
         return

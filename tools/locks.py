@@ -3,8 +3,8 @@
 Usage: python -m tools.locks [--check | --upgrade]
 
 Queries the package index for packages that are not in uv's cache; without a network, only the cache
-is used. The check needs neither: each lock ends with a fingerprint of itself and of the .in files
-behind it.
+is used. The check needs neither, because each lock ends with a fingerprint of itself and of its .in
+files.
 """
 
 import hashlib

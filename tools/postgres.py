@@ -1,8 +1,8 @@
 """The project's own PostgreSQL server, for machines without one: the binaries are in a wheel.
 
 If root starts it, the server runs as another user, because PostgreSQL refuses to run as root. That
-user may be unable to enter the project's folder. Other people's folders keep their permissions all
-the same: what the server needs is then put under ROOT_HOME.
+user may be unable to enter the project's folder. The permissions of existing folders are not
+changed: the files that the server needs are put under ROOT_HOME instead.
 """
 
 import importlib.util
@@ -30,7 +30,8 @@ UNPRIVILEGED = "nobody"
 START_TIMEOUT = 30  # seconds
 STOP_TIMEOUT = 30  # seconds
 
-# Names and dates of birth stay out of its log: neither failed statements nor rows are shown
+# Keeps names and dates of birth out of the server's log: it shows neither failed statements nor
+# rows
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -44,7 +45,7 @@ class PostgresError(Exception):
 
 
 class Server:
-    """A server whose data lives in one folder. A context manager: it stops at the end."""
+    """A server whose data is in one folder. A context manager that stops the server on exit."""
 
     def __init__(self, home: Path, *, durable: bool = True) -> None:
         """Use ``home``/data, created if missing; ``durable=False`` trades safety for speed."""
@@ -110,7 +111,7 @@ class Server:
             self._process = None
 
     def destroy(self) -> None:
-        """Stop it, and delete ``home`` and the data, wherever they are."""
+        """Stop the server, and delete ``home`` and the data, wherever they are."""
         self.stop()
         data = self.home / "data"
         if data.is_symlink():
@@ -122,12 +123,12 @@ class Server:
         return self._process is not None and self._process.poll() is None
 
     def signal(self, number: signal.Signals) -> None:
-        """Send ``number`` to the server if it runs."""
+        """Send the signal ``number`` to the server if it is running."""
         if self._process is not None:
             self._process.send_signal(number)
 
     def process_ids(self) -> list[int]:
-        """The server's process and, while it runs, those of its connections and services."""
+        """The server process and, while it is running, its backend and background processes."""
         if self._process is None:
             return []
         server = psutil.Process(self._process.pid)
@@ -214,7 +215,7 @@ def _binaries() -> Path:
 
 
 def _reaches(binaries: Path, home: Path, as_user: dict[str, Any]) -> bool:
-    """Whether that user can run the binaries and enter ``home``."""
+    """Whether the user can run the binaries and enter ``home``."""
     commands: Sequence[Sequence[str | Path]] = (
         [binaries / "postgres", "--version"],
         ["test", "-x", home],

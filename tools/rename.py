@@ -24,7 +24,7 @@ class Names(NamedTuple):
 
     slug: str  # birthday-greetings
     title: str  # Birthday greetings
-    database: str  # of the database and its user; temporary files begin with it
+    database: str  # the name of the database and of its user, and the prefix of temporary files
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def derive(slug: str) -> Names:
 
 
 def read(root: Path) -> Names:
-    """The names that the checkout ``root`` has. Raises SystemExit when they cannot be read."""
+    """The names that the checkout ``root`` uses now. Raises SystemExit when they cannot be read."""
     slug = re.search(r"application_name: (\S+)", (root / CONFIG).read_text())
     database = re.search(r"RDS_DB_NAME: (\S+)", (root / DATABASE).read_text())
     if not (slug and database):
@@ -64,12 +64,12 @@ def read(root: Path) -> Names:
 
 
 def rename(root: Path, old: Names, new: Names) -> int:
-    """Replace the names in all files that git tracks; the number of files that changed."""
+    """Replace the names in all files that git tracks; returns the number of changed files."""
     count = 0
     for path in _files(root):
         try:
             text = path.read_text()
-        except UnicodeDecodeError:  # a picture
+        except UnicodeDecodeError:  # an image
             continue
         changed = replace(text, old, new)
         if changed != text:

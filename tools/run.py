@@ -45,7 +45,7 @@ def main() -> None:
 
     Exit code 1 also if the web server, PostgreSQL or make ends unexpectedly.
     """
-    # SIGINT is ignored in the background of a script
+    # shells make background jobs of a script ignore SIGINT
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def serve(*, dev: bool) -> None:
-    """Start PostgreSQL, migrate, start the web server, and wait until one is told to stop."""
+    """Start PostgreSQL, migrate, start the web server, and wait until a signal asks it to stop."""
     env = os.environ | {"FLASK_APP": "web", "FLASK_SKIP_DOTENV": "1"}
     address = _listen_address(env)
     if any(env.get(name) for name in ("DATABASE_URL", "RDS_HOSTNAME")):
