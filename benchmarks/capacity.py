@@ -5,7 +5,8 @@ Usage: python -m benchmarks.capacity      prints the tables of docs/performance.
 
 import math
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 DOCUMENT = Path(__file__).parent.parent / "docs/performance.md"
@@ -27,6 +28,8 @@ CREDITS = 0.4  # CPUs for which db.t4g.small earns credits: 20 % of two
 
 HOURS = 730  # of a month
 GB = 1e9
+
+LEFT, RIGHT = "---", "--:"  # alignments of a Markdown column
 
 
 @dataclass(frozen=True)
@@ -151,40 +154,50 @@ def bill(needed: Need) -> Bill:
 
 def table(text: str) -> str:
     """The needs of docs/performance.md, by the figures in ``text``."""
-    get, put = read_costs(text)
-    lines = [
-        "| requests/s | instances of 2 CPUs | CPUs of the database | connections | writes/s |",
-        "|--:|--:|--:|--:|--:|",
-    ]
-    for one in (need(rate, get, put) for rate in RATES):
-        lines.append(
-            f"| {one.rate:,} | {one.instances} | {one.database_cpus:.1f} | {one.connections} | "
-            f"{one.writes:,} |"
-        )
-    return "\n".join(lines)
+    columns = {
+        "requests/s": RIGHT, "instances of 2 CPUs": RIGHT, "CPUs of the database": RIGHT,
+        "connections": RIGHT, "writes/s": RIGHT,
+    }  # fmt: skip
+    return _markdown(
+        columns,
+        [
+            (f"{one.rate:,}", one.instances, f"{one.database_cpus:.1f}", one.connections,
+             f"{one.writes:,}")
+            for one in _needs(text)
+        ],
+    )  # fmt: skip
 
 
 def money(text: str) -> str:
     """The bills of docs/performance.md, by the figures in ``text``."""
-    get, put = read_costs(text)
-    lines = [
-        "| requests/s | instances | database | class | load balancer | traffic | logs | together |",
-        "|--:|--:|--:|---|--:|--:|--:|--:|",
-    ]
-    for one in (need(rate, get, put) for rate in RATES):
-        found = bill(one)
-        usd = [getattr(found, field.name) for field in fields(found)]
+    columns = {
+        "requests/s": RIGHT, "instances": RIGHT, "database": RIGHT, "class": LEFT,
+        "load balancer": RIGHT, "traffic": RIGHT, "logs": RIGHT, "together": RIGHT,
+    }  # fmt: skip
+    rows = []
+    for one in _needs(text):
+        usd = astuple(bill(one))
+        instances, database, *others = (f"{amount:,.0f}" for amount in (*usd, sum(usd)))
         kind, _ = database_class(one.database_cpus)
-        cells = [f"{amount:,.0f}" for amount in (*usd, sum(usd))]
-        cells = [f"{one.rate:,}", *cells[:2], f"`{kind}`", *cells[2:]]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append((f"{one.rate:,}", instances, database, f"`{kind}`", *others))
+    return _markdown(columns, rows)
 
 
 def price_list() -> str:
     """The prices of docs/performance.md."""
-    rows = [f"| {price.unit} | {price.usd} | {price.source} |" for price in PRICES.values()]
-    return "\n".join(["| for | USD | source |", "|---|--:|---|", *rows])
+    columns = {"for": LEFT, "USD": RIGHT, "source": LEFT}
+    return _markdown(columns, [(one.unit, one.usd, one.source) for one in PRICES.values()])
+
+
+def _needs(text: str) -> list[Need]:
+    get, put = read_costs(text)
+    return [need(rate, get, put) for rate in RATES]
+
+
+def _markdown(columns: dict[str, str], rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table; ``columns`` maps each heading to the alignment of its column."""
+    lines = ["| " + " | ".join(columns) + " |", "|" + "|".join(columns.values()) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
 
 
 if __name__ == "__main__":
