@@ -105,7 +105,7 @@ def _refuse_unprotected(run: Run, repository: str, is_protected: Callable[[str],
     )
     if not is_protected(question):
         raise Failure(
-            f"nobody confirmed that main of {repository} is protected",
+            f"it was not confirmed that main of {repository} is protected",
             next="protect it on GitHub (docs/deployment.md says how), then run it with "
             "--main-is-protected",
         )

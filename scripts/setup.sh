@@ -54,14 +54,14 @@ verify() {
 
 origin() {
     git -C "$(dirname "${BASH_SOURCE[0]}")" remote get-url origin 2>/dev/null ||
-        die "this script does not lie in a clone, so that nobody knows what to clone" "name it: setup.sh TICKET REPOSITORY"
+        die "this script is not inside a git clone" "pass the repository: setup.sh TICKET REPOSITORY"
 }
 
 checkout() { # TICKET REPOSITORY
     if [ ! -e "$1" ]; then
         git clone --quiet "$2" "$1" || die "$2 cannot be cloned" "see the message above; check the address, the network and your permissions"
     elif [ ! -d "$1/.git" ]; then
-        die "$1 is there, and is no clone; it was left as it is" "move it away, or work in another folder"
+        die "$1 exists and is not a clone; it was left unchanged" "move it away, or work in another folder"
     fi
     [ "$(git -C "$1" branch --show-current)" != "$1" ] || return 0
     if git -C "$1" show-ref --quiet --verify "refs/heads/$1"; then

@@ -16,7 +16,8 @@ def parse(req: Request, username: str, reader: Schema) -> dict[str, Any]:
     """The values of ``reader``'s fields. Raises ValidationError for all that are invalid at once.
 
     A body is read if ``reader`` takes a date of birth, and parsed as JSON whatever its
-    Content-Type, because ``curl -d`` sends that of a form. Otherwise the query string is used.
+    Content-Type, because ``curl -d`` sends that of a form. Without a body, the query string
+    is used.
     """
     query = req.args.to_dict()
     others = {

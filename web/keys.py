@@ -1,4 +1,4 @@
-"""Write access: for everybody or, if API_KEYS is set, for callers that send one of these keys."""
+"""API keys: if API_KEYS is set, requests that write need one of them. Reading never does."""
 
 import functools
 import hashlib

@@ -157,7 +157,7 @@ def test_a_dry_run_when_nothing_would_change(aws, authorised, command):
 
 def test_nothing_is_made_before_somebody_confirmed_that_main_is_protected(aws, authorised, fails):
     output = fails("bootstrap")
-    assert "nobody confirmed that main of greeters/birthday-greetings is protected" in output
+    assert "it was not confirmed that main of greeters/birthday-greetings is protected" in output
     assert "--main-is-protected" in output
     assert "now: nothing was changed" in output
     assert not aws.asked("cloudformation:CreateChangeSet")

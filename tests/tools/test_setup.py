@@ -115,7 +115,7 @@ def test_a_script_outside_a_clone_needs_a_repository(machine, tmp_path):
     shutil.copy("scripts/setup.sh", tmp_path / "setup.sh")
     code, output = machine.run("GREET-2", script=tmp_path / "setup.sh")
     assert code == 1
-    assert "name it: setup.sh TICKET REPOSITORY" in output
+    assert "pass the repository: setup.sh TICKET REPOSITORY" in output
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -164,7 +164,7 @@ def test_a_folder_that_is_not_a_clone_is_left_alone(machine):
     (machine.folder / "GREET-12").mkdir()
     code, output = machine.run("GREET-12", str(machine.repository))
     assert code == 1
-    assert "is no clone; it was left as it is" in output
+    assert "is not a clone; it was left unchanged" in output
 
 
 @pytest.mark.parametrize(
