@@ -79,7 +79,7 @@ def refuse_critical(run: Run, digest: str, today: date) -> None:
         raise Failure(
             f"the image has {len(counting)} critical vulnerabilities: "
             f"{' '.join(one.id for one in counting)}",
-            next=f"update these packages, or accept them for a limited time in {NAME}",
+            next=f"update these packages, or accept what was found for a time in {NAME}",
         )
     critical = (
         f"{len(found)} critical vulnerabilities, all accepted" if found else "nothing critical"

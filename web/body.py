@@ -15,9 +15,8 @@ DRAIN_LIMIT = 1024 * 1024  # bytes of a longer body that are read and discarded
 def parse(req: Request, username: str, reader: Schema) -> dict[str, Any]:
     """The values of ``reader``'s fields. Raises ValidationError for all that are invalid at once.
 
-    A body is read if ``reader`` takes a date of birth, and parsed as JSON whatever its
-    Content-Type, because ``curl -d`` sends that of a form. Without a body, the query string
-    is used.
+    A body is read if ``reader`` takes a date of birth, as JSON whatever its Content-Type, because
+    ``curl -d`` sends that of a form. Without a body, the query string is used.
     """
     query = req.args.to_dict()
     others = {
