@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from tests.rehearsal.aws.answers import Refused
 from tests.rehearsal.aws.deployments import Deployments
 from tests.rehearsal.aws.environment import CATALOGUE, Environment
-from tests.rehearsal.machines.database import TrustStore
 from tests.support import ebextensions
 from tests.support.aws import ACCOUNT
+from tests.support.certificates import Authority
 
 PLATFORM = "Docker running on 64bit Amazon Linux 2023"
 STACK = "64bit Amazon Linux 2023 v4.13.7 running Docker"
@@ -50,7 +50,7 @@ class Beanstalk:
         self.folder, self.region, self._on_version = folder, region, on_version
         self.bucket = f"elasticbeanstalk-{region}-{ACCOUNT}"
         self._platform_arn = f"arn:aws:elasticbeanstalk:{region}::platform/{PLATFORM}/4.13.7"
-        self.trust = TrustStore()
+        self.trust = Authority()
         self.applications, self.versions, self.environments = set(), {}, {}
         self.templates = {}  # saved configurations
         self.denied = set()  # actions for which permission is missing
