@@ -4,26 +4,24 @@
 ARG BASES=""
 
 FROM ${BASES}python:3.13-slim-trixie AS packages
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 # hadolint ignore=DL3008  # build tools are not shipped, so any version will do
-RUN apt-get update && apt-get install -y --no-install-recommends binutils make tini && rm -rf /var/lib/apt/lists/*
-RUN python -m venv --without-pip /opt/venv
-COPY requirements/main.txt /requirements.txt
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/venv/bin/python install --require-hashes --only-binary=:all: -r /requirements.txt
-# Debugging symbols and the packages' own tests are a tenth of the size
+RUN apt-get update && apt-get install -y --no-install-recommends binutils tini && rm -rf /var/lib/apt/lists/*
+WORKDIR /app
+COPY tools/install.py tools/
+COPY requirements/build.txt requirements/main.txt requirements/uv.txt requirements/
+RUN --mount=type=cache,target=/root/.cache python tools/install.py /opt/venv requirements/main.txt
+# Debugging symbols and the packages' own tests are a tenth of the size. Compiled, because at run time
+# nothing can be written
 RUN find /opt/venv -name '*.so*' -exec strip --strip-unneeded {} + \
-    && find /opt/venv -path '*/site-packages/*' -type d \( -name tests -o -name testing \) -prune -exec rm -rf {} +
+    && find /opt/venv -path '*/site-packages/*' -type d \( -name tests -o -name testing \) -prune -exec rm -rf {} + \
+    && python -m compileall -q -j 0 /opt/venv
 
 FROM packages AS test
 # hadolint ignore=DL3008  # some tests need these, in any version
-RUN apt-get update && apt-get install -y --no-install-recommends git && rm -rf /var/lib/apt/lists/*
-COPY requirements/build.txt requirements/dev.txt /
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/venv/bin/python install --require-hashes -r /build.txt \
-    && pip --python /opt/venv/bin/python install --require-hashes --no-build-isolation --use-pep517 -r /dev.txt
+RUN apt-get update && apt-get install -y --no-install-recommends git make && rm -rf /var/lib/apt/lists/*
+COPY requirements/dev.txt requirements/
+RUN --mount=type=cache,target=/root/.cache python tools/install.py /opt/venv requirements/dev.txt
 ENV PATH=/opt/venv/bin:$PATH
-WORKDIR /app
 COPY . .
 CMD ["python", "-m", "pytest", "-n", "auto", "-m", "not docker and not faults and not browser"]
 

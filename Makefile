@@ -6,6 +6,9 @@ DEPLOY := scripts/build_and_deploy.sh
 # Only docker compose reads .env, so that the file has only one meaning
 export FLASK_SKIP_DOTENV := 1
 
+# uv leaves it to Python to compile the packages, once; without this, it would be done at each start
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 
 help: ## List the actions
@@ -98,20 +101,15 @@ clean: ## Remove everything built and installed here, but not the data
 .PHONY: cloud rehearse rehearse-pipeline rehearse-recovery rehearse-machines rename diagram dashboard clean
 
 # The dependencies of checkov cannot be installed beside the others
-.venv/checkov/installed: requirements/checkov.txt .venv/installed
-	@.venv/bin/python -m venv .venv/checkov
-	@.venv/checkov/bin/python tools/install.py requirements/checkov.txt
+.venv/checkov/installed: requirements/checkov.txt requirements/uv.txt .venv/installed
+	@$(PYTHON) tools/install.py .venv/checkov requirements/checkov.txt
 	@touch $@
 
-.venv/installed: requirements/dev.txt .venv/run
-	@.venv/bin/python tools/install.py requirements/dev.txt
-	@touch $@
+.venv/installed: requirements/dev.txt requirements/build.txt requirements/uv.txt
+	@$(PYTHON) tools/install.py .venv requirements/dev.txt
+	@touch .venv/run $@
 
 # Few packages, so that `make run` serves soon on a fresh machine
-.venv/run: requirements/run.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "This project needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1)." >&2; \
-		echo "If a newer one is installed, name it: make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 1; }
-	@$(PYTHON) -m venv .venv
-	@.venv/bin/python tools/install.py requirements/run.txt
+.venv/run: requirements/run.txt requirements/uv.txt
+	@$(PYTHON) tools/install.py .venv requirements/run.txt
 	@touch $@

@@ -15,7 +15,7 @@ def main() -> int:
         print(
             f"deploy: {sys.executable} lacks the package {error.name!r}. Install the "
             "requirements: make .venv/installed, or: "
-            "python3 tools/install.py requirements/deploy.txt",
+            "python3 tools/install.py .venv requirements/deploy.txt",
             file=sys.stderr,
         )
         return 1

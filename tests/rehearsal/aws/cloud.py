@@ -215,7 +215,6 @@ class Cloud:
             ending.callback(remove_all)
             ending.callback(self.receiver.stop)
             ending.callback(self._server.stop)
-            ending.callback(self.build.stop)
             for region in self._regions.values():
                 ending.callback(region.beanstalk.stop)
 

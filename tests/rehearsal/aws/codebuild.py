@@ -1,11 +1,8 @@
 """CodeBuild: a project's buildspec, in a container of its own, from a clone with history."""
 
-import hashlib
 import io
-import re
 import shlex
 import subprocess
-import uuid
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -17,8 +14,8 @@ from tests.support.aws import APPLICATION, REGION
 
 IMAGE = "birthday-greetings-codebuild"
 SOURCE = "/codebuild/output/src/src"
+CACHE = "/root/.cache"
 PHASES = ("install", "pre_build", "build")
-PACKAGES = "python3 tools/install.py "
 
 
 class Failed(Exception):
@@ -33,11 +30,7 @@ class Built(NamedTuple):
 
 
 class CodeBuild:
-    """Runs a project's buildspec in a clean container, with the project's cache.
-
-    An install phase that only installs packages is run once for the same commands
-    and lock files: later builds start from an image of its container.
-    """
+    """Runs a project's buildspec in a clean container. All of them share one cache of packages."""
 
     def __init__(self, folder, environment, cloudformation):
         self.folder, self._environment = folder, environment
@@ -45,7 +38,6 @@ class CodeBuild:
         self.number = 0
         self.outputs = []  # (project, output)
         self.stand_ins = {}  # folders of commands that come first, by project
-        self._installed = {}  # images by the commands and lock files of the install phase
 
     def connect(self, client):
         """``client`` makes clients of boto3."""
@@ -81,10 +73,9 @@ class CodeBuild:
         )
         buildspec = yaml.safe_load((work / "src" / properties["Source"]["BuildSpec"]).read_text())
         volumes = self._volumes(project, properties, buildspec, work)
-        image, phases = self._install(buildspec, volumes, work)
-        (work / "script").write_text(_script(buildspec, phases))
+        (work / "script").write_text(_script(buildspec))
         environment = self._environment_of(project, properties, buildspec, commit, variables)
-        code, output = _run(*volumes, *environment, image)
+        code, output = _run(*volumes, *environment)
         self.outputs.append((project, output))
         print(f"\n[{project}]\n{output[-3000:]}")  # noqa: T201
         exported = work / "exported"
@@ -98,30 +89,6 @@ class CodeBuild:
         if code:
             raise Failed(f"{project} ended with exit code {code}")
         return Built(dict(one.split("=", 1) for one in found), artifact)
-
-    def stop(self):
-        for image in self._installed.values():
-            docker("rmi", image, check=False)
-
-    def _install(self, buildspec, volumes, work):
-        """The image to start from, and the remaining phases."""
-        commands = buildspec["phases"]["install"]["commands"]
-        if not all(one.startswith(PACKAGES) for one in commands):
-            return IMAGE, PHASES
-        names = sorted(set(re.findall(r"requirements/\w+\.txt", " ".join(commands))))
-        locks = [(work / "src" / name).read_text() for name in names]
-        key = hashlib.sha256("\n".join(commands + locks).encode()).hexdigest()[:12]
-        if key not in self._installed:
-            (work / "script").write_text(_script(buildspec, PHASES[:1]))
-            name = f"install-{key}-{uuid.uuid4()}"
-            code, output = _run(f"--name={name}", *volumes, IMAGE, keep=True)
-            if not code:
-                self._installed[key] = f"{IMAGE}:{key}"
-                docker("commit", name, self._installed[key])
-            docker("rm", name)
-            if code:
-                raise Failed(f"the install phase ended with exit code {code}: {output[-3000:]}")
-        return self._installed[key], PHASES[1:]
 
     def _environment_of(self, project, properties, buildspec, commit, variables):
         environment = dict(buildspec.get("env", {}).get("variables", {}))
@@ -142,10 +109,11 @@ class CodeBuild:
 
     def _volumes(self, project, properties, buildspec, work):
         arguments = ["--volume", f"{work}:/codebuild/output/src", "--workdir", SOURCE]
+        cached = self.folder / "cache"
+        cached.mkdir(exist_ok=True)
+        arguments += ["--volume", f"{cached}:{CACHE}"]
         for path in buildspec.get("cache", {}).get("paths", []):
-            cached = self.folder / "cache" / project
-            cached.mkdir(parents=True, exist_ok=True)
-            arguments += ["--volume", f"{cached}:{path.removesuffix('/**/*')}"]
+            assert path.startswith(f"{CACHE}/"), path
         if properties["Environment"].get("PrivilegedMode") in (True, "true"):
             arguments += ["--volume", "/var/run/docker.sock:/var/run/docker.sock"]
         if project in self.stand_ins:
@@ -164,20 +132,23 @@ def _pack(folder, patterns):
     return packed.getvalue()
 
 
-def _run(*arguments, keep=False):
+def _run(*arguments):
     """Exit code and output of the script in a container."""
+    command = ["docker", "run", "--rm", "--network=host", "--label", LABEL, *arguments, IMAGE]
     ended = subprocess.run(
-        ["docker", "run", *([] if keep else ["--rm"]), "--network=host", "--label", LABEL,
-         *arguments, "bash", "/codebuild/output/src/script"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800,
-    )  # fmt: skip
+        [*command, "bash", "/codebuild/output/src/script"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=1800,
+    )
     return ended.returncode, ended.stdout
 
 
-def _script(buildspec, phases):
+def _script(buildspec):
     """The phases as one shell script: the first command that fails ends it with that command's exit code."""
     lines = []
-    for phase in phases:
+    for phase in PHASES:
         lines.append(f"echo '[Container] Entering phase {phase.upper()}'")
         for command in buildspec["phases"].get(phase, {}).get("commands", []):
             lines += [f"echo {shlex.quote('[Container] ' + command)}", command]
