@@ -23,7 +23,7 @@ COPY requirements/dev.txt requirements/
 RUN --mount=type=cache,target=/root/.cache python tools/install.py /opt/venv requirements/dev.txt
 ENV PATH=/opt/venv/bin:$PATH
 COPY . .
-CMD ["python", "-m", "pytest", "-n", "auto", "-m", "not docker and not faults and not browser"]
+CMD ["python", "-m", "pytest", "-n", "auto"]
 
 FROM ${BASES}python:3.13-slim-trixie
 ARG APP_VERSION=dev

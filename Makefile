@@ -2,6 +2,8 @@
 PYTHON ?= python3
 RUN := .venv/bin/python -m
 DEPLOY := scripts/build_and_deploy.sh
+PARALLEL := -n auto --dist worksteal
+CI := not docker and not faults and not browser
 
 # Only docker compose reads .env, so that the file has only one meaning
 export FLASK_SKIP_DOTENV := 1
@@ -24,7 +26,9 @@ dev: .venv/run ## The same with reload and debugger
 
 ##@ Check
 
-ci: check test ## What every change must pass: checks and tests
+ci: check ## What every change must pass: the checks, and all tests that need neither root, browser nor Docker
+	@rm -f .coverage .coverage.*
+	$(RUN) pytest $(PARALLEL) -m '$(CI)' --cov --cov-report=term $(ARGS)
 
 check: .venv/installed .venv/checkov/installed ## Run every static check of .pre-commit-config.yaml (HOOK=types for one)
 	@$(RUN) pre_commit run --all-files $(HOOK)
@@ -44,12 +48,12 @@ lock: .venv/installed ## Update the lock files from their .in files (ARGS=--upgr
 
 ##@ Test
 
-test: .venv/installed ## Run the tests in parallel, with coverage (TEST_DATABASE_URL to use your own server)
-	@rm -f .coverage .coverage.*
-	$(RUN) pytest -n auto --dist worksteal -m 'not docker and not faults and not browser' --cov --cov-report=term $(ARGS)
+test: .venv/installed ## Run the tests but those that start whole programs (TEST_DATABASE_URL for your own server)
+	$(RUN) pytest $(PARALLEL) $(ARGS)
+	@echo "Without the tests that start whole programs (marker process): make ci runs them, too."
 
 test-image: .venv/installed ## Test the image (IMAGE=... to use an existing one; needs Docker)
-	REQUIRE_DOCKER=1 $(if $(IMAGE),IMAGE_UNDER_TEST=$(IMAGE)) $(RUN) pytest tests/docker/test_image.py $(ARGS)
+	REQUIRE_DOCKER=1 $(if $(IMAGE),IMAGE_UNDER_TEST=$(IMAGE)) $(RUN) pytest -m docker tests/docker/test_image.py $(ARGS)
 
 test-docker: .venv/installed ## Run the tests of the image and of docker-compose.yml, and the first two rehearsals
 	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -s --ignore=tests/rehearsal/test_recovery.py --ignore=tests/rehearsal/test_machines.py $(ARGS)
@@ -69,20 +73,20 @@ deploy: .venv/installed ## Check, test, build, deploy to staging and to producti
 	@$(DEPLOY)
 
 rehearse: .venv/installed ## Rehearse deployments: the real script and containers, AWS on loopback (needs Docker)
-	REQUIRE_DOCKER=1 $(RUN) pytest tests/rehearsal --ignore=tests/rehearsal/test_pipeline.py \
+	REQUIRE_DOCKER=1 $(RUN) pytest -m docker tests/rehearsal --ignore=tests/rehearsal/test_pipeline.py \
 		--ignore=tests/rehearsal/test_recovery.py --ignore=tests/rehearsal/test_machines.py $(ARGS)
 
 cloud: .venv/installed ## Start AWS on loopback, to deploy to without an account (needs Docker)
 	@exec $(RUN) tests.rehearsal
 
 rehearse-pipeline: .venv/installed ## Rehearse the pipeline in the same way, from a commit to production
-	REQUIRE_DOCKER=1 $(RUN) pytest tests/rehearsal/test_pipeline.py $(ARGS)
+	REQUIRE_DOCKER=1 $(RUN) pytest -m docker tests/rehearsal/test_pipeline.py $(ARGS)
 
 rehearse-recovery: .venv/installed ## Rehearse the loss of a region, and the return to it, with real data
-	REQUIRE_DOCKER=1 $(RUN) pytest -s tests/rehearsal/test_recovery.py $(ARGS)
+	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -s tests/rehearsal/test_recovery.py $(ARGS)
 
 rehearse-machines: .venv/installed ## Kill instances, fail databases over, drop packets, in a rehearsal's environment under load
-	REQUIRE_DOCKER=1 $(RUN) pytest -s tests/rehearsal/test_machines.py $(ARGS)
+	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -s tests/rehearsal/test_machines.py $(ARGS)
 
 rename: .venv/installed ## Give this checkout another name (NAME=pet-names)
 	@$(RUN) tools.rename $(NAME)

@@ -128,9 +128,8 @@ def main(context: click.Context, dry_run: bool, allow_dirty: bool, forward: bool
 
 def _everything(run: Run, options: Options) -> None:
     run.tools.require("make")
-    for target, problem in (("check", "the checks do not pass"), ("test", "the tests do not pass")):
-        if run.tools.change("make", target):
-            raise Failure(problem, "nothing was built", "fix what they report")
+    if run.tools.change("make", "ci"):
+        raise Failure("the checks or tests do not pass", "nothing was built", "fix what they report")
     built = build.build(run, options.allow_dirty, test=True)
     for short in ("staging", environments.PRODUCTION):
         rollout.deploy(run, _find(run, short), built, options.forward)

@@ -22,14 +22,6 @@ def recipe(target):
     return re.search(rf"^{target}:.*\n((?:\t.*\n)*)", MAKEFILE, re.MULTILINE)[1]
 
 
-def test_developers_the_pipeline_and_ci_run_the_same_checks():
-    assert "pre_commit run --all-files" in recipe("check")
-    assert re.search(r"^ci: check test ", MAKEFILE, re.MULTILINE)
-    verify = yaml.safe_load(Path("devops/buildspecs/verify.yml").read_text())
-    assert verify["phases"]["build"]["commands"] == ["make ci", "make audit"]
-    assert re.search(r"^part .* make ci$", Path(".ci/run").read_text(), re.MULTILINE)
-
-
 def test_a_commit_runs_only_static_checks():
     for hook in HOOKS.values():
         assert "pytest" not in hook["entry"] or hook["id"] == "design"

@@ -509,7 +509,7 @@ def test_without_a_command_it_checks_and_tests_before_it_deploys(aws, staging, p
     label = aws.environments[PROD]["label"]
     image = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/birthday-greetings:{label}"
     assert steps == [
-        "make check", "make test", "docker build", f"make test-image IMAGE={image}", "docker login",
+        "make ci", "docker build", f"make test-image IMAGE={image}", "docker login",
         "docker push", "eb appversion", f"eb deploy {STAGING}", f"eb deploy {PROD}",
     ]  # fmt: skip
     assert staging["label"] == label
@@ -518,8 +518,7 @@ def test_without_a_command_it_checks_and_tests_before_it_deploys(aws, staging, p
 @pytest.mark.parametrize(
     ("breaks", "what", "never"),
     [
-        ("make check", "the checks do not pass", "docker|^eb "),
-        ("make test$", "the tests do not pass", "docker|^eb "),
+        ("make ci", "the checks or tests do not pass", "docker|^eb "),
         ("make test-image", "the tests of the image failed", "docker push|^eb "),
         (f"eb deploy {STAGING}", "was not deployed to staging", f"eb deploy {PROD}"),
     ],
@@ -539,7 +538,7 @@ def test_a_dry_run_changes_nothing_and_shows_everything(aws, staging, programs, 
     changing = ("Put", "Delete", "Create", "Update", "Publish", "Abort", "Execute")
     assert not [one for one, _ in aws.calls if one.split(":")[1].startswith(changing)]
     for line in (
-        "+ make check", "+ make test", "+ docker build", "+ make test-image", "+ docker push",
+        "+ make ci", "+ docker build", "+ make test-image", "+ docker push",
         "+ eb appversion --create", f"+ eb deploy {STAGING}", f"+ eb deploy {PROD}",
         f"aws s3api put-object --bucket {BUCKET} --key {LOCK} --body body --if-none-match '*'",
         f"+ aws s3api delete-object --bucket {BUCKET} --key {LOCK}",
