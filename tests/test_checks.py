@@ -1,8 +1,11 @@
 """The list of static checks: there is only one, and the checks find what they should."""
 
+import json
 import re
 import subprocess
 import sys
+from base64 import b64encode, urlsafe_b64encode
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,11 @@ HOOKS = {
 MAKEFILE = Path("Makefile").read_text()
 KEY = "AKIA" + "IOSFODNN7" + "REALKEY"
 MIXTURE = "u8XvQ2" + "pL9sRt4W"
+
+
+def encoded(value):
+    """A part of a JSON Web Token."""
+    return urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
 def recipe(target):
@@ -35,35 +43,87 @@ def test_every_check_is_run_from_this_checkout():
         assert program.startswith((".venv/bin/", "scripts/")), hook["entry"]
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        f"aws_key = '{KEY}'",
-        f"secretsmanager: {KEY}",
-        f"environmentsecrets = '{KEY}'  # for-development",
-        f"url = 'postgresql://birthday:{MIXTURE}@host/birthday'",
-        f"password = '{MIXTURE}'  # old-one",
-    ],
-)
-def test_a_secret_is_found_whatever_surrounds_it(tmp_path, line):
-    path = tmp_path / "settings.py"
-    path.write_text(f"{line}\n")
-    command = HOOKS["secrets"]["entry"].split()
-    ended = subprocess.run(
-        [sys.executable, *command[1:], str(path)], capture_output=True, text=True
-    )
-    assert ended.returncode == 1, ended.stdout
-    assert "Potential secrets" in ended.stdout
+# By the detector of .ci/secrets.baseline: what it reports, of which line; in parts, to be no finding
+PLANTED = {
+    "AWSKeyDetector": ("AWS Access Key", f"the key is {KEY}"),
+    "Base64HighEntropyString": (
+        "Base64 High Entropy String",
+        f"session = '{b64encode(sha256(b'a key').digest()).decode()}'",
+    ),
+    "BasicAuthDetector": (
+        "Basic Auth Credentials",
+        f"postgresql://birthday:{MIXTURE}@host/birthday",
+    ),
+    "GitHubTokenDetector": ("GitHub Token", "gh" + "p_" + f"{MIXTURE}{MIXTURE}Zk7mWq3x"),
+    "HexHighEntropyString": (
+        "Hex High Entropy String",
+        f"digest = '{sha256(b'a key').hexdigest()}'",
+    ),
+    "JwtTokenDetector": (
+        "JSON Web Token",
+        ".".join(map(encoded, ({"alg": "HS256"}, {"sub": "somebody"}, "signature"))),
+    ),
+    "KeywordDetector": ("Secret Keyword", f"password = '{MIXTURE}'"),
+    "SlackDetector": ("Slack Token", "xo" + "xb-123456789012-210987654321-" + MIXTURE),
+}
+SURROUNDED = {
+    "name-of-a-key": f"aws_key = '{KEY}'",
+    "name-of-a-service": f"secretsmanager: {KEY}",
+    "comment-about-a-key": f"environmentsecrets = '{KEY}'  # for-development",
+    "comment-about-a-password": f"password = '{MIXTURE}'  # old-one",
+    "call": f"connect(password='{MIXTURE}')",
+}
+PLACEHOLDERS = 'url = "postgresql://birthday:for-development@db/birthday"'
+PRIVATE_KEY = "-----BEGIN OPENSSH " + "PRIVATE KEY-----"
 
 
-def test_placeholders_are_not_secrets(tmp_path):
-    path = tmp_path / "settings.py"
-    path.write_text('url = "postgresql://birthday:for-development@db/birthday"\n')
-    command = HOOKS["secrets"]["entry"].split()
-    ended = subprocess.run(
-        [sys.executable, *command[1:], str(path)], capture_output=True, text=True
-    )
-    assert ended.returncode == 0, ended.stdout
+def run(hook, folder):
+    """The exit code and output of a check, in this environment, of all files in ``folder``."""
+    command = [sys.executable, *HOOKS[hook]["entry"].split()[1:], *map(str, folder.iterdir())]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    return ended.returncode, ended.stdout
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What the check for secrets finds in files that each have one: the types by file."""
+    folder = tmp_path_factory.mktemp("secrets")
+    lines = {detector: line for detector, (_, line) in PLANTED.items()}
+    for name, line in (lines | SURROUNDED | {"placeholder": PLACEHOLDERS}).items():
+        (folder / f"{name}.py").write_text(f"{line}\n")
+    code, output = run("secrets", folder)
+    assert code == 1, output
+    types = {}
+    for kind, file in re.findall(r"^Secret Type: (.*)\nLocation: +(.*):\d+$", output, re.MULTILINE):
+        types.setdefault(Path(file).stem, set()).add(kind)
+    return types
+
+
+@pytest.mark.parametrize("detector", PLANTED)
+def test_a_secret_of_each_kind_is_found(found, detector):
+    assert PLANTED[detector][0] in found[detector]
+
+
+def test_every_detector_has_its_planted_secret():
+    baseline = json.loads(Path(".ci/secrets.baseline").read_text())
+    assert {one["name"] for one in baseline["plugins_used"]} == set(PLANTED)
+
+
+@pytest.mark.parametrize("surroundings", SURROUNDED)
+def test_a_secret_is_found_whatever_surrounds_it(found, surroundings):
+    assert surroundings in found
+
+
+def test_placeholders_are_not_secrets(found):
+    assert "placeholder" not in found
+
+
+def test_private_keys_are_found(tmp_path):
+    """By a check of their own, which is why no detector looks for them."""
+    (tmp_path / "id_ed25519").write_text(f"{PRIVATE_KEY}\n")
+    code, output = run("private-keys", tmp_path)
+    assert code == 1
+    assert "Private key found" in output
 
 
 @pytest.mark.parametrize("change", ["source", "lock"])
