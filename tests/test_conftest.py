@@ -1,0 +1,16 @@
+"""The fixtures for all tests: what they refuse."""
+
+import pytest
+
+from tests.conftest import refuse_unless_test
+
+
+def test_tests_refuse_a_database_that_is_not_for_tests():
+    assert refuse_unless_test("postgresql://me@host/birthday_test")
+    for url in (
+        "postgresql://me@host/birthday",
+        "postgresql://me@host",
+        "postgresql://me@host/test_x",
+    ):
+        with pytest.raises(pytest.UsageError, match="ends in _test"):
+            refuse_unless_test(url)
