@@ -5,9 +5,14 @@ Usage: python -m tools.templates FOLDER
 FOLDER, which is emptied first, receives the templates of devops/, and the Resources of
 .ebextensions/ as one more template, in which the names that Beanstalk generates are parameters,
 and options have their defaults or a placeholder. The two checks read them there in parallel.
+
+What passed is not checked again: FOLDER.passed has a digest of all that decides. If the variable CI
+is set, it is not asked.
 """
 
+import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -31,6 +36,9 @@ CHECKOV = (
     ".venv/checkov/bin/python", "-m", "checkov.main", "--framework=cloudformation", "--quiet",
     "--compact", "--skip-download", "--directory",
 )  # fmt: skip
+LOCKS = (Path("requirements/dev.txt"), Path("requirements/checkov.txt"))  # the two programs
+# Settings that the two programs read from the checkout or the home folder
+SETTINGS = (".cfnlintrc", ".cfnlintrc.yaml", ".cfnlintrc.yml", ".checkov.yaml", ".checkov.yml")
 
 
 def main() -> None:
@@ -39,6 +47,17 @@ def main() -> None:
         raise SystemExit(__doc__)
     folder = Path(sys.argv[1])
     write(folder)
+    digest, stamp = digest_of(folder), folder.with_name(f"{folder.name}.passed")
+    if not os.environ.get("CI") and stamp.is_file() and stamp.read_bytes() == digest:
+        print("unchanged since the templates passed")
+        return
+    stamp.unlink(missing_ok=True)
+    check(folder)
+    stamp.write_bytes(digest)
+
+
+def check(folder: Path) -> None:
+    """Run both programs on the templates in ``folder``; exits if one of them found something."""
     lint = ["cfn-lint", "--regions", "eu-west-1", "--", *map(str, sorted(folder.iterdir()))]
     lint[0] = str(Path(sys.executable).with_name(lint[0]))
     running = [
@@ -48,6 +67,14 @@ def main() -> None:
     outputs = [process.communicate()[0] for process in running]
     if any(process.returncode for process in running):
         raise SystemExit("\n".join(outputs))
+
+
+def digest_of(folder: Path) -> bytes:
+    """What decides whether ``folder`` passes: templates, programs, their settings, this module."""
+    settings = [place / name for place in (Path(), Path.home()) for name in SETTINGS]
+    files = [*sorted(folder.iterdir()), *LOCKS, Path(__file__), *settings]
+    contents = {str(file): file.read_bytes() for file in files if file.is_file()}
+    return hashlib.sha256(repr((sys.version, contents)).encode()).hexdigest().encode()
 
 
 def write(folder: Path) -> None:
