@@ -10,8 +10,13 @@ import yaml
 from deploy.errors import InvalidConfig
 from deploy.settings import read_text
 
+try:  # of libyaml: six times as fast
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:  # PyYAML was built without it
+    from yaml import SafeLoader  # type: ignore[assignment]
 
-class _Loader(yaml.SafeLoader):
+
+class _Loader(SafeLoader):
     """A YAML loader that ignores functions such as !Ref, which parameters do not contain."""
 
 

@@ -1,8 +1,11 @@
 """devops/environments.toml, and the parameters and settings derived from it."""
 
+import runpy
+from pathlib import Path
+
 import pytest
 
-from deploy import environments, settings
+from deploy import environments, settings, templates
 from deploy.errors import InvalidConfig
 from tests.infrastructure.conftest import OUTPUTS
 from tests.support import cloudformation
@@ -37,6 +40,13 @@ def test_the_parameters_are_those_of_the_stack(short):
     declared = set(cloudformation.load("devops/environment.yml")["Parameters"])
     given = {name for name in declared if name in environments.GIVEN}
     assert set(find(short).parameters()) | given == declared
+
+
+def test_the_parameters_are_read_the_same_without_libyaml(monkeypatch):
+    monkeypatch.delattr("yaml.CSafeLoader")
+    slow = runpy.run_path("deploy/templates.py")["read_parameters"]
+    for name in (environments.OPERATIONS, environments.FOUNDATION):
+        assert slow(Path(), name) == templates.read_parameters(Path(), name) != {}
 
 
 def test_values_are_text():

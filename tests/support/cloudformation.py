@@ -5,10 +5,11 @@ from pathlib import Path
 
 import yaml
 
+from deploy.templates import SafeLoader
 from tests.support.aws import ACCOUNT, REGION
 
 
-class Loader(yaml.SafeLoader):
+class Loader(SafeLoader):
     """YAML with CloudFormation's tags, which become the long form of the functions."""
 
 

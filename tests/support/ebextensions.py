@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from deploy.templates import SafeLoader
+
 KEYS = {
     "option_settings", "packages", "groups", "users", "sources", "files", "commands", "services",
     "container_commands", "Resources", "Parameters", "Outputs", "Mappings",
@@ -23,7 +25,7 @@ class Mistake(Exception):
     """A mistake for which Beanstalk would ignore a file, or interpret it differently."""
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(SafeLoader):
     """YAML 1.1 that refuses duplicate keys."""
 
     def construct_mapping(self, node, deep=False):
