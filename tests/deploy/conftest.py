@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +19,7 @@ from deploy.errors import Unhealthy
 from deploy.run import Run
 from deploy.tools import Tools
 from tests.support.aws import APPLICATION, FakeAws
+from tests.support.checkout import Checkout
 from tests.support.owner import OWNER
 
 FILES = (".elasticbeanstalk", ".ebextensions", ".platform", "devops")
@@ -63,9 +65,9 @@ def aws():
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory):
-    """A checkout with one commit; each test gets its own copy."""
-    root = tmp_path_factory.mktemp("template")
+def checkout(tmp_path_factory):
+    """A checkout with one commit, of the files that the commands read."""
+    root = tmp_path_factory.mktemp("checkout") / "project"
     for name in FILES:
         shutil.copytree(name, root / name, symlinks=True)
     shutil.copy("Dockerrun.aws.json", root)
@@ -73,21 +75,21 @@ def template(tmp_path_factory):
     shutil.copy("requirements/main.txt", root / "requirements")
     (root / "devops/owner.json").write_text(json.dumps(OWNER))
     (root / ".gitignore").write_text("dist\n")
-    git(root, "init", "--quiet", "--initial-branch=main")
+    git(root, "init", "--quiet", "--initial-branch=main", "--template=")
     commit(root, "Something")
-    return root
+    git(root, "repack", "-a", "-d", "--quiet")
+    return Checkout(root, root.with_name("original"))
 
 
 @pytest.fixture
-def project(template, tmp_path, monkeypatch):
+def project(checkout, monkeypatch):
     """A checkout, without the environment variables of whoever runs the tests."""
-    root = tmp_path / "project"
-    shutil.copytree(template, root, symlinks=True)
     for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("POLL_SECONDS", "10")
     monkeypatch.setenv("BUILD_NUMBER", "7")
-    return root
+    yield Path(checkout.root)
+    checkout.restore()
 
 
 def git(root, *arguments):
