@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -13,6 +14,8 @@ from deploy.errors import Failure, InvalidConfig
 PROGRAM = "scripts/build_and_deploy.sh"  # what people type
 ROOT = Path(__file__).parent.parent
 CONFIG = ".elasticbeanstalk/config.yml"
+# Of libyaml, where PyYAML has it: six times as fast
+SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Name, default, pattern, unit
 NUMBERS = (
     ("DEPLOY_TIMEOUT", "40", r"[1-9][0-9]*", "minutes"),
@@ -66,7 +69,7 @@ def load(env: Mapping[str, str] | None = None, root: Path = ROOT) -> Settings:
     numbers = {name: _number(env.get(name) or default, name, pattern, unit)
                for name, default, pattern, unit in NUMBERS}  # fmt: skip
     try:
-        document = yaml.safe_load((root / CONFIG).read_text())
+        document = yaml.load((root / CONFIG).read_text(), SafeLoader)  # noqa: S506
         common, artifact = document["global"], document["deploy"]["artifact"]
         return Settings(
             root=root,

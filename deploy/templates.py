@@ -8,15 +8,10 @@ from typing import Any
 import yaml
 
 from deploy.errors import InvalidConfig
-from deploy.settings import read_text
-
-try:  # of libyaml: six times as fast
-    from yaml import CSafeLoader as SafeLoader
-except ImportError:  # PyYAML was built without it
-    from yaml import SafeLoader  # type: ignore[assignment]
+from deploy.settings import SafeLoader, read_text
 
 
-class _Loader(SafeLoader):
+class _Loader(SafeLoader):  # type: ignore[misc]
     """A YAML loader that ignores functions such as !Ref, which parameters do not contain."""
 
 

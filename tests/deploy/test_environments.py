@@ -4,6 +4,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+import yaml
 
 from deploy import environments, settings, templates
 from deploy.errors import InvalidConfig
@@ -43,10 +44,14 @@ def test_the_parameters_are_those_of_the_stack(short):
 
 
 def test_the_parameters_are_read_the_same_without_libyaml(monkeypatch):
+    names = (environments.OPERATIONS, environments.FOUNDATION)
+    read = [templates.read_parameters(Path(), name) for name in names]
+    assert all(read)
     monkeypatch.delattr("yaml.CSafeLoader")
+    monkeypatch.setattr(settings, "SafeLoader", yaml.SafeLoader)
+    assert runpy.run_path("deploy/settings.py")["SafeLoader"] is yaml.SafeLoader
     slow = runpy.run_path("deploy/templates.py")["read_parameters"]
-    for name in (environments.OPERATIONS, environments.FOUNDATION):
-        assert slow(Path(), name) == templates.read_parameters(Path(), name) != {}
+    assert [slow(Path(), name) for name in names] == read
 
 
 def test_values_are_text():

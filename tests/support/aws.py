@@ -8,6 +8,7 @@ from io import BytesIO
 
 import boto3
 from botocore import xform_name
+from botocore.config import Config
 from botocore.exceptions import EndpointConnectionError
 from botocore.validate import ParamValidator
 
@@ -133,7 +134,9 @@ class FakeAws:
         """As of boto3.Session."""
         key = (service, region_name)
         if key not in self._clients:
-            client = boto3.client(service, region_name, **CREDENTIALS)
+            # With a user agent of its own, botocore does not compose one for each call
+            agent = Config(user_agent="tests")
+            client = boto3.client(service, region_name, config=agent, **CREDENTIALS)
             self._clients[key] = client
         client = self._clients[key]
         handlers = {"before-parameter-build": self._remember, "before-call": self._answer}

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from deploy.templates import SafeLoader
+from deploy.settings import SafeLoader
 
 KEYS = {
     "option_settings", "packages", "groups", "users", "sources", "files", "commands", "services",
