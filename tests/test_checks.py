@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from base64 import b64encode, urlsafe_b64encode
 from hashlib import sha256
 from pathlib import Path
@@ -27,6 +28,19 @@ def encoded(value):
 def test_a_commit_runs_only_static_checks():
     for hook in HOOKS.values():
         assert "pytest" not in hook["entry"]
+
+
+def test_ci_runs_the_tests_of_every_marker_and_those_without():
+    targets = re.findall(r"^part .*\bmake ([a-z-]+)", Path(".ci/run").read_text(), re.MULTILINE)
+    commands = subprocess.run(
+        ["make", "--dry-run", *targets], capture_output=True, text=True
+    ).stdout
+    selections = re.findall(r"pytest\b.* -m (?:'(.+?)'|(\w+))", commands)
+    settings = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    names = [marker.partition(":")[0] for marker in settings["markers"]]
+    for marker in [*names, "none"]:
+        given = {name: name == marker for name in names}
+        assert any(eval("".join(one), given) for one in selections), marker
 
 
 def test_every_check_is_run_from_this_checkout():
