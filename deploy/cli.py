@@ -129,7 +129,7 @@ def main(context: click.Context, dry_run: bool, allow_dirty: bool, forward: bool
 def _everything(run: Run, options: Options) -> None:
     run.tools.require("make")
     if run.tools.change("make", "ci"):
-        raise Failure("the checks or tests do not pass", "nothing was built", "fix what they report")
+        raise Failure("make ci does not pass", "nothing was built", "fix what it reports")
     built = build.build(run, options.allow_dirty, test=True)
     for short in ("staging", environments.PRODUCTION):
         rollout.deploy(run, _find(run, short), built, options.forward)

@@ -518,7 +518,7 @@ def test_without_a_command_it_checks_and_tests_before_it_deploys(aws, staging, p
 @pytest.mark.parametrize(
     ("breaks", "what", "never"),
     [
-        ("make ci", "the checks or tests do not pass", "docker|^eb "),
+        ("make ci", "make ci does not pass", "docker|^eb "),
         ("make test-image", "the tests of the image failed", "docker push|^eb "),
         (f"eb deploy {STAGING}", "was not deployed to staging", f"eb deploy {PROD}"),
     ],
