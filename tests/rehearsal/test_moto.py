@@ -1,5 +1,6 @@
 """Each patch of moto in the rehearsal is still needed, and the rehearsal's own responses have AWS's shapes."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -11,18 +12,12 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
-from moto.codepipeline.responses import CodePipelineResponse
-from moto.elasticbeanstalk.responses import EBResponse
-from moto.moto_server.threaded_moto_server import ThreadedMotoServer
-from moto.rds.responses import RDSResponse
 
 from tests.rehearsal.aws import gaps
-from tests.rehearsal.aws.answers import Refused, answer, from_json, from_parsed, from_query
-from tests.rehearsal.aws.cloudformation import UNKNOWN
 from tests.support.aws import REGION, keep_to_shape
 
 PROBES = (
-    *(f"the type {kind}" for kind in UNKNOWN),
+    *(f"the type {kind}" for kind in gaps.UNKNOWN),
     "codepipeline get_pipeline_state", "codepipeline put_approval_result",
     "elasticbeanstalk describe_events", "elasticbeanstalk describe_instances_health",
     "elasticbeanstalk create_storage_location", "elasticbeanstalk update_environment",
@@ -49,6 +44,8 @@ def test_moto_still_lacks_the_feature(tried, gap):
 
 
 def test_every_probe_is_looked_at(tried):
+    from tests.rehearsal.aws.cloudformation import UNKNOWN
+
     assert set(tried) == set(PROBES)
     assert set(gaps.UNKNOWN) == set(UNKNOWN)
 
@@ -56,6 +53,10 @@ def test_every_probe_is_looked_at(tried):
 @contextmanager
 def served(responses, service, parameters):
     """Clients of a server in which ``service`` answers in place of moto."""
+    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+    from tests.rehearsal.aws.answers import answer
+
     with ExitStack() as ending:
         for patch in answer(responses, service, parameters):
             ending.enter_context(patch)
@@ -75,11 +76,17 @@ class Refusing:
     actions = ("update_environment",)
 
     def update_environment(self, **_):
+        from tests.rehearsal.aws.answers import Refused
+
         raise Refused("AccessDenied", "User is not authorized to perform: anything")
 
 
 def test_a_refusal_reaches_the_client_as_an_error():
     """Even where warnings are errors, as in these tests: moto warns about the unlisted code."""
+    from moto.elasticbeanstalk.responses import EBResponse
+
+    from tests.rehearsal.aws.answers import from_query
+
     with (
         served(EBResponse, Refusing(), from_query) as client,
         pytest.raises(ClientError, match=r"AccessDenied.*not authorized to perform: anything"),
@@ -90,18 +97,21 @@ def test_a_refusal_reaches_the_client_as_an_error():
 @pytest.mark.parametrize(
     ("service", "responses", "parameters", "operation", "asked"),
     [
-        ("rds", RDSResponse, from_parsed, "modify_db_instance",
+        ("rds", "RDSResponse", "from_parsed", "modify_db_instance",
          {"DBInstanceIdentifier": "one", "MasterUserPassword": "older", "ApplyImmediately": True}),
-        ("codepipeline", CodePipelineResponse, from_json, "get_pipeline_state", {"name": "one"}),
+        ("codepipeline", "CodePipelineResponse", "from_json", "get_pipeline_state", {"name": "one"}),
     ],
 )  # fmt: skip
 def test_a_service_gets_the_parameters_of_a_request(
     service, responses, parameters, operation, asked
 ):
+    from tests.rehearsal.aws import answers
+
+    kind = getattr(importlib.import_module(f"moto.{service}.responses"), responses)
     seen = []
     recorder = SimpleNamespace(actions=[operation])
     setattr(recorder, operation, lambda **given: seen.append(given))
-    with served(responses, recorder, parameters) as client:
+    with served(kind, recorder, getattr(answers, parameters)) as client:
         getattr(client(service), operation)(**asked)
     assert seen == [asked]
 

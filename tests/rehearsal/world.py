@@ -11,8 +11,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.rehearsal.aws.answers import Answer
-from tests.rehearsal.aws.cloud import Cloud
 from tests.rehearsal.aws.codebuild import IMAGE, build_image
 from tests.rehearsal.load import Load
 from tests.rehearsal.machines import docker
@@ -39,6 +37,8 @@ class World:
     """A cloud and a project, in a folder of their own."""
 
     def __init__(self):
+        from tests.rehearsal.aws.cloud import Cloud  # imports moto, which takes two seconds
+
         self._images = Images()
         self.folder = Path(tempfile.mkdtemp(prefix="birthday-rehearsal-"))
         try:
@@ -174,6 +174,8 @@ class Traffic:
 
     def check(self):
         """Stop the clients, assert that none noticed anything, and return a note for the report."""
+        from tests.rehearsal.aws.answers import Answer
+
         self.stop()
         wrong = Answer.wrong.copy()
         Answer.wrong.clear()  # the next scenario has its own clients

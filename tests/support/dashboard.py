@@ -13,7 +13,6 @@ import re
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
 from PIL import Image
 
 from tests.support import cloudwatch
@@ -88,6 +87,8 @@ def deployed():
 
 def draw(dashboard, path):
     """Draw all widgets of ``dashboard`` into the file ``path``."""
+    import matplotlib as mpl
+
     mpl.use("agg")
     from matplotlib import pyplot
 
