@@ -1,5 +1,6 @@
 """Parameters of CloudFormation templates: their values are checked here before AWS checks them."""
 
+import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,9 +25,14 @@ def read_parameters(root: Path, template: str) -> dict[str, Any]:
     _, _, rest = text.partition("\nParameters:\n")
     try:
         # Only up to the next section: the rest is long, and takes a second to parse
-        return dict(yaml.load(re.split(r"\n(?=\w)", rest)[0], _Loader))  # noqa: S506  # a SafeLoader
+        return dict(_parse(re.split(r"\n(?=\w)", rest)[0]))
     except (yaml.YAMLError, TypeError, ValueError) as error:
         raise InvalidConfig(template, f"its parameters cannot be read: {error}") from error
+
+
+@functools.cache  # of the text: a command reads the same templates several times
+def _parse(section: str) -> Any:
+    return yaml.load(section, _Loader)  # noqa: S506  # a SafeLoader
 
 
 def find_problem(declared: Mapping[str, Any], value: Any) -> str:

@@ -134,20 +134,9 @@ class FakeAws:
         """As of boto3.Session."""
         key = (service, region_name)
         if key not in self._clients:
-            # With a user agent of its own, botocore does not compose one for each call
-            agent = Config(user_agent="tests")
-            client = boto3.client(service, region_name, config=agent, **CREDENTIALS)
-            self._clients[key] = client
-        client = self._clients[key]
-        handlers = {"before-parameter-build": self._remember, "before-call": self._answer}
-        for event, handler in handlers.items():
-            client.meta.events.unregister(f"{event}.*.*", unique_id=event)
-            client.meta.events.register(f"{event}.*.*", handler, unique_id=event)
-        return client
-
-    @staticmethod
-    def _remember(params, context, **_):
-        context["parameters"] = params
+            self._clients[key] = _create_client(*key)
+        self._clients[key].account = self
+        return self._clients[key]
 
     def _answer(self, model, context, request_signer, **_):
         self.region = request_signer.region_name
@@ -673,6 +662,23 @@ def keep_to_shape(answer, shape):
         {key: value for key, value in answer.items() if not hasattr(value, "read")}, shape
     )
     assert not report.has_errors(), f"not as AWS answers: {report.generate_report()}"
+
+
+def _create_client(service, region_name):
+    """A client whose calls its ``account`` answers."""
+    # With a user agent of its own, botocore does not compose one for each call
+    agent = Config(user_agent="tests")
+    client = boto3.client(service, region_name, config=agent, **CREDENTIALS)
+
+    def remember(params, context, **_):
+        context["parameters"] = params
+
+    def answer(**call):
+        return client.account._answer(**call)
+
+    client.meta.events.register("before-parameter-build", remember)
+    client.meta.events.register("before-call", answer)
+    return client
 
 
 class _Http:
