@@ -46,7 +46,10 @@ def reporting(collector, env, app):
 
 @pytest.fixture
 def fail(monkeypatch):
-    """Lets every look-up fail with an exception; one with all that is personal, if none is given."""
+    """Lets every look-up fail with an exception; one with all that is personal, if none is given.
+
+    ``error`` makes a new one each time: the same one would collect the frames of all requests.
+    """
 
     def fail(error=None):
         def find(name):
@@ -54,7 +57,7 @@ def fail(monkeypatch):
             try:
                 raise KeyError(f"{name} {born}")
             except KeyError as cause:
-                raise error or IntegrityError(
+                raise error() if error else IntegrityError(
                     f"INSERT INTO person VALUES ('{name}', '{born}')", {"name": name, "born": born},
                     ValueError(f"DETAIL: Failing row contains ({name}, {born})."),
                 ) from cause  # fmt: skip
@@ -146,7 +149,7 @@ def test_expected_errors_are_not_events(reporting, collector, context, path, sta
 
 
 def test_a_lost_database_is_not_an_event(reporting, collector, fail):
-    fail(Unavailable("it is away"))
+    fail(lambda: Unavailable("it is away"))
     assert reporting.get(f"/hello/{NAME}").status_code == 503
     sentry_sdk.flush(2)
     assert not collector.received
@@ -183,7 +186,7 @@ def test_without_a_dsn_the_sdk_is_not_even_imported(env):
 def test_requests_succeed_while_sentry_refuses_or_is_silent(reporting, collector, fail, mode):
     """More failures than the queue holds, all answered before the first report is."""
     collector.mode = mode
-    fail(RuntimeError())
+    fail(RuntimeError)
     for _ in range(150):
         assert reporting.get(f"/hello/{NAME}").status_code == 500
     collector.wait_until_asked()
@@ -193,7 +196,7 @@ def test_requests_succeed_while_sentry_refuses_or_is_silent(reporting, collector
 
 def test_requests_succeed_while_sentry_is_unreachable(env, app, fail):
     application = create_app(env | {"SENTRY_DSN": "http://key@127.0.0.1:9/1"})
-    fail(RuntimeError())
+    fail(RuntimeError)
     for _ in range(150):
         assert application.test_client().get(f"/hello/{NAME}").status_code == 500
     sentry_sdk.get_client().close(timeout=0)
