@@ -45,10 +45,15 @@ class Server(MPServer):
         super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
-def main() -> None:
-    """Serve until SIGTERM or SIGINT, then let requests in flight finish.
+def main(
+    application: str = "web.__main__:load",
+    idle_timeout: timedelta = IDLE_TIMEOUT,
+    grace: timedelta = GRACE,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then let requests in flight finish, for up to ``grace``.
 
-    Exits at once, with one line, when the configuration is invalid or the address is in use.
+    ``application`` is "module:function"; each worker serves what that function returns. Exits at
+    once, with one line, when the configuration is invalid or the address is in use.
     """
     try:
         settings = config.load(os.environ)
@@ -57,7 +62,7 @@ def main() -> None:
     server = settings["SERVER"]
     refuse_second(server["host"], server["port"])
     Server(
-        "web.__main__:load",
+        application,
         factory=True,
         interface=Interfaces.WSGI,
         address=server["host"],
@@ -66,9 +71,9 @@ def main() -> None:
         blocking_threads=server["threads"],
         # HTTP/2 without TLS is not needed behind nginx, and would accept headers of 16 MB
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=IDLE_TIMEOUT // timedelta(milliseconds=1)),
+        http1_settings=HTTP1Settings(header_read_timeout=idle_timeout // timedelta(milliseconds=1)),
         respawn_failed_workers=True,
-        workers_kill_timeout=int(GRACE.total_seconds()),
+        workers_kill_timeout=int(grace.total_seconds()),
         websockets=False,
         log_level=LogLevels.warning if "--quiet" in sys.argv[1:] else LogLevels.info,
         log_dictconfig=log.configuration(settings["LOG_LEVEL"]),

@@ -17,18 +17,24 @@ STANDARD_ERROR = 2  # the descriptor of standard error, because sys.stderr may b
 class DeadMan:
     """WSGI middleware for a worker with ``threads`` threads, which must see them make progress.
 
-    They make progress when a request ends or while one of them is free. If they make none for LIMIT
-    seconds, the process writes a traceback of each thread to standard error, and exits; the server
-    starts another one. The timer is faulthandler's, which needs neither Python code nor the
-    interpreter's lock, and a thread keeps resetting it, so it also ends a process in which no
-    Python code can run any more.
+    They make progress when a request ends or while one of them is free, which is looked at every
+    ``look`` seconds. If they make none for ``limit`` seconds, the process writes a traceback of
+    each thread to standard error, and exits; the server starts another one. The timer is
+    faulthandler's, which needs neither Python code nor the interpreter's lock, and a thread keeps
+    resetting it, so it also ends a process in which no Python code can run any more.
 
     A worker whose server was killed stops as if by SIGTERM; otherwise it would keep the port.
     """
 
-    def __init__(self, wsgi_app: Callable[..., Iterable[bytes]], threads: int) -> None:
+    def __init__(
+        self,
+        wsgi_app: Callable[..., Iterable[bytes]],
+        threads: int,
+        limit: float = LIMIT,
+        look: float = LOOK,
+    ) -> None:
         self._wsgi_app = wsgi_app
-        self._threads = threads
+        self._threads, self._limit, self._look = threads, limit, look
         self._running: dict[int, float] = {}  # by thread: when its request began
         signal.signal(signal.SIGUSR1, lambda *_: None)
         threading.Thread(target=self._watch, name="deadman", daemon=True).start()
@@ -50,11 +56,11 @@ class DeadMan:
         while server is None or os.getppid() == server.pid:
             running = sorted(self._running.values())
             if len(running) < self._threads or running != before:
-                faulthandler.dump_traceback_later(LIMIT, exit=True, file=STANDARD_ERROR)
+                faulthandler.dump_traceback_later(self._limit, exit=True, file=STANDARD_ERROR)
             before = running
             # A signal that arrives just before Python's main thread begins to wait is only
             # handled when the next signal wakes that thread; just after the start, this affects one
             # stop in ten
             signal.pthread_kill(main.ident or 0, signal.SIGUSR1)
-            time.sleep(LOOK)
+            time.sleep(self._look)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -2,18 +2,15 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-from pathlib import Path
 
-import psutil
 import pytest
 import sentry_sdk
 from sqlalchemy.exc import IntegrityError
 
 from tests.support.sentry import Collector
-from tests.web.test_server import Web
+from tests.support.server import serving
 from web import config, create_app, sentry, storage
 from web.outage import Unavailable
 
@@ -173,6 +170,7 @@ def test_no_sdk_code_runs_in_a_successful_request(reporting, context):
     assert not ran
 
 
+@pytest.mark.process
 def test_without_a_dsn_the_sdk_is_not_even_imported(env):
     code = "import sys, web; web.create_app(); print('sentry_sdk' in sys.modules)"
     ended = subprocess.run(
@@ -217,57 +215,20 @@ def test_an_invalid_dsn_is_refused_and_not_shown(env, text):
 # --- In the server, whose workers are forked ------------------------------------------------------
 
 
-PROGRAM = """
-from web import __main__, storage
-
-def find(name):
-    raise RuntimeError(name)
-
-storage.find = find
-if __name__ == "__main__":
-    __main__.main()
-"""
-
-
-@pytest.fixture
-def server(collector, env, tmp_path):
-    """A server in which every look-up fails."""
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    more = {
-        "SENTRY_DSN": collector.dsn,
-        "WORKERS": "1",
-        "THREADS": "2",
-        "PYTHONPATH": str(Path.cwd()),
-    }
-    server = Web(env | more, tmp_path, [program])
-    yield server
-    if server.process.poll() is None:
-        server.process.kill()
-    server.process.wait()
-
-
-def test_an_error_right_before_the_end_is_reported(server, collector):
-    assert server.request("GET", f"/hello/{NAME}")[0] == 500
-    server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(30) == 0
-    [event] = collector.events()
-    assert event["exception"]["values"][-1]["type"] == "RuntimeError"
-    assert NAME not in json.dumps(event)
-
-
-def test_the_worker_after_one_that_died_reports_too(server, collector):
-    server.request("GET", f"/hello/{NAME}")
-    collector.events(1)
-    [worker] = psutil.Process(server.process.pid).children()
-    worker.kill()
-    worker.wait(30)
-    server.wait_until_up()
-    server.request("GET", f"/hello/{NAME}")
-    assert len(collector.events(2)) == 2
-
-
-def test_a_worker_that_reported_nothing_ends_at_once(server, collector):
-    server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(30) == 0
-    assert not collector.asked
+@pytest.mark.process
+def test_workers_report_also_right_before_their_end_and_after_one_that_died(
+    collector, env, tmp_path
+):
+    more = {"SENTRY_DSN": collector.dsn, "WORKERS": "1", "THREADS": "2"}
+    with serving(env | more, tmp_path, application="tests.support.server:load_failing") as server:
+        assert server.request("GET", f"/fail/{NAME}")[0] == 500
+        collector.events(1)
+        server.replace(*server.workers())
+        server.request("GET", f"/fail/{NAME}")
+        collector.events(2)
+        server.request("GET", f"/fail/{NAME}")
+        assert server.stop() == 0
+    events = collector.events(3)
+    assert len(events) == 3
+    assert {event["exception"]["values"][-1]["type"] for event in events} == {"RuntimeError"}
+    assert NAME not in json.dumps(events)

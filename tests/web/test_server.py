@@ -1,131 +1,28 @@
 """The production server, as ``python -m web`` runs it, over real HTTP."""
 
-import http.client
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from types import SimpleNamespace
 
-import psutil
 import pytest
 
+from tests.support.server import Web, has_ended, read, serving, wait_until
 from web import __main__
 
+pytestmark = pytest.mark.process
+
 BODY = b'{"dateOfBirth": "1990-05-17"}'
-
-
-class Web:
-    """A running server."""
-
-    def __init__(self, env, folder, program=("-m", "web")):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.output = folder / "output"
-        with self.output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, *program],
-                env=os.environ | env | {"PORT": str(self.port)},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            self.wait_until_up()
-        except BaseException:
-            self.process.kill()
-            raise
-
-    def wait_until_up(self):
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            try:
-                assert self.request("GET", "/livez")[0] == 200
-                return
-            except OSError:
-                assert self.process.poll() is None, self.output.read_text()
-                time.sleep(0.05)
-        raise TimeoutError(self.output.read_text())
-
-    def request(self, method, path, body=None, headers=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            connection.request(method, path, body, headers or {})
-            response = connection.getresponse()
-            return response.status, response.headers, response.read()
-        finally:
-            connection.close()
-
-    def raw(self, request):
-        """The answer to something that need not be HTTP; nothing where it just hung up."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
-            try:
-                connection.sendall(request)
-                connection.shutdown(socket.SHUT_WR)
-                return connection.makefile("rb").read()
-            except OSError:
-                return b""
-
-    def hang(self):
-        """Send a request that is never answered, and wait until its worker is gone.
-
-        The connection stays open both ways: the server may drop a request whose client has
-        finished sending, before a thread has begun with it.
-        """
-        with suppress(OSError, http.client.HTTPException):
-            self.request("GET", "/readyz")
-
-    def workers(self):
-        return [
-            child
-            for child in psutil.Process(self.process.pid).children()
-            if "resource_tracker" not in " ".join(child.cmdline())
-        ]
-
-
-@contextmanager
-def serving(env, folder, program=("-m", "web")):
-    server = Web(env, folder, program)
-    try:
-        yield server
-    finally:
-        server.process.terminate()
-        server.process.wait(20)
-
-
-def changed(*changes):
-    """The arguments for Python to serve with other limits or another behaviour."""
-    modules = "from web import __main__ as main, deadman, health; import datetime, re, time"
-    return ("-c", "\n".join([modules, *changes, "main.main()"]))
-
-
-def has_ended(process):
-    """Whether it has, be it that nobody has asked for its exit code yet."""
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-
-
-def wait_until(condition, what):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
 def web(env, app, tmp_path_factory):
     """One for all the tests that leave it as it was."""
     with serving(env, tmp_path_factory.mktemp("web")) as server:
-        yield server
-
-
-@pytest.fixture
-def own(env, app, tmp_path):
-    """One for this test alone."""
-    with serving(env, tmp_path) as server:
         yield server
 
 
@@ -188,38 +85,24 @@ def test_invalid_http_is_not_a_server_error(web):
     assert web.request("GET", "/livez")[0] == 200
 
 
-def test_a_worker_that_dies_is_replaced(own):
-    before = {worker.pid for worker in own.workers()}
+def test_a_worker_that_dies_is_replaced(web):
+    before = web.workers()
     assert len(before) == 2
-    for pid in before:
-        os.kill(pid, signal.SIGKILL)
-        time.sleep(1)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        now = {worker.pid for worker in own.workers() if worker.status() != psutil.STATUS_ZOMBIE}
-        if len(now) == 2 and not now & before:
-            break
-        time.sleep(0.1)
-    own.wait_until_up()
-    assert own.request("PUT", "/hello/John", BODY)[0] == 204
+    for worker in before:
+        web.replace(worker)
+    assert web.request("PUT", "/hello/John", BODY)[0] == 204
 
 
 def test_connections_that_are_idle_or_too_slow_are_closed(env, app, tmp_path):
     """Whether they have never sent anything, half a request, or whole ones before."""
-    limit = changed("main.IDLE_TIMEOUT = datetime.timedelta(seconds=1)")
     request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
-    with serving(env, tmp_path, limit) as web:
-        for sent in (b"", request[:9], request):
-            with socket.create_connection(("127.0.0.1", web.port), timeout=60) as connection:
-                connection.sendall(sent)
-                assert (
-                    connection.makefile("rb").read().startswith(b"HTTP/1.1 200" * (sent == request))
-                )
-
-
-def test_idle_connections_are_kept_longer_than_the_proxy_keeps_them():
-    """The platform's nginx has 60 s for its upstream, and sends requests on them until then."""
-    assert __main__.IDLE_TIMEOUT.total_seconds() > 60
+    with serving(env, tmp_path, idle_timeout=timedelta(seconds=1)) as web, ExitStack() as stack:
+        connections = [stack.enter_context(web.connect()) for _ in range(3)]
+        for connection, sent in zip(connections, (b"", request[:9], request), strict=True):
+            connection.sendall(sent)
+        answers = [read(connection) for connection in connections]
+    assert answers[:2] == [b"", b""]
+    assert answers[2].startswith(b"HTTP/1.1 200 ")
 
 
 def test_only_http_1_is_spoken(web):
@@ -232,114 +115,109 @@ def test_only_http_1_is_spoken(web):
     assert web.request("GET", "/livez", headers=upgrade)[0] == 200
 
 
-def test_a_second_server_on_the_same_port_refuses_to_start(web, env):
-    ended = subprocess.run(
-        [sys.executable, "-m", "web"],
-        env=os.environ | env | {"PORT": str(web.port)},
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == 1
-    assert ended.stderr.startswith(f"web: cannot listen on port {web.port} of 127.0.0.1")
-    assert ended.stderr.count("\n") == 1
+def test_a_second_server_on_the_same_port_refuses_to_start(web, env, monkeypatch):
+    for name, value in (env | {"PORT": str(web.port)}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as refused:
+        __main__.main()
+    assert refused.value.code.startswith(f"web: cannot listen on port {web.port} of 127.0.0.1")
+    assert "\n" not in refused.value.code
     assert web.request("GET", "/livez")[0] == 200
 
 
-def test_workers_end_when_their_server_was_killed(own):
-    workers = own.workers()
-    assert len(workers) == 2
-    own.process.kill()
-    for worker in workers:
-        wait_until(lambda worker=worker: has_ended(worker), "the end of a worker")
-
-
-NEVER = "main.GRACE = datetime.timedelta(days=1)"  # so that nobody is killed for not hearing
+def test_workers_end_when_their_server_was_killed(env, app, tmp_path):
+    with serving(env, tmp_path) as web:
+        workers = web.workers()
+        assert len(workers) == 2
+        web.process.kill()
+        for worker in workers:
+            wait_until(lambda worker=worker: has_ended(worker), web.output)
 
 
 @pytest.mark.parametrize(
-    "moment", ["now", *(f"Spawning worker-{n}" for n in (1, 2)), *["Started worker-2"] * 8]
+    "moment", ["", *["Spawning worker-1", "Spawning worker-2"] * 4, *["Started worker-2"] * 12]
 )
-def test_a_stop_while_it_starts_is_obeyed(env, moment):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    starting = subprocess.Popen(
-        [sys.executable, *changed(NEVER)],
-        env=os.environ | env | {"PORT": port},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+def test_a_stop_while_it_starts_is_obeyed(env, tmp_path, moment):
+    web = Web(env, tmp_path, grace=timedelta(days=1))  # so that no worker is killed
     try:
-        while moment != "now" and moment not in starting.stdout.readline():
-            pass
-        starting.terminate()
-        starting.communicate(timeout=60)
+        wait_until(lambda: moment in web.output.read_text(), web.output, pause=0.001)
+        web.stop()
     finally:
-        starting.kill()
+        web.process.kill()
 
 
-HANG = "health.storage.ping = lambda: time.sleep(3600)"
-HANG_WITH_THE_LOCK = 'health.storage.ping = lambda: re.match("(a+)+$", "a" * 60 + "b")'
+@pytest.fixture
+def hanging(env, app, tmp_path):
+    """One with a single worker, which can hang."""
+    application = "tests.support.server:load_hanging"
+    more = {"WORKERS": "1", "THREADS": "2"}
+    with serving(env | more, tmp_path, application=application) as server:
+        yield server
 
 
-@pytest.mark.parametrize(("hang", "requests"), [(HANG, 4), (HANG_WITH_THE_LOCK, 1)])
-def test_a_worker_that_hangs_is_replaced(env, app, tmp_path, hang, requests):
-    program = changed("deadman.LIMIT, deadman.LOOK = 1, 0.1", hang)
-    with serving(env | {"WORKERS": "1", "THREADS": "2"}, tmp_path, program) as web:
-        (before,) = web.workers()
-        asking = [threading.Thread(target=web.hang) for _ in range(requests)]
-        for thread in asking:
-            thread.start()
-        wait_until(lambda: has_ended(before), "the end of the worker")
-        for thread in asking:
-            thread.join()
-        web.wait_until_up()
-        assert "Timeout" in web.output.read_text()
-        assert "in <lambda>" in web.output.read_text()
+@contextmanager
+def asking(web, path):
+    """A request that is never answered: the connection stays open both ways meanwhile."""
+    with web.connect() as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        yield
 
 
-def test_a_worker_with_a_free_thread_is_left_alone(env, app, tmp_path):
-    program = changed("deadman.LIMIT, deadman.LOOK = 1, 0.1", HANG)
-    with serving(env | {"WORKERS": "1", "THREADS": "2"}, tmp_path, program) as web:
-        (before,) = web.workers()
-        with socket.create_connection(("127.0.0.1", web.port)) as waiting:
-            waiting.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
-            ends = time.monotonic() + 3
-            while time.monotonic() < ends:
-                assert web.request("GET", "/livez")[0] == 200
-            assert web.workers() == [before]
-        before.kill()  # or it would wait for its request
+def is_replaced(web, worker, cause):
+    wait_until(lambda: has_ended(worker), web.output)
+    web.wait_until_up()
+    output = web.output.read_text()
+    assert "Timeout" in output
+    assert cause in output
 
 
-def test_a_request_in_flight_is_served_at_sigterm(own):
-    """Half of a request is sent, the server told to stop, then the rest is sent."""
-    answers = []
-
-    def ask():
-        with socket.create_connection(("127.0.0.1", own.port), timeout=20) as connection:
-            head = f"PUT /hello/John HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}\r\n\r\n"
-            connection.sendall(head.encode() + BODY[:5])
-            time.sleep(2)
-            connection.sendall(BODY[5:])
-            answers.append(connection.makefile("rb").readline())
-
-    asking = threading.Thread(target=ask)
-    asking.start()
-    time.sleep(1)
-    own.process.terminate()
-    asking.join()
-    assert answers == [b"HTTP/1.1 204 No Content\r\n"]
-    assert own.process.wait(10) == 0
+def test_a_worker_is_replaced_once_all_of_its_threads_hang(hanging):
+    (before,) = hanging.workers()
+    with asking(hanging, "/hang"):
+        ends = time.monotonic() + 2
+        while time.monotonic() < ends:
+            assert hanging.request("GET", "/livez")[0] == 200
+        assert hanging.workers() == [before]
+        with asking(hanging, "/hang"):
+            is_replaced(hanging, before, "in hang\n")
 
 
-def test_all_output_is_json_and_contains_no_names(own):
-    own.request("PUT", "/hello/Rumpelstiltskin", BODY)
-    own.process.terminate()
-    own.process.wait(20)
-    lines = own.output.read_text().splitlines()
+def test_a_worker_that_hangs_with_the_interpreters_lock_is_replaced(hanging):
+    (before,) = hanging.workers()
+    with asking(hanging, "/hang-with-the-lock"):
+        is_replaced(hanging, before, "in hang_with_the_lock\n")
+
+
+@pytest.fixture(scope="module")
+def stopped(env, app, tmp_path_factory):
+    """What came of a server that was told to stop in the middle of a request.
+
+    Half of the request is sent, the server told to stop, then the rest is sent.
+    """
+    folder = tmp_path_factory.mktemp("stopped")
+    with serving(env | {"WORKERS": "1"}, folder) as web, web.connect() as connection:
+        head = f"PUT /hello/Rumpelstiltskin HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}"
+        connection.sendall(f"{head}\r\nExpect: 100-continue\r\n\r\n".encode() + BODY[:5])
+        # a thread has begun with it
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        web.process.terminate()
+        wait_until(lambda: "Stopping worker-1" in web.output.read_text(), web.output)
+        connection.sendall(BODY[5:])
+        answer = read(connection)
+        return SimpleNamespace(answer=answer, code=web.end(), output=web.output.read_text())
+
+
+def test_a_request_in_flight_is_served_at_sigterm(stopped):
+    assert stopped.answer.startswith(b"HTTP/1.1 204 No Content\r\n")
+    assert stopped.code == 0
+
+
+def test_all_output_is_json_and_contains_no_names(stopped):
+    lines = stopped.output.splitlines()
+    assert [line for line in lines if json.loads(line)["message"] == "request"]
     assert all(json.loads(line)["message"] for line in lines)
-    assert "Rumpelstiltskin" not in "".join(lines)
-    assert "1990" not in "".join(lines)
+    assert "Rumpelstiltskin" not in stopped.output
+    assert "1990" not in stopped.output
 
 
 def test_an_invalid_variable_is_reported_in_one_line():
