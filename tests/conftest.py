@@ -55,7 +55,7 @@ def home() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="birthday-tests-"))
     folder.chmod(0o711)
     yield folder
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)  # with an embedded server, it has been deleted
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +71,7 @@ def database_url(home: Path, worker_id: str) -> Iterator[str]:
         yield url.set(database=name).render_as_string(hide_password=False)
         _drop(maintenance, name)
         return
-    server = Server(home / "postgres", durable=False)
+    server = Server(home / "postgres", durable=False, temporary=home)
     server.start()
     ensure_database(server.url("postgres"), name)
     yield server.url(name)

@@ -3,6 +3,10 @@
 If root starts it, the server runs as another user, because PostgreSQL refuses to run as root. That
 user may be unable to enter the project's folder. The permissions of existing folders are not
 changed: the files that the server needs are put under ROOT_HOME instead.
+
+The server ends with the process that started it, even if that was killed: a shell that waits for
+the end of a pipe, which only that process holds open, stops the server. Nothing stops it if that
+shell is killed too, or if the process was forked and its copy lives on.
 """
 
 import importlib.util
@@ -40,6 +44,16 @@ SETTINGS = {
 }
 
 
+# Waits for the end of its input. $1 is the server, $2 the folder of its data, $3 what to delete
+GUARD = """
+read -r _
+kill -INT "$1"
+left=300
+while [ -e "$2/postmaster.pid" ] && [ $left -gt 0 ]; do sleep 0.1; left=$((left - 1)); done
+[ -z "$3" ] || rm -rf "$3" "${2%/*}"
+"""
+
+
 class PostgresError(Exception):
     """The server cannot start; the message says why, and what to do."""
 
@@ -47,12 +61,16 @@ class PostgresError(Exception):
 class Server:
     """A server whose data is in one folder. A context manager that stops the server on exit."""
 
-    def __init__(self, home: Path, *, durable: bool = True) -> None:
-        """Use ``home``/data, created if missing; ``durable=False`` trades safety for speed."""
+    def __init__(self, home: Path, *, durable: bool = True, temporary: Path | None = None) -> None:
+        """Use ``home``/data, created if missing; ``durable=False`` trades safety for speed.
+
+        ``temporary`` is a folder to delete with the data, by destroy() or when this process ends.
+        """
         self.home = home.absolute()
         self.port = 0
-        self._durable = durable
+        self._durable, self._temporary = durable, temporary
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Server":
         self.start()
@@ -101,6 +119,13 @@ class Server:
                 start_new_session=True,  # so that Ctrl-C in a terminal reaches only its owner
                 **as_user,
             )
+        self._guard = subprocess.Popen(
+            ["sh", "-c", GUARD, "sh", str(self._process.pid), data, self._temporary or ""],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         self._wait_until_ready(self._process)
 
     def stop(self) -> None:
@@ -109,14 +134,21 @@ class Server:
         if self._process is not None:
             self._process.wait(STOP_TIMEOUT)
             self._process = None
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.communicate()
+            self._guard = None
 
     def destroy(self) -> None:
         """Stop the server, and delete ``home`` and the data, wherever they are."""
+        if self._temporary and self._guard:
+            self._guard.communicate()  # which continues if this process is killed meanwhile
         self.stop()
         data = self.home / "data"
         if data.is_symlink():
             shutil.rmtree(data.readlink().parent)
-        shutil.rmtree(self.home)
+        if self.home.exists():
+            shutil.rmtree(self.home)
 
     def is_running(self) -> bool:
         """Whether it is running."""

@@ -109,6 +109,7 @@ def server(home):
     server.destroy()
 
 
+@pytest.mark.process
 def test_each_kind_of_outage_is_unavailable(server):
     """Stop, start and freeze a real server below an application that is in use."""
     ensure_database(server.url("postgres"), "outage_test")
@@ -139,7 +140,7 @@ def test_each_kind_of_outage_is_unavailable(server):
         os.kill(process, signal.SIGSTOP)
     began = time.monotonic()
     assert client.get("/hello/John").status_code == 503
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60  # without a limit, it would wait for the server
     for process in processes:
         os.kill(process, signal.SIGCONT)
     assert client.get("/hello/John").status_code == 200
