@@ -1,4 +1,4 @@
-"""The production server in a process of its own, and applications for it that misbehave.
+"""The production server and ``flask`` in processes of their own, and applications that misbehave.
 
 The processes are forked from one that has imported the application, because the imports take most
 of the time that ``python -m web`` needs to start.
@@ -14,6 +14,7 @@ import time
 from contextlib import contextmanager, suppress
 
 import psutil
+from flask.cli import cli
 
 from web import create_app
 from web.__main__ import main
@@ -140,15 +141,31 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def start_flask(env, output, *arguments):
+    """A process that runs a command of ``flask``; its output goes to a file."""
+    process = PROCESSES.Process(target=_flask, args=(os.environ | env, output, arguments))
+    process.start()
+    return process
+
+
+def _flask(env, output, arguments):
+    _become(env, output)
+    cli.main(["--app", "web", *arguments])
+
+
 def _serve(env, output, method, changes):
     multiprocessing.set_start_method(method, force=True)
+    _become(env, output)
+    sys.argv = ["web"]
+    main(**changes)
+
+
+def _become(env, output):
     os.environ.clear()
     os.environ.update(env)
     with output.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.argv = ["web"]
-    main(**changes)
 
 
 # --- Applications that a server can load in place of its own --------------------------------------

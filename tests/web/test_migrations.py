@@ -1,17 +1,20 @@
+"""Migrations: one run at a time, and databases that are missing, silent, newer or not ours."""
+
 import os
 import socket
-import subprocess
-import sys
-import time
+import threading
 
 import flask_migrate
 import psycopg2
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from click.testing import CliRunner
+from flask.cli import cli
 from sqlalchemy import create_engine, make_url, text
 
 from tests.support.proxy import Proxy
+from tests.support.server import TIMEOUT, start_flask, wait_until
 from tools.postgres import ensure_database
 from web import create_app
 from web.storage import db
@@ -25,6 +28,12 @@ CATALOGUE = """
     SELECT 'constraint', conname, pg_get_constraintdef(oid), convalidated, NULL
     FROM pg_constraint WHERE conrelid = 'person'::regclass
     ORDER BY 1, 2
+"""
+
+# How many others wait for a turn in this database
+WAITS = """
+    SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+    WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()
 """
 
 
@@ -62,38 +71,23 @@ def engine(empty):
     engine.dispose()
 
 
-def flask(env, *arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "flask", "--app", "web", *arguments],
-        env=os.environ | env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
 def run(env, *arguments):
-    process = flask(env, *arguments)
-    output, _ = process.communicate(timeout=60)
-    return process.returncode, output
+    """The exit code and the output of ``flask``, here in this process."""
+    ended = CliRunner().invoke(cli, ["--app", "web", *arguments], env=env)
+    return ended.exit_code, ended.output
 
 
-def test_four_concurrent_runs_on_an_empty_database_succeed(empty, engine):
-    runs = [flask(empty, "db", "upgrade") for _ in range(4)]
-    outputs = [run.communicate(timeout=60)[0] for run in runs]
-    assert [run.returncode for run in runs] == [0] * 4, outputs
-    assert sum("Running upgrade" in output for output in outputs) == 1
-    with engine.connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM person")).scalar() == 0
-
-
-def test_four_concurrent_runs_without_a_database_succeed(missing, engine):
+@pytest.mark.process
+def test_four_concurrent_runs_without_a_database_succeed(missing, engine, tmp_path):
     """As on the first instances of an environment: RDS has no database yet."""
-    runs = [flask(missing, "db", "upgrade") for _ in range(4)]
-    outputs = [run.communicate(timeout=60)[0] for run in runs]
-    assert [run.returncode for run in runs] == [0] * 4, outputs
-    assert sum("Running upgrade" in output for output in outputs) == 1
-    assert "was missing, and was created" in "".join(outputs)
+    outputs = [tmp_path / str(number) for number in range(4)]
+    runs = [start_flask(missing, output, "db", "upgrade") for output in outputs]
+    for process in runs:
+        process.join(TIMEOUT)
+    texts = [output.read_text() for output in outputs]
+    assert [process.exitcode for process in runs] == [0] * 4, texts
+    assert sum("Running upgrade" in text for text in texts) == 1
+    assert "was missing, and was created" in "".join(texts)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM person")).scalar() == 0
 
@@ -114,11 +108,12 @@ def test_a_database_that_another_run_creates_meanwhile_is_used(missing, engine):
     ):
         psycopg2.connect(behind(counting, url))
     with Proxy(server, freeze_at=counting.messages) as proxy:
-        process = flask({"DATABASE_URL": behind(proxy, url)}, "db", "upgrade")
-        deadline = time.monotonic() + 60
-        while not proxy.frozen:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        ended = []
+        env = {"DATABASE_URL": behind(proxy, url)}
+        arguments = ("db", "upgrade", "-x", f"login_timeout={TIMEOUT}")
+        running = threading.Thread(target=lambda: ended.extend(run(env, *arguments)))
+        running.start()
+        wait_until(lambda: proxy.frozen, "the refused login")
         maintenance = create_engine(
             engine.url.set(database="postgres"), isolation_level="AUTOCOMMIT"
         )
@@ -126,8 +121,9 @@ def test_a_database_that_another_run_creates_meanwhile_is_used(missing, engine):
             connection.execute(text(f'CREATE DATABASE "{url.database}"'))
         maintenance.dispose()
         proxy.thaw()
-        output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, output
+        running.join()
+    status, output = ended
+    assert status == 0, output
     assert "was created" not in output
 
 
@@ -141,7 +137,10 @@ def test_a_user_without_the_right_to_create_the_database_gets_an_error(missing, 
         {"DATABASE_URL": url.render_as_string(hide_password=False)}, "db", "upgrade"
     )
     assert status == 1
-    assert "permission denied to create database" in output
+    assert output.startswith(
+        f"Error: cannot open the database {url.database}: permission denied to"
+    )
+    assert output.count("\n") == 1
 
 
 def test_the_error_names_a_wrong_password(empty, engine):
@@ -151,7 +150,7 @@ def test_the_error_names_a_wrong_password(empty, engine):
     )
     assert status == 1
     assert "migrations_nobody" in output
-    assert "CREATE DATABASE" not in output
+    assert output.count("\n") == 1
 
 
 def test_a_database_ahead_of_an_older_image_is_not_an_error(empty, engine):
@@ -164,13 +163,16 @@ def test_a_database_ahead_of_an_older_image_is_not_an_error(empty, engine):
 
 
 def test_a_run_waits_for_the_one_before_it(empty, engine):
+    waits = text(WAITS)
+    ended = []
+    waiting = threading.Thread(target=lambda: ended.extend(run(empty, "db", "upgrade")))
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 0x6269727468})
-        waiting = flask(empty, "db", "upgrade")
-        with pytest.raises(subprocess.TimeoutExpired):
-            waiting.wait(3)
-    output, _ = waiting.communicate(timeout=60)
-    assert waiting.returncode == 0, output
+        waiting.start()
+        wait_until(lambda: connection.execute(waits).scalar() == 1, "the second run")
+        assert not ended
+    waiting.join()
+    assert ended[0] == 0, ended
 
 
 def test_models_and_migrations_do_not_drift(empty, engine):
@@ -198,14 +200,18 @@ def test_downgrade_and_upgrade_again(empty, engine):
         )
 
 
-def test_a_database_that_accepts_but_never_responds_is_not_waited_for():
+def test_a_database_that_accepts_but_never_responds_is_asked_once():
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
-        status, output = run(
-            {"DATABASE_URL": f"postgresql://me@127.0.0.1:{port}/x"}, "db", "upgrade"
-        )
+        env = {"DATABASE_URL": f"postgresql://me@127.0.0.1:{silent.getsockname()[1]}/x"}
+        status, output = run(env, "db", "upgrade", "-x", "login_timeout=1")
+        silent.settimeout(0)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
     assert status == 1
-    assert "timeout expired" in output
+    assert output.startswith("Error: cannot open the database x: connection to server at ")
+    assert output.endswith("timeout expired\n")
+    assert output.count("\n") == 1
 
 
 def test_an_invalid_variable_is_reported_in_one_line():

@@ -2,17 +2,21 @@
 
 Several instances may be told to migrate at the same moment, and an image may meet a database
 that a newer one has already migrated. Both cases are handled. Statements may take as long as they
-need; the caller limits the whole run, as .platform/hooks does.
+need; the caller limits the whole run, as .platform/hooks does. A server that cannot be reached is
+reported in one line, after LOGIN_TIMEOUT or the seconds of ``-x login_timeout=...``.
 """
 
 import logging
+import math
+import time
 
+import click
 from alembic import context
 from flask import current_app
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-LOGIN_TIMEOUT = 5  # seconds
+LOGIN_TIMEOUT = 5  # seconds for all attempts to log in
 MAINTENANCE = "postgres"  # a database that exists on every server
 LOCK = 0x6269727468  # any number that nothing else locks: "birth" in ASCII
 TURN_TIMEOUT = "120s"  # the time to wait for another run to end
@@ -24,7 +28,9 @@ logger = logging.getLogger("web.migrations")
 def run() -> None:
     """Migrate the database of the current application."""
     metadata = current_app.extensions["migrate"].db.metadata
-    with connect(current_app.config["SQLALCHEMY_DATABASE_URI"]) as connection:
+    given = context.get_x_argument(as_dictionary=True)
+    timeout = float(given.get("login_timeout", LOGIN_TIMEOUT))
+    with connect(current_app.config["SQLALCHEMY_DATABASE_URI"], timeout) as connection:
         context.configure(connection, target_metadata=metadata)
         with context.begin_transaction():
             wait_for_turn(connection)
@@ -36,49 +42,61 @@ def run() -> None:
             context.run_migrations()
 
 
-def connect(url: URL) -> Connection:
+def connect(url: URL, timeout: float) -> Connection:
     """A connection to the database ``url``, which is created if its server does not have it.
 
-    RDS creates none: a template that names one could not restore a snapshot. Raises
-    OperationalError when the server cannot be reached, and ProgrammingError when the user may not
-    create databases.
+    RDS creates none: a template that names one could not restore a snapshot. Raises ClickException,
+    with the reason, when nobody can log in within ``timeout`` seconds, or create the database.
     """
-    engine = engine_of(url)
     try:
-        return engine.connect()
+        return find_or_create(url, timeout)
+    except DBAPIError as error:
+        reason = " ".join(str(error.orig).split())
+        raise click.ClickException(f"cannot open the database {url.database}: {reason}") from error
+
+
+def find_or_create(url: URL, timeout: float) -> Connection:
+    """The same, but raises the errors of the database."""
+    until = time.monotonic() + timeout
+    try:
+        return engine_of(url, until).connect()
     except OperationalError:  # only its message says why, in the server's language
-        if is_missing(url):
-            create(url)
-    return engine.connect()  # another run may have created it just now
+        if until - time.monotonic() < 1:  # the server is silent
+            raise
+        if is_missing(url, until):
+            create(url, timeout)
+            until = time.monotonic() + timeout
+    return engine_of(url, until).connect()  # another run may have created it just now
 
 
-def is_missing(url: URL) -> bool:
+def is_missing(url: URL, until: float) -> bool:
     """Whether the server answers but does not have the database of ``url``."""
     try:
-        with engine_of(url.set(database=MAINTENANCE)).connect() as connection:
+        with engine_of(url.set(database=MAINTENANCE), until).connect() as connection:
             known = text("SELECT 1 FROM pg_database WHERE datname = :name")
             return connection.execute(known, {"name": url.database}).scalar() is None
     except OperationalError:
         return False
 
 
-def create(url: URL) -> None:
+def create(url: URL, timeout: float) -> None:
     """Create the database ``url``. Raises ProgrammingError when the user may not."""
-    engine = engine_of(url.set(database=MAINTENANCE))
+    engine = engine_of(url.set(database=MAINTENANCE), time.monotonic() + timeout)
     engine = engine.execution_options(isolation_level="AUTOCOMMIT")
     name = engine.dialect.identifier_preparer.quote(str(url.database))
     try:
         with engine.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name}"))
     except DBAPIError:
-        if is_missing(url):  # otherwise another run was faster
+        if is_missing(url, time.monotonic() + timeout):  # otherwise another run was faster
             raise
     logger.warning("the database %s was missing, and was created", url.database)
 
 
-def engine_of(url: URL) -> Engine:
-    """Connect with a time limit for the login."""
-    return create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": LOGIN_TIMEOUT})
+def engine_of(url: URL, until: float) -> Engine:
+    """Connect with a time limit for the login: ``until``, a time.monotonic() value."""
+    left = max(1, math.ceil(until - time.monotonic()))  # libpq takes whole seconds; 0 is no limit
+    return create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": left})
 
 
 def wait_for_turn(connection: Connection) -> None:
