@@ -53,6 +53,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
+        if sys.stdout.isatty():
+            print("Starting PostgreSQL and the web server...", flush=True)
         serve(dev="--dev" in sys.argv[1:])
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):  # the terminal may be gone
