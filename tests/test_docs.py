@@ -1,7 +1,9 @@
 """The documents agree with the code."""
 
+import os
 import re
 import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -42,6 +44,23 @@ def test_the_readme_has_the_same_settings_as_the_configuration_table():
     assert len(few) == 5
     for name, default, text in few:
         assert known[name.strip("`")] == (default.strip("`"), text)
+
+
+@pytest.mark.process
+def test_some_of_the_tests_are_run_as_documented():
+    commands = {
+        command
+        for page in PAGES
+        for command in re.findall(r"`(make test ARGS=\"[^\"]*\")`", page.read_text())
+    }
+    assert commands
+    # make hands its own arguments down, and the tests' pytest its options
+    env = {name: os.environ[name] for name in ("PATH", "HOME")}
+    for command in commands:
+        ended = subprocess.run(shlex.split(command), env=env, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert re.search(r"\d+ passed", ended.stdout)
+        assert ended.stdout.endswith("make ci runs them, too.\n")
 
 
 def test_the_readme_can_be_read_in_minutes():
