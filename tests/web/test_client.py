@@ -4,12 +4,13 @@ import datetime
 import hashlib
 import importlib
 import json
-import subprocess
 import sys
 from types import SimpleNamespace
 
 import httpx
+import openapi_python_client.cli
 import pytest
+from typer.testing import CliRunner
 
 from web import create_app
 
@@ -30,12 +31,15 @@ def generated(guarded, tmp_path_factory):
     document = folder / "openapi.json"
     document.write_text(json.dumps(guarded.test_client().get("/openapi.json").json))
     (folder / "config.yml").write_text("post_hooks: []\n")  # its formatting is of no interest
-    made = subprocess.run(
-        [sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none", "--path", document,
-         "--output-path", folder / PACKAGE, "--config", folder / "config.yml", "--fail-on-warning"],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert made.returncode == 0, made.stdout + made.stderr
+    options = {
+        "--meta": "none",
+        "--path": document,
+        "--output-path": folder / PACKAGE,
+        "--config": folder / "config.yml",
+    }
+    arguments = ["generate", *(str(part) for option in options.items() for part in option)]
+    made = CliRunner().invoke(openapi_python_client.cli.app, [*arguments, "--fail-on-warning"])
+    assert made.exit_code == 0, made.output
     sys.path.insert(0, str(folder))
     names = {
         "get_greeting": "api.hello.get_greeting",
