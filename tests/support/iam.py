@@ -5,6 +5,7 @@ in a condition, is an error and never a yes or a no. Not read: permissions bound
 resources, and what an organisation forbids; there are none in the templates.
 """
 
+import functools
 import json
 import re
 from dataclasses import dataclass, field
@@ -96,8 +97,14 @@ def _fill(text, context):
 
 
 def _like(value, pattern):
+    return _compile(pattern).fullmatch(value) is not None
+
+
+@functools.cache
+def _compile(pattern):
+    """The regular expression of a pattern with IAM's wildcards."""
     expression = "".join({"*": ".*", "?": "."}.get(one, re.escape(one)) for one in pattern)
-    return re.fullmatch(expression, value, re.DOTALL) is not None
+    return re.compile(expression, re.DOTALL)
 
 
 def _list(value):
