@@ -169,6 +169,7 @@ def script(tmp_path):
     return run
 
 
+@pytest.mark.process
 def test_the_script_hands_over_from_any_folder(script):
     code, output = script("window", "--at", "2026-11-24T12:00+01:00")
     assert (code, output[:26]) == (0, "The release window is open")

@@ -38,11 +38,13 @@ def tried():
     return json.loads(ended.stdout)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("gap", PROBES)
 def test_moto_still_lacks_the_feature(tried, gap):
     assert tried[gap], f"moto has {gap} now: remove what tests/rehearsal/aws does about it"
 
 
+@pytest.mark.process
 def test_every_probe_is_looked_at(tried):
     from tests.rehearsal.aws.cloudformation import UNKNOWN
 
@@ -81,6 +83,7 @@ class Refusing:
         raise Refused("AccessDenied", "User is not authorized to perform: anything")
 
 
+@pytest.mark.process
 def test_a_refusal_reaches_the_client_as_an_error():
     """Even where warnings are errors, as in these tests: moto warns about the unlisted code."""
     from moto.elasticbeanstalk.responses import EBResponse
@@ -94,6 +97,7 @@ def test_a_refusal_reaches_the_client_as_an_error():
         client("elasticbeanstalk").update_environment(EnvironmentName="somebody")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("service", "responses", "parameters", "operation", "asked"),
     [
