@@ -4,6 +4,7 @@ The check "import rules" runs this file with Python alone, which takes a third o
 """
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -29,46 +30,50 @@ class Module:
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-WEB = {path.stem: Module(path) for path in Path("web").glob("*.py")}
-DEPLOY = {path.stem: Module(path) for path in Path("deploy").glob("*.py")}
+@functools.cache
+def read(package):
+    """The modules of a package, by name."""
+    return {path.stem: Module(path) for path in Path(package).glob("*.py")}
 
 
 def test_birthday_imports_only_the_standard_library():
-    assert WEB["birthday"].roots == {"calendar", "datetime"}
+    assert read("web")["birthday"].roots == {"calendar", "datetime"}
 
 
 def test_schema_imports_neither_flask_nor_the_database():
     for name in ("schema", "clock"):
-        assert not WEB[name].roots & (DATABASE | {"flask", "flask_smorest", "werkzeug"}), name
-    ours = {name for name in WEB["schema"].imports if name.startswith("web")}
+        assert not read("web")[name].roots & (DATABASE | {"flask", "flask_smorest", "werkzeug"}), (
+            name
+        )
+    ours = {name for name in read("web")["schema"].imports if name.startswith("web")}
     assert ours == {"web", "web.clock"}
 
 
 def test_sql_is_in_storage_only():
-    for name, module in WEB.items():
+    for name, module in read("web").items():
         texts = [str(node.value) for node in module.nodes if isinstance(node, ast.Constant)]
         assert name == "storage" or not any(map(SQL.search, texts)), name
 
 
 def test_only_storage_and_the_modules_below_it_use_the_database():
-    using = {name for name, module in WEB.items() if module.roots & DATABASE}
+    using = {name for name, module in read("web").items() if module.roots & DATABASE}
     assert using <= {"storage", "pool", "connection", "config"}
 
 
 def test_only_the_factory_imports_the_views():
     views = {"web.hello", "web.health"}
-    assert {name for name, module in WEB.items() if views & module.imports} == {"__init__"}
+    assert {name for name, module in read("web").items() if views & module.imports} == {"__init__"}
 
 
 def test_the_functions_of_the_application_are_short():
-    for name, module in WEB.items():
+    for name, module in read("web").items():
         for node in module.nodes:
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno < 30, f"{name}.{node.name}"
 
 
 def test_every_module_says_what_it_is_for():
-    for name, module in WEB.items():
+    for name, module in read("web").items():
         assert ast.get_docstring(module.tree), name
 
 
@@ -79,15 +84,15 @@ def test_aws_and_other_programs_are_called_through_one_module():
     """So that errors are translated, and changes shown, in one place."""
     places = {"boto3": "aws", "botocore": "aws", "subprocess": "tools", "click": "cli"}
     for library, place in places.items():
-        using = {name for name, module in DEPLOY.items() if library in module.roots}
+        using = {name for name, module in read("deploy").items() if library in module.roots}
         assert using == {place}, library
 
 
 def test_the_modules_of_the_deploy_tool_have_no_circular_imports():
     below = {
         name: {one.split(".")[1] for one in module.imports if one.startswith("deploy.")}
-        & set(DEPLOY)
-        for name, module in DEPLOY.items()
+        & set(read("deploy"))
+        for name, module in read("deploy").items()
     }
     while ready := {name for name, wanted in below.items() if not wanted}:
         below = {name: wanted - ready for name, wanted in below.items() if name not in ready}
@@ -95,13 +100,13 @@ def test_the_modules_of_the_deploy_tool_have_no_circular_imports():
 
 
 def test_the_deploy_tool_does_not_import_the_application():
-    for name, module in DEPLOY.items():
+    for name, module in read("deploy").items():
         assert not {"web", "tools", "tests", "flask"} & module.roots, name
 
 
 def test_a_failure_says_what_to_do():
     """Each has its three sentences, or is raised where a caller adds how things are."""
-    for name, module in DEPLOY.items():
+    for name, module in read("deploy").items():
         for node in module.nodes:
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
                 "Failure",

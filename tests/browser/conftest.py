@@ -9,7 +9,6 @@ import time
 import urllib.request
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 STARTED = 60  # seconds, at most
@@ -32,6 +31,8 @@ def browser():
         pytest.skip(f"{reason}; REQUIRE_BROWSER=1 makes this a failure")
     # The browser's sandbox does not work as root or in most containers; the pages are our own
     options = {"executable_path": program, "args": ["--no-sandbox"]}
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(**options)
         yield running

@@ -1,7 +1,6 @@
 """The documentation in a browser."""
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
 TELEPHONE = {"viewport": {"width": 375, "height": 800}}
 DARK = {"color_scheme": "dark"}
@@ -136,4 +135,6 @@ def test_without_javascript_the_page_says_where_the_description_is(browser, serv
 
 
 def found(page):
+    from axe_playwright_python.sync_playwright import Axe
+
     return {violation["id"] for violation in Axe().run(page).response["violations"]}
