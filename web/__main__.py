@@ -46,14 +46,11 @@ class Server(MPServer):
 
 
 def main(
-    application: str = "web.__main__:load",
-    idle_timeout: timedelta = IDLE_TIMEOUT,
-    grace: timedelta = GRACE,
+    target: str = "web.__main__:load", idle: timedelta = IDLE_TIMEOUT, grace: timedelta = GRACE
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then let requests in flight finish, for up to ``grace``.
+    """Serve what ``target`` makes until SIGTERM or SIGINT, then finish requests within ``grace``.
 
-    ``application`` is "module:function"; each worker serves what that function returns. Exits at
-    once, with one line, when the configuration is invalid or the address is in use.
+    Exits at once, with one line, when the configuration is invalid or the address is in use.
     """
     try:
         settings = config.load(os.environ)
@@ -62,7 +59,7 @@ def main(
     server = settings["SERVER"]
     refuse_second(server["host"], server["port"])
     Server(
-        application,
+        target,
         factory=True,
         interface=Interfaces.WSGI,
         address=server["host"],
@@ -71,7 +68,7 @@ def main(
         blocking_threads=server["threads"],
         # HTTP/2 without TLS is not needed behind nginx, and would accept headers of 16 MB
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=idle_timeout // timedelta(milliseconds=1)),
+        http1_settings=HTTP1Settings(header_read_timeout=idle // timedelta(milliseconds=1)),
         respawn_failed_workers=True,
         workers_kill_timeout=int(grace.total_seconds()),
         websockets=False,

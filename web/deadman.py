@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 LIMIT = 60  # seconds without progress; nothing that a request waits for may take so long
-LOOK = 1  # seconds between two checks
 STANDARD_ERROR = 2  # the descriptor of standard error, because sys.stderr may be None
 
 
@@ -31,10 +30,10 @@ class DeadMan:
         wsgi_app: Callable[..., Iterable[bytes]],
         threads: int,
         limit: float = LIMIT,
-        look: float = LOOK,
+        look: float = 1,
     ) -> None:
-        self._wsgi_app = wsgi_app
-        self._threads, self._limit, self._look = threads, limit, look
+        self._wsgi_app, self._threads = wsgi_app, threads
+        self._limit, self._look = limit, look
         self._running: dict[int, float] = {}  # by thread: when its request began
         signal.signal(signal.SIGUSR1, lambda *_: None)
         threading.Thread(target=self._watch, name="deadman", daemon=True).start()

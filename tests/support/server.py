@@ -8,6 +8,7 @@ import http.client
 import multiprocessing
 import os
 import re
+import runpy
 import socket
 import sys
 import time
@@ -157,7 +158,11 @@ def _serve(env, output, method, changes):
     multiprocessing.set_start_method(method, force=True)
     _become(env, output)
     sys.argv = ["web"]
-    main(**changes)
+    if changes:
+        main(**changes)
+    else:
+        del sys.modules["web.__main__"]  # runpy warns of a module that was imported before it runs
+        runpy.run_module("web", run_name="__main__", alter_sys=True)
 
 
 def _become(env, output):

@@ -220,7 +220,7 @@ def test_workers_report_also_right_before_their_end_and_after_one_that_died(
     collector, env, tmp_path
 ):
     more = {"SENTRY_DSN": collector.dsn, "WORKERS": "1", "THREADS": "2"}
-    with serving(env | more, tmp_path, application="tests.support.server:load_failing") as server:
+    with serving(env | more, tmp_path, target="tests.support.server:load_failing") as server:
         assert server.request("GET", f"/fail/{NAME}")[0] == 500
         collector.events(1)
         server.replace(*server.workers())

@@ -96,7 +96,7 @@ def test_a_worker_that_dies_is_replaced(web):
 def test_connections_that_are_idle_or_too_slow_are_closed(env, app, tmp_path):
     """Whether they have never sent anything, half a request, or whole ones before."""
     request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
-    with serving(env, tmp_path, idle_timeout=timedelta(seconds=1)) as web, ExitStack() as stack:
+    with serving(env, tmp_path, idle=timedelta(seconds=1)) as web, ExitStack() as stack:
         connections = [stack.enter_context(web.connect()) for _ in range(3)]
         for connection, sent in zip(connections, (b"", request[:9], request), strict=True):
             connection.sendall(sent)
@@ -149,9 +149,9 @@ def test_a_stop_while_it_starts_is_obeyed(env, tmp_path, moment):
 @pytest.fixture
 def hanging(env, app, tmp_path):
     """One with a single worker, which can hang."""
-    application = "tests.support.server:load_hanging"
+    target = "tests.support.server:load_hanging"
     more = {"WORKERS": "1", "THREADS": "2"}
-    with serving(env | more, tmp_path, application=application) as server:
+    with serving(env | more, tmp_path, target=target) as server:
         yield server
 
 
