@@ -13,11 +13,12 @@ import pytest
 # An image that was already built, or one built from the working tree; its tag is its version
 GIVEN = os.environ.get("IMAGE_UNDER_TEST")
 IMAGE = GIVEN or "birthday-greetings:9.8.7"
+PATIENCE = 300  # seconds, after which something hangs
 VERSION = IMAGE.rpartition(":")[2]
 BASES = os.environ.get("BASES", "")  # prefix of the names of official images
 
 
-def docker(*arguments, check=True, timeout=300):
+def docker(*arguments, check=True, timeout=900):
     ended = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout)
     if check and ended.returncode:
         raise AssertionError(f"docker {' '.join(arguments)}:\n{ended.stdout}{ended.stderr}")
@@ -39,10 +40,9 @@ def why_no_compose():
 
 
 def pytest_collection_modifyitems(items):
-    here = [item for item in items if "docker" in item.path.parts]
-    for item in here:
-        item.add_marker(pytest.mark.docker)
-        item.add_marker(pytest.mark.xdist_group("docker"))
+    for item in items:
+        if "docker" in item.path.parts:
+            item.add_marker(pytest.mark.docker)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -70,7 +70,7 @@ def image(engine):
         arguments = (f"APP_VERSION={VERSION}", f"BASES={BASES}")
         built = [word for one in arguments for word in ("--build-arg", one)]
         newest = ["--pull"] if os.environ.get("PULL") == "true" else []
-        docker("build", *newest, *built, "--tag", IMAGE, ".", timeout=900)
+        docker("build", *newest, *built, "--tag", IMAGE, ".")
     return IMAGE
 
 
@@ -108,11 +108,16 @@ def request(method, url, body=None, timeout=20):
         return 0, repr(error)
 
 
-def wait_for(url, status=200, seconds=60):
-    deadline = time.monotonic() + seconds
-    while (answer := request("GET", url))[0] != status:
-        assert time.monotonic() < deadline, answer
-        time.sleep(0.2)
+def wait_until(condition, why=lambda: None):
+    """Wait for the event, not for seconds: only what hangs is ended."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, why()
+        time.sleep(0.05)
+
+
+def wait_for(url):
+    wait_until(lambda: request("GET", url)[0] == 200, lambda: request("GET", url))
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +132,7 @@ def start(image):
         started.append(container)
         return container
 
+    run.network = network
     yield run
     for container in started:
         docker("rm", "--force", "--volumes", container.id)
@@ -136,25 +142,20 @@ def start(image):
 @pytest.fixture(scope="module")
 def database(start):
     """A URL for containers on the same network."""
-    start(
+    server = start(
         "--network-alias=db", "--env=POSTGRES_USER=birthday", "--env=POSTGRES_PASSWORD=p",
         f"{BASES}postgres:18-trixie",
     )  # fmt: skip
+    answers = ("exec", server.id, "pg_isready", "-h", "127.0.0.1")
+    wait_until(lambda: docker(*answers, check=False).returncode == 0, server.logs)
     return "postgresql://birthday:p@db/birthday"
 
 
 @pytest.fixture(scope="module")
 def web(start, image, database):
     """The image, serving on a migrated database."""
-    for _ in range(60):
-        migrating = start(
-            f"--env=DATABASE_URL={database}", *Container.hardened, image, "flask", "db", "upgrade"
-        )
-        if docker("wait", migrating.id).stdout.strip() == "0":
-            break
-        time.sleep(0.5)
-    else:
-        raise AssertionError(migrating.logs())
+    docker("run", "--rm", f"--network={start.network}", f"--env=DATABASE_URL={database}",
+           *Container.hardened, image, "flask", "db", "upgrade")  # fmt: skip
     web = start(
         f"--env=DATABASE_URL={database}", "--publish=127.0.0.1::8000", *Container.hardened, image
     )

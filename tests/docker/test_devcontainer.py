@@ -43,12 +43,12 @@ def test_a_dev_container_can_install_and_test(workspace):
     )
     user = described["remoteUser"]
     try:
-        docker(*compose, "build", described["service"], timeout=600)
+        docker(*compose, "build", described["service"])
         # The reverse of what the editor does: it gives the container's user the UID of the files' owner
         as_root(workspace, "chown", "-R", user, "/workspace")
         ended = docker(
             *compose, "run", "--rm", "--user", user, described["service"], "sh", "-c", command,
-            check=False, timeout=600,
+            check=False, timeout=1800,
         )  # fmt: skip
         assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
         assert re.search(r"\d+ passed", ended.stdout)

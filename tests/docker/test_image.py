@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from deploy.image import LIST_PACKAGES
-from tests.docker.conftest import BASES, VERSION, Container, docker, request
+from tests.docker.conftest import (
+    BASES,
+    PATIENCE,
+    VERSION,
+    Container,
+    docker,
+    request,
+    wait_for,
+    wait_until,
+)
 
 BODY = b'{"dateOfBirth": "1990-05-17"}'
 
@@ -65,7 +74,7 @@ def test_it_starts_whatever_umask_it_was_built_with(tmp_path):
     for path in tmp_path.rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
     tag = "birthday-greetings:of-a-strict-umask"
-    docker("build", "--build-arg", f"BASES={BASES}", "--tag", tag, str(tmp_path), timeout=600)
+    docker("build", "--build-arg", f"BASES={BASES}", "--tag", tag, str(tmp_path))
     docker("run", "--rm", tag, "python", "-c", "import web.__main__; web.create_app")
     docker("image", "rm", tag)
 
@@ -73,7 +82,7 @@ def test_it_starts_whatever_umask_it_was_built_with(tmp_path):
 def test_its_base_can_come_from_a_mirror():
     base = re.findall(r"^FROM \$\{BASES\}(\S+)", Path("Dockerfile").read_text(), re.M)[-1]
     docker("tag", f"{BASES}{base}", f"mirror.example.com/library/{base}")
-    docker("build", "--build-arg", "BASES=mirror.example.com/library/", ".", timeout=600)
+    docker("build", "--build-arg", "BASES=mirror.example.com/library/", ".")
     docker("image", "rm", f"mirror.example.com/library/{base}")
 
 
@@ -85,26 +94,18 @@ def test_it_serves_hardened(web):
     assert request("GET", web.url("/docs/swagger-ui-bundle.js"))[0] == 200
 
 
+def health(container):
+    return docker("inspect", "-f", "{{.State.Health.Status}}", container.id).stdout.strip()
+
+
 def test_it_becomes_healthy(web):
-    deadline = time.monotonic() + 60
-    while docker("inspect", "-f", "{{.State.Health.Status}}", web.id).stdout != "healthy\n":
-        assert time.monotonic() < deadline, docker("inspect", web.id).stdout
-        time.sleep(0.5)
+    wait_until(lambda: health(web) == "healthy", lambda: docker("inspect", web.id).stdout)
 
 
 def test_it_is_unhealthy_when_nothing_listens_on_its_port(start, image):
-    idle = start(
-        "--health-interval=1s",
-        "--health-retries=1",
-        "--health-start-period=0s",
-        image,
-        "sleep",
-        "60",
-    )
-    deadline = time.monotonic() + 30
-    while docker("inspect", "-f", "{{.State.Health.Status}}", idle.id).stdout != "unhealthy\n":
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+    quick = ("--health-interval=1s", "--health-retries=1", "--health-start-period=0s")
+    idle = start(*quick, image, "sleep", "600")
+    wait_until(lambda: health(idle) == "unhealthy")
 
 
 def test_an_invalid_environment_variable_is_reported_in_one_line(image):
@@ -125,36 +126,40 @@ def test_sigterm_in_the_first_second_stops_it(image, delay):
     container = docker("run", "--detach", "--env=DATABASE_URL=postgresql://a@db/b", image).stdout.strip()  # fmt: skip
     try:
         time.sleep(delay)
-        docker("stop", "--time", "300", container, timeout=60)
+        docker("stop", "--time", "300", container, timeout=200)
     finally:
         docker("rm", "--force", container)
 
 
 def test_sigterm_drains_without_dropping_a_request(start, image, database, web):
+    """Bodies that are complete only after it has stopped to accept connections."""
     stopping = start(
         f"--env=DATABASE_URL={database}", "--publish=127.0.0.1::8000", *Container.hardened, image
     )
-    port = int(stopping.port())
-    while request("GET", stopping.url("/livez"))[0] != 200:
-        time.sleep(0.1)
-    answers = []
+    port, livez = int(stopping.port()), stopping.url("/livez")
+    wait_for(livez)
+    sent, closed, answers = threading.Semaphore(0), threading.Event(), []
 
     def ask():
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
             head = f"PUT /hello/John HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}\r\n\r\n"
             connection.sendall(head.encode() + BODY[:9])
-            time.sleep(3)
+            sent.release()
+            closed.wait()
             connection.sendall(BODY[9:])
             answers.append(connection.makefile("rb").readline())
 
     asking = [threading.Thread(target=ask) for _ in range(4)]
     for thread in asking:
         thread.start()
-    time.sleep(1)
-    began = time.monotonic()
-    docker("stop", stopping.id)
-    assert time.monotonic() - began < 10
+        sent.acquire()
+    time.sleep(1)  # until the application has read them: it shows nobody when
+    docker("kill", "--signal=TERM", stopping.id)
+    try:
+        wait_until(lambda: request("GET", livez)[0] != 200)
+    finally:
+        closed.set()
     for thread in asking:
         thread.join()
     assert answers == [b"HTTP/1.1 204 No Content\r\n"] * 4
-    assert docker("inspect", "-f", "{{.State.ExitCode}}", stopping.id).stdout == "0\n"
+    assert docker("wait", stopping.id).stdout == "0\n"

@@ -1,12 +1,11 @@
 """Sentry events that the image sends, received by a collector in another container."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.docker.conftest import Container, docker, request, wait_for
+from tests.docker.conftest import Container, docker, request, wait_for, wait_until
 from tests.support.sentry import KEY, PROJECT
 
 NAME, BORN = "Rumpelstiltskin", "1990-05-17"
@@ -32,7 +31,7 @@ def collector(start, image):
 def reporting(start, image, database, web, collector):
     """Starts the image with a DSN, on a database whose date column was wrongly made text."""
     request("PUT", web.url(f"/hello/{NAME}"), BODY)
-    docker("run", "--rm", f"--network={network_of(web)}", f"--env=DATABASE_URL={database}",
+    docker("run", "--rm", f"--network={start.network}", f"--env=DATABASE_URL={database}",
            image, "python", "-c", ALTER)  # fmt: skip
 
     def run():
@@ -47,18 +46,14 @@ def reporting(start, image, database, web, collector):
     return run
 
 
-def network_of(container):
-    settings = json.loads(docker("inspect", container.id).stdout)[0]["NetworkSettings"]
-    return next(iter(settings["Networks"]))
-
-
-def events(collector, count, seconds=60):
+def events(collector, count):
     """Wait until the collector has printed ``count`` events."""
-    deadline = time.monotonic() + seconds
-    while len(lines := docker("logs", collector.id).stdout.splitlines()) < count:
-        assert time.monotonic() < deadline, collector.logs()
-        time.sleep(0.2)
-    return [json.loads(line) for line in lines]
+
+    def lines():
+        return docker("logs", collector.id).stdout.splitlines()
+
+    wait_until(lambda: len(lines()) >= count, collector.logs)
+    return [json.loads(line) for line in lines()]
 
 
 def test_an_error_is_reported_with_its_location_and_without_names(reporting, collector):
