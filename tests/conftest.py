@@ -18,6 +18,10 @@ from hypothesis import settings
 from sqlalchemy import make_url
 
 from tests.factories import PersonFactory
+from tests.support.groups import (  # noqa: F401  # hooks, by their names
+    pytest_collection_modifyitems,
+    pytest_xdist_make_scheduler,
+)
 from tools.postgres import Server, ensure_database
 from web import create_app
 from web.storage import POOL, db

@@ -17,22 +17,23 @@ from tests.support import table
 from tests.support.load import NO_ANSWER, Load
 from tools.postgres import Server, ensure_database
 
-TABLE = pytest.StashKey()
+ROWS = []  # of the table of results
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if "faults" in item.path.parts:
             item.add_marker(pytest.mark.faults)
-            item.add_marker(pytest.mark.xdist_group("faults"))
 
 
-def pytest_configure(config):
-    config.stash[TABLE] = []
+def pytest_runtest_logreport(report):
+    """Collect the rows, whichever process ran the tests."""
+    if report.when == "call" and "tests/faults/" in report.nodeid:
+        ROWS.extend(cells for kind, cells in report.user_properties if kind == "fault")
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    table.write(terminalreporter, "faults (times in seconds)", config.stash[TABLE])
+def pytest_terminal_summary(terminalreporter):
+    table.write(terminalreporter, "faults (times in seconds)", ROWS)
 
 
 def lacks(what):
@@ -147,7 +148,7 @@ def judge(request, service):
         stored = service.stored()
         lost = load.lost(stored)
         failed = load.total(*range(500, 600)) - load.total(503)
-        request.config.stash[TABLE].append(table.row(request.node.name, load, lost))
+        request.node.user_properties.append(("fault", table.row(request.node.name, load, lost)))
         assert load.acknowledged > 0
         assert not lost
         assert not load.wrong

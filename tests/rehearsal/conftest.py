@@ -7,10 +7,8 @@ import pytest
 
 from tests.docker.conftest import engine  # noqa: F401  # a fixture, by its name
 from tests.rehearsal import world as worlds
-from tests.support import table
+from tests.support import groups, table
 
-# Test files that have a world, and therefore a process, of their own
-WORLDS = {f"test_{name}": name for name in ("pipeline", "recovery", "machines")}
 ROWS = []  # results of scenarios: name, outcome, seconds, and notes by kind
 FAULTS = []  # rows of the table of tests/support/table.py
 TOTAL = Counter()  # requests, failures, names and lost names of all scenarios
@@ -20,7 +18,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "rehearsal" in item.path.parts and "world" in item.fixturenames:
             item.add_marker(pytest.mark.docker)
-            item.add_marker(pytest.mark.xdist_group(WORLDS.get(item.path.stem, "rehearsal")))
             note(item, "scenario", item.name.removeprefix("test_").replace("_", " "))
 
 
@@ -79,34 +76,31 @@ def seen(request):
 
 
 @pytest.fixture(scope="session")
-def world(engine):  # noqa: F811
-    world = worlds.World()
+def _present(engine):  # noqa: F811
+    """The world of the group that runs now."""
+    present = worlds.Present()
     try:
-        yield world
+        yield present
     finally:
-        world.stop()
+        present.leave()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
+def world(request, _present):
+    """A cloud and a project for the scenarios of one group, which no other group uses."""
+    return _present.enter(groups.find(request.node.nodeid))
+
+
+@pytest.fixture
 def created(world):
     """Both environments, created from nothing by the script: the version, the output of both runs, seconds."""
-    return worlds.created(world)
+    return world.once(worlds.create)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def bootstrapped(world, created):
     """What `bootstrap` printed: without the handshakes, and with them."""
-    shown = world.project.script("--dry-run", "bootstrap")
-    made = world.cloud.cloudformation.resources
-    assert not made["AWS::CodeBuild::Project"]
-    before = world.project.script("bootstrap", "--token", text="github_pat_rehearsal")
-    assert not made["AWS::CodePipeline::Pipeline"]
-    world.cloud.receiver.connection = "AVAILABLE"
-    world.cloud.receiver.workspaces = ["TABCDEF12"]
-    world.project.script("bootstrap", fails=True)  # until somebody confirms that main is protected
-    assert not made["AWS::CodePipeline::Pipeline"]
-    after = world.project.script("bootstrap", "--main-is-protected")
-    return before, shown, after
+    return world.once(worlds.bootstrap)
 
 
 @pytest.fixture
@@ -121,12 +115,10 @@ def base(world, created, request):
         traffic.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def second(world, created):
     """A second version, with a migration that the first version does not have."""
-    from tests.rehearsal.project import add_a_column
-
-    return world.project.build(add_a_column)
+    return world.once(worlds.build_second)
 
 
 @pytest.fixture

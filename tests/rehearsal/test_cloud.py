@@ -5,13 +5,13 @@ import shlex
 import signal
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.rehearsal.machines.docker import docker
 from tests.rehearsal.project import SCRIPT
+from tests.rehearsal.waiting import wait_for
 
 
 class Terminal:
@@ -26,16 +26,15 @@ class Terminal:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def shows(self, pattern, seconds=180):
+    def shows(self, pattern):
         """Wait for a line that matches."""
-        deadline = time.monotonic() + seconds
-        while True:
-            for line in list(self.lines):
-                if found := re.search(pattern, line):
-                    return found
-            assert self._reader.is_alive(), self.lines
-            assert time.monotonic() < deadline, self.lines
-            time.sleep(0.1)
+
+        def find():
+            found = next(filter(None, (re.search(pattern, one) for one in list(self.lines))), None)
+            assert found or self._reader.is_alive(), self.lines
+            return found
+
+        return wait_for(find, 600, lambda: self.lines)
 
     def type(self, line):
         self.process.stdin.write(f"{line}\n")
@@ -53,7 +52,7 @@ def terminal(world):
     with terminal.process as process:  # which closes what it was connected with
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-        process.wait(120)
+        process.wait(300)
 
 
 def containers(process):
@@ -69,7 +68,7 @@ def test_somebody_follows_the_documents_and_ends_it_in_the_middle(world, termina
     def script(*arguments):
         command = f"source {shlex.quote(env)} && {SCRIPT} {shlex.join(arguments)}"
         return subprocess.run(
-            ["bash", "-c", command], cwd=folder, text=True, timeout=240,
+            ["bash", "-c", command], cwd=folder, text=True, timeout=900,
             env=world.project.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
@@ -77,7 +76,7 @@ def test_somebody_follows_the_documents_and_ends_it_in_the_middle(world, termina
 
     second = subprocess.run(
         [".venv/bin/python", "-m", "tests.rehearsal"], cwd=world.project.folder,
-        env=world.project.environment, capture_output=True, text=True, timeout=60,
+        env=world.project.environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert second.returncode == 1
     assert f"already running as process {terminal.process.pid}" in second.stderr
@@ -97,11 +96,9 @@ def test_somebody_follows_the_documents_and_ends_it_in_the_middle(world, termina
 
     deploying = threading.Thread(target=script, args=("create", "prod"))  # which will not end well
     deploying.start()
-    deadline = time.monotonic() + 60
-    while "prod" not in script("status").stdout:
-        assert time.monotonic() < deadline
+    wait_for(lambda: "prod" in script("status").stdout)
     terminal.process.send_signal(signal.SIGINT)
-    assert terminal.process.wait(120) == 0
+    assert terminal.process.wait(300) == 0
     terminal.shows("everything is removed")
     deploying.join()
     assert not containers(terminal.process)

@@ -4,24 +4,13 @@ import re
 import subprocess
 import urllib.error
 import urllib.request
-from types import SimpleNamespace
 
 import pytest
 
-from tests.rehearsal.aws.environment import Environment
 from tests.rehearsal.project import replace
-from tests.rehearsal.world import ENVIRONMENTS
+from tests.rehearsal.world import ENVIRONMENTS, in_the_container
 
 PROPERTIES = "aws:elasticbeanstalk:application:environment"
-
-
-def in_the_container(instance, name):
-    """An environment variable of the application."""
-    ended = subprocess.run(
-        ["docker", "exec", instance.application, "printenv", name],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return ended.stdout.strip()
 
 
 def test_environments_are_created_from_nothing_and_a_repetition_changes_nothing(
@@ -48,24 +37,6 @@ def test_environments_are_created_from_nothing_and_a_repetition_changes_nothing(
     assert "the stack birthday-greetings-staging is as it should be" in printed
     assert "create_environment" not in world.beanstalk.calls
     seen(f"both created from nothing in {seconds:.0f} s")
-
-
-def test_settings_take_effect_by_precedence(world, created):
-    """Uses an environment of its own, which has no version and therefore no machines."""
-    health, policy = "aws:elasticbeanstalk:environment:process:default", "HealthCheckPath"
-    staging = world.environment("staging")
-    other = Environment("other", "x", {}, {}, staging.folder, 99)
-    other.release = SimpleNamespace(options={})
-    assert other.option(health, policy) == "/"
-    other.release = staging.release
-    assert other.option(health, policy) == "/readyz"
-    world.beanstalk.create_configuration_template(
-        "x", "saved", [{"Namespace": health, "OptionName": policy, "Value": "/saved"}]
-    )
-    other.saved = world.beanstalk.templates["saved"]
-    assert other.option(health, policy) == "/saved"
-    other.direct[health, policy] = "/direct"
-    assert other.option(health, policy) == "/direct"
 
 
 def test_options_events_and_output_contain_no_secrets(world, created, base):
@@ -133,15 +104,6 @@ def test_settings_that_do_not_work_are_reverted_and_reported(world, base):
     assert "birthday-greetings-staging did not accept the settings" in printed
     assert "reverted to the previous configuration" in printed
     assert world.runs("staging") == base
-
-
-def test_settings_in_a_version_are_deployed_with_it(world, base):
-    other = replace(".ebextensions/50-application.config", "LOG_LEVEL: INFO", "LOG_LEVEL: WARNING")
-    label = world.project.build(other)
-    world.project.script("deploy", "staging", "--version", label)
-    assert world.runs("staging") == label
-    levels = [in_the_container(one, "LOG_LEVEL") for one in world.environment("staging").instances]
-    assert levels == ["WARNING"] * 2
 
 
 def test_status_shows_the_version_of_each_environment(world, base):

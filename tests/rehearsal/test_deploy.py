@@ -1,11 +1,25 @@
-"""Deployments that succeed, from commit to production, and concurrent runs."""
+"""Deployments that succeed, from commit to production, and runs that are refused, stopped or interrupted."""
 
 import signal
-import threading
 
 import pytest
 
-from tests.rehearsal.project import add_a_column
+from tests.rehearsal.project import add_a_column, replace
+from tests.rehearsal.waiting import wait_for
+from tests.rehearsal.world import in_the_container
+from tests.support.aws import seal
+
+SUBJECT = "-fix " + "\N{BIRTHDAY CAKE}" * 201  # which a program could take for an option
+
+
+@pytest.fixture
+def some_checks(tmp_path):
+    """A `make` that runs no checks, and of the tests of the image those of its labels."""
+    (tmp_path / "make").write_text(
+        '#!/bin/sh\n[ "$1" != test-image ] || exec env PATH="$REAL_PATH" make "$@" ARGS="-k labelled"\n'
+    )
+    (tmp_path / "make").chmod(0o755)
+    return tmp_path
 
 
 def has_the_column(world, name):
@@ -16,92 +30,84 @@ def has_the_column(world, name):
     return "note" in rows
 
 
-def test_a_commit_with_a_migration_reaches_production(world, base):
-    """Checks, tests and tests of the image are the real ones; of the tests, some of the quick."""
-    with world.project.commit(add_a_column, message="Add a column"):
+def test_a_commit_with_a_migration_and_settings_reaches_production(world, base, some_checks):
+    """By one command. The image that was tested is the one that is published."""
+    path = world.project.environment["PATH"]
+    settings = replace(".ebextensions/50-application.config", "LOG_LEVEL: INFO", "LOG_LEVEL: DEBUG")
+    with world.project.commit(add_a_column, settings, message=SUBJECT):
         printed = world.project.script(
-            BUILD_NUMBER="whole.way", ARGS="tests/web/test_birthday.py --no-cov"
+            BUILD_NUMBER="whole.way", PATH=f"{some_checks}:{path}", REAL_PATH=path
         )
     label = printed.split("deploy: version ")[1].split()[0]
     assert label.endswith("-whole.way")
     assert printed.count("docker build") == 1
-    assert printed.index("make test-image") < printed.index("docker push")
-    assert world.runs("staging") == world.runs("prod") == label
-    assert has_the_column(world, "staging")
-    assert has_the_column(world, "prod")
+    assert (
+        printed.index("make test-image") < printed.index("1 passed") < printed.index("docker push")
+    )
+    for name in ("staging", "prod"):
+        assert world.runs(name) == label
+        assert has_the_column(world, name)
+        levels = [in_the_container(one, "LOG_LEVEL") for one in world.environment(name).instances]
+        assert levels == ["DEBUG"] * 2
+    assert describe(world, label).startswith(SUBJECT[:100])
 
 
-@pytest.fixture
-def immutable(world, base):
-    """Staging, with the other deployment policy without downtime."""
+def describe(world, label):
+    """The description of a version, without the seal of its bundle."""
+    version = world.beanstalk.versions[label]
+    source = version["SourceBundle"]
+    bundle = world.cloud.client("s3").get_object(Bucket=source["S3Bucket"], Key=source["S3Key"])
+    sealed = seal(bundle["Body"].read())
+    assert version["Description"].endswith(f" {sealed}")
+    assert len(version["Description"]) == 200
+    return version["Description"].removesuffix(f" {sealed}")
+
+
+def test_an_immutable_deployment(world, base, second):
     staging = world.environment("staging")
     policy = ("aws:elasticbeanstalk:command", "DeploymentPolicy")
     staging.direct[policy] = "Immutable"
-    yield staging
-    del staging.direct[policy]
-
-
-def test_an_immutable_deployment(world, immutable, second):
-    world.project.script("deploy", "staging", "--version", second)
+    try:
+        world.project.script("deploy", "staging", "--version", second)
+    finally:
+        del staging.direct[policy]
     assert world.runs("staging") == second
 
 
-def test_a_rollback_to_an_image_that_is_older_than_the_database(world, base, second):
-    world.project.script("deploy", "prod", "--version", second)
-    assert has_the_column(world, "prod")
-    printed = world.project.script("rollback", "prod")
-    assert f"from {second} to {base}" in printed
-    assert world.runs("prod") == base
-    assert has_the_column(world, "prod")
-
-
-def test_a_deployment_waits_until_a_busy_environment_is_ready(world, base, second):
-    staging = world.environment("staging")
+def test_runs_that_are_refused_stopped_or_interrupted(world, base, second):
+    """While AWS never completes what it has begun: in staging until somebody ends the run, in production
+    until `eb` gives up, after the minute that is its shortest time limit."""
+    project = world.project
     with world.stalled():
-        world.beanstalk.update_environment(staging.name, VersionLabel=base)
-        release = threading.Timer(3, lambda: setattr(world.beanstalk.deployments, "stalled", False))
-        release.start()
-        printed = world.project.script("deploy", "staging", "--version", second)
-    release.join()
-    assert "is Updating, waiting until it is Ready" in printed
-    assert world.runs("staging") == second
-
-
-def test_a_second_run_at_the_same_time_is_refused(world, base, second):
-    with world.stalled():
-        first = world.project.begin("deploy", "staging", "--version", second)
-        world.wait_for_call("update_environment")
-        printed = world.project.script("deploy", "staging", "--version", base, fails=True)
-    assert "another run is working on birthday-greetings-staging" in printed
-    assert "nothing was changed by this run" in printed
-    output, _ = first.communicate(timeout=600)
-    assert first.returncode == 0, output
-    assert world.runs("staging") == second
-
-
-def test_an_interrupted_run_can_be_repeated(world, base, second):
-    with world.stalled():
-        first = world.project.begin("deploy", "staging", "--version", second)
-        world.wait_for_call("update_environment")
+        endless = project.begin("deploy", "prod", "--version", second, DEPLOY_TIMEOUT="1")
+        first = project.begin("deploy", "staging", "--version", second)
+        wait_for(lambda: world.beanstalk.calls.count("update_environment") == 2)
+        refused = project.script("deploy", "staging", "--version", base, fails=True)
         first.send_signal(signal.SIGTERM)
-        output, _ = first.communicate(timeout=120)  # AWS does not go on before it has ended
+        interrupted, _ = first.communicate(timeout=300)
+        stopped, _ = endless.communicate(timeout=600)
+        again = project.begin("deploy", "staging", "--version", second)
+        told = read_until(again, "is Updating, waiting until it is Ready")
+    assert "another run is working on birthday-greetings-staging" in refused
+    assert "nothing was changed by this run" in refused
     assert first.returncode == 130
-    assert "What was started on AWS continues there" in output
-    printed = world.project.script("deploy", "staging", "--version", second)
-    assert f"runs {second}" in printed
+    assert "What was started on AWS continues there" in interrupted
+    assert endless.returncode == 1
+    assert "eb deploy ended with exit code 4" in stopped
+    assert "stopping the operation" in stopped
+    assert f"still run {base}, and serve" in stopped
+    rest, _ = again.communicate(timeout=600)
+    assert again.returncode == 0, told + rest
+    assert f"runs {second}" in rest
     assert world.runs("staging") == second
+    assert world.runs("prod") == base
 
 
-def test_a_dry_run_changes_nothing(world, base, no_checks):
-    printed = world.project.script("--dry-run", **no_checks)
-    for command in ("docker build", "docker push", "eb appversion", "eb deploy", "aws s3api"):
-        assert f"+ {command}" in printed or f"&& {command}" in printed
-    assert world.beanstalk.calls == []
-    assert world.runs("staging") == world.runs("prod") == base
-
-
-def test_versions_that_nobody_needs(world, base, second):
-    """There are fewer versions than are always kept; actual deletions are left to AWS."""
-    printed = world.project.script("versions", "prune", "--yes")
-    assert "all versions are needed" in printed
-    assert {base, second} <= set(world.beanstalk.versions)
+def read_until(process, words):
+    """What a process prints, up to the line with ``words``."""
+    text = ""
+    for line in process.stdout:
+        text += line
+        if words in line:
+            return text
+    raise AssertionError(text)

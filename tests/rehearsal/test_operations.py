@@ -10,6 +10,7 @@ import pytest
 from botocore import xform_name
 
 from deploy.operations import IN_PROGRESS
+from tests.rehearsal.machines.docker import docker
 from tests.rehearsal.project import SCRIPT
 from tests.rehearsal.world import CHANNEL, CHIEF, ENVIRONMENTS, TEAM, told
 from tests.support.aws import APPLICATION, REGION
@@ -148,28 +149,55 @@ def ask_aws(world, words):
     )
 
 
+FIRST = ("secrets rotate", "deploy", "rollback")  # each in the state that the one before has left
+
+
+def rank(line):
+    command = line.partition(" ")[2]
+    return next((n for n, one in enumerate(FIRST) if command.startswith(one)), len(FIRST))
+
+
+def run(world, line):
+    """Run a command, and return its output."""
+    words = shlex.split(line)
+    if words[0] == SCRIPT:
+        return world.project.script(*words[1:], text="0" * 64)
+    if words[0] == "aws":
+        return str(ask_aws(world, words[1:]))
+    assert words[0] == "eb"
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("eb"), *words[1:]], cwd=world.project.folder,
+        env=world.project.environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "environment" in ended.stdout
+    return ended.stdout
+
+
 def test_every_command_of_the_runbook_works(world, base, second, bootstrapped, seen):
-    """Those that change something run one after the other: a deployment first, so that there is one to roll back."""
+    """The password of the database is changed, a deployment starts containers that only know the new
+    one, and a rollback leads to an image that is older than the database."""
     found = commands()
     assert len(found) >= 12
     world.project.script("backups", "install", "prod")
     assert not world.cloud.region(REGION).backup.run_plans()  # so that no backup is overdue
-    first = {"deploy": 0, "rollback": 1}
-    for line in sorted(found, key=lambda line: first.get(line.split()[1], 2)):
-        words = shlex.split(line.replace("LABEL", second))
-        if words[0] == SCRIPT:
-            world.project.script(*words[1:], text="0" * 64)
-        elif words[0] == "eb":
-            eb = Path(sys.executable).with_name("eb")
-            ended = subprocess.run(
-                [eb, *words[1:]], cwd=world.project.folder, env=world.project.environment,
-                capture_output=True, text=True, timeout=60,
-            )  # fmt: skip
-            assert ended.returncode == 0, ended.stderr
-            assert "environment" in ended.stdout
-        else:
-            assert words[0] == "aws"
-            ask_aws(world, words[1:])
+    database = world.environment("prod").database
+    before, printed = database.properties["MasterUserPassword"], {}
+    for line in sorted(found, key=rank):
+        printed[line.split()[1]] = run(world, line.replace("LABEL", second))
         world.beanstalk.wait(f"{APPLICATION}-prod")
     assert world.runs("prod") == base
+    assert f"from {second} to {base}" in printed["rollback"]
+    columns = "SELECT column_name FROM information_schema.columns WHERE table_name = 'person'"
+    assert "note" in database.query(columns)
+    after = database.properties["MasterUserPassword"]
+    assert after != before
+    assert not [text for text in printed.values() if before in text or after in text]
+    assert "password authentication failed" in log_in(database, before)
     seen(f"{len(found)} commands")
+
+
+def log_in(database, password):
+    """What psql says to ``password``."""
+    command = f"PGPASSWORD={password} psql 'host=127.0.0.1 user=birthday dbname=birthday' -c ''"
+    return docker("exec", database.container, "bash", "-c", command, check=False).stderr

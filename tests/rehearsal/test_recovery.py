@@ -15,12 +15,12 @@ import pytest
 
 from tests.rehearsal.load import Load
 from tests.rehearsal.project import SCRIPT
+from tests.rehearsal.waiting import wait_for
 from tests.support.aws import APPLICATION, REGION
 
 FIRST, SECOND = "eu-central-1", "eu-north-1"
 PROD = f"{APPLICATION}-prod"
 USER, BORN = "Ada", "1990-02-28"  # saved before the backup
-YES = ("recover", "prod", "--yes")
 # Every command of docs/recovery.md (tests/test_docs.py compares them), by purpose
 COMMANDS = {
     "look": "scripts/build_and_deploy.sh recover prod --dry-run",
@@ -89,19 +89,16 @@ class Home:
         return dict(row.split("|") for row in rows)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def home(world):
+    return world.once(make_home)
+
+
+def make_home(world):
     home = Home(world)
     save(home.environment(), USER, BORN)
     home.night()
     return home
-
-
-def wait_for(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def save(environment, name, born):
@@ -165,15 +162,13 @@ def test_backups_are_installed_and_the_running_image_is_in_three_regions(home, s
     seen(f"image {images[0][:19]}... in three regions")
 
 
-def test_a_version_deployed_later_is_replicated(home):
-    project = home.world.project
-    label = project.build()
-    project.script("deploy", "prod", "--version", label)
-    digest = home.at(REGION).registry.digest(APPLICATION, label)
+def test_a_version_built_later_is_replicated(home):
+    later, running = home.world.project.build(), home.environment().label
+    digest = home.at(REGION).registry.digest
     for region in (FIRST, SECOND):
-        assert home.at(region).registry.digest(APPLICATION, label) == digest
+        assert home.at(region).registry.digest(APPLICATION, later) == digest(APPLICATION, later)
     printed = home.type("look")
-    assert f"version         {label}, image {digest}" in printed
+    assert f"version         {running}, image {digest(APPLICATION, running)}" in printed
     assert PROD not in home.at(FIRST).beanstalk.environments
 
 
@@ -191,20 +186,32 @@ def lost(home):
         home.cloud.return_(REGION)
 
 
+STEPS = (
+    "copy-db-snapshot", f"--stack-name {PROD} ", "create-application-version", "is creating",
+    "create-environment", "is Launching", "smoke test",
+)  # fmt: skip
+
+
 def test_the_service_is_recovered_when_the_home_region_is_lost(home, request, seen):
+    """Ctrl-C as soon as a step has begun; each run continues where the previous one ended."""
     with home.load() as load:
         failed, point = home.night()
         assert not failed
     request.getfixturevalue("lost")
-    began = time.monotonic()
+    there = home.at(FIRST).beanstalk
+    with home.world.stalled(there):
+        ended = [interrupt(home, step) for step in STEPS[:-2]]
+        ended.append(interrupt(home, STEPS[-2], meanwhile=lambda: refuse_another(home)))
+    ended.append(interrupt(home, STEPS[-1]))
+    assert ended == [130] * len(STEPS)
     printed = home.type("recover")
-    seconds = time.monotonic() - began
+    assert there.calls.count("create_environment") == 1
     assert not home.cloud.refused, home.cloud.refused
     assert f"{point:%Y-%m-%d %H:%M:%S} UTC" in printed
     assert USER not in printed
-    stored = home.recovered(FIRST)
-    assert stored[USER] == BORN
-    count = compare(load, stored, point)
+    assert "HAS NO BACKUPS" not in printed
+    count = compare(load, home.recovered(FIRST), point)
+    assert home.recovered(FIRST)[USER] == BORN
     assert count["before"] > ENOUGH
     assert count["after"] > ENOUGH
     assert not count["lost before"]
@@ -212,122 +219,66 @@ def test_the_service_is_recovered_when_the_home_region_is_lost(home, request, se
     with home.load(FIRST) as after:
         pass
     assert not after.lost()
-    assert "HAS NO BACKUPS" not in printed
+    see_from_there(home)
+    seen(shown(count))
+
+
+def interrupt(home, step, meanwhile=lambda: None):
+    """The exit code of the recovery, which somebody ends as soon as it prints ``step``."""
+    with home.world.project.begin(*shlex.split(COMMANDS["recover"])[1:]) as process:
+        text = ""
+        for line in process.stdout:
+            text += line
+            if step in line:
+                meanwhile()
+                process.send_signal(signal.SIGINT)
+                break
+        text += process.communicate(timeout=300)[0]
+    print(text)  # noqa: T201
+    return process.returncode
+
+
+def refuse_another(home):
+    """Assert that a second recovery is refused while the first one waits."""
+    assert f"another run is working on {PROD}" in home.type("recover", fails=True)
+
+
+def see_from_there(home):
+    """Assert what the status says while the home region, with the age of its backups, does not answer."""
     name, _, value = COMMANDS["work there"].removeprefix("export ").partition("=")
-    text = home.type(
-        "see", fails=True, **{name: value}
-    )  # since the age of the backups is queried in the home region
+    text = home.type("see", fails=True, **{name: value})
     assert f"{PROD}  Ready  Green/Ok  {home.environment().label}" in text
     assert f"unknown      backups in {REGION}" in text
     failed, _ = home.night(FIRST)
     assert failed == [(REGION, "the region does not answer")]
-    seen(shown(count))
-    seen(f"recovery time {seconds:.0f} s here; {AWS_MINUTES}")
-
-
-def test_after_an_interruption_at_any_step_the_same_command_continues(home, lost, seen):
-    """Ctrl-C as soon as a step has begun; each run continues where the previous one ended."""
-    steps = (
-        "copy-db-snapshot", "--stack-name birthday-greetings-north ", "create-application-version",
-        "is creating", "create-environment", "is Launching", "smoke test",
-    )  # fmt: skip
-    command = (*YES, "--region", SECOND, "--as", "north")
-    ended = []
-    for step in steps:
-        with home.world.project.begin(*command) as process:
-            text = ""
-            for line in process.stdout:
-                text += line
-                if step in line:
-                    process.send_signal(signal.SIGINT)
-                    break
-            text += process.communicate(timeout=120)[0]
-        assert process.returncode in (0, 130), text
-        ended.append(process.returncode)
-    assert ended == [130] * len(steps)
-    printed = home.world.project.script(*command, "--greet", USER)
-    assert "north runs" in printed
-    assert home.recovered(SECOND, "north")[USER] == BORN
-    assert home.at(SECOND).beanstalk.calls.count("create_environment") == 1
-    assert not home.cloud.refused
-    seen(f"{ended.count(130)} interruptions, one environment")
-
-
-def test_a_second_recovery_at_the_same_time_is_refused(home, lost):
-    """The second one while the first waits for its environment."""
-    command = (*YES, "--region", SECOND, "--as", "twice")
-    with home.world.project.begin(*command) as first:
-        for line in first.stdout:
-            if "create-environment" in line:
-                break
-        second = home.world.project.script(*command, fails=True)
-        text = first.communicate(timeout=120)[0]
-    assert first.returncode == 0, text
-    assert "another run is working on birthday-greetings-twice" in second
-
-
-def test_obstacles_to_a_recovery_are_reported_before_anything_is_created(home, lost, seen):
-    there = home.at(SECOND)
-    vault = f"{PROD}-{SECOND}"
-    points = there.backup.points[vault]
-    command = (*YES, "--region", SECOND, "--as", "never")
-    script = home.world.project.script
-
-    there.backup.points[vault] = []
-    assert "there is no complete backup" in script(*command, fails=True)
-    there.backup.points[vault] = points
-
-    key = there.databases.snapshots[points[-1].identifier].key
-    kms = home.cloud.client("kms", SECOND)
-    kms.disable_key(KeyId=key.rpartition("/")[2])
-    printed = script(*command, fails=True)
-    assert f"the key of the backup, {key}, is Disabled" in printed
-    assert "aws kms enable-key" in printed
-    kms.enable_key(KeyId=key.rpartition("/")[2])
-
-    expired = script(*command, "--to-snapshot", "awsbackup:copyjob-0", fails=True)
-    assert "was never there, or has expired" in expired
-
-    label = home.environment().label
-    there.registry.remove(APPLICATION, label)
-    printed = script(*command, fails=True)
-    assert f"the image of version {label} is not in {SECOND}" in printed
-    home.at(FIRST).registry.copy(APPLICATION, label, there.registry)
-
-    assert f"{APPLICATION}-never" not in there.beanstalk.environments
-    assert not home.cloud.refused
-    seen("empty vault, disabled key, expired snapshot, missing image")
-
-
-def test_an_incomplete_newest_copy_is_passed_over(home, request):
-    """The previous copy is used, and the output says so."""
-    _, before = home.night()
-    save(home.environment(), "Halfmade", BORN)
-    home.night(unfinished=(SECOND,))
-    request.getfixturevalue("lost")
-    printed = home.world.project.script(*YES, "--region", SECOND, "--as", "half", "--greet", USER)
-    assert "NOT USED        awsbackup:copyjob-" in printed
-    assert "is CREATING" in printed
-    assert f"{before:%Y-%m-%d %H:%M:%S} UTC" in printed
-    assert "Halfmade" not in home.recovered(SECOND, "half")
 
 
 # --- Beside the running environment, and the return to the home region
 
 
+@pytest.fixture
+def saved_again(home):
+    """The user that a test deletes is there for the next one."""
+    yield
+    save(home.environment(), USER, BORN)
+
+
+@pytest.mark.usefixtures("saved_again")
 def test_data_that_was_deleted_is_restored_beside_the_running_environment(home, seen):
     environment = home.environment()
     with home.load() as load:
         _, point = home.night()
         environment.database.query(f"DELETE FROM person WHERE username = '{USER}'")
+        began = time.monotonic()
         printed = home.type("beside")
+        seconds = time.monotonic() - began
     stored = home.recovered(REGION, "before")
     assert stored[USER] == BORN
     assert not compare(load, stored, point)["lost before"]
     assert environment.label == home.environment(REGION, "before").label
     assert "a table [before], like [prod]" in printed
     assert not load.lost()
-    save(environment, USER, BORN)
+    seen(f"recovery time {seconds:.0f} s here; {AWS_MINUTES}")
     seen(f"meanwhile {load.counts['PUT 204']} PUT and {load.counts['GET 200']} GET, none failed")
 
 
@@ -346,20 +297,24 @@ def test_the_service_returns_to_the_home_region(home, seen):
     seen(shown(count))
 
 
-def test_an_exercise_in_the_other_region_leaves_no_backups_behind(home):
-    home.type("exercise")
-    assert home.recovered(SECOND, "exercise")[USER] == BORN
+def test_an_exercise_from_an_older_copy_leaves_no_backups_behind(home):
+    """The newest copy in that region is incomplete: the previous one is used, and the output says so."""
+    _, before = home.night()
+    save(home.environment(), "Halfmade", BORN)
+    home.night(unfinished=(SECOND,))
+    printed = home.type("exercise")
+    assert "NOT USED        awsbackup:copyjob-" in printed
+    assert "is CREATING" in printed
+    assert f"{before:%Y-%m-%d %H:%M:%S} UTC" in printed
+    stored = home.recovered(SECOND, "exercise")
+    assert stored[USER] == BORN
+    assert "Halfmade" not in stored
     vaults = home.cloud.cloudformation.at(SECOND)["AWS::Backup::BackupVault"]
     assert f"{APPLICATION}-exercise-{SECOND}" not in vaults
+
+
+def test_the_database_can_be_described(home):
     _, service, operation, option, name = shlex.split(COMMANDS["moment"])
     assert (operation, option) == ("describe-db-instances", "--db-instance-identifier")
     found = home.cloud.client(service).describe_db_instances(DBInstanceIdentifier=name)
     assert found["DBInstances"][0]["DBInstanceStatus"] == "available"
-
-
-def test_a_person_who_is_not_in_the_backup_is_not_greeted(home):
-    printed = home.world.project.script(
-        *YES, "--region", REGION, "--as", "nobody", "--greet", "Nobody", "--no-backups", fails=True
-    )
-    assert "the person of --greet is not greeted: the answer is 404" in printed
-    assert "Nobody" not in printed

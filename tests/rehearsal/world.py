@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import os
 import re
 import shutil
@@ -15,19 +16,20 @@ from tests.rehearsal.aws.codebuild import IMAGE, build_image
 from tests.rehearsal.load import Load
 from tests.rehearsal.machines import docker
 from tests.rehearsal.machines.registry import Mirror
-from tests.rehearsal.project import Project
+from tests.rehearsal.project import Project, add_a_column
+from tests.rehearsal.waiting import PATIENCE, wait_for
 from tests.support.aws import APPLICATION
 
 ENVIRONMENTS = ("staging", "prod")
 # The recipients of notifications, as in tests/support/owner.py
 TEAM, CHIEF = "/email/team@greetings.test", "/email/chief@greetings.test"
 CHANNEL, DEPLOYMENTS = "/slack/CABCDEF12", "/slack/CABCDEF34"
-# Waiting times, shortened
+# Waiting times of the deploy script: short pauses, and limits for a machine instead of for AWS
 TIMES = {
-    "POLL_SECONDS": "0.5",
-    "HEALTH_TIMEOUT": "30",
-    "DEPLOY_TIMEOUT": "3",
-    "SMOKE_TIMEOUT": "5",
+    "POLL_SECONDS": "0.2",
+    "HEALTH_TIMEOUT": f"{180 * PATIENCE:.0f}",
+    "DEPLOY_TIMEOUT": f"{10 * PATIENCE:.0f}",
+    "SMOKE_TIMEOUT": f"{10 * PATIENCE:.0f}",
 }
 # The images that builds pull: from a local mirror, in place of the one named in the buildspecs
 OFFICIAL = ("python:3.13-slim-trixie", "postgres:18-trixie")
@@ -39,17 +41,35 @@ class World:
     def __init__(self):
         from tests.rehearsal.aws.cloud import Cloud  # imports moto, which takes two seconds
 
-        self._images = Images()
+        self._images, self._made = Images(), {}
         self.folder = Path(tempfile.mkdtemp(prefix="birthday-rehearsal-"))
         try:
-            self.mirror = Mirror()
-            self.mirror.offer(*OFFICIAL)
-            bases = {"BASES": f"{self.mirror.host}/"}
-            self.cloud = Cloud(self.folder / "cloud", TIMES | bases)
+            self.cloud = Cloud(
+                self.folder / "cloud", lambda: TIMES | {"BASES": f"{self.mirror.host}/"}
+            )
             self.project = Project(self.folder / "a project", self.cloud.environment() | TIMES)
         except BaseException:
             self.stop()
             raise
+
+    @functools.cached_property
+    def mirror(self):
+        """The official images, from the first build that pulls them."""
+        mirror = Mirror()
+        mirror.offer(*OFFICIAL)
+        return mirror
+
+    def once(self, make):
+        """What ``make(world)`` returns, made at the first call; if that failed, it fails in the same way again."""
+        if make not in self._made:
+            try:
+                self._made[make] = make(self), None
+            except Exception as error:  # nobody waits for the same failure in each scenario
+                self._made[make] = None, error
+        made, error = self._made[make]
+        if error:
+            raise error
+        return made
 
     @property
     def beanstalk(self):
@@ -79,13 +99,14 @@ class World:
         self.beanstalk.calls.clear()
 
     @contextlib.contextmanager
-    def stalled(self):
+    def stalled(self, beanstalk=None):
         """Within this context, AWS starts deployments but never completes them."""
-        self.beanstalk.deployments.stalled = True
+        deployments = (beanstalk or self.beanstalk).deployments
+        deployments.stalled = True
         try:
             yield
         finally:
-            self.beanstalk.deployments.stalled = False
+            deployments.stalled = False
 
     @contextlib.contextmanager
     def denied(self, *actions):
@@ -96,13 +117,6 @@ class World:
         finally:
             self.beanstalk.denied = set()
 
-    def wait_for_call(self, action, seconds=60):
-        """Wait until Beanstalk has been called."""
-        deadline = time.monotonic() + seconds
-        while action not in self.beanstalk.calls:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-
     def stop(self):
         """Remove everything, whatever state it is in."""
         with contextlib.ExitStack() as ending:
@@ -111,7 +125,7 @@ class World:
             # Files left by builds belong to root, whoever runs the rehearsal
             ending.callback(_empty, self.folder / "cloud/builds")
             ending.callback(docker.remove_all)
-            if hasattr(self, "mirror"):
+            if "mirror" in vars(self):
                 ending.callback(self.mirror.stop)
             if hasattr(self, "cloud"):
                 ending.callback(self.cloud.stop)
@@ -126,11 +140,11 @@ class Images:
         self._used = (folder / "birthday-rehearsal-images.used").open("a")
         with self._one_by_one():
             fcntl.flock(self._used, fcntl.LOCK_SH)
-            there = _images()
+            new = {f"{docker.MACHINE}:latest", f"{IMAGE}:latest"} - _images()
             docker.build_machine()
             build_image()
             with self._made.open("a") as made:
-                made.writelines(f"{name}\n" for name in _images() - there)
+                made.writelines(f"{name}\n" for name in new)
 
     def leave(self):
         """Remove the images that were not there before, if no other rehearsal uses them."""
@@ -191,24 +205,71 @@ class Traffic:
         )
 
 
-def told(world, path, *words, within=120):
+def told(world, path, *words, within=180):
     """Wait until ``path`` has received a message with all of ``words``."""
-    deadline = time.monotonic() + within
-    while True:
-        for text in world.cloud.receiver.told(path):
-            if all(word in text for word in words):
-                return text
-        assert time.monotonic() < deadline, (words, world.cloud.receiver.messages)
-        time.sleep(0.2)
+    receiver = world.cloud.receiver
+
+    def find():
+        return next((text for text in receiver.told(path) if all(w in text for w in words)), None)
+
+    return wait_for(find, within, lambda: (words, receiver.messages))
 
 
-def created(world):
+class Present:
+    """The world in which this process is; it leaves one before it enters another."""
+
+    def __init__(self):
+        self._name, self._world = None, None
+
+    def enter(self, name):
+        """The world ``name``."""
+        if name != self._name:
+            self.leave()
+            self._name, self._world = name, World()
+        return self._world
+
+    def leave(self):
+        if self._world:
+            self._world.stop()
+        self._name, self._world = None, None
+
+
+def create(world):
     """Create both environments from nothing with the script; returns the label, the output and the seconds."""
     began = time.monotonic()
     staging = world.project.script("create", "staging", BUILD_NUMBER="0")
     label = re.search(r"version (\S+) is published", staging)[1]
     prod = world.project.script("create", "prod", "--version", label)
     return label, staging, prod, time.monotonic() - began
+
+
+def build_second(world):
+    """Build a version with a migration that the first version does not have; returns its label."""
+    return world.project.build(add_a_column)
+
+
+def bootstrap(world):
+    """Create the pipeline; returns what was printed without the handshakes, in a dry run, and with them."""
+    shown = world.project.script("--dry-run", "bootstrap")
+    made = world.cloud.cloudformation.resources
+    assert not made["AWS::CodeBuild::Project"]
+    before = world.project.script("bootstrap", "--token", text="github_pat_rehearsal")
+    assert not made["AWS::CodePipeline::Pipeline"]
+    world.cloud.receiver.connection = "AVAILABLE"
+    world.cloud.receiver.workspaces = ["TABCDEF12"]
+    world.project.script("bootstrap", fails=True)  # until somebody confirms that main is protected
+    assert not made["AWS::CodePipeline::Pipeline"]
+    after = world.project.script("bootstrap", "--main-is-protected")
+    return before, shown, after
+
+
+def in_the_container(instance, name):
+    """An environment variable of the application."""
+    ended = subprocess.run(
+        ["docker", "exec", instance.application, "printenv", name],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return ended.stdout.strip()
 
 
 def no_checks(folder):

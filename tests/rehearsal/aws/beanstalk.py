@@ -11,12 +11,12 @@ termination, IAM, worker environments, and AWS's own network.
 """
 
 import threading
-import time
 from datetime import UTC, datetime
 
 from tests.rehearsal.aws.answers import Refused
 from tests.rehearsal.aws.deployments import Deployments
 from tests.rehearsal.aws.environment import CATALOGUE, Environment
+from tests.rehearsal.waiting import wait_for
 from tests.support import ebextensions
 from tests.support.aws import ACCOUNT
 from tests.support.certificates import Authority
@@ -72,13 +72,11 @@ class Beanstalk:
         for thread in self._threads:
             thread.join(60)
 
-    def wait(self, name, seconds=600):
+    def wait(self, name):
         """Wait until ``name`` is Ready."""
-        deadline = time.monotonic() + seconds
-        while self.environments[name].status != "Ready":
-            assert time.monotonic() < deadline, self.environments[name].events
-            time.sleep(0.1)
-        return self.environments[name]
+        environment = self.environments[name]
+        wait_for(lambda: environment.status == "Ready", 900, lambda: environment.events)
+        return environment
 
     # --- The API -------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from moto.ec2.responses import EC2Response
 from moto.ecr.responses import ECRResponse
 from moto.elasticbeanstalk.responses import EBResponse
 from moto.elbv2.responses import ELBV2Response
+from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.rds.responses import RDSResponse
@@ -107,7 +108,7 @@ class Region:
 
 
 class Cloud:
-    """An empty account. ``builds`` are environment variables for the CodeBuild projects."""
+    """An empty account. ``builds()`` returns environment variables for the CodeBuild projects."""
 
     def __init__(self, folder, builds):
         for name in ("builds", "sources"):
@@ -126,13 +127,15 @@ class Cloud:
         self._server.start()
         host, port = self._server.get_host_and_port()
         self.url = f"http://{host}:{port}"
+        moto_api_backend.reset()  # the account may be the second one of this process
         self.region(REGION)
         for name in PLACES:
             self.client("ec2", name).enable_ebs_encryption_by_default()
         # Where nothing is known, so that the receiver's empty answer is the right one
         audit = {"AUDIT_URL": f"{self.receiver.url}/v1/query"}
-        environment = self.credentials() | builds | audit
-        self.build = CodeBuild(folder / "builds", environment, self.cloudformation)
+        self.build = CodeBuild(
+            folder / "builds", lambda: self.credentials() | builds() | audit, self.cloudformation
+        )
         self.build.connect(self.client)
         self.pipeline.connect(self.build, self.client)
 

@@ -94,7 +94,7 @@ class CodeBuild:
         environment = dict(buildspec.get("env", {}).get("variables", {}))
         for one in properties["Environment"].get("EnvironmentVariables", []):
             environment[one["Name"]] = one["Value"]
-        environment |= variables | self._environment
+        environment |= variables | self._environment()
         environment |= {
             "AWS_DEFAULT_REGION": REGION,
             "CODEBUILD_BUILD_NUMBER": str(self.number),

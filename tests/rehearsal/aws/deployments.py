@@ -9,9 +9,11 @@ from tests.rehearsal.machines.balancer import LoadBalancer
 from tests.rehearsal.machines.database import Database
 from tests.rehearsal.machines.docker import Failed
 from tests.rehearsal.machines.instance import Instance
+from tests.rehearsal.waiting import POLL, wait_for
 from tests.support import ebextensions
 
-HEALTHY_WITHIN = 20  # seconds; in Beanstalk itself some 10 minutes
+HEALTHY, UNHEALTHY = 4, 20  # answers in a row that are right, or wrong, and decide
+STARTING = {None, 502, 503, 504}  # answers of nginx while the application starts; None is none
 LOGS = ("eb-docker/containers/eb-current-app/stdouterr.log", "nginx/access.log")
 SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
 PROPERTIES = "aws:elasticbeanstalk:application:environment"
@@ -32,6 +34,7 @@ class Deployments:
 
     def launch(self, environment, label):
         environment.release = self._release(environment, label)
+        self._stall(environment)
         environment.balancer = LoadBalancer(
             environment.option(
                 "aws:elasticbeanstalk:environment:process:default", "HealthCheckPath"
@@ -60,9 +63,7 @@ class Deployments:
         release = self._release(environment, label)
         before, environment.release = environment.release, release
         environment.tell("Deploying new version to instance(s).")
-        while self.stalled:
-            self._stop_if_aborted(environment)
-            time.sleep(0.2)
+        self._stall(environment)
         try:
             policy = environment.option("aws:elasticbeanstalk:command", "DeploymentPolicy")
             deploy = {"Immutable": self._immutable, "RollingWithAdditionalBatch": self._rolling}
@@ -81,6 +82,11 @@ class Deployments:
         environment.label, environment.status = label, "Ready"
         environment.tell("New application version was deployed to running EC2 instances.")
         environment.tell("Environment update completed successfully.")
+
+    def _stall(self, environment):
+        while self.stalled:
+            self._stop_if_aborted(environment)
+            time.sleep(POLL)
 
     def configure(self, environment, changed):
         before = environment.direct
@@ -179,17 +185,19 @@ class Deployments:
         path = environment.option(
             "aws:elasticbeanstalk:environment:process:default", "HealthCheckPath"
         )
-        deadline = time.monotonic() + HEALTHY_WITHIN
-        in_a_row = 0
-        while in_a_row < 4:
+        statuses = []
+
+        def is_decided():
             self._stop_if_aborted(environment)
             instance.check()
-            in_a_row = in_a_row + 1 if instance.healthy(path) else 0
-            if time.monotonic() > deadline:
+            statuses.append(instance.ask(path))
+            if not set(statuses[-UNHEALTHY:]) & {200, *STARTING} and len(statuses) >= UNHEALTHY:
                 raise Failed(
                     f"[Instance: {instance.id}] is not healthy: Target.ResponseCodeMismatch at {path}"
                 )
-            time.sleep(0.1)
+            return statuses[-HEALTHY:] == [200] * HEALTHY
+
+        wait_for(is_decided, 300, lambda: f"[Instance: {instance.id}] answers {statuses[-1]}")
         environment.balancer.add(instance)
 
     def replace(self, environment, lost):

@@ -95,7 +95,7 @@ class Environment:
             return "Grey", "Info"
         path = self.option("aws:elasticbeanstalk:environment:process:default", "HealthCheckPath")
         wanted = int(self.option("aws:autoscaling:asg", "MinSize"))
-        healthy = [one for one in self.instances if one.slot is not None and one.healthy(path)]
+        healthy = [one for one in self.instances if one.slot is not None and one.ask(path) == 200]
         if len(healthy) >= wanted and len(healthy) == len(self.instances):
             return "Green", "Ok"
         return ("Yellow", "Warning") if healthy else ("Red", "Severe")

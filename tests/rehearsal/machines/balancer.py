@@ -1,9 +1,11 @@
 """A load balancer: HAProxy in a container."""
 
+import contextlib
 import socket
 import time
 
 from tests.rehearsal.machines.docker import MACHINE, docker, start
+from tests.rehearsal.waiting import POLL, wait_for
 
 
 class LoadBalancer:
@@ -22,6 +24,7 @@ global
 defaults
   mode http
   timeout connect 5s
+  timeout check 10s
   timeout client {idle_timeout}s
   timeout server {idle_timeout}s
   retries 0
@@ -42,14 +45,7 @@ backend instances
         self._control = self._port("9999")
         self.cname = f"127.0.0.1:{self._port('80')}"
         self._free = list(range(self.slots))
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                self._ask("show info")
-                break
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+        wait_for(self._answers, why=lambda: docker("logs", self.container).stderr)
 
     def add(self, instance):
         instance.slot = self._free.pop(0)
@@ -64,9 +60,10 @@ backend instances
         server = f"instances/i{instance.slot}"
         self._ask(f"set server {server} state drain")
         deadline = time.monotonic() + drain
-        while self._sessions(instance.slot) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        time.sleep(0.3)
+        quiet = 0  # looks in a row without a request: one may just have been assigned to it
+        while quiet < 3 and time.monotonic() < deadline:
+            quiet = 0 if self._sessions(instance.slot) else quiet + 1
+            time.sleep(POLL)
         self._ask(f"set server {server} state maint")
         self._free.append(instance.slot)
         instance.slot = None
@@ -76,6 +73,10 @@ backend instances
         self._ask(f"set server instances/i{instance.slot} state maint")
         self._free.append(instance.slot)
         instance.slot = None
+
+    def _answers(self):
+        with contextlib.suppress(OSError):
+            return self._ask("show info")
 
     def _sessions(self, slot):
         lines = self._ask("show stat").splitlines()

@@ -2,8 +2,8 @@
 
 import contextlib
 import datetime
+import socket
 import subprocess
-import time
 
 from tests.rehearsal.machines.docker import (
     HOSTS,
@@ -14,6 +14,7 @@ from tests.rehearsal.machines.docker import (
     remove,
     start,
 )
+from tests.rehearsal.waiting import wait_for
 
 NAME = "birthday"  # of the application's database, by .ebextensions/40-database.config
 
@@ -85,10 +86,7 @@ class Database:
         self.query("ALTER SYSTEM SET synchronous_standby_names = '*'", "postgres")
         self.query("SELECT pg_reload_conf()", "postgres")
         state = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
-        deadline = time.monotonic() + 30
-        while self.query(state, "postgres") != ["1"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_for(lambda: self.query(state, "postgres") == ["1"])
 
     def become_read_only(self):
         """Refuse writes, as the old primary does for a moment before it is gone."""
@@ -172,8 +170,15 @@ class Database:
 
 
 def _wait(container):
-    deadline = time.monotonic() + 60
-    command = ("exec", container, "pg_isready", "-h", "127.0.0.1")
-    while docker(*command, check=False).returncode:
-        assert time.monotonic() < deadline, docker("logs", container).stderr
-        time.sleep(0.2)
+    """Wait until PostgreSQL listens, which costs little to look at, and then until it is ready."""
+    where, command = (
+        (address(container), 5432),
+        ("exec", container, "pg_isready", "-h", "127.0.0.1"),
+    )
+
+    def is_listening():
+        with contextlib.suppress(OSError), socket.create_connection(where, timeout=5):
+            return True
+
+    for condition in (is_listening, lambda: docker(*command, check=False).returncode == 0):
+        wait_for(condition, why=lambda: docker("logs", container).stderr)

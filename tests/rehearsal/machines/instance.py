@@ -6,6 +6,7 @@ import secrets
 import shutil
 import subprocess
 import tarfile
+import time
 import urllib.error
 import urllib.request
 import zipfile
@@ -27,7 +28,27 @@ AGENT = "/opt/aws/amazon-cloudwatch-agent"
 STREAMED = {"logs": {"logs_collected": {"files": {"collect_list": [
     {"file_path": "/var/log/eb-docker/containers/eb-current-app/*stdouterr.log"},
 ]}}}}  # fmt: skip
+MOVE = "rm -rf /var/app/current && mv /var/app/staging /var/app/current"
 TRUST_STORE = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
+
+
+class Bundle:
+    """A version's source bundle, read once: an archive for the instance, and what the platform needs of it."""
+
+    def __init__(self, archive):
+        packed = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(archive)) as files, tarfile.open(None, "w", packed) as tar:
+            for entry in files.infolist():
+                header = tarfile.TarInfo(entry.filename)
+                header.size, header.mode = entry.file_size, (entry.external_attr >> 16) & 0o777
+                tar.addfile(header, io.BytesIO(files.read(entry)))
+            self.dockerrun = json.loads(files.read("Dockerrun.aws.json"))
+            self._names = files.namelist()
+        self.packed, self.image = packed.getvalue(), self.dockerrun["Image"]["Name"]
+
+    def hooks(self, kind):
+        """The paths of the hooks of a ``kind``, such as hooks/predeploy, in the order in which they run."""
+        return sorted(name for name in self._names if name.startswith(f".platform/{kind}/"))
 
 
 class Instance:
@@ -36,7 +57,8 @@ class Instance:
     def __init__(self, folder):
         self.id = f"i-{secrets.token_hex(8)}"
         self.version = None
-        self.application = None
+        self.application = self._bundle = None
+        self._checked = 0.0
         self.slot = None  # its place at the load balancer
         self.root = folder / self.id
         (self.root / "etc/pki/rds").mkdir(parents=True)
@@ -49,42 +71,44 @@ class Instance:
         self.address = address(self.machine)
         self._stream_logs()
 
-    def deploy(self, version, bundle, files, environment, login, trust):
-        """Install ``bundle``, as a new version."""
+    def deploy(self, version, archive, files, environment, login, trust):
+        """Install the bundle ``archive``, as a new version."""
+        bundle = Bundle(archive)
         self._unpack(bundle)
         for path, entry in files.items():
             self._write(path, entry, trust)
-        self._hooks("hooks/prebuild", environment, "staging")
-        dockerrun = json.loads(self.run("cat /var/app/staging/Dockerrun.aws.json"))
-        image = dockerrun["Image"]["Name"]
-        self.run(login)
-        self.run(f"docker pull --quiet {image}")
-        self._hooks("hooks/predeploy", environment, "staging")
-        self._start(image, dockerrun, environment)
-        self._proxy(dockerrun)
-        self.run("rm -rf /var/app/current && mv /var/app/staging /var/app/current")
-        self._hooks("hooks/postdeploy", environment, "current")
-        self.version = version
+        self._hooks(bundle, "hooks/prebuild", environment, "staging")
+        self.run(f"{login} && docker pull --quiet {bundle.image}")
+        self._hooks(bundle, "hooks/predeploy", environment, "staging")
+        self._start(bundle, environment)
+        self._proxy(bundle, "staging", MOVE)
+        self._hooks(bundle, "hooks/postdeploy", environment, "current")
+        self.version, self._bundle = version, bundle
 
     def configure(self, environment):
         """Restart the same version with changed environment variables."""
-        self._hooks("confighooks/predeploy", environment, "current")
-        dockerrun = json.loads(self.run("cat /var/app/current/Dockerrun.aws.json"))
-        self._start(dockerrun["Image"]["Name"], dockerrun, environment)
-        self._proxy(dockerrun, folder="current")
+        self._hooks(self._bundle, "confighooks/predeploy", environment, "current")
+        self._start(self._bundle, environment)
+        self._proxy(self._bundle, "current")
         self._stream_logs()
-        self._hooks("confighooks/postdeploy", environment, "current")
+        self._hooks(self._bundle, "confighooks/postdeploy", environment, "current")
 
-    def healthy(self, path):
-        """Whether a health check, which has no X-Forwarded-For, is answered 200."""
+    def ask(self, path):
+        """The status with which a health check, which has no X-Forwarded-For, is answered, or None."""
         try:
             with urllib.request.urlopen(f"http://{self.address}{path}", timeout=5) as response:
-                return response.status == 200
-        except (urllib.error.URLError, OSError):
-            return False
+                return response.status
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+        except OSError:
+            return None
 
     def check(self):
-        """Raises Failed if the container has exited."""
+        """Raises Failed if the container has exited, which is looked at twice a second."""
+        if time.monotonic() - self._checked < 0.5:
+            return
+        self._checked = time.monotonic()
         state = docker("inspect", "--format", "{{.State.Running}}", self.application).stdout
         if state.strip() != "true":
             ended = docker("logs", "--tail", "5", self.application)
@@ -125,16 +149,10 @@ class Instance:
         )
 
     def _unpack(self, bundle):
-        self.run("rm -rf /var/app/staging && mkdir -p /var/app/staging")
-        packed = io.BytesIO()
-        with zipfile.ZipFile(io.BytesIO(bundle)) as archive, tarfile.open(None, "w", packed) as tar:
-            for entry in archive.infolist():
-                header = tarfile.TarInfo(entry.filename)
-                header.size, header.mode = entry.file_size, (entry.external_attr >> 16) & 0o777
-                tar.addfile(header, io.BytesIO(archive.read(entry)))
+        command = "mkdir -p /var/app && cd /var/app && rm -rf staging && mkdir staging && tar -x -C staging"
         ended = subprocess.run(
-            ["docker", "exec", "-i", self.machine, "tar", "-x", "-C", "/var/app/staging"],
-            input=packed.getvalue(), capture_output=True,
+            ["docker", "exec", "-i", self.machine, "bash", "-c", command],
+            input=bundle.packed, capture_output=True,
         )  # fmt: skip
         if ended.returncode:
             raise Failed(f"tar: {ended.stderr.decode()}")
@@ -146,33 +164,32 @@ class Instance:
         target.write_bytes(content or entry["content"].encode())
         target.chmod(int(entry["mode"], 8) & 0o777)
 
-    def _hooks(self, kind, environment, folder):
-        directory = f"/var/app/{folder}"
-        listing = self.run(f"ls {directory}/.platform/{kind} 2>/dev/null || true")
-        for name in sorted(listing.split()):
+    def _hooks(self, bundle, kind, environment, folder):
+        for name in bundle.hooks(kind):
             known = environment | {"HOSTS": " ".join(hosts())}
-            self.run(f".platform/{kind}/{name}", known, directory)
+            self.run(name, known, f"/var/app/{folder}")
 
-    def _start(self, image, dockerrun, environment):
+    def _start(self, bundle, environment):
         if self.application:
             docker("stop", self.application)
             remove(self.application)
         volumes = [
             part
-            for volume in dockerrun.get("Volumes", [])
+            for volume in bundle.dockerrun.get("Volumes", [])
             for part in (
                 "--volume",
                 f"{self.root}{volume['HostDirectory']}:{volume['ContainerDirectory']}",
             )
         ]
         names = [part for name in environment for part in ("--env", name)]
+        # Beanstalk asks the application itself, and does not look at what Docker finds
         self.application = docker(
-            "run", "--detach", "--label", LABEL, *hosts(), *names, *volumes, image,
+            "run", "--detach", "--no-healthcheck", "--label", LABEL, *hosts(), *names, *volumes, bundle.image,
             env={**path_and_home(), **environment},
         ).stdout.strip()  # fmt: skip
 
-    def _proxy(self, dockerrun, folder="staging"):
-        port = dockerrun["Ports"][0]["ContainerPort"]
+    def _proxy(self, bundle, folder, more="true"):
+        port = bundle.dockerrun["Ports"][0]["ContainerPort"]
         upstream = (
             f"upstream docker {{ server {address(self.application)}:{port}; keepalive 256; }}\n"
         )
@@ -182,7 +199,7 @@ class Instance:
             f"cp -r /var/app/{folder}/.platform/nginx/. /etc/nginx/ && "
             'printf "%s" "$UPSTREAM" >/etc/nginx/conf.d/elasticbeanstalk-nginx-docker-upstream.conf && '
             'printf "%s" "$FORMAT" >/etc/nginx/conf.d/healthd_http.conf && '
-            "nginx -t 2>&1 && if [ -s /run/nginx.pid ]; then nginx -s reload; else nginx; fi",
+            f"nginx -t 2>&1 && if [ -s /run/nginx.pid ]; then nginx -s reload; else nginx; fi && {more}",
             {"UPSTREAM": upstream, "FORMAT": HEALTH_FORMAT},
         )
 

@@ -3,13 +3,13 @@
 import socket
 import subprocess
 import tempfile
-import time
 import urllib.request
 from base64 import b64encode
 
 import bcrypt
 
 from tests.rehearsal.machines.docker import docker, path_and_home, remove, start
+from tests.rehearsal.waiting import wait_for
 from tests.support.aws import ACCOUNT
 
 PASSWORD = f"{ACCOUNT}-auth-token"  # the password that moto returns for a login to ECR
@@ -28,10 +28,7 @@ class Mirror:
             port = probe.getsockname()[1]
         self.host = f"127.0.0.1:{port}"
         self.container = start("--publish", f"{self.host}:5000", *arguments, "registry:2")
-        deadline = time.monotonic() + 30
-        while self._get("/v2/") is None:
-            assert time.monotonic() < deadline, docker("logs", self.container).stderr
-            time.sleep(0.2)
+        wait_for(lambda: self._get("/v2/"), why=lambda: docker("logs", self.container).stderr)
 
     def offer(self, *names):
         """Push the local images ``names``, under the same names."""
