@@ -55,8 +55,8 @@ test: .venv/installed ## Run the tests but those that start whole programs (TEST
 test-image: .venv/installed ## Test the image (IMAGE=... to use an existing one; needs Docker)
 	REQUIRE_DOCKER=1 $(if $(IMAGE),IMAGE_UNDER_TEST=$(IMAGE)) $(RUN) pytest -m docker tests/docker/test_image.py $(ARGS)
 
-test-docker: .venv/installed ## Run the tests of the image and of docker-compose.yml, and the first two rehearsals
-	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -s --ignore=tests/rehearsal/test_recovery.py --ignore=tests/rehearsal/test_machines.py $(ARGS)
+test-docker: .venv/installed ## Run the tests of the image and of docker-compose.yml, and all rehearsals
+	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -n 2 --dist loadgroup $(ARGS)
 
 test-faults: .venv/installed ## Kill, freeze or cut off what the service needs, under load (skips what this machine lacks)
 	$(RUN) pytest -q -m faults $(ARGS)
