@@ -67,10 +67,6 @@ class CodeBuild:
 
     def _build(self, project, work, commit, variables):
         properties = self._projects[project]
-        # As in CodeBuild, the source belongs to root, whoever runs the rehearsal
-        docker(
-            "run", "--rm", "--volume", f"{work}:/build", IMAGE, "chown", "-R", "root:", "/build/src"
-        )
         buildspec = yaml.safe_load((work / "src" / properties["Source"]["BuildSpec"]).read_text())
         volumes = self._volumes(project, properties, buildspec, work)
         (work / "script").write_text(_script(buildspec))
@@ -85,7 +81,6 @@ class CodeBuild:
                 if not code and project not in self.stand_ins:
                     assert (work / "src" / name).exists(), name
         artifact = _pack(work / "src", buildspec.get("artifacts", {}).get("files", []))
-        docker("run", "--rm", "--volume", f"{work}:/left", IMAGE, "rm", "-rf", "/left/src")
         if code:
             raise Failed(f"{project} ended with exit code {code}")
         return Built(dict(one.split("=", 1) for one in found), artifact)
@@ -147,7 +142,7 @@ def _run(*arguments):
 
 def _script(buildspec):
     """The phases as one shell script: the first command that fails ends it with that command's exit code."""
-    lines = []
+    lines = [f"chown -R root: {SOURCE}"]  # as in CodeBuild, whoever runs the rehearsal
     for phase in PHASES:
         lines.append(f"echo '[Container] Entering phase {phase.upper()}'")
         for command in buildspec["phases"].get(phase, {}).get("commands", []):
