@@ -64,7 +64,8 @@ class Home:
         """Run AWS Backup's nightly jobs, and return the time of the last transaction in the backup."""
         failed = self.at(region).backup.run_plans(unfinished)
         snapshots = self.at(region).databases.snapshots.values()
-        return failed, max(one.at for one in snapshots if one.kind == "awsbackup")
+        ours = [one for one in snapshots if (one.kind, one.database) == ("awsbackup", PROD)]
+        return failed, max(one.at for one in ours)
 
     @contextlib.contextmanager
     def load(self, region=REGION, short="prod"):
