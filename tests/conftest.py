@@ -18,10 +18,8 @@ from hypothesis import settings
 from sqlalchemy import make_url
 
 from tests.factories import PersonFactory
-from tests.support.groups import (  # noqa: F401  # hooks, by their names
-    pytest_collection_modifyitems,
-    pytest_xdist_make_scheduler,
-)
+from tests.support import groups
+from tests.support.groups import pytest_xdist_make_scheduler  # noqa: F401  # a hook, by its name
 from tools.postgres import Server, ensure_database
 from web import create_app
 from web.storage import POOL, db
@@ -48,8 +46,9 @@ def refuse_unless_test(url: str) -> str:
 
 def pytest_collection_modifyitems(items):
     """Coverage is measured where web/ is tested: it slows everything else by two thirds."""
+    groups.sort(items)
     for item in items:
-        if "web" not in item.path.parts:
+        if not item.nodeid.startswith("tests/web/"):
             item.add_marker(pytest.mark.no_cover)
 
 

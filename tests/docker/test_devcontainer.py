@@ -38,7 +38,7 @@ def test_a_dev_container_can_install_and_test(workspace):
     ]
     compose = ("compose", "--project-name", f"birthday-{secrets.token_hex(4)}", *files)
     command = (
-        f"{described['postCreateCommand']} && make test ARGS='--no-cov tests/web/test_storage.py'"
+        f"{described['postCreateCommand']} && make test ARGS=tests/web/test_storage.py"
         " && make clean && ls -A .venv"
     )
     user = described["remoteUser"]

@@ -43,5 +43,6 @@ def pytest_xdist_make_scheduler(config, log):
     return Scheduler(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
-def pytest_collection_modifyitems(items):
+def sort(items):
+    """Sort tests by their groups, in place."""
     items.sort(key=lambda item: ORDER.index(find(item.nodeid) or ORDER[-1]))
