@@ -62,6 +62,6 @@ def test_a_missing_secret_fails_the_deployment(environment):
 
     deployments = Deployments(client, "", None, {}, None)
     environment.release = release("option_settings: {}")
-    environment.direct["aws:elasticbeanstalk:application:environmentsecrets", "PASSWORD"] = "arn:x"
+    environment.direct["aws:elasticbeanstalk:application:environmentsecrets", "TOKEN"] = "arn:x"
     with pytest.raises(Failed, match="failed to get one or more secrets: secretsmanager"):
         deployments._environment(environment)
