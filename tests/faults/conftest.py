@@ -9,12 +9,12 @@ import tempfile
 import time
 from pathlib import Path
 
-import psutil
 import psycopg2
 import pytest
 
 from tests.support import table
 from tests.support.load import NO_ANSWER, Load
+from tests.support.server import find_workers
 from tools.postgres import Server, ensure_database
 
 ROWS = []  # of the table of results
@@ -93,12 +93,7 @@ class Service:
         return Load("127.0.0.1", self.port).ask("GET", "/readyz")[0] == 200
 
     def workers(self):
-        return [
-            child
-            for child in psutil.Process(self.web.pid).children()
-            if child.status() != psutil.STATUS_ZOMBIE
-            and "resource_tracker" not in " ".join(child.cmdline())
-        ]
+        return find_workers(self.web.pid)
 
     def signal_database(self, number):
         """Send a signal to all processes of PostgreSQL."""

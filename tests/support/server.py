@@ -71,12 +71,7 @@ class Web:
                 return b""
 
     def workers(self):
-        """The worker processes that are alive."""
-        return [
-            child
-            for child in psutil.Process(self.process.pid).children()
-            if not has_ended(child) and "resource_tracker" not in " ".join(child.cmdline())
-        ]
+        return find_workers(self.process.pid)
 
     def replace(self, worker):
         """Kill a worker, and wait for the next one."""
@@ -120,6 +115,16 @@ def wait_until(condition, awaited, pause=0.02):
         shown = awaited if isinstance(awaited, str) else awaited.read_text()
         assert time.monotonic() < deadline, shown
         time.sleep(pause)
+
+
+def find_workers(server):
+    """The worker processes of a server, given by its process id, that are alive."""
+    found = []
+    for child in psutil.Process(server).children():
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            if not has_ended(child) and "resource_tracker" not in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def has_ended(process):
