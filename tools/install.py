@@ -2,9 +2,9 @@
 
 Usage: python3 tools/install.py ENVIRONMENT LOCK
 
-Needs only Python with pip. pip installs uv into .venv/uv, and uv does the rest. Every package is
-verified by its hash and comes as a wheel. Only awsebcli has none: it is built here, by the build
-tools that requirements/build.txt pins.
+Needs only Python. Its pip, or else the one that it comes with, installs uv into .venv/uv, and uv
+does the rest. Every package is verified by its hash and comes as a wheel. Only awsebcli has none:
+it is built here, by the build tools that requirements/build.txt pins.
 
 uv reads neither pip's configuration nor PIP_*. So that people behind a mirror or a proxy need no
 second configuration, pip's settings of the index, the certificates and the proxy are passed on.
@@ -13,6 +13,7 @@ second configuration, pip's settings of the index, the certificates and the prox
 from __future__ import annotations  # so that an old Python comes as far as check_python
 
 import ast
+import importlib.util
 import os
 import re
 import ssl
@@ -57,8 +58,9 @@ def main() -> None:
         check_python()
         if len(sys.argv) != 3:
             raise SystemExit(__doc__)
-        settings = read_pip_settings()
-        install_uv(settings)
+        pip = find_pip()
+        settings = read_pip_settings(pip)
+        install_uv(pip, settings)
         install(Path(sys.argv[1]), Path(sys.argv[2]), settings)
     except KeyboardInterrupt:
         print("\nmake: interrupted; run it again, it continues", file=sys.stderr)
@@ -76,19 +78,33 @@ def check_python() -> None:
         )
 
 
-def read_pip_settings() -> dict[str, str]:
-    """Pip's settings of PIP_SETTINGS by name, from its files and variables.
+def find_pip() -> list[str]:
+    """The command of this Python's pip, or else of the one that Python comes with.
 
-    Raises SystemExit if pip is missing or cannot read its configuration.
+    Raises SystemExit if there is neither: Debian has both in packages of their own.
     """
-    listed = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip"]
+    folder = PROJECT / ".venv/pip"
+    made = subprocess.run(
+        [sys.executable, "-m", "venv", str(folder)], capture_output=True, text=True
     )
-    if listed.returncode:
+    if made.returncode:
         raise SystemExit(
-            f"{listed.stderr}make: pip does not work, see above. If {sys.executable} has none, "
-            "install it, for example: apt-get install python3-pip"
+            f"{made.stdout}{made.stderr}make: {sys.executable} has no pip. Install it, for "
+            "example: apt-get install python3-pip"
         )
+    return [str(folder / "bin/python"), "-m", "pip"]
+
+
+def read_pip_settings(pip: list[str]) -> dict[str, str]:
+    """The settings in PIP_SETTINGS by name, from the files and variables of ``pip``, a command.
+
+    Raises SystemExit if it cannot read them.
+    """
+    listed = subprocess.run([*pip, "config", "list"], capture_output=True, text=True)
+    if listed.returncode:
+        raise SystemExit(f"{listed.stderr}make: pip does not work; see above why.")
     settings = {}
     for section in ("global", "install", ":env:"):  # the later ones win
         for line in listed.stdout.splitlines():
@@ -99,7 +115,7 @@ def read_pip_settings() -> dict[str, str]:
     return settings
 
 
-def install_uv(settings: dict[str, str]) -> None:
+def install_uv(pip: list[str], settings: dict[str, str]) -> None:
     """Install the uv of requirements/uv.txt, unless it is there. Raises SystemExit."""
     lock = LOCKS / "uv.txt"
     if not _find_missing(lock, [UV]):
@@ -107,8 +123,8 @@ def install_uv(settings: dict[str, str]) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     env.update({f"PIP_{name.replace('-', '_').upper()}": text for name, text in settings.items()})
     env.update(PIP_CONFIG_FILE=os.devnull, PIP_DISABLE_PIP_VERSION_CHECK="1")
-    command = [sys.executable, "-m", "pip", "install", "--require-hashes", "--only-binary=:all:"]
-    command += ["--no-deps", "--upgrade", "--target", str(UV), "-r", str(lock)]
+    command = [*pip, "install", "--require-hashes", "--only-binary=:all:", "--no-deps"]
+    command += ["--upgrade", "--target", str(UV), "-r", str(lock)]
     _say("Installing uv, which installs the packages...")
     _run(command, env, lock)
     _verify(lock, [UV])

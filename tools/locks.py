@@ -92,7 +92,7 @@ def _compile(source: Path, target: Path, options: list[str]) -> None:
     command = [str(install.UV / "bin/uv"), "pip", "compile", "--quiet", *COMPILE]
     command += [*exempt(FOLDER), *options]
     command += ["--custom-compile-command=make lock", str(source), "-o", str(target)]
-    env = install.uv_environment(install.read_pip_settings())
+    env = install.uv_environment(install.read_pip_settings(install.find_pip()))
     for name in EXTRA_INDEXES:
         env.pop(name, None)
     ended = subprocess.run(command, capture_output=True, text=True, env=env)

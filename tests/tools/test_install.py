@@ -47,7 +47,7 @@ class Project:
     """A checkout with tools/install.py and three locks, in a folder whose path is long and has blanks."""
 
     def __init__(self, folder):
-        self.home = folder / "home"
+        self.home, self.python = folder / "home", sys.executable
         self.home.mkdir()
         self.folder = folder / "a földer" / ("with a long path" * 8) / "project"
         for name in ("tools/install.py", "pyproject.toml"):
@@ -69,7 +69,7 @@ class Project:
     def command(self, **env):
         """The program's command, and the environment in which the caller has nothing but ``env``."""
         kept = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
-        command = [sys.executable, "tools/install.py", ".venv", "requirements/app.txt"]
+        command = [self.python, "tools/install.py", ".venv", "requirements/app.txt"]
         return {"args": command, "cwd": self.folder, "env": kept | env}
 
     def install(self, **env):
@@ -182,6 +182,14 @@ def test_an_index_that_only_the_proxy_reaches(project, index):
         PIP_PROXY=proxy.address,
     )
     assert "http://packages.test/simple/greeting/" in proxy.seen
+
+
+@pytest.mark.process
+def test_a_python_without_pip_uses_the_one_that_it_comes_with(project, index, tmp_path):
+    bare = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", bare], check=True)
+    project.python = bare / "bin/python"
+    project.succeeds(PIP_INDEX_URL=index().url)
 
 
 def test_uvs_own_settings_win(monkeypatch):
