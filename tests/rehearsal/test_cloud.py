@@ -94,13 +94,19 @@ def test_somebody_follows_the_documents_and_ends_it_in_the_middle(world, termina
     assert containers(terminal.process)
     assert not [line for line in terminal.lines if '"POST / HTTP' in line]
 
-    deploying = threading.Thread(target=script, args=("create", "prod"))  # which will not end well
-    deploying.start()
+    command = f"source {shlex.quote(env)} && exec {SCRIPT} create prod"
+    deploying = subprocess.Popen(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=world.project.environment,
+        stderr=subprocess.DEVNULL,
+    )
     wait_for(lambda: "prod" in script("status").stdout)
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.process.wait(300) == 0
     terminal.shows("everything is removed")
-    deploying.join()
+    deploying.send_signal(signal.SIGINT)  # it would go on asking AWS for ten minutes
+    assert deploying.wait(300)
     assert not containers(terminal.process)
     assert not folder.exists()
     assert registry not in docker("images", "--format", "{{.Repository}}").stdout
