@@ -111,6 +111,21 @@ def save(environment, name, born):
         assert response.status == 204
 
 
+def wait_until_steady(environment):
+    """Until a second without a failure: workers that stood still for more than a minute are replaced."""
+    answers = []
+
+    def is_steady():
+        try:
+            with urllib.request.urlopen(f"http://{environment.balancer.cname}/livez", timeout=10):
+                answers.append(True)
+        except OSError:
+            answers.append(False)
+        return len(answers) >= 20 and all(answers[-20:])
+
+    wait_for(is_steady)
+
+
 def compare(load, stored, point):
     """Of what ``load`` saved: acknowledged and lost, by before and after the recovery ``point``."""
     of = defaultdict(list)
@@ -185,6 +200,7 @@ def lost(home):
         yield
     finally:
         home.cloud.return_(REGION)
+        wait_until_steady(home.environment())
 
 
 STEPS = (
