@@ -69,7 +69,7 @@ def test_it_contains_no_build_tools_and_no_development_packages(image):
 def test_it_starts_whatever_umask_it_was_built_with(tmp_path):
     for name in ("Dockerfile", ".dockerignore"):
         shutil.copy(name, tmp_path)
-    for name in ("requirements", "web"):
+    for name in ("requirements", "tools", "web"):
         shutil.copytree(name, tmp_path / name)
     for path in tmp_path.rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
