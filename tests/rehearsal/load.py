@@ -9,7 +9,7 @@ import time
 from collections import Counter
 
 CLIENTS = 4
-PAUSE = 0.2  # seconds; the rate stays below the limit for one address
+PAUSE = 0.4  # seconds; the clients take CPU time that the deployments need
 TURNS = 25  # on one connection, then a new one is made
 NUMBERS = itertools.count()
 
