@@ -86,15 +86,16 @@ def find_pip() -> list[str]:
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
     folder = PROJECT / ".venv/pip"
-    made = subprocess.run(
-        [sys.executable, "-m", "venv", str(folder)], capture_output=True, text=True
-    )
-    if made.returncode:
-        raise SystemExit(
-            f"{made.stdout}{made.stderr}make: {sys.executable} has no pip. Install it, for "
-            "example: apt-get install python3-pip"
-        )
-    return [str(folder / "bin/python"), "-m", "pip"]
+    own = [str(folder / "bin/python"), "-m", "pip"]
+    if not list(folder.glob("lib*/python*/site-packages/pip-*.dist-info")):
+        command = [sys.executable, "-m", "venv", str(folder)]
+        made = subprocess.run(command, capture_output=True, text=True)
+        if made.returncode:
+            raise SystemExit(
+                f"{made.stdout}{made.stderr}make: {sys.executable} has no pip. Install it, for "
+                "example: apt-get install python3-pip"
+            )
+    return own
 
 
 def read_pip_settings(pip: list[str]) -> dict[str, str]:
