@@ -1,6 +1,9 @@
 """One connection to PostgreSQL, on which every wait has a time limit."""
 
+import os
 import select
+import socket
+import struct
 import time
 from typing import Any
 
@@ -107,8 +110,19 @@ def _wait(asked: connection, until: float, awaited: str) -> None:
     limits the time to look up the host's name.
     """
     while (state := asked.poll()) != POLL_OK:
-        socket = select.poll()
-        socket.register(asked.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
-        if not socket.poll(max(0.0, until - time.monotonic()) * 1000):
-            asked.close()
+        poll = select.poll()
+        poll.register(asked.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
+        if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
+            _abort(asked)
             raise Overdue(f"{awaited} took longer than {ANSWER_TIMEOUT} s")
+
+
+def _abort(asked: connection) -> None:
+    """Close ``asked``, and let the kernel forget what it has not delivered yet.
+
+    It would deliver a statement even after a partition of minutes, and an old date of birth would
+    replace the one that was saved meanwhile.
+    """
+    with socket.socket(fileno=os.dup(asked.fileno())) as same:
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    asked.close()

@@ -127,6 +127,18 @@ def test_a_response_that_arrives_byte_by_byte_is_not_waited_for(quick):
         assert time.monotonic() - began < NEVER_HANGS
 
 
+def test_what_a_given_up_connection_has_not_delivered_is_forgotten(quick):
+    """It is reset: closed gently, the kernel would deliver a statement long after its caller got 503."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"postgresql+psycopg2://me@127.0.0.1:{listener.getsockname()[1]}/x?sslmode=disable"
+        silent = pool.Pool(make_url(url), 1)
+        with pytest.raises(Unavailable):
+            silent.fetch("SELECT 1")
+        server, _ = listener.accept()
+        with server, pytest.raises(ConnectionResetError):
+            list(iter(lambda: server.recv(1000), b""))
+
+
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"R\0\0\0\x08\0\0\0\0" + b"Z\0\0\0\x05I" + b"\xff" * 64])  # fmt: skip
 def test_a_server_other_than_postgresql_is_unavailable(answer, quick):
     def serve():
