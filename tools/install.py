@@ -209,7 +209,7 @@ def _existing(links: list[str]) -> list[str]:
 
 
 def _find_missing(lock: Path, folders: list[Path]) -> set[str]:
-    """The packages of ``lock`` for every system that are in none of ``folders``."""
+    """The packages that ``lock`` pins for all systems and that no folder of ``folders`` has."""
     pins = re.findall(r"^([\w.-]+)(?:\[.*?\])?(==\S+) *\\?$", lock.read_text(), re.MULTILINE)
     there = [path.stem for folder in folders for path in folder.glob("*.dist-info")]
     installed = {_normalized(*stem.rsplit("-", 1)) for stem in there}

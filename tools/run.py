@@ -86,7 +86,7 @@ def serve(*, dev: bool) -> None:
 
 
 def _migrate(env: Mapping[str, str]) -> None:
-    """Migrate here: another Python would take a second to load the application once more."""
+    """Migrate in this process: another one would take a second to import the application."""
     try:
         with create_app({**env, "LOG_LEVEL": "WARNING"}).app_context():
             flask_migrate.upgrade()

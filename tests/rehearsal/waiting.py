@@ -1,4 +1,4 @@
-"""Waiting, in one way for the whole rehearsal: for an event, looked for every 50 ms.
+"""The rehearsal's only way to wait: poll for an event every 50 ms.
 
 The limits only end a rehearsal that hangs, so they are generous. PATIENCE, an environment variable,
 multiplies them all, and those of the deploy script, for a machine that is slower still.
