@@ -6,10 +6,10 @@ import logging.config
 import os
 import re
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -52,40 +52,12 @@ class Formatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-class Output:
-    """Standard output. Lines that cannot be written are counted, and reported once they can be.
-
-    A full disk or a closed pipe must not turn a request that was served into an error.
-    """
-
-    def __init__(self) -> None:
-        self._lost = 0
-        self._reporting = threading.Lock()
-
-    def write(self, line: str) -> None:
-        """Write ``line``, which ends with a line break. Never raises."""
-        try:
-            sys.stdout.write(line)
-            sys.stdout.flush()
-        except (OSError, ValueError, AttributeError):  # failed, closed or missing
-            self._lost += 1
-            return
-        if self._lost and self._reporting.acquire(blocking=False):
-            lost, self._lost = self._lost, 0
-            _logger.error("log lines were delayed or lost", extra={"fields": {"lines": lost}})
-            self._reporting.release()
-
-
 class Handler(logging.Handler):
     """Writes records to standard output."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the line for ``record``."""
-        _output.write(f"{self.format(record)}\n")
-
-
-_output = Output()
-_logger = logging.getLogger("web.log")
+        _write(f"{self.format(record)}\n")
 
 
 class RequestLog:
@@ -118,7 +90,7 @@ class RequestLog:
 
         body = self._wsgi_app(environ, respond)
         if _requests.isEnabledFor(logging.INFO):
-            _output.write(
+            _write(
                 f'{{"time": "{_now()}", "level": "info", "logger": "web.requests", '
                 f'"message": "request", "version": {self._version}, '
                 f'"method": "{method(environ)}", '
@@ -138,6 +110,7 @@ def configuration(level: str) -> dict[str, Any]:
         "handlers": {"stdout": {"()": Handler, "formatter": "json"}},
         "root": {"level": level, "handlers": ["stdout"]},
         "loggers": {
+            "web.database.Pool": {"level": "ERROR"},  # SQLAlchemy's, which quotes errors
             "_granian": {},
             "granian.access": {},
             "urllib3": {
@@ -171,6 +144,22 @@ def method(environ: Mapping[str, Any]) -> str:
     return name if name in _METHODS else "OTHER"
 
 
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """``error`` and its causes, each once, because such a chain can lead back to its beginning."""
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _write(line: str) -> None:
+    """Write ``line`` to standard output, or lose it: a full disk must not fail a request."""
+    with suppress(OSError, ValueError, AttributeError):  # failed, closed or missing
+        sys.stdout.write(line)
+        sys.stdout.flush()
+
+
 def _request_id(environ: dict[str, Any]) -> str:
     """The id that the client or the load balancer sent, if it has a known format, or a new one."""
     given = environ.get("HTTP_X_REQUEST_ID", "")
@@ -187,12 +176,9 @@ def _now() -> str:
 def _exception(
     kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
 ) -> dict[str, Any]:
-    causes = []
-    while error is not None:
-        causes.append(f"{type(error).__module__}.{type(error).__qualname__}")
-        error = error.__cause__ or error.__context__
+    kinds = map(type, causes(error))
     frames = traceback.extract_tb(trace)
     return {
-        "exception": causes,
+        "exception": [f"{kind.__module__}.{kind.__qualname__}" for kind in kinds],
         "stack": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
     }

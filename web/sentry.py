@@ -71,9 +71,9 @@ def _strip(event: Any, _: Any) -> Any:
     return {name: event[name] for name in KEPT if name in event}
 
 
-def _described(error: BaseException | None) -> Iterator[dict[str, Any]]:
+def _described(failed: BaseException) -> Iterator[dict[str, Any]]:
     """An exception and the chain of its causes, without their messages."""
-    while error is not None:
+    for error in log.causes(failed):
         frames = [
             {
                 "filename": frame.f_code.co_filename,
@@ -89,4 +89,3 @@ def _described(error: BaseException | None) -> Iterator[dict[str, Any]]:
             "module": type(error).__module__,
             "stacktrace": {"frames": frames},
         }
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

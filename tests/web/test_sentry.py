@@ -38,7 +38,8 @@ def reporting(collector, env, app):
     yield application.test_client()
     sentry_sdk.get_client().close(timeout=0)
     sentry_sdk.get_global_scope().set_client(None)
-    application.extensions[storage.POOL].close()
+    with application.app_context():
+        storage.db.engine.dispose()
 
 
 @pytest.fixture
@@ -180,6 +181,17 @@ def test_without_a_dsn_the_sdk_is_not_even_imported(env):
     assert ended.stdout == "False\n"
 
 
+def test_an_exception_that_is_its_own_cause_is_sent_once(reporting, collector, monkeypatch):
+    def find(_):
+        error = LookupError()
+        raise error from error
+
+    monkeypatch.setattr(storage, "find", find)
+    assert reporting.get(f"/hello/{NAME}").status_code == 500
+    [event] = collector.events()
+    assert [value["type"] for value in event["exception"]["values"]] == ["LookupError"]
+
+
 @pytest.mark.parametrize("mode", ["full", "silent"])
 def test_requests_succeed_while_sentry_refuses_or_is_silent(reporting, collector, fail, mode):
     """More failures than the queue holds, all answered before the first report is."""
@@ -199,7 +211,8 @@ def test_requests_succeed_while_sentry_is_unreachable(env, app, fail):
         assert application.test_client().get(f"/hello/{NAME}").status_code == 500
     sentry_sdk.get_client().close(timeout=0)
     sentry_sdk.get_global_scope().set_client(None)
-    application.extensions[storage.POOL].close()
+    with application.app_context():
+        storage.db.engine.dispose()
 
 
 @pytest.mark.parametrize(
