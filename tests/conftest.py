@@ -22,7 +22,7 @@ from tests.support import groups
 from tests.support.groups import pytest_xdist_make_scheduler  # noqa: F401  # a hook, by its name
 from tools.postgres import Server, ensure_database
 from web import create_app
-from web.storage import POOL, db
+from web.storage import db
 
 # Tests call servers on this machine, which no proxy can reach
 for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
@@ -94,7 +94,6 @@ def app(env: dict[str, str]) -> Iterator[Flask]:
     with application.app_context():
         flask_migrate.upgrade()
     yield application
-    application.extensions[POOL].close()
     with application.app_context():
         db.engine.dispose()
 

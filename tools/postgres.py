@@ -234,7 +234,7 @@ def ensure_database(url: str, name: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
         if not cursor.fetchone():
-            cursor.execute(f'CREATE DATABASE "{name}"')
+            cursor.execute(f"CREATE DATABASE \"{name}\" ENCODING 'UTF8' TEMPLATE template0")
     connection.close()
 
 

@@ -137,13 +137,6 @@ SETTINGS = (
     ),
     Setting("DATABASE_TLS", "", "one of " + ", ".join(TLS_MODES), _one_of(*TLS_MODES)),
     Setting("DATABASE_CA_FILE", "", "a readable file of PEM certificates", _file),
-    Setting(
-        "DATABASE_POOL_SIZE",
-        "",
-        "the number of connections of each worker, 1 to 63 and fewer than THREADS; THREADS - 1 if "
-        "not given",
-        _whole(1, 63),
-    ),
     Setting("TIME_ZONE", "UTC", "an IANA time zone such as Europe/Berlin", clock.parse_zone),
     Setting(
         "API_KEYS",
@@ -179,7 +172,6 @@ def load(env: Mapping[str, str]) -> dict[str, Any]:
         "API_KEYS": values["API_KEYS"],
         "APP_VERSION": values["APP_VERSION"],
         "DATABASE_NEXT_PASSWORD": values["RDS_NEXT_PASSWORD"],
-        "DATABASE_POOL_SIZE": _pool_size(values),
         "LOG_LEVEL": values["LOG_LEVEL"],
         "SENTRY_DSN": values["SENTRY_DSN"],
         "SENTRY_ENVIRONMENT": values["SENTRY_ENVIRONMENT"],
@@ -192,18 +184,6 @@ def load(env: Mapping[str, str]) -> dict[str, Any]:
 def read(name: str, env: Mapping[str, str]) -> Any:
     """The value of the one variable ``name``. Raises ConfigError."""
     return next(setting for setting in SETTINGS if setting.name == name).read(env)
-
-
-def _pool_size(values: Mapping[str, Any]) -> int:
-    """One thread of a worker never waits for the database, so that it can answer /livez."""
-    threads: int = values["THREADS"]
-    size: int = values["DATABASE_POOL_SIZE"] or threads - 1
-    if size >= threads:
-        raise ConfigError(
-            f"Invalid DATABASE_POOL_SIZE '{size}': expected fewer connections than THREADS, "
-            f"which is {threads}, so that one thread can always answer /livez."
-        )
-    return size
 
 
 def _database(values: Mapping[str, Any]) -> URL:

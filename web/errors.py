@@ -9,7 +9,7 @@ from flask import Flask, Response, json
 from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from web.outage import Unavailable
+from web import database, outage, storage
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = "5"  # seconds
@@ -55,7 +55,8 @@ def init_app(app: Flask) -> None:
     """Handle all exceptions. Call it last, because flask-smorest registers its own handler."""
     app.register_error_handler(ValidationError, _invalid)
     app.register_error_handler(UserNotFound, _user_not_found)
-    app.register_error_handler(Unavailable, _unavailable)
+    for error in database.ERRORS:
+        app.register_error_handler(error, _database)
     app.register_error_handler(MethodNotAllowed, _method_not_allowed)
     app.register_error_handler(HTTPException, _http)  # any other exception arrives here as 500
 
@@ -80,9 +81,9 @@ def invalid(errors: Mapping[str, list[str]]) -> dict[str, Any]:
     return document(INVALID_REQUEST, detail, errors)
 
 
-def unavailable() -> dict[str, Any]:
+def unavailable(reason: str = "The database is temporarily unavailable.") -> dict[str, Any]:
     """The problem document of a request that the database could not serve."""
-    detail = f"The database is temporarily unavailable. Try again in {RETRY_AFTER} seconds."
+    detail = f"{reason} Try again in {RETRY_AFTER} seconds."
     return document(DATABASE_UNAVAILABLE, detail)
 
 
@@ -94,8 +95,14 @@ def _user_not_found(error: UserNotFound) -> Response:
     return _response(document(USER_NOT_FOUND, error.detail))
 
 
-def _unavailable(error: Unavailable) -> Response:
-    return _response(unavailable(), {"Retry-After": RETRY_AFTER})
+def _database(error: Exception) -> Response:
+    """503 for an outage, wherever a view met it; other errors of statements are bugs: 500."""
+    failure = storage.find_outage(error)
+    if failure is None:
+        raise error
+    outage.note(failure)
+    shown = (f"{failure}.",) if isinstance(failure, storage.Outdated) else ()
+    return _response(unavailable(*shown), {"Retry-After": RETRY_AFTER})
 
 
 def _method_not_allowed(error: MethodNotAllowed) -> Response:

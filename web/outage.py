@@ -3,11 +3,13 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+
+from flask import has_request_context, request
 
 PATIENCE = 0.5  # seconds to wait for a free connection; a failure that takes longer counts as slow
 REMINDER = 60  # seconds between two log lines about the same outage
+
+_KEY = "web.database"  # key of a request's Use in its WSGI environ
 
 logger = logging.getLogger("web.database")
 
@@ -17,6 +19,20 @@ class Unavailable(Exception):
 
     The message is for the log, and contains nothing from a row or a request.
     """
+
+
+class Locked(Unavailable):
+    """Another session has locked the row. The database is well."""
+
+
+class Use:
+    """One request's use of the database, from its first connection until the request ends."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.failure: Unavailable | None = None
+        self.outage: Outage | None = None  # that has admitted it
+        self.is_trial = False
 
 
 class Outage:
@@ -35,31 +51,31 @@ class Outage:
         self._reachable = True
         self._logged = 0.0  # a time.monotonic() value
 
-    @contextmanager
-    def attempt(self) -> Iterator[float]:
-        """Use the database within this context, which yields the time to wait for a connection.
+    def admit(self, use: Use) -> None:
+        """Let a request use the database; ``end`` must follow.
 
-        That is PATIENCE, in seconds, or 0 for the one request that tries a slow
-        database. Raises Unavailable where another request is trying. Unavailable raised within it
-        counts as a failure, leaving it without an exception as a success.
+        Raises Unavailable where the database is slow and another request is trying it. The one
+        request that tries must not wait for a connection: ``use.is_trial`` is true for it.
         """
-        slow = self._slow
-        if slow and not self._trying.acquire(blocking=False):
-            raise Unavailable("the database is slow, and another request is trying it")
-        began = time.monotonic()
-        try:
-            yield 0 if slow else PATIENCE
-        except Unavailable as failure:
-            self._slow = self._slow or time.monotonic() - began >= PATIENCE
-            self._log_failure(failure)
-            raise
-        else:
+        if use.outage is not None:  # its second connection
+            return
+        if self._slow:
+            if not self._trying.acquire(blocking=False):
+                raise Unavailable("the database is slow, and another request is trying it")
+            use.is_trial = True
+        use.outage = self
+
+    def end(self, use: Use) -> None:
+        """Learn from what became of an admitted request."""
+        if use.failure is None:
             self._slow = False
             if not self._reachable:
                 self._log_success()
-        finally:
-            if slow:
-                self._trying.release()
+        else:
+            self._slow = self._slow or time.monotonic() - use.began >= PATIENCE
+            self._log_failure(use.failure)
+        if use.is_trial:
+            self._trying.release()
 
     def _log_failure(self, failure: Unavailable) -> None:
         with self._changing:
@@ -81,3 +97,28 @@ class Outage:
                 return
             self._reachable = True
         logger.warning("the database is available again")
+
+
+def current() -> Use | None:
+    """The current request's use of the database, which begins now if it has not yet."""
+    if not has_request_context():
+        return None
+    use: Use | None = request.environ.get(_KEY)
+    if use is None:
+        use = request.environ[_KEY] = Use()
+    return use
+
+
+def note(failure: Unavailable) -> None:
+    """Remember that the database failed the current request."""
+    if isinstance(failure, Locked):
+        logger.warning(str(failure))
+    elif use := current():
+        use.failure = failure
+
+
+def end_request(_: BaseException | None) -> None:
+    """End the current request's use of the database, if it has used it."""
+    use: Use | None = request.environ.pop(_KEY, None)
+    if use is not None and use.outage is not None:
+        use.outage.end(use)

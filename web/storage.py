@@ -1,18 +1,19 @@
 """The table of people, and all SQL statements that requests execute."""
 
+import functools
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, current_app
+from alembic.script import ScriptDirectory
+from flask import Flask
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import CheckConstraint, Text
+from sqlalchemy import CheckConstraint, FromClause, Text, column, false, select, table
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from web.pool import Pool
-
-POOL = "web.pool"  # the pool's key in the application's extensions
+from web import database
+from web.outage import Unavailable
 
 _FIND = "SELECT date_of_birth FROM person WHERE username = %s"
 _SAVE = """
@@ -20,14 +21,18 @@ _SAVE = """
     ON CONFLICT (username) DO UPDATE SET date_of_birth = EXCLUDED.date_of_birth
 """
 _DELETE = "DELETE FROM person WHERE username = %s"
-_PING = "SELECT FROM person LIMIT 1"
+
+OUTDATED = "The schema is older than this version: run 'flask db upgrade'"
+
+
+class Outdated(Unavailable):
+    """/readyz has found that the schema is older than this version of the application."""
 
 
 class Base(DeclarativeBase):
     """The base of all models; it holds their metadata."""
 
 
-# For migrations and tests. Requests execute their statements through the pool, without an engine
 db = SQLAlchemy(model_class=Base)
 migrate = Migrate(directory=str(Path(__file__).parent / "migrations"))
 
@@ -52,18 +57,14 @@ class Person(db.Model):  # type: ignore[name-defined,misc]  # a class made at ru
 
 
 def init_app(app: Flask) -> None:
-    """Give ``app`` its connection pool and the ``flask db`` commands."""
+    """Give ``app`` its database and the ``flask db`` commands."""
+    database.init_app(app)
     db.init_app(app)
     migrate.init_app(app, db)
-    app.extensions[POOL] = Pool(
-        app.config["SQLALCHEMY_DATABASE_URI"],
-        app.config["DATABASE_POOL_SIZE"],
-        app.config["DATABASE_NEXT_PASSWORD"],
-    )
 
 
 def find(name: str) -> date | None:
-    """The date of birth saved for ``name``, or None. Raises Unavailable."""
+    """The date of birth saved for ``name``, or None. Raises database.ERRORS."""
     row = _fetch(_FIND, name)
     return row[0] if row else None
 
@@ -71,22 +72,66 @@ def find(name: str) -> date | None:
 def save(name: str, born: date) -> None:
     """Save ``born`` as the date of birth of ``name``, whether new or already known.
 
-    Raises Unavailable. If it returns, the change is on disk. If it raises, the change may or may
-    not have been made; saving again is always safe.
+    If it returns, the change is on disk. Raises database.ERRORS; the change has then been made, is
+    made within the time limit of the request, or is never made. Saving again is always safe.
     """
-    _fetch(_SAVE, name, born)
+    database.change(db.engine, "person", _SAVE, name, born)
 
 
 def delete(name: str) -> None:
-    """Delete ``name`` and its date of birth, if saved. Raises Unavailable, like save."""
-    _fetch(_DELETE, name)
+    """Delete ``name`` and its date of birth, if saved. Raises database.ERRORS, like save."""
+    database.change(db.engine, "person", _DELETE, name)
 
 
 def ping() -> None:
-    """Return when the database can serve requests; raises Unavailable."""
-    _fetch(_PING)
+    """Return when the database can serve requests.
+
+    Raises Outdated when its schema is older than the models, and database.ERRORS.
+    """
+    known, newest = _revisions(migrate.directory)
+    try:
+        row = _fetch(_schema_query())
+    except database.UNDEFINED as error:
+        raise Outdated(OUTDATED) from error
+    if row is None or (row[0] in known and row[0] != newest):  # one that is unknown is newer
+        raise Outdated(OUTDATED)
+
+
+def find_outage(error: Exception) -> Unavailable | None:
+    """The outage that ``error``, one of database.ERRORS, is a sign of; None if a bug is.
+
+    A statement may name a table, a column or a function that a migration has yet to create.
+    """
+    if isinstance(database.cause(error), database.UNDEFINED):
+        try:
+            ping()
+        except Outdated:
+            return Unavailable(OUTDATED)
+        except database.ERRORS as failure:
+            return database.find_outage(failure)
+    return database.find_outage(error)
 
 
 def _fetch(statement: str, *parameters: object) -> tuple[Any, ...] | None:
-    pool: Pool = current_app.extensions[POOL]
-    return pool.fetch(statement, *parameters)
+    with database.Autocommit(db.engine) as cursor:
+        cursor.execute(statement, parameters)
+        return cursor.fetchone()
+
+
+def _schema_query() -> str:
+    """A statement that fails unless the database has each column of each model; one row at most.
+
+    Its row is the revision of the schema. No row of a model's table is read.
+    """
+    joined: FromClause = table("alembic_version")
+    for model in db.metadata.tables.values():
+        joined = joined.outerjoin(select(*model.columns).subquery(), false())
+    return str(select(column("version_num", Text)).select_from(joined))
+
+
+@functools.cache
+def _revisions(folder: str) -> tuple[frozenset[str], str | None]:
+    """The revisions that this version knows, and the newest of them."""
+    scripts = ScriptDirectory(folder)
+    known = frozenset(script.revision for script in scripts.walk_revisions())
+    return known, scripts.get_current_head()

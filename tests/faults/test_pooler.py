@@ -6,11 +6,11 @@ import time
 
 import flask_migrate
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
 from tests.faults.conftest import free_port, lacks
 from web import create_app
-from web.storage import POOL
+from web.storage import db
 
 CONFIGURATION = """\
 [databases]
@@ -57,8 +57,10 @@ def test_the_service_works_behind_pgbouncer(pooler, app):
         time.sleep(0.1)
     assert client.put("/hello/John", json={"dateOfBirth": "1990-05-17"}).status_code == 204
     assert client.get("/hello/John").status_code == 200
-    assert pooled.extensions[POOL].fetch("SHOW statement_timeout") == ("2s",)
     with pooled.app_context():
+        with db.engine.connect() as connection:
+            assert connection.execute(text("SHOW statement_timeout")).scalar() == "2s"
         flask_migrate.upgrade()
     assert client.delete("/hello/John").status_code == 204
-    pooled.extensions[POOL].close()
+    with pooled.app_context():
+        db.engine.dispose()

@@ -171,4 +171,4 @@ def test_the_hook_hands_over_every_setting_of_the_database():
     hook = Path(".platform/hooks/predeploy/10_migrate.sh").read_text()
     names = hook.split("for name in ")[1].split(";")[0].split()
     wanted = {one.name for one in SETTINGS if one.name.startswith(("DATABASE_", "RDS_"))}
-    assert set(names) == wanted - {"DATABASE_POOL_SIZE"}
+    assert set(names) == wanted

@@ -19,6 +19,9 @@ class Proxy:
 
     The answer to a request for TLS and the handshake count as one message each. Before message
     number ``freeze_at`` of all the messages of all connections, it stops until ``thaw()``.
+
+    While ``delivering`` is cleared, it keeps what clients send, as a slow pooler does; it delivers
+    that later even if they have left.
     """
 
     def __init__(self, server, tls=None, freeze_at=None):
@@ -26,6 +29,8 @@ class Proxy:
         self._tls = tls
         self._going = threading.Event()
         self._going.set()
+        self.delivering = threading.Event()
+        self.delivering.set()
         self._sockets = []
         self._counting = threading.Lock()
         self.freeze_at = freeze_at
@@ -39,6 +44,7 @@ class Proxy:
 
     def __exit__(self, *_):
         self.thaw()
+        self.delivering.set()
         for open_socket in (self._listener, *self._sockets):
             with suppress(OSError):
                 open_socket.shutdown(socket.SHUT_RDWR)
@@ -66,6 +72,7 @@ class Proxy:
             while True:
                 client, _ = self._listener.accept()
                 self._sockets.append(client)
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or each answer waits
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client):
@@ -85,7 +92,9 @@ class Proxy:
     def _forward(self, client, server):
         with suppress(OSError):
             while data := client.recv(65536):
+                self.delivering.wait()
                 server.sendall(data)
+        with suppress(OSError):
             server.shutdown(socket.SHUT_WR)
 
     def _answer(self, server, client):

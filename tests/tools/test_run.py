@@ -193,7 +193,7 @@ def refused(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("HOST", "localhost"), ("THREADS", "1"), ("DATABASE_POOL_SIZE", "9")],
+    [("HOST", "localhost"), ("THREADS", "1")],
 )
 def test_an_invalid_configuration_is_reported(refused, tmp_path, name, value):
     assert refused(**{name: value}).startswith(f"make run: wrong configuration: Invalid {name}")

@@ -3,8 +3,7 @@ import time
 
 import pytest
 
-from web import outage
-from web.outage import Outage, Unavailable
+from web.outage import Outage, Unavailable, Use
 
 
 @pytest.fixture
@@ -15,53 +14,52 @@ def clock(monkeypatch):
     return now
 
 
-def fail(known, clock, seconds, reason="it is away"):
-    def attempt():
-        with known.attempt():
-            clock[0] += seconds
-            raise Unavailable(reason)
+def begin(known):
+    use = Use()
+    known.admit(use)
+    return use
 
-    with pytest.raises(Unavailable):
-        attempt()
+
+def fail(known, clock, seconds, reason="it is away"):
+    use = begin(known)
+    clock[0] += seconds
+    use.failure = Unavailable(reason)
+    known.end(use)
 
 
 def succeed(known):
-    with known.attempt() as patience:
-        return patience
+    """Whether the one that succeeds was the one request that tries a slow database."""
+    use = begin(known)
+    known.end(use)
+    return use.is_trial
 
 
 def test_after_a_slow_failure_one_request_at_a_time_tries(clock):
     known = Outage()
-    assert succeed(known) == outage.PATIENCE
+    assert not succeed(known)
     fail(known, clock, 3)
-    with known.attempt() as patience:
-        assert patience == 0  # it must not wait for a connection that another one may hold
-        with pytest.raises(Unavailable, match="another request is trying"):
-            succeed(known)
-    assert succeed(known) == outage.PATIENCE
+    trying = begin(known)
+    assert trying.is_trial
+    with pytest.raises(Unavailable, match="another request is trying"):
+        begin(known)
+    known.admit(trying)  # its second connection
+    known.end(trying)
+    assert not succeed(known)
 
 
 def test_a_slow_database_stays_slow_until_one_request_succeeds(clock):
     known = Outage()
     fail(known, clock, 3)
     fail(known, clock, 0.01)
-    assert succeed(known) == 0
-    assert succeed(known) == outage.PATIENCE
+    assert succeed(known)
+    assert not succeed(known)
 
 
 def test_after_quick_failures_every_request_tries(clock):
     known = Outage()
     fail(known, clock, 0.01)
-    with known.attempt(), known.attempt():
-        pass
-
-
-def test_an_error_other_than_an_outage_ends_the_attempt(clock):
-    known = Outage()
-    fail(known, clock, 3)
-    with pytest.raises(ValueError, match="mine"), known.attempt():
-        raise ValueError("mine")
-    assert succeed(known) == 0  # somebody may try again
+    assert not begin(known).is_trial
+    assert not begin(known).is_trial
 
 
 def test_each_change_is_logged_and_once_a_minute_between(clock, caplog):
@@ -89,8 +87,9 @@ def test_of_many_threads_one_logs_a_change(caplog):
     def work():
         start.wait()
         for _ in range(50):
-            with pytest.raises(Unavailable), known.attempt():
-                raise Unavailable("away")
+            use = begin(known)
+            use.failure = Unavailable("away")
+            known.end(use)
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:

@@ -8,20 +8,19 @@ from datetime import date
 import flask_migrate
 import psycopg2
 import pytest
-from flask import current_app
 from sqlalchemy import exc, text
 
 from tools.postgres import Server, ensure_database
-from web import create_app, storage
-from web.outage import Unavailable
+from web import create_app, database, storage
 from web.storage import Person, db
 
 BORN = {"dateOfBirth": "1990-05-17"}
 
 
-def fetch(statement):
-    """What a statement that the application does not have returns, on a connection of its own pool."""
-    return current_app.extensions[storage.POOL].fetch(statement)
+def execute(statement):
+    """Execute a statement that the application does not have, as it executes its own."""
+    with database.Autocommit(db.engine) as cursor:
+        cursor.execute(statement)
 
 
 def test_what_is_saved_is_found(context):
@@ -73,32 +72,55 @@ def test_ascii_other_than_letters_is_refused_by_both(context):
 
 
 def test_a_demoted_primary_is_unavailable(context):
-    with pytest.raises(Unavailable):
-        fetch("BEGIN READ ONLY; DELETE FROM person")
+    with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction) as failure:
+        execute("BEGIN READ ONLY; DELETE FROM person")
+    assert storage.find_outage(failure.value)
     storage.ping()
 
 
-def test_a_wrong_statement_is_not_an_outage(context):
-    with pytest.raises(psycopg2.errors.UndefinedColumn):
-        fetch("SELECT nothing FROM person")
+@pytest.mark.parametrize("wrong", ["nothing FROM person", "1 FROM nobody", "nothing(1)", "SELECT"])
+def test_a_wrong_statement_is_not_an_outage(context, wrong):
+    with pytest.raises(psycopg2.ProgrammingError) as failure:
+        execute(f"SELECT {wrong}")
+    assert storage.find_outage(failure.value) is None
     storage.ping()
 
 
-def test_without_its_table_the_service_is_not_ready_and_says_why(env, context, lines):
-    app = create_app(env)
+OLDER = [
+    ("ALTER TABLE person RENAME TO moved", "ALTER TABLE moved RENAME TO person"),
+    (
+        "ALTER TABLE person RENAME date_of_birth TO moved",
+        "ALTER TABLE person RENAME moved TO date_of_birth",
+    ),
+    ("ALTER TABLE alembic_version RENAME TO moved", "ALTER TABLE moved RENAME TO alembic_version"),
+]
+
+
+@pytest.mark.parametrize(("change", "undo"), OLDER)
+def test_without_a_table_or_column_the_service_is_not_ready_and_says_why(
+    app, context, lines, change, undo
+):
     client = app.test_client()
     try:
-        fetch("ALTER TABLE person RENAME TO moved")
-        assert client.get("/readyz").status_code == 503
-        assert client.get("/hello/John").status_code == 503
+        execute(change)
+        answer = client.get("/readyz")
+        used = client.get("/hello/John")
     finally:
-        fetch("ALTER TABLE moved RENAME TO person")
+        execute(undo)
+    assert answer.status_code == 503
+    assert "older than this version: run 'flask db upgrade'" in answer.json["detail"]
+    assert used.status_code == (404 if "alembic" in change else 503)
+    assert "schema" not in used.json["detail"]
     assert client.get("/readyz").status_code == 200
     line = next(line for line in lines() if line["logger"] == "web.database")
-    assert line["reason"] == "the table is missing: run 'flask db upgrade'"
-    assert line["exception"] == "psycopg2.errors.UndefinedTable"
-    assert line["sqlstate"] == "42P01"
-    app.extensions[storage.POOL].close()
+    assert line["reason"] == storage.OUTDATED
+
+
+def test_a_revision_before_the_newest_is_not_ready_and_one_after_it_is(app, context, monkeypatch):
+    client = app.test_client()
+    for known, newest, status in (({"0001", "0002"}, "0002", 503), ({"0000"}, "0000", 200)):
+        monkeypatch.setattr(storage, "_revisions", lambda _, given=(known, newest): given)
+        assert client.get("/readyz").status_code == status
 
 
 @pytest.fixture
@@ -144,4 +166,5 @@ def test_each_kind_of_outage_is_unavailable(server):
     for process in processes:
         os.kill(process, signal.SIGCONT)
     assert client.get("/hello/John").status_code == 200
-    app.extensions[storage.POOL].close()
+    with app.app_context():
+        db.engine.dispose()

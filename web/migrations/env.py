@@ -11,16 +11,20 @@ import math
 import time
 
 import click
+import psycopg2
 from alembic import context
 from flask import current_app
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from web import database
+
 LOGIN_TIMEOUT = 5  # seconds for all attempts to log in
 MAINTENANCE = "postgres"  # a database that exists on every server
 LOCK = 0x6269727468  # any number that nothing else locks: "birth" in ASCII
-TURN_TIMEOUT = "120s"  # the time to wait for another run to end
-TABLE_TIMEOUT = "5s"  # the same for statements that use the table; requests queue behind
+TURN_TIMEOUT = 120  # seconds to wait for another run to end, and for a table in use
+TABLE_TIMEOUT = 0.2  # seconds of one attempt to lock a table; requests queue behind it
+TABLE_PAUSE = 1  # seconds between two attempts, in which requests are served
 
 logger = logging.getLogger("web.migrations")
 
@@ -31,27 +35,41 @@ def run() -> None:
     given = context.get_x_argument(as_dictionary=True)
     timeout = float(given.get("login_timeout", LOGIN_TIMEOUT))
     with connect(current_app.config["SQLALCHEMY_DATABASE_URI"], timeout) as connection:
-        context.configure(connection, target_metadata=metadata)
-        with context.begin_transaction():
-            wait_for_turn(connection)
-            if is_upgrade() and (unknown := unknown_revisions()):
-                logger.warning(
-                    "the database is ahead of this version (at %s): nothing to do", unknown
-                )
+        until = time.monotonic() + TURN_TIMEOUT
+        while True:
+            context.configure(connection, target_metadata=metadata)
+            try:
+                migrate(connection)
                 return
-            context.run_migrations()
+            except OperationalError as error:
+                locked = isinstance(error.orig, psycopg2.errors.LockNotAvailable)
+                if not locked or time.monotonic() > until:
+                    raise
+            logger.warning("a table is in use: trying again")
+            time.sleep(TABLE_PAUSE)
+
+
+def migrate(connection: Connection) -> None:
+    """Migrate in one transaction. Raises DBAPIError, after which nothing has changed."""
+    with context.begin_transaction():
+        wait_for_turn(connection)
+        if is_upgrade() and (unknown := unknown_revisions()):
+            logger.warning("the database is ahead of this version (at %s): nothing to do", unknown)
+            return
+        context.run_migrations()
 
 
 def connect(url: URL, timeout: float) -> Connection:
     """A connection to the database ``url``, which is created if its server does not have it.
 
     RDS creates none: a template that names one could not restore a snapshot. Raises ClickException,
-    with the reason, when nobody can log in within ``timeout`` seconds, or create the database.
+    with the reason, when nobody can log in within ``timeout`` seconds, or create the database, or
+    when its encoding is not UTF-8.
     """
     try:
         return find_or_create(url, timeout)
-    except DBAPIError as error:
-        reason = " ".join(str(error.orig).split())
+    except (DBAPIError, psycopg2.Error) as error:
+        reason = " ".join(str(database.cause(error)).split())
         raise click.ClickException(f"cannot open the database {url.database}: {reason}") from error
 
 
@@ -86,7 +104,8 @@ def create(url: URL, timeout: float) -> None:
     name = engine.dialect.identifier_preparer.quote(str(url.database))
     try:
         with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
+            # A server's template1 may have any encoding
+            connection.execute(text(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0"))
     except DBAPIError:
         if is_missing(url, time.monotonic() + timeout):  # otherwise another run was faster
             raise
@@ -96,7 +115,15 @@ def create(url: URL, timeout: float) -> None:
 def engine_of(url: URL, until: float) -> Engine:
     """Connect with a time limit for the login: ``until``, a time.monotonic() value."""
     left = max(1, math.ceil(until - time.monotonic()))  # libpq takes whole seconds; 0 is no limit
-    return create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": left})
+    second = current_app.config["DATABASE_NEXT_PASSWORD"]
+    login = database.Login(url, second, connect_timeout=left)
+
+    def connect() -> psycopg2.extensions.connection:
+        opened = login()
+        database.set_up(opened, statement_timeout=0, any_encoding=url.database == MAINTENANCE)
+        return opened
+
+    return create_engine(url, poolclass=NullPool, creator=connect)
 
 
 def wait_for_turn(connection: Connection) -> None:
@@ -104,9 +131,9 @@ def wait_for_turn(connection: Connection) -> None:
 
     Raises OperationalError when another run holds it for longer than TURN_TIMEOUT.
     """
-    connection.execute(text(f"SET LOCAL lock_timeout = '{TURN_TIMEOUT}'"))
+    connection.execute(text(f"SET LOCAL lock_timeout = '{TURN_TIMEOUT}s'"))
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
-    connection.execute(text(f"SET LOCAL lock_timeout = '{TABLE_TIMEOUT}'"))
+    connection.execute(text(f"SET LOCAL lock_timeout = '{TABLE_TIMEOUT}s'"))
 
 
 def is_upgrade() -> bool:
