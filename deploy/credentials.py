@@ -19,7 +19,7 @@ from deploy.settings import PROGRAM
 
 PASSWORD_LENGTH = 40
 PATIENCE = 1800  # seconds until RDS has changed the password
-DIGEST = re.compile(r"[0-9a-fA-F]{64}")
+DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Secret(NamedTuple):
@@ -121,14 +121,16 @@ def _new_password(run: Run) -> str:
 
 def _with_smoke_test(digests: str, key: str) -> str:
     """``digests``, and that of the smoke test's key, which deployments need."""
-    words = digests.replace(",", " ").split()
-    if not all(DIGEST.fullmatch(word) for word in words):
+    words = digests.replace(",", " ").lower().split()
+    make = "make them of the keys: printf %s KEY | openssl dgst -sha256 -r"
+    if not words or not all(DIGEST.fullmatch(word) for word in words):
         raise Failure(
-            "API_KEYS are not SHA-256 digests, which have 64 hexadecimal digits",
-            next="make them of the keys: printf %s KEY | openssl dgst -sha256 -r",
+            "API_KEYS are not SHA-256 digests, which have 64 hexadecimal digits", next=make
         )
+    if hashlib.sha256().hexdigest() in words:
+        raise Failure("API_KEYS have the digest of an empty key", next=make)
     own = hashlib.sha256(key.encode()).hexdigest()
-    return ",".join(dict.fromkeys([*map(str.lower, words), own]))
+    return ",".join(dict.fromkeys([*words, own]))
 
 
 def _outputs(run: Run, environment: Environment) -> dict[str, str]:

@@ -5,6 +5,7 @@ Usage: python -m web [--quiet]
 --quiet suppresses the server's messages about its own start and stop.
 """
 
+import logging.config
 import os
 import signal
 import socket
@@ -26,7 +27,7 @@ GRACE = timedelta(seconds=8)  # for requests in flight at SIGTERM; Docker kills 
 # idle connections for 60 s; if we closed them first, a request sent at that moment would be lost
 IDLE_TIMEOUT = timedelta(seconds=75)
 
-
+NO_KEYS = "everybody may write, because API_KEYS is not set"
 STOPPING = {signal.SIGINT, signal.SIGTERM}
 
 
@@ -56,8 +57,13 @@ def main(
         settings = config.load(os.environ)
     except config.ConfigError as error:
         raise SystemExit(f"web: {error.message}") from None
-    server = settings["SERVER"]
+    server, quiet = settings["SERVER"], "--quiet" in sys.argv[1:]
+    logs = log.configuration(settings["LOG_LEVEL"])
     refuse_second(server["host"], server["port"])
+    if not quiet:
+        logging.config.dictConfig(logs)
+        needed = "PUT and DELETE need a key" if settings["API_KEYS"] else NO_KEYS
+        logging.getLogger("web").info(needed)
     Server(
         target,
         factory=True,
@@ -72,8 +78,8 @@ def main(
         respawn_failed_workers=True,
         workers_kill_timeout=int(grace.total_seconds()),
         websockets=False,
-        log_level=LogLevels.warning if "--quiet" in sys.argv[1:] else LogLevels.info,
-        log_dictconfig=log.configuration(settings["LOG_LEVEL"]),
+        log_level=LogLevels.warning if quiet else LogLevels.info,
+        log_dictconfig=logs,
     ).serve()
 
 

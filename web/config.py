@@ -1,5 +1,6 @@
 """Turns environment variables into a checked configuration, or refuses to start."""
 
+import hashlib
 import ipaddress
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -85,10 +86,18 @@ def _dsn(text: str) -> str:
 
 
 def _digests(text: str) -> frozenset[bytes]:
+    if not text:
+        return frozenset()
     words = text.replace(",", " ").split()
-    if not all(len(word) == 64 for word in words):
+    if not words or not all(len(word) == 64 for word in words):
         raise ValueError
-    return frozenset(map(bytes.fromhex, words))
+    digests = frozenset(map(bytes.fromhex, words))
+    if hashlib.sha256().digest() in digests:
+        raise ConfigError(
+            "Invalid API_KEYS: it has the digest of an empty key. Make each digest of a key: "
+            "printf %s KEY | openssl dgst -sha256 -r"
+        )
+    return digests
 
 
 @dataclass(frozen=True)

@@ -29,15 +29,16 @@ def required(view: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def is_valid(key: str, digests: frozenset[bytes]) -> bool:
-    """Whether one of ``digests`` is the SHA-256 digest of ``key``.
+    """Whether one of ``digests`` is the SHA-256 digest of ``key``; an empty key is never valid.
 
-    All of them are compared, each in constant time. A digest
-    without salt is enough, because keys are random and long, unlike passwords.
+    All of them are compared, each in constant time. A digest without salt is enough, because keys
+    are random and long, unlike passwords.
     """
     digest = hashlib.sha256(key.encode()).digest()
-    return sum(hmac.compare_digest(digest, known) for known in digests) > 0
+    return sum(hmac.compare_digest(digest, known) for known in digests) > 0 and key != ""
 
 
 def _key() -> str:
+    """The token of the current request, or empty text if it has none."""
     given = request.authorization
     return given.token or "" if given is not None and given.type == "bearer" else ""

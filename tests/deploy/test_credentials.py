@@ -215,13 +215,19 @@ def test_the_keys_for_writing_include_that_of_the_smoke_test(vault, command, giv
     assert "K3y" not in printed
 
 
-@pytest.mark.parametrize("text", ["a-key-itself", digest("a")[:-1], f"{digest('a')},x"])
+@pytest.mark.parametrize("text", ["a-key-itself", digest("a")[:-1], f"{digest('a')},x", ",", " , "])
 def test_what_is_not_a_digest_is_refused(vault, fails, given, text):
     given(text)
     output = fails("secrets", "set", "prod", "API_KEYS")
     assert "not SHA-256 digests" in output
     assert "openssl dgst -sha256" in output
-    assert text not in output
+    assert text.strip(", ") not in output or not text.strip(", ")
+    assert vault[APPLICATION] == {}
+
+
+def test_the_digest_of_an_empty_key_is_refused(vault, fails, given):
+    given(f"{digest('a')},{digest('')}")
+    assert "the digest of an empty key" in fails("secrets", "set", "prod", "API_KEYS")
     assert vault[APPLICATION] == {}
 
 

@@ -1,3 +1,4 @@
+import hashlib
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -70,7 +71,7 @@ def test_tls(tmp_path):
         ("TIME_ZONE", "../etc/passwd"), ("TIME_ZONE", "/etc/passwd"), ("LOG_LEVEL", "info"), ("PORT", "http"),
         ("PORT", "-1"), ("PORT", "٨٠"), ("WORKERS", "0"), ("WORKERS", "1.5"), ("THREADS", "65"), ("THREADS", "1"),
         ("HOST", "localhost"), ("HOST", "0.0.0.0.0"), ("HOST", "*"),
-        ("API_KEYS", "a-key"), ("API_KEYS", "0" * 63), ("API_KEYS", "g" * 64), ("APP_VERSION", "1\n2"),
+        ("API_KEYS", "a-key"), ("API_KEYS", "0" * 63), ("API_KEYS", ","), ("API_KEYS", " , ,"), ("API_KEYS", "g" * 64), ("APP_VERSION", "1\n2"),
         ("RDS_PASSWORD", "a\x00b"), ("RDS_NEXT_PASSWORD", "a\x7fb"), ("RDS_HOSTNAME", "a\tb"), ("APP_VERSION", "\udcff"),
         ("DATABASE_URL", "postgresql://me:secret@host/name?nonsense=1"),
     ],
@@ -121,7 +122,16 @@ def test_old_names_of_time_zones_are_known_everywhere():
 def test_keys_are_digests():
     loaded = config.load(URL | {"API_KEYS": f"{'0' * 64},{'AB' * 32} {'ab' * 32}"})
     assert loaded["API_KEYS"] == {bytes(32), bytes([0xAB] * 32)}
-    assert config.load(URL)["API_KEYS"] == set()
+    for blank in ({}, {"API_KEYS": ""}, {"API_KEYS": " \n"}):
+        assert config.load(URL | blank)["API_KEYS"] == set()
+
+
+def test_the_digest_of_an_empty_key_is_refused():
+    """That of `printf %s "$key"` where nobody has set the variable."""
+    nothing = hashlib.sha256().hexdigest()
+    for keys in (nothing, nothing.upper(), f"{'0' * 64},{nothing}"):
+        with pytest.raises(config.ConfigError, match="the digest of an empty key"):
+            config.load(URL | {"API_KEYS": keys})
 
 
 def test_a_database_is_required():

@@ -33,7 +33,7 @@ def test_each_key_may_write(guarded, key):
 
 @pytest.mark.parametrize(
     "authorization",
-    [None, "", "Bearer", "Bearer ", "Bearer wrong", f"Basic {KEY}", KEY, f"Bearer {KEY}x",
+    [None, "", "Bearer", "Bearer ", "bearer =", 'Bearer ""', "Bearer wrong", f"Basic {KEY}", KEY, f"Bearer {KEY}x",
      f"Bearer {digest(KEY)}", "Bearer \xff", f"Bearer key={KEY}", "Basic YTpi"],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
@@ -47,6 +47,11 @@ def test_other_callers_must_not_write(guarded, method, authorization):
         assert response.json["detail"] == keys.DETAIL
         assert response.json["type"] == "about:blank"
     assert guarded.get("/hello/John").status_code == 200
+
+
+def test_a_request_without_a_token_is_never_valid():
+    """Whatever the digests are."""
+    assert not keys.is_valid("", frozenset([hashlib.sha256().digest()]))
 
 
 def test_everybody_may_read(guarded):

@@ -214,6 +214,7 @@ def test_a_request_in_flight_is_served_at_sigterm(stopped):
 
 def test_all_output_is_json_and_contains_no_names(stopped):
     lines = stopped.output.splitlines()
+    assert json.loads(lines[0])["message"] == "everybody may write, because API_KEYS is not set"
     assert [line for line in lines if json.loads(line)["message"] == "request"]
     assert all(json.loads(line)["message"] for line in lines)
     assert "Rumpelstiltskin" not in stopped.output
