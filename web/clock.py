@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 # Only from the package tzdata, because systems differ in the names they know
 zoneinfo.reset_tzpath(to=())
 
-ZONES = frozenset(zoneinfo.available_timezones())  # IANA names
+# IANA names, without the one that means that nobody has chosen a zone yet
+ZONES = frozenset(zoneinfo.available_timezones() - {"Factory"})
 
 
 def parse_zone(name: str) -> ZoneInfo:

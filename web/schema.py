@@ -1,6 +1,5 @@
 """Parsers from untrusted text to typed values, and the shapes of all requests and responses."""
 
-import difflib
 import json
 import re
 import unicodedata
@@ -18,6 +17,7 @@ NAME_RULE = f"Use 1 to {NAME_LIMIT} letters and nothing else."
 DATE_RULE = "Use a real date, written YYYY-MM-DD."
 DATE_MISSING = f"The key is missing. {DATE_RULE}"
 JSON_RULE = 'Send a JSON object such as {"dateOfBirth": "1990-05-17"}.'
+TEXT_RULE = "Use text without U+0000 and without lone surrogates."
 ZONE_RULE = "Use an IANA time zone such as Europe/Berlin."
 
 # No character is composed of more than four code points, so a longer text cannot become a name. It
@@ -30,17 +30,23 @@ UNNORMALISED_LIMIT = 4 * NAME_LIMIT
 _NAME = re.compile(r"L[LM]*(?:J[LM]+)*")
 _JOINERS = "\u200c\u200d"
 _EARLIEST = clock.parse_zone("Pacific/Kiritimati")  # the zone in which each day begins first
+_UNSTORABLE = re.compile("[\\0\ud800-\udfff]")
+_ZONES: dict[str, list[str]] = {}  # by name and by city, in lower case
+for _zone in sorted(clock.ZONES):
+    for _word in {_zone.casefold(), _zone.rpartition("/")[2].casefold()}:
+        _ZONES.setdefault(_word, []).append(_zone)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-def parse_name(text: str) -> str:
+def parse_name(text: object) -> str:
     """``text`` as a user name, in Unicode normalisation form C.
 
     A name is 1 to 64 letters of any script (category L*); marks (M*) may follow a letter, as
     scripts such as Devanagari need, and one U+200C or U+200D may appear between letters. Case
-    matters. Raises ValidationError for anything else, including hyphens, apostrophes and blanks.
+    matters. Raises ValidationError for anything else, whatever its type, including hyphens,
+    apostrophes and blanks.
     """
-    if len(text) > UNNORMALISED_LIMIT:
+    if not isinstance(text, str) or len(text) > UNNORMALISED_LIMIT:
         raise ValidationError(NAME_RULE)
     name = unicodedata.normalize("NFC", text)
     if len(name) > NAME_LIMIT or not _NAME.fullmatch("".join(map(_kind, name))):
@@ -62,13 +68,22 @@ def parse_date(text: object) -> date:
         raise ValidationError(DATE_RULE) from None
 
 
-def parse_zone(text: str) -> ZoneInfo:
-    """The time zone of that IANA name. Raises ValidationError, which suggests similar names."""
+def parse_zone(text: object) -> ZoneInfo:
+    """The time zone of that IANA name.
+
+    Raises ValidationError for anything else, whatever its type. It suggests names that differ only
+    in case or blanks, or of which ``text`` is the city; searching for similar ones costs more CPU
+    than 20 greetings.
+    """
+    if not isinstance(text, str):
+        raise ValidationError(ZONE_RULE)
     try:
         return clock.parse_zone(text)
     except LookupError:
-        close = _close_zones(text)
-        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+        word = text.strip().casefold()
+        meant = _ZONES.get(word.replace(" ", "_")) or _ZONES.get(word.replace(" ", "+")) or []
+        hint = f" Did you mean {' or '.join(meant)}?" if meant else ""
+        hint += " In a URL, write + as %2B." if "+" in "".join(meant) else ""
         raise ValidationError(ZONE_RULE + hint) from None
 
 
@@ -97,14 +112,14 @@ def parse_object(body: bytes) -> Mapping[str, Any]:
 class Name(fields.Field[str]):
     """A user's name in a request; see parse_name for what is valid."""
 
-    def _deserialize(self, value: str, attr: Any, data: Any, **kwargs: Any) -> str:
+    def _deserialize(self, value: object, attr: Any, data: Any, **kwargs: Any) -> str:
         return parse_name(value)
 
 
 class Zone(fields.Field[ZoneInfo]):
     """A time zone in a request; see parse_zone for what is valid."""
 
-    def _deserialize(self, value: str, attr: Any, data: Any, **kwargs: Any) -> ZoneInfo:
+    def _deserialize(self, value: object, attr: Any, data: Any, **kwargs: Any) -> ZoneInfo:
         return parse_zone(value)
 
 
@@ -118,10 +133,22 @@ class DateOfBirth(fields.Field[date]):
 
 
 class Lenient(Schema):
-    """The base of all request schemas: unknown keys are ignored."""
+    """The base of all request schemas: unknown keys are ignored, and texts can be stored."""
 
     class Meta:
         unknown = EXCLUDE
+
+    def load(self, data: Mapping[str, Any], **kwargs: Any) -> Any:  # type: ignore[override]
+        """The values of the fields. Raises ValidationError for all that are invalid at once."""
+        keys = [field.data_key or name for name, field in self.fields.items()]
+        wrong = {key: [TEXT_RULE] for key in keys if not _is_storable(data.get(key))}
+        try:
+            values = super().load(data, **kwargs)
+        except ValidationError as error:
+            raise ValidationError(wrong | error.normalized_messages()) from None
+        if wrong:
+            raise ValidationError(wrong)
+        return values
 
 
 class Who(Lenient):
@@ -224,15 +251,18 @@ def _kind(character: str) -> str:
     return "J" if character in _JOINERS else unicodedata.category(character)[0]
 
 
-def _close_zones(text: str) -> list[str]:
-    """At most three names similar to ``text``, which may be only the city."""
-    by_word = {
-        word.lower(): zone
-        for zone in sorted(clock.ZONES)
-        for word in (zone, zone.rpartition("/")[2])
-    }
-    words = difflib.get_close_matches(text[:64].lower().replace(" ", "_"), by_word, cutoff=0.7)
-    return list(dict.fromkeys(by_word[word] for word in words))
+def _is_storable(value: object) -> bool:
+    """Whether PostgreSQL can store each text in a JSON value: no U+0000, no surrogates."""
+    left = [value]
+    while left:
+        match left.pop():
+            case str() as text if _UNSTORABLE.search(text):
+                return False
+            case list() as values:
+                left += values
+            case dict() as pairs:
+                left += [*pairs, *pairs.values()]
+    return True
 
 
 def _refuse_constant(name: str) -> NoReturn:

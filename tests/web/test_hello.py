@@ -297,25 +297,29 @@ def test_the_configured_time_zone_determines_it_otherwise(env, client, at):
 @pytest.mark.parametrize(
     ("zone", "hint"),
     [
-        ("Europe/Berln", " Did you mean Europe/Berlin"),
-        ("europe/berlin", " Did you mean Europe/Berlin"),
-        ("Berlin", " Did you mean Europe/Berlin"),
-        ("New York", " Did you mean America/New_York"),
+        ("Europe/Berln", ""),
+        ("europe/berlin", " Did you mean Europe/Berlin?"),
+        ("Berlin", " Did you mean Europe/Berlin?"),
+        ("New York", " Did you mean America/New_York?"),
+        ("istanbul", " Did you mean Asia/Istanbul or Europe/Istanbul?"),
+        ("Etc/GMT 5", " Did you mean Etc/GMT+5? In a URL, write + as %2B."),
+        ("gmt 5", " Did you mean Etc/GMT+5? In a URL, write + as %2B."),
+        ("Etc/GMT-15", ""),
+        ("Factory", ""),
         ("", ""),
-        ("Europe", " Did you mean"),
+        ("Europe", ""),
         ("../../etc/passwd", ""),
         ("/etc/localtime", ""),
         ("x" * 4000, ""),
-        ("Europe/Berlin\n", " Did you mean Europe/Berlin"),
+        ("Europe/Berlin\n", " Did you mean Europe/Berlin?"),
         ("\u0000", ""),
     ],
 )
-def test_an_unknown_time_zone_is_refused_with_similar_names(client, zone, hint):
+def test_an_unknown_time_zone_is_refused_with_those_that_may_be_meant(client, zone, hint):
     response = client.get("/hello/John", query_string={"timeZone": zone})
     assert_problem(response, 400, "invalid-request")
     (message,) = response.json["errors"]["timeZone"]
-    rule = "Use an IANA time zone such as Europe/Berlin."
-    assert message.startswith(rule + hint) if hint else message.startswith(rule)
+    assert message == "Use an IANA time zone such as Europe/Berlin." + hint
 
 
 def test_every_time_zone_of_iana_is_known(client):

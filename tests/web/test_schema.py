@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from marshmallow import ValidationError
+from marshmallow import ValidationError, fields
 
 from web import schema
 
@@ -119,3 +119,33 @@ def test_a_json_object_is_parsed(value: dict[str, object]) -> None:
 def test_unknown_keys_are_ignored() -> None:
     loaded = schema.Birth().load({"dateOfBirth": "1990-05-17", "shoeSize": 42})
     assert loaded == {"born": date(1990, 5, 17)}
+
+
+class Note(schema.Lenient):
+    """What somebody who adds a resource might write."""
+
+    name = schema.Name(data_key="nickname")
+    zone = schema.Zone()
+    born = schema.DateOfBirth()
+    text = fields.String()
+    texts = fields.List(fields.String())
+    more = fields.Dict()
+
+
+@pytest.mark.parametrize("value", [5, True, None, 1.5, ["x"], {"a": 1}, [], {}], ids=repr)
+@pytest.mark.parametrize("key", ["nickname", "zone", "born", "text", "texts"])
+def test_no_parser_trusts_a_type(key: str, value: object) -> None:
+    is_valid = key == "texts" and value in ([], ["x"])
+    assert set(Note().validate({key: value})) == (set() if is_valid else {key})
+
+
+@pytest.mark.parametrize("bad", ["\0", "a\0b", "\ud800", "a\udfffb"], ids=ascii)
+def test_text_that_cannot_be_stored_is_refused(bad: str) -> None:
+    for key, value in (
+        ("nickname", bad), ("zone", bad), ("born", bad), ("text", bad), ("texts", ["a", bad]),
+        ("more", {"a": {"b": [bad]}}), ("more", {bad: 1}),
+    ):  # fmt: skip
+        with pytest.raises(ValidationError) as error:
+            Note().load({key: value, "nobody reads this": bad})
+        assert set(error.value.normalized_messages()) == {key}
+    assert Note().load({"nobody reads this": bad}) == {}
