@@ -240,20 +240,23 @@ def test_requests_from_one_address_are_rate_limited(stack):
 
 
 def test_one_address_cannot_take_all_connections(stack):
-    """Bodies that trickle: 100 at a time are waited for, the others are refused, and go on."""
+    """Bodies that trickle: so many at a time are waited for, the others are refused, and go on."""
     head = b"PUT /hello/Ann HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1\r\nContent-Length: 4000\r\n\r\n"
     # Requests of earlier tests count towards the rate limit until enough time has passed
     configuration = Path(".platform/nginx/nginx.conf").read_text()
-    rate, burst = (int(re.search(rf"{key}=(\d+)", configuration)[1]) for key in ("rate", "burst"))
+    rate, burst, limit = (
+        int(re.search(rf"{key}(\d+)", configuration)[1])
+        for key in ("rate=", "burst=", "limit_conn connections ")
+    )
     time.sleep(burst / rate + 1)
     held = []
     try:
-        for _ in range(160):
+        for _ in range(limit + 30):
             connection = socket.create_connection(("127.0.0.1", stack.port), timeout=20)
             connection.sendall(head + b"{")
             held.append(connection)
         deadline = time.monotonic() + 20
-        while len(held) > 100 and time.monotonic() < deadline:
+        while len(held) > limit and time.monotonic() < deadline:
             for connection in held:
                 connection.sendall(b" ")
             readable, _, _ = select.select(held, [], [], 0.2)
@@ -261,7 +264,7 @@ def test_one_address_cannot_take_all_connections(stack):
                 assert connection.recv(1024).startswith(b"HTTP/1.1 429 ")
                 held.remove(connection)
                 connection.close()
-        assert len(held) == 100
+        assert len(held) == limit
         other = "import urllib.request as r; print(r.urlopen(r.Request('http://nginx/livez', headers={'X-Forwarded-For': '192.0.2.9'})).status)"
         assert stack.compose("exec", "-T", "web", "python", "-c", other) == "200\n"
     finally:

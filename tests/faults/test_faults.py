@@ -227,31 +227,60 @@ def nginx_before(service):
         shutil.rmtree(folder)
 
 
+def open_files(count):
+    """Allow so many open files, or skip the test."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < count:
+        lacks(f"permission to open {count} files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))
+
+
+def trickling(port, address):
+    """A connection that has begun a request of ``address`` whose body does not end."""
+    opened = socket.create_connection(("127.0.0.1", port))
+    head = (
+        f"PUT /hello/Ann HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {address}\r\nContent-Length: 4000"
+    )
+    opened.sendall(f"{head}\r\n\r\n{{".encode())
+    return opened
+
+
 def test_bodies_that_trickle(service, judge):
-    """150 of them, from one address: that address gets 429, and the others are served."""
+    """From 190 addresses, each within its limit of 50: the others are served.
+
+    Among them are 50 people behind one address, with a request a second each.
+    """
+    open_files(12000)
     service.start()
-    head = b"PUT /hello/Ann HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1\r\nContent-Length: 4000\r\n\r\n{"
     with nginx_before(service) as port, Load("127.0.0.1", port, clients=1, headers={"X-Forwarded-For": "192.0.2.2"}) as load:  # fmt: skip
         load.wait_for_more(204)
-        held = [socket.create_connection(("127.0.0.1", port)) for _ in range(150)]
-        for connection in held:
-            connection.sendall(head)
-        for _ in range(12):
-            time.sleep(0.5)
+        held = [trickling(port, f"198.51.100.{n % 190}") for n in range(190 * 50)]
+
+        def trickle():
             for connection in held:
                 with suppress(OSError):
                     connection.sendall(b" ")
+
+        office = {"X-Forwarded-For": "192.0.2.3"}
+        with Load("127.0.0.1", port, clients=8, headers=office, pause=0.4) as people:
+            for _ in range(4):
+                trickle()
+                people.wait_for_more(204, 20)
+        refused = [trickling(port, "198.51.100.1") for _ in range(5)]
+        for connection in refused:
+            assert connection.recv(20).startswith(b"HTTP/1.1 429 ")
         load.wait_for_more(204)
-        for connection in held:
+        trickle()
+        for connection in held + refused:
             connection.close()
     judge(load)
-    assert load.total(503) == 0
+    for each in (load, people):
+        assert each.total(503, 429, 0) == 0
 
 
 def test_idle_connections(service, judge):
     """A thousand to nginx, which does not pass them on to the application."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4096), hard), hard))
+    open_files(4096)
     service.start()
     with nginx_before(service) as port, Load("127.0.0.1", port, clients=4) as load:
         load.wait_for_more(204)
