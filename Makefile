@@ -59,7 +59,7 @@ test-docker: .venv/installed ## Run the tests of the image and of docker-compose
 	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -n 2 --dist loadgroup $(ARGS)
 
 test-faults: .venv/installed ## Kill, freeze or cut off what the service needs, under load (skips what this machine lacks)
-	$(RUN) pytest -q -m faults $(ARGS)
+	$(RUN) pytest -q -m faults -n 2 --dist worksteal tests/faults $(ARGS)
 
 test-browser: .venv/installed ## Try the documentation in a browser (skipped without Chromium)
 	$(RUN) pytest -q -m browser $(ARGS)

@@ -74,20 +74,32 @@ class Service:
     def url(self):
         return self.database.url("faults_test")
 
-    def start_web(self, output=None, **env):
-        """Start the server, with its log in ``output``, and wait until it is ready."""
+    def start_web(self, output=None, name=None, configuration=None, **env):
+        """Start the server, with its log in ``output``, and wait until it is ready.
+
+        With ``name`` for the database's host, the server looks it up by ``configuration``, which is
+        put in the place of /etc/resolv.conf; it is only waited for until it is alive.
+        """
+        command = [sys.executable, "-m", "web"]
+        if name:
+            env |= {"DATABASE_URL": self.url.replace("127.0.0.1", name)}
+            mount = f'mount --bind {configuration} /etc/resolv.conf && exec "$@"'
+            command = ["unshare", "--mount", "sh", "-c", mount, "sh", *command]
         with (self.home / "output").open("ab") as log:
             self.web = subprocess.Popen(
-                [sys.executable, "-m", "web"],
+                command,
                 env=self.env() | env,
                 stdout=log if output is None else output,
                 stderr=log,
             )
         deadline = time.monotonic() + 60
-        while not self.is_ready():
+        while not (self.is_alive() if name else self.is_ready()):
             assert self.web.poll() is None, (self.home / "output").read_text()
             assert time.monotonic() < deadline, (self.home / "output").read_text()
             time.sleep(0.05)
+
+    def is_alive(self):
+        return Load("127.0.0.1", self.port).ask("GET", "/livez")[0] == 200
 
     def is_ready(self):
         return Load("127.0.0.1", self.port).ask("GET", "/readyz")[0] == 200

@@ -10,6 +10,8 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -17,6 +19,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from tests.faults import network
 from tests.faults.conftest import free_port, lacks
 from tests.support.load import Load
 
@@ -74,6 +77,83 @@ def test_a_locked_table(service, judge):
         other.close()
     judge(load)
     assert load.total(503) > 0
+
+
+def test_a_locked_row(service, judge):
+    """Its user's changes are refused, ten a second; nobody else notices."""
+    service.start()
+    with under_load(service, clients=4) as load:
+        load.wait_for_more(204)
+        statuses = Counter([save(load, "Ann", "1990-01-01")])
+        with service.connect() as other, other.cursor() as cursor:
+            cursor.execute("BEGIN; SELECT FROM person WHERE username = 'Ann' FOR UPDATE")
+            with ThreadPoolExecutor(8) as threads:
+                for _ in range(50):
+                    threads.submit(lambda: statuses.update([save(load, "Ann", "2000-02-02")]))
+                    time.sleep(0.1)
+            cursor.execute("ROLLBACK")
+    judge(load)
+    assert statuses == {204: 1, 503: 50}
+    assert load.total(503) == 0
+
+
+def save(load, name, born):
+    return load.ask("PUT", f"/hello/{name}", f'{{"dateOfBirth": "{born}"}}')[0]
+
+
+def forget(load, name):
+    return load.ask("DELETE", f"/hello/{name}")[0]
+
+
+def test_a_partition(service):
+    """Packets to the database are lost for longer than a request waits, and are delivered later.
+
+    A change that was answered 503 must not replace what was saved meanwhile.
+    """
+
+    def partition():
+        service.start()
+        load = under_load(service)
+        assert {save(load, name, "1980-01-01") for name in ("Ann", "Bob", "Cid")} == {204}
+        with network.dropped(service.database.port), ThreadPoolExecutor(4) as threads:
+            answers = [
+                threads.submit(save, load, "Ann", "1990-01-01"),
+                threads.submit(forget, load, "Bob"),
+                threads.submit(save, load, "Cid", "1990-01-01"),
+            ]
+            assert {answer.result() for answer in answers} == {503}
+            time.sleep(FREEZE - 3)
+        load.wait_for(lambda: save(load, "Ann", "2000-02-02") == 204)
+        load.wait_for(lambda: save(load, "Bob", "2000-02-02") == 204)
+        load.wait_for(lambda: forget(load, "Cid") == 204)
+        kept = {"Ann": date(2000, 2, 2), "Bob": date(2000, 2, 2)}
+        for _ in range(30):  # TCP repeats what was lost, ever more slowly
+            assert service.stored() == kept
+            assert load.ask("GET", "/hello/Cid")[0] == 404
+            time.sleep(1)
+
+    network.isolated(partition)
+
+
+def test_a_silent_name_server(service, judge):
+    """New connections need the host's address; /livez and those that have one do not."""
+
+    def silence():
+        server = network.NameServer()
+        configuration = service.home / "resolv.conf"
+        configuration.write_text("nameserver 127.0.0.1\n")
+        service.start(name=network.NAME, configuration=configuration)
+        with under_load(service) as load:
+            assert server.asked.wait(60)
+            time.sleep(FREEZE)
+            server.answering.set()
+            load.wait_for_more(204)
+        server.close()
+        configuration.unlink()
+        judge(load)
+        assert load.longest_livez < 4
+
+    network.isolated(silence)
 
 
 def test_no_free_connections(service, judge):
