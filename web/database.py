@@ -20,6 +20,7 @@ from psycopg2.extensions import (
     POLL_OK,
     POLL_READ,
     STATUS_SETUP,
+    TRANSACTION_STATUS_IDLE,
     connection,
     cursor,
     set_wait_callback,
@@ -32,7 +33,7 @@ from web.outage import PATIENCE, Locked, Unavailable
 ANSWER_TIMEOUT = 3  # seconds for all that a request does with the database, login included
 LOGIN_TIMEOUT = 5  # seconds for a login outside of requests, unless it has a connect_timeout
 STATEMENT_TIMEOUT = 2  # seconds until PostgreSQL cancels a statement whose client may have left
-LOCK_TIMEOUT = 0.2  # seconds that a change waits for a row which another session has locked
+LOCK_TIMEOUT = 0.2  # seconds that a statement waits for a row which another session has locked
 MAX_AGE = 3600  # seconds until a connection is replaced, and the server's clock read again
 
 # What a session must not take from the settings of its role, its database or its server, because it
@@ -42,7 +43,6 @@ SETTINGS = {
     "default_transaction_deferrable": "off",
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
-    "lock_timeout": "0",
     "role": "none",
     "search_path": "public",
     "standard_conforming_strings": "on",
@@ -65,10 +65,8 @@ _LATE = "too late"  # in the message of a change that the server received after 
 
 _LOOK = "SELECT extract(epoch FROM clock_timestamp())::float, current_setting('server_encoding')"
 
-# Locks of other sessions on the table are waited for like any statement, those on a row only
-# briefly. The main query runs first; where it fails, nothing is changed
+# The main query runs first; where it fails, nothing is changed
 _CHANGE = """
-    LOCK TABLE {table} IN ROW EXCLUSIVE MODE; SET LOCAL lock_timeout = '{lock_timeout}s';
     WITH change AS ({change}) SELECT CAST(
         CASE WHEN clock_timestamp() < to_timestamp(%s) THEN 'true' ELSE '{late}' END AS boolean)
 """
@@ -76,6 +74,27 @@ _CHANGE = """
 
 class Overdue(psycopg2.OperationalError):
     """PostgreSQL did not answer in time. The message names the step that took too long."""
+
+
+class Cursor(cursor):
+    """A cursor that waits longer for a table, which a migration has locked, than for a row."""
+
+    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002  # psycopg2's names
+        """Execute a statement, again while its table is locked, for STATEMENT_TIMEOUT at most.
+
+        In a transaction it is not repeated. Raises psycopg2.Error.
+        """
+        try:
+            super().execute(query, vars)
+        except psycopg2.errors.LockNotAvailable as error:
+            until = time.monotonic() + STATEMENT_TIMEOUT
+            while _is_for_table(error) and self.connection.autocommit:
+                try:
+                    return super().execute(query, vars)
+                except psycopg2.errors.LockNotAvailable:
+                    if time.monotonic() > until:
+                        raise
+            raise
 
 
 class Connection(connection):
@@ -139,11 +158,13 @@ class Pool(QueuePool):
                 raise Unavailable("all connections are in use")
         try:
             pooled = super().connect()
-            while _is_stale(checked := cast(Connection, pooled.driver_connection)):
+            while _is_stale(checked := cast(Connection, pooled.dbapi_connection)):
                 pooled.invalidate()  # and opened again when its turn comes
                 pooled = super().connect()
-            checked.autocommit = False
             checked.until = use.began + ANSWER_TIMEOUT if use else None
+            if checked.get_transaction_status() != TRANSACTION_STATUS_IDLE:
+                checked.rollback()  # what a view has left open
+            checked.autocommit = False
             return pooled
         except exc.TimeoutError:
             raise Unavailable(f"all connections were in use for {PATIENCE} s") from None
@@ -159,6 +180,7 @@ def init_app(app: Flask) -> None:
         app.config["SQLALCHEMY_DATABASE_URI"],
         app.config["DATABASE_NEXT_PASSWORD"],
         connection_factory=Connection,
+        cursor_factory=Cursor,
     )
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
         "creator": functools.partial(_open, login),
@@ -167,6 +189,7 @@ def init_app(app: Flask) -> None:
         "pool_size": app.config["SERVER"]["threads"] - 1,
         "max_overflow": 0,
         "pool_recycle": MAX_AGE,
+        "pool_reset_on_return": None,  # Pool.connect undoes what is left open
         "use_native_hstore": False,  # looking for that type would add a round trip to each login
     }
     app.teardown_request(outage.end_request)
@@ -181,14 +204,17 @@ def forget_environment() -> None:
         del os.environ[name]
 
 
-def set_up(opened: connection, statement_timeout: float, any_encoding: bool = False) -> float:
+def set_up(
+    opened: connection, statement_timeout: float, lock_timeout: float, any_encoding: bool = False
+) -> float:
     """Apply SETTINGS to a new connection; returns the server's time, in seconds since 1970.
 
     One round trip, and not connection options, because poolers such as PgBouncer refuse those.
     Raises psycopg2.Error, and closes ``opened``, also where the database's encoding is not UTF-8,
     which cannot hold every name.
     """
-    settings = SETTINGS | {"statement_timeout": f"{statement_timeout}s"}
+    limits = {"statement_timeout": f"{statement_timeout}s", "lock_timeout": f"{lock_timeout}s"}
+    settings = SETTINGS | limits
     chosen = opened.info.dsn_parameters.get("options", "")  # in DATABASE_URL
     sets = "".join(
         f"SET {name} = '{value}'; " for name, value in settings.items() if name not in chosen
@@ -220,7 +246,7 @@ class Autocommit:
         self._pooled = engine.raw_connection()
 
     def __enter__(self) -> cursor:
-        used = cast(Connection, self._pooled.driver_connection)
+        used = cast(Connection, self._pooled.dbapi_connection)
         used.autocommit = True
         return used.cursor()
 
@@ -231,14 +257,14 @@ class Autocommit:
             self._pooled.close()
 
 
-def change(engine: Engine, table: str, statement: str, *parameters: object) -> None:
-    """Execute the INSERT, UPDATE or DELETE ``statement`` on ``table`` in time, or never.
+def change(engine: Engine, statement: str, *parameters: object) -> None:
+    """Execute ``statement``, one INSERT, UPDATE or DELETE, in time or never.
 
     A request that was answered 503 must not replace what a later one has saved. A closed
     connection's statement can still arrive, from a proxy or a pooler, so it carries its deadline,
     by the server's clock. Raises Unavailable and psycopg2.Error, Overdue included.
     """
-    whole = _CHANGE.format(table=table, change=statement, lock_timeout=LOCK_TIMEOUT, late=_LATE)
+    whole = _CHANGE.format(change=statement, late=_LATE)
     with Autocommit(engine) as asked:
         used = cast(Connection, asked.connection)
         until = (used.until or time.monotonic() + ANSWER_TIMEOUT) + used.clock
@@ -269,17 +295,26 @@ def find_outage(error: BaseException) -> Unavailable | None:
         not unreadable or isinstance(failed, psycopg2.ProgrammingError)
     ):
         return None
-    if isinstance(failed, psycopg2.errors.LockNotAvailable):
+    if isinstance(failed, psycopg2.errors.LockNotAvailable) and not _is_for_table(failed):
         return Locked("another session has locked the row")
     failure = Unavailable(str(failed) if isinstance(failed, Overdue) else "a statement failed")
     failure.__cause__ = failed
     return failure
 
 
+def _is_for_table(refused: psycopg2.Error) -> bool:
+    """Whether a lock on a table was refused, not one on a row.
+
+    PostgreSQL locks a statement's tables while it reads the statement, and then says where in its
+    text it was; rows are locked while it executes it.
+    """
+    return refused.diag.statement_position is not None
+
+
 def _open(login: Login) -> Connection:
     """A connection for the pool. Raises psycopg2.Error."""
     opened = cast(Connection, login())
-    opened.clock = set_up(opened, STATEMENT_TIMEOUT) - time.monotonic()
+    opened.clock = set_up(opened, STATEMENT_TIMEOUT, LOCK_TIMEOUT) - time.monotonic()
     return opened
 
 

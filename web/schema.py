@@ -138,10 +138,17 @@ class Lenient(Schema):
     class Meta:
         unknown = EXCLUDE
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._texts = [
+            field.data_key or name
+            for name, field in self.fields.items()
+            if not isinstance(field, Name | Zone | DateOfBirth)  # which accept no other text
+        ]
+
     def load(self, data: Mapping[str, Any], **kwargs: Any) -> Any:  # type: ignore[override]
         """The values of the fields. Raises ValidationError for all that are invalid at once."""
-        keys = [field.data_key or name for name, field in self.fields.items()]
-        wrong = {key: [TEXT_RULE] for key in keys if not _is_storable(data.get(key))}
+        wrong = {key: [TEXT_RULE] for key in self._texts if not _is_storable(data.get(key))}
         try:
             values = super().load(data, **kwargs)
         except ValidationError as error:

@@ -75,12 +75,12 @@ def save(name: str, born: date) -> None:
     If it returns, the change is on disk. Raises database.ERRORS; the change has then been made, is
     made within the time limit of the request, or is never made. Saving again is always safe.
     """
-    database.change(db.engine, "person", _SAVE, name, born)
+    database.change(db.engine, _SAVE, name, born)
 
 
 def delete(name: str) -> None:
     """Delete ``name`` and its date of birth, if saved. Raises database.ERRORS, like save."""
-    database.change(db.engine, "person", _DELETE, name)
+    database.change(db.engine, _DELETE, name)
 
 
 def ping() -> None:

@@ -120,7 +120,7 @@ def engine_of(url: URL, until: float) -> Engine:
 
     def connect() -> psycopg2.extensions.connection:
         opened = login()
-        database.set_up(opened, statement_timeout=0, any_encoding=url.database == MAINTENANCE)
+        database.set_up(opened, 0, 0, any_encoding=url.database == MAINTENANCE)
         return opened
 
     return create_engine(url, poolclass=NullPool, creator=connect)
