@@ -62,7 +62,7 @@ def main(
     refuse_second(server["host"], server["port"])
     if not quiet:
         logging.config.dictConfig(logs)
-        needed = "PUT and DELETE need a key" if settings["API_KEYS"] else NO_KEYS
+        needed = "writing needs a key" if settings["API_KEYS"] else NO_KEYS
         logging.getLogger("web").info(needed)
     Server(
         target,

@@ -22,8 +22,8 @@ class DeadMan:
     faulthandler's, which needs neither Python code nor the interpreter's lock, and a thread keeps
     resetting it, so it also ends a process in which no Python code can run any more.
 
-    A pause of the whole process counts as well: if a machine is stopped for longer than ``limit``, all
-    workers are replaced when it continues, and the requests in them are lost.
+    A pause of the whole process counts as well: if a machine stands still for longer than
+    ``limit``, its workers are replaced when it continues, and the requests in them are lost.
 
     A worker whose server was killed stops as if by SIGTERM; otherwise it would keep the port.
     """
