@@ -27,7 +27,7 @@ GRACE = timedelta(seconds=8)  # for requests in flight at SIGTERM; Docker kills 
 # idle connections for 60 s; if we closed them first, a request sent at that moment would be lost
 IDLE_TIMEOUT = timedelta(seconds=75)
 
-NO_KEYS = "everybody may write, because API_KEYS is not set"
+QUIET = "--quiet" in sys.argv[1:]
 STOPPING = {signal.SIGINT, signal.SIGTERM}
 
 
@@ -57,13 +57,8 @@ def main(
         settings = config.load(os.environ)
     except config.ConfigError as error:
         raise SystemExit(f"web: {error.message}") from None
-    server, quiet = settings["SERVER"], "--quiet" in sys.argv[1:]
-    logs = log.configuration(settings["LOG_LEVEL"])
+    server = settings["SERVER"]
     refuse_second(server["host"], server["port"])
-    if not quiet:
-        logging.config.dictConfig(logs)
-        needed = "writing needs a key" if settings["API_KEYS"] else NO_KEYS
-        logging.getLogger("web").info(needed)
     Server(
         target,
         factory=True,
@@ -78,9 +73,19 @@ def main(
         respawn_failed_workers=True,
         workers_kill_timeout=int(grace.total_seconds()),
         websockets=False,
-        log_level=LogLevels.warning if quiet else LogLevels.info,
-        log_dictconfig=logs,
+        log_level=LogLevels.warning if QUIET else LogLevels.info,
+        log_dictconfig=_begin_log(settings),
     ).serve()
+
+
+def _begin_log(settings: dict[str, Any]) -> dict[str, Any]:
+    """The set-up of ``logging``, after a first line that says who may write."""
+    logs = log.configuration(settings["LOG_LEVEL"])
+    logging.config.dictConfig(logs)
+    everybody = "everybody may write, because API_KEYS is not set"
+    if not QUIET:
+        logging.getLogger("web").info("writing needs a key" if settings["API_KEYS"] else everybody)
+    return logs
 
 
 def _hold() -> None:
