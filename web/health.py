@@ -21,6 +21,6 @@ def livez() -> Response:
 @blueprint.get("/readyz")
 @described(openapi.READINESS)
 def readyz() -> Response:
-    """Report that the database answers and has its table, so that requests can be served."""
+    """Report that requests can be served: the database answers, and its schema is not too old."""
     storage.ping()
     return json_response({"status": "ok"})
