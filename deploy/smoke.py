@@ -17,7 +17,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from deploy import beanstalk, stacks, vault
 from deploy.environments import Environment
@@ -57,12 +57,20 @@ class _At(urllib.request.HTTPSHandler):
         return self.do_open(self._connection, req)
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Redirects are answers: urllib would send the key along, to any host."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """No further request."""
+
+
 class _Client:
     """A client of one service, with an API key if there is one, and a test user."""
 
     def __init__(self, url: str, key: str, address: str = "") -> None:
         self.url, self._key = url, key
-        self._opener = urllib.request.build_opener(*([_At(address)] if address else []))
+        handlers = [_NoRedirects(), *([_At(address)] if address else [])]
+        self._opener = urllib.request.build_opener(*handlers)
         self.user = "SmokeTest" + "".join(random.choices(string.ascii_letters, k=LETTERS))  # noqa: S311  # it need only be unlikely that a user has this name
         self.has_saved = False  # or may have: a PUT without an answer counts
 

@@ -10,7 +10,7 @@ from deploy.errors import Failure, NotFound, state
 from deploy.image import find_digest
 from deploy.run import Run
 
-SEAL = re.compile(r"\[bundle sha256:[0-9a-f]{64}\]")
+SEAL = re.compile(r"\[bundle sha256:[0-9a-f]{64}\]\Z")  # behind a commit's subject: any text
 KEPT = 50  # the newest versions, kept whether or not they run
 
 

@@ -211,6 +211,27 @@ def test_a_wrong_response_is_a_failure(serve, check, answers, what):
         check(serve(broken(answers)), label="v1")
 
 
+@pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found", "308 Permanent Redirect"])
+def test_the_key_does_not_follow_a_redirect(serve, check, status):
+    """To another host, which somebody else may own."""
+    asked = []
+
+    def elsewhere(environ, start_response):
+        asked.append(environ["PATH_INFO"])
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [b'{"version": "v1"}']
+
+    location = serve(elsewhere)
+
+    def moved(environ, start_response):
+        start_response(status, [("Location", f"{location}{environ['PATH_INFO']}")])
+        return [b""]
+
+    with pytest.raises(Unhealthy, match=f"GET /livez answered {status[:3]}"):
+        check(serve(moved), "a-key", "v1")
+    assert not asked
+
+
 def test_on_every_day_there_is_a_date_of_birth_to_try():
     """Of a leap year, whatever number of days is drawn."""
     for day in range(366):

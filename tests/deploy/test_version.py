@@ -7,7 +7,7 @@ from botocore.exceptions import IncompleteReadError
 
 from tests.deploy.conftest import STAGING
 from tests.deploy.test_rollout import history
-from tests.support.aws import APPLICATION, BUCKET
+from tests.support.aws import APPLICATION, BUCKET, seal
 
 BUNDLE = f"{APPLICATION}/{{}}.zip"
 LABELS = [f"v{number:03}" for number in range(60)]
@@ -103,6 +103,19 @@ def test_a_version_without_a_hash_is_not_deployed(aws, staging, fails):
     output = fails("deploy", "staging", "--version", "new")
     assert "its description has no hash" in output
     assert "build the commit new again" in output
+
+
+@pytest.mark.parametrize(
+    "subject", ["Tidy up {mark}", "{mark}", "Tidy up {mark} {mark}", "Revert 'x {mark}'"]
+)
+def test_the_subject_of_a_commit_does_not_choose_the_hash(aws, staging, command, fails, subject):
+    """Neither one that is accepted for another bundle, nor one that stops a release."""
+    mark = f"[bundle sha256:{'0' * 64}]"
+    aws.descriptions["new"] = subject.format(mark=mark) + " " + aws.descriptions["new"]
+    assert command("deploy", "staging", "--version", "new")[0] == 0
+    aws.descriptions["new"] = seal(b"something else") + aws.descriptions["new"]
+    aws.s3_put_object(BUCKET, BUNDLE.format("new"), b"something else")
+    assert "was changed after it was built" in fails("deploy", "prod", "--version", "new")
 
 
 @pytest.mark.parametrize("code", ["NoSuchKey", "AccessDenied", None])
