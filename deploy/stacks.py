@@ -12,11 +12,31 @@ from deploy.run import Run
 
 PATIENCE = 3600  # seconds for one stack; none of ours has a resource that takes long
 GOOD = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+# Statuses that refuse every update: what has happened, and the command that ends them; see
+# docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html
+STUCK = {
+    "CREATE_FAILED": ("it was not created, and what it has was kept", "delete-stack"),
+    "ROLLBACK_FAILED": ("it was not created, and not all it has could be removed", "delete-stack"),
+    "DELETE_FAILED": ("not all it has could be deleted", "delete-stack"),
+    "UPDATE_FAILED": ("an update failed, and was not rolled back", "rollback-stack"),
+    "UPDATE_ROLLBACK_FAILED": (
+        "an update failed, and so did its rollback",
+        "continue-update-rollback",
+    ),
+}
+ENDED = {  # what else an operation may end with
+    "ROLLBACK_COMPLETE": "CloudFormation has removed what it had created",
+    "UPDATE_ROLLBACK_COMPLETE": "CloudFormation has rolled the stack back",
+}
+REVIEWED = "REVIEW_IN_PROGRESS"  # nothing is in progress; until a change set is executed
 EMPTY = ("didn't contain changes", "No updates are to be performed")
 
 
-def find(run: Run, name: str) -> dict[str, Any] | None:
-    """The stack ``name`` as AWS describes it, or None if there is none. Raises AwsFailure."""
+def find(run: Run, name: str, executed: bool = False) -> dict[str, Any] | None:
+    """The stack ``name`` as AWS describes it, or None if there is none. Raises AwsFailure.
+
+    An empty stack, made for a change set, counts as none unless that has been ``executed``.
+    """
     try:
         found = run.aws.ask("cloudformation", "describe_stacks", StackName=name)["Stacks"]
     except AwsFailure as failure:
@@ -24,7 +44,7 @@ def find(run: Run, name: str) -> dict[str, Any] | None:
             return None
         raise
     stack: dict[str, Any] = found[0]
-    return None if stack["StackStatus"] == "REVIEW_IN_PROGRESS" else stack
+    return None if stack["StackStatus"] == REVIEWED and not executed else stack
 
 
 def find_outputs(run: Run, name: str) -> dict[str, str] | None:
@@ -55,6 +75,8 @@ def _apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) ->
         run.aws.change("cloudformation", "delete_stack", StackName=name)
         run.changes.quietly(lambda: _wait_until_gone(run, name, show))
         stack = None
+    if stack and stack["StackStatus"] in STUCK:
+        raise _stuck(run, name, stack["StackStatus"], "see its events")
     command = [
         "aws", "cloudformation", "deploy", "--stack-name", name, "--template-file", template,
         "--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset",
@@ -101,13 +123,15 @@ class _ChangeSet:
             ChangeSetName=change_set["ChangeSetId"],
             ClientRequestToken=token,
         )
-        stack = _settled(run, name, show)
+        stack = _settled(run, name, show, executed=True)
         status = stack["StackStatus"] if stack else "gone"
+        if status in STUCK:
+            raise _stuck(run, name, status, _reason(run, name, token))
         if status not in GOOD:
             raise Failure(
                 f"the stack {name} is {status}: {_reason(run, name, token)}",
-                "CloudFormation has rolled the stack back",
-                f"see aws cloudformation describe-stack-events --stack-name {name}",
+                ENDED.get(status, "somebody has changed the stack meanwhile"),
+                f"see {_command(run, 'describe-stack-events', name)}",
             )
 
     def preview(self) -> None:
@@ -177,11 +201,25 @@ class _ChangeSet:
         return self._run.aws.ask("cloudformation", operation, **parameters)
 
 
-def _settled(run: Run, name: str, show: Any) -> dict[str, Any] | None:
+def _command(run: Run, operation: str, name: str) -> str:
+    return f"aws cloudformation {operation} --stack-name {name} --region {run.settings.region}"
+
+
+def _stuck(run: Run, name: str, status: str, reason: str) -> Failure:
+    happened, way_out = STUCK[status]
+    return Failure(
+        f"the stack {name} is {status}: {reason}",
+        f"{happened}; CloudFormation refuses to update it",
+        f"see {_command(run, 'describe-stack-events', name)}, remove the cause, then "
+        f"{_command(run, way_out, name)}, and run this again",
+    )
+
+
+def _settled(run: Run, name: str, show: Any, executed: bool = False) -> dict[str, Any] | None:
     """The stack ``name`` when no operation is in progress. Raises Failure."""
     deadline = time.monotonic() + PATIENCE
     while True:
-        stack = find(run, name)
+        stack = find(run, name, executed)
         if stack is None or not stack["StackStatus"].endswith("_IN_PROGRESS"):
             return stack
         show(stack["StackStatus"], "")
@@ -189,7 +227,7 @@ def _settled(run: Run, name: str, show: Any) -> dict[str, Any] | None:
             raise Failure(
                 f"the stack {name} is still {stack['StackStatus']}",
                 "the operation continues on AWS",
-                f"see aws cloudformation describe-stack-events --stack-name {name}",
+                f"see {_command(run, 'describe-stack-events', name)}",
             )
         time.sleep(min(run.settings.poll, 5))
 
@@ -200,7 +238,7 @@ def _wait_until_gone(run: Run, name: str, show: Any) -> None:
         raise Failure(
             f"what is left of the stack {name} cannot be deleted: its status is "
             f"{stack['StackStatus']}",
-            next=f"see aws cloudformation describe-stack-events --stack-name {name}",
+            next=f"see {_command(run, 'describe-stack-events', name)}",
         )
 
 

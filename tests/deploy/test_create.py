@@ -6,7 +6,7 @@ import pytest
 
 from tests.deploy.conftest import PROD, STAGING, made
 from tests.deploy.test_rollout import good, recorded
-from tests.support.aws import APPLICATION, BUCKET
+from tests.support.aws import APPLICATION, BUCKET, REGION
 
 FOUNDATION = f"{APPLICATION}-foundation"
 LOCK = f"locks/{STAGING}"
@@ -350,7 +350,59 @@ def test_a_change_that_cloudformation_undoes_says_why(aws, nothing, fails):
     aws.cloudformation_execute_change_set = execute
     output = fails("create", "staging", "--version", "new")
     assert f"the stack {FOUNDATION} is ROLLBACK_COMPLETE: Topic: it is taken" in output
-    assert "CloudFormation has rolled the stack back" in output
+    assert "now: CloudFormation has removed what it had created" in output
+
+
+WAYS_OUT = {
+    "CREATE_FAILED": "delete-stack",
+    "ROLLBACK_FAILED": "delete-stack",
+    "DELETE_FAILED": "delete-stack",
+    "UPDATE_FAILED": "rollback-stack",
+    "UPDATE_ROLLBACK_FAILED": "continue-update-rollback",
+}
+
+
+@pytest.mark.parametrize("status", WAYS_OUT)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_stack_that_refuses_updates_is_told_as_that(aws, nothing, fails, status, when):
+    """CloudFormation has not rolled it back, and running the command again would not help."""
+    if when == "before":
+        made(aws, "foundation")
+        aws.stacks[FOUNDATION]["status"] = status
+    else:
+
+        def execute(ChangeSetName, **_):
+            aws.stacks[aws.change_sets.pop(ChangeSetName)["StackName"]]["status"] = status
+
+        aws.cloudformation_execute_change_set = execute
+    output = fails("create", "staging", "--version", "new")
+    assert f"the stack {FOUNDATION} is {status}: " in output
+    assert "has rolled the stack back" not in output
+    command = f"aws cloudformation {WAYS_OUT[status]} --stack-name {FOUNDATION} --region {REGION}"
+    assert command in " ".join(output.split())
+    assert len(aws.asked("cloudformation:CreateChangeSet")) == (when == "after")
+
+
+def test_a_stack_that_was_just_begun_is_waited_for(aws, nothing, command, clock):
+    """CloudFormation may say REVIEW_IN_PROGRESS for a while after the change set is executed."""
+    execute, describe = aws.cloudformation_execute_change_set, aws.cloudformation_describe_stacks
+    began = []
+
+    def late(ChangeSetName, **more):
+        began.append((clock.at, aws.change_sets[ChangeSetName]["StackName"]))
+        return execute(ChangeSetName=ChangeSetName, **more)
+
+    def describe_late(StackName):
+        answer = describe(StackName=StackName)
+        if any(clock.at < at + 10 and name == StackName for at, name in began):
+            answer["Stacks"][0] |= {"StackStatus": "REVIEW_IN_PROGRESS", "Outputs": []}
+        return answer
+
+    aws.cloudformation_execute_change_set = late
+    aws.cloudformation_describe_stacks = describe_late
+    code, output = command("create", "staging", "--version", "new")
+    assert code == 0, output
+    assert len(began) >= 2
 
 
 def test_a_change_that_cloudformation_refuses(aws, nothing, fails):
