@@ -260,6 +260,11 @@ def test_only_what_was_locked_is_installed(project, index):
     assert not list(project.folder.glob(".venv/lib/*/site-packages/*.dist-info"))
 
 
+def obey_interrupts():
+    """Where the tests run in the background, a shell has had SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.process
 def test_ctrl_c_ends_it_and_the_next_run_continues(project, index):
     one = index()
@@ -268,7 +273,11 @@ def test_ctrl_c_ends_it_and_the_next_run_continues(project, index):
         one.requested.clear()
         terminal, end = pty.openpty()
         with subprocess.Popen(
-            **project.command(PIP_INDEX_URL=one.url), stdout=end, stderr=end, text=True
+            **project.command(PIP_INDEX_URL=one.url),
+            stdout=end,
+            stderr=end,
+            text=True,
+            preexec_fn=obey_interrupts,  # noqa: PLW1509  # it calls nothing that takes a lock
         ) as process:
             os.close(end)
             assert one.requested.wait(60)
