@@ -13,7 +13,9 @@ from deploy.settings import Settings, read_text
 NAME = "devops/environments.toml"
 COMMON = ("account", "all", "certificate")  # tables that are not environments
 SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
+GROUP = "aws:autoscaling:asg"
 PRODUCTION = "prod"
+NAME_MAX, VAULT_MAX = 40, 50  # characters: of CreateEnvironment, and of CreateBackupVault
 # The entries of a table besides Beanstalk's namespaces
 STACK, ALARMS, BACKUPS, PLAIN_HTTP = "stack", "alarms", "backups", "PlainHttp"
 DESTINATIONS = "Destinations"  # of backups
@@ -67,7 +69,9 @@ class Environment:
         """
         _refuse_name(short)
         own = self.tables.get(short, self.tables[self.short])
-        return Environment(short, f"{application}-{short}", {**self.tables, short: own})
+        other = Environment(short, f"{application}-{short}", {**self.tables, short: own})
+        _refuse_long(other, "")
+        return other
 
     def retention(self) -> dict[str, str]:
         """The parameters of devops/backups.yml that say for how long backups are kept."""
@@ -133,6 +137,35 @@ def _refuse_name(short: str) -> None:
         raise InvalidConfig(NAME, f"{short!r}: expected 2 to 20 lower-case letters or digits")
 
 
+def _refuse_long(environment: Environment, home: str) -> None:
+    """Raise InvalidConfig for names that AWS would refuse, half an hour into a command."""
+    names = [(environment.name, NAME_MAX, "an environment")]
+    if found := environment.destinations():
+        vaults = (f"{environment.name}-{region}" for region in (home, *found))
+        names += [(name, VAULT_MAX, "a backup vault") for name in vaults]
+    for name, limit, owner in names:
+        if len(name) > limit:
+            raise InvalidConfig(
+                NAME,
+                f"{environment.short!r}: {name} has {len(name)} characters, and the name of "
+                f"{owner} at most {limit}: use a shorter name",
+            )
+
+
+def _refuse_sizes(environment: Environment) -> None:
+    """Raise InvalidConfig where at least more instances are wanted than at most."""
+    sizes = {
+        **environment.tables.get("all", {}).get(GROUP, {}),
+        **environment.tables[environment.short].get(GROUP, {}),
+    }
+    least, most = sizes.get("MinSize"), sizes.get("MaxSize")
+    if isinstance(least, int) and isinstance(most, int) and least > most:
+        raise InvalidConfig(
+            NAME,
+            f"[{environment.short}.{GROUP!r}] MinSize {least} is more than MaxSize {most}",
+        )
+
+
 def _refuse_unknown(short: str, table: Any) -> None:
     """Raise InvalidConfig for keys that are missing, or that would be ignored."""
     if short == "account":
@@ -168,6 +201,8 @@ def _refuse_invalid(
         _check(f"{short}.{ALARMS}", merged, watched)
         if BACKUPS in tables[short]:
             _check_backups(settings, f"{short}.{BACKUPS}", tables[short][BACKUPS])
+        _refuse_long(one, settings.home)
+        _refuse_sizes(one)
 
 
 def _check_backups(settings: Settings, where: str, table: Mapping[str, Any]) -> None:

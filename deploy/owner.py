@@ -4,7 +4,7 @@ owner.json has these keys, and no others:
 
     team         a name for people, of lower-case letters, digits and hyphens
     email        where the team gets notifications: failures, and versions pending approval
-    escalation   the address that is notified as well of a failure in production
+    escalation   another address, which is notified as well of a failure in production
     repository   on GitHub, as owner/name
     slack        optional: "workspace" and "channel" of the team, and the "deployments" channel of
                  all teams, as the ids that Slack shows (T..., C...), not as names
@@ -109,6 +109,12 @@ def load(text: str) -> Owner:
             )
         if value is not None:
             _check(value, keys, f"{name}.")
+    if document["email"].casefold() == document["escalation"].casefold():
+        raise InvalidConfig(
+            NAME,
+            "escalation is the address of email, which SNS does not subscribe twice: use another "
+            "one, such as you+urgent@your-domain",
+        )
     return Owner(
         **document,
         slack=None if slack is None else Slack(**slack),

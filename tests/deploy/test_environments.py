@@ -1,6 +1,7 @@
 """devops/environments.toml, and the parameters and settings derived from it."""
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,7 @@ def test_a_file_that_cannot_be_used(run, project, text, what):
         ("[account]", "[account.alarms]", r"\[account\] has 'alarms': expected one of MonthlyBudget"),
         ("[all.alarms]", "[all.alarm]", r"\[all\] has 'alarm': expected \[all.alarms\], or a namespace"),
         ("[prod.alarms]", "[prod.stack.alarms]", "expected one of Network"),
+        ("MinSize = 2\nMaxSize = 3", "MinSize = 4\nMaxSize = 3", "MinSize 4 is more than MaxSize 3"),
     ],
 )  # fmt: skip
 def test_a_value_that_a_template_does_not_allow(run, project, before, after, what):
@@ -109,6 +111,25 @@ def test_a_value_that_a_template_does_not_allow(run, project, before, after, wha
     path.write_text(text.replace(before, after, 1))
     with pytest.raises(InvalidConfig, match=what):
         environments.read(run.settings)
+
+
+def test_a_name_that_aws_refuses_half_an_hour_later_is_refused(run, project):
+    path = project / environments.NAME
+    path.write_text(path.read_text().replace("[prod", "[abcdefghijklmnopqrst"))
+    with pytest.raises(InvalidConfig, match="the name of a backup vault at most 50"):
+        environments.read(run.settings)
+    longer = replace(run.settings, application="a-name-of-20-letters")
+    with pytest.raises(
+        InvalidConfig, match="41 characters, and the name of an environment at most 40"
+    ):
+        environments.read(longer)
+
+
+def test_another_name_for_an_environment_is_checked_too(run):
+    prod = environments.find(run.settings, "prod")
+    assert prod.renamed("prod2", "birthday-greetings").name == "birthday-greetings-prod2"
+    with pytest.raises(InvalidConfig, match="use a shorter name"):
+        prod.renamed("abcdefghijklmnopqrst", "birthday-greetings")
 
 
 def test_an_environment_has_thresholds_of_its_own_or_those_of_all():

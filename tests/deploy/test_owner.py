@@ -62,6 +62,13 @@ def test_an_owner_that_cannot_be_used(key, value, what):
         owner.load(json.dumps(OWNER | {key: value}))
 
 
+@pytest.mark.parametrize("address", ["one@greetings.test", "One@greetings.test"])
+def test_one_address_for_both_is_refused(address):
+    """SNS refuses the second subscription, and the first stack of all would be rolled back."""
+    with pytest.raises(InvalidConfig, match="escalation is the address of email"):
+        owner.load(json.dumps(OWNER | {"email": "one@greetings.test", "escalation": address}))
+
+
 @pytest.mark.parametrize("key", ["team", "email", "escalation", "repository"])
 def test_what_is_missing(key):
     without = {name: value for name, value in OWNER.items() if name != key}
