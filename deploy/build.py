@@ -98,6 +98,7 @@ def _publish_image(run: Run, name: str, label: str, test: bool) -> str:
             "no version was created",
             "run it again",
         )
+    image.refuse_index(run, label)
     return digest
 
 

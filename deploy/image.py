@@ -6,12 +6,20 @@ from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from deploy.errors import AwsFailure, Failure, NotFound
 from deploy.run import Run
 from deploy.settings import PROGRAM
 
 PLATFORM = "linux/amd64"
+# Else an image store of containerd, the default since Docker 29, adds a provenance, which makes the
+# image an index; ECR does not scan those (github.com/moby/buildkit/issues/3499)
+BUILD_ENV = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
 LIST_PACKAGES = """
 import importlib.metadata, json
 def terms(package):  # older packages name their licence in a classifier only
@@ -27,6 +35,22 @@ UNKNOWN = "sha256:" + 64 * "0"  # stands for the digest of an image that a dry r
 
 def find_digest(run: Run, label: str) -> str | None:
     """The digest of the image ``label`` in the registry, or None. Raises AwsFailure."""
+    found = _describe(run, label)
+    return None if found is None else str(found["imageDigest"])
+
+
+def refuse_index(run: Run, label: str) -> None:
+    """Raise Failure if the image ``label`` is a list of images, of which ECR scans none."""
+    found = _describe(run, label) or {}
+    if found.get("imageManifestMediaType") in INDEXES:
+        raise Failure(
+            f"the image {label} is an index, which ECR does not scan",
+            "no version was created",
+            "build it with a builder that does not add attestations: docker buildx use default",
+        )
+
+
+def _describe(run: Run, label: str) -> dict[str, Any] | None:
     try:
         found = run.aws.ask(
             "ecr", "describe_images",
@@ -36,7 +60,8 @@ def find_digest(run: Run, label: str) -> str | None:
         if failure.code == "ImageNotFoundException":
             return None
         raise
-    return str(found["imageDetails"][0]["imageDigest"])
+    described: dict[str, Any] = found["imageDetails"][0]
+    return described
 
 
 def repository(run: Run) -> str:
@@ -64,7 +89,7 @@ def build(run: Run, name: str, label: str) -> None:
     code = run.tools.change(
         "docker", "build", *newest, "--platform", PLATFORM,
         *(word for one in arguments for word in ("--build-arg", one)),
-        "--tag", name, ".",
+        "--tag", name, ".", env=BUILD_ENV,
     )  # fmt: skip
     if code:
         raise Failure("the image cannot be built", next="see the output of docker above")
