@@ -99,6 +99,8 @@ class Server:
 
         Raises PostgresError.
         """
+        for name in [name for name in os.environ if name.startswith("PG")]:
+            del os.environ[name]  # libpq's variables would lead to another server than this one
         self.home.mkdir(parents=True, exist_ok=True)
         binaries, data, as_user = self._place()
         if not (data / "PG_VERSION").exists():
