@@ -20,6 +20,8 @@ from web.storage import db
 
 NEVER_HANGS = 30  # seconds; an answer that is not limited would take longer
 BORN = {"dateOfBirth": "1990-05-17"}
+# werkzeug parses each route as Python, which two threads cannot do at the same time in Python 3.11
+MAKING = threading.Lock()
 
 
 @pytest.fixture
@@ -70,10 +72,11 @@ def serving(url, threads="2"):
 
     It also serves a path for each of KINDS, which executes the statement in its body.
     """
-    app = create_app({"DATABASE_URL": text_of(url), "THREADS": threads})
-    for kind in KINDS:
-        view = lambda kind=kind: str(kind(app.config["STATEMENT"]))  # noqa: E731
-        app.add_url_rule(f"/{kind.__name__}", kind.__name__, view)
+    with MAKING:
+        app = create_app({"DATABASE_URL": text_of(url), "THREADS": threads})
+        for kind in KINDS:
+            view = lambda kind=kind: str(kind(app.config["STATEMENT"]))  # noqa: E731
+            app.add_url_rule(f"/{kind.__name__}", kind.__name__, view)
     try:
         yield app.test_client()
     finally:
