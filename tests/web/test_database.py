@@ -15,6 +15,7 @@ from sqlalchemy import make_url, text
 
 from tests.support.proxy import Proxy, tls_context
 from tests.support.server import free_port, wait_until
+from web import connection as connections
 from web import create_app, database, outage, storage
 from web.storage import db
 
@@ -27,15 +28,15 @@ MAKING = threading.Lock()
 @pytest.fixture
 def quick(monkeypatch):
     """A shorter time limit, for tests that wait for it."""
-    monkeypatch.setattr(database, "ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr(connections, "ANSWER_TIMEOUT", 0.3)
 
 
 @pytest.fixture
 def patient(monkeypatch):
     """Longer time limits, for tests in which nothing may be ended by them on a busy machine."""
-    monkeypatch.setattr(database, "ANSWER_TIMEOUT", NEVER_HANGS)
-    monkeypatch.setattr(database, "STATEMENT_TIMEOUT", NEVER_HANGS)
-    monkeypatch.setattr(database, "LOCK_TIMEOUT", NEVER_HANGS / 2)
+    monkeypatch.setattr(connections, "ANSWER_TIMEOUT", NEVER_HANGS)
+    monkeypatch.setattr(connections, "STATEMENT_TIMEOUT", NEVER_HANGS)
+    monkeypatch.setattr(connections, "LOCK_TIMEOUT", NEVER_HANGS / 2)
 
 
 @pytest.fixture
@@ -180,14 +181,14 @@ def test_each_way_to_use_the_database_has_the_limits(url, kind, quick):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_way_ends_a_statement_that_never_ends(url, kind, patient, monkeypatch):
-    monkeypatch.setattr(database, "STATEMENT_TIMEOUT", 0.2)
+    monkeypatch.setattr(connections, "STATEMENT_TIMEOUT", 0.2)
     with serving(url) as client:
         assert get(client, kind, "SELECT pg_sleep(60)") == 503
         assert get(client, kind, "SELECT 1") == 200
 
 
 def test_the_limit_is_that_of_a_request_and_not_of_a_statement(url, monkeypatch):
-    monkeypatch.setattr(database, "ANSWER_TIMEOUT", 1)
+    monkeypatch.setattr(connections, "ANSWER_TIMEOUT", 1)
     with serving(url) as client:
 
         def view():
@@ -272,7 +273,7 @@ def test_a_write_that_arrives_late_changes_nothing(url, context, monkeypatch, me
         answered = proxy.messages
         proxy.delivering.clear()
         with monkeypatch.context() as limits:
-            limits.setattr(database, "ANSWER_TIMEOUT", 0.5)
+            limits.setattr(connections, "ANSWER_TIMEOUT", 0.5)
             first = getattr(slow, method)("/hello/Ann", json={"dateOfBirth": "1990-01-01"})
         assert first.status_code == 503
         second = {"dateOfBirth": "2000-02-02"}
@@ -318,7 +319,7 @@ def test_a_locked_row_is_unavailable_and_the_database_is_not(url, context, perso
 
 def test_a_locked_table_is_waited_for(url, context, patient, monkeypatch):
     """As while a migration changes it: longer than for a row."""
-    monkeypatch.setattr(database, "LOCK_TIMEOUT", 0.01)
+    monkeypatch.setattr(connections, "LOCK_TIMEOUT", 0.01)
     with serving(url) as client, other(url) as holder, ThreadPoolExecutor(1) as thread:
         holder.execute("BEGIN; LOCK TABLE person IN ACCESS EXCLUSIVE MODE")
         answer = thread.submit(client.put, "/hello/Ann", json=BORN)
@@ -540,7 +541,7 @@ class Passwords:
 def rotated(url, monkeypatch):
     """A login that knows two passwords, and a database that takes one of them."""
     passwords = Passwords(text_of(url))
-    passwords.login = database.Login(url.set(password="old"), "new")
+    passwords.login = connections.Login(url.set(password="old"), "new")
     monkeypatch.setattr(psycopg2, "connect", passwords.connect)
     return passwords
 

@@ -17,6 +17,7 @@ from flask import current_app
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from web import connection as connections
 from web import database
 
 LOGIN_TIMEOUT = 5  # seconds for all attempts to log in
@@ -116,11 +117,11 @@ def engine_of(url: URL, until: float) -> Engine:
     """Connect with a time limit for the login: ``until``, a time.monotonic() value."""
     left = max(1, math.ceil(until - time.monotonic()))  # libpq takes whole seconds; 0 is no limit
     second = current_app.config["DATABASE_NEXT_PASSWORD"]
-    login = database.Login(url, second, connect_timeout=left)
+    login = connections.Login(url, second, connect_timeout=left)
 
     def connect() -> psycopg2.extensions.connection:
         opened = login()
-        database.set_up(opened, 0, 0, any_encoding=url.database == MAINTENANCE)
+        connections.set_up(opened, 0, 0, any_encoding=url.database == MAINTENANCE)
         return opened
 
     return create_engine(url, poolclass=NullPool, creator=connect)
