@@ -89,9 +89,10 @@ class Database:
         wait_for(lambda: self.query(state, "postgres") == ["1"])
 
     def become_read_only(self):
-        """Refuse writes, as the old primary does for a moment before it is gone."""
-        self.query("ALTER SYSTEM SET default_transaction_read_only = on", "postgres")
-        self.query("SELECT pg_reload_conf()", "postgres")
+        """Refuse writes, as the old primary does for a moment before it is gone: it is a standby."""
+        signal = "touch $PGDATA/standby.signal"
+        docker("exec", "--user", "postgres", self.container, "bash", "-c", signal)
+        docker("restart", "--time", "5", self.container)
 
     def fail_over(self, containers):
         """Remove the primary; the standby takes over its role and its name, at another address."""
