@@ -48,17 +48,15 @@ class Cursor(cursor):
 
         In a transaction it is not repeated. Raises psycopg2.Error.
         """
-        try:
-            super().execute(query, vars)
-        except psycopg2.errors.LockNotAvailable as error:
-            until = time.monotonic() + STATEMENT_TIMEOUT
-            while is_for_table(error) and self.connection.autocommit:
-                try:
-                    return super().execute(query, vars)
-                except psycopg2.errors.LockNotAvailable:
-                    if time.monotonic() > until:
-                        raise
-            raise
+        until = 0.0
+        while True:
+            try:
+                return super().execute(query, vars)
+            except psycopg2.errors.LockNotAvailable as error:
+                now = time.monotonic()
+                until = until or now + STATEMENT_TIMEOUT
+                if not is_for_table(error) or not self.connection.autocommit or now > until:
+                    raise
 
 
 class Connection(connection):

@@ -317,6 +317,28 @@ def test_a_locked_row_is_unavailable_and_the_database_is_not(url, context, perso
     }
 
 
+def test_a_row_that_stays_locked_when_its_table_is_free_is_not_waited_for(
+    url, context, person, patient, monkeypatch, lines
+):
+    monkeypatch.setattr(connections, "LOCK_TIMEOUT", 0.05)
+    person(username="Ann")
+    with serving(url) as client, other(url) as holder, ThreadPoolExecutor(1) as thread:
+        holder.execute("BEGIN; SELECT FROM person FOR UPDATE; SAVEPOINT row_only")
+        holder.execute("LOCK TABLE person IN ACCESS EXCLUSIVE MODE")
+        answer = thread.submit(client.put, "/hello/Ann", json=BORN)
+        with other(url) as asked:
+
+            def is_waiting():
+                asked.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND relation IS NOT NULL")
+                return asked.fetchone()
+
+            wait_until(is_waiting, "the write")
+        holder.execute("ROLLBACK TO row_only")
+        assert answer.result().status_code == 503
+    (line,) = (line for line in lines() if line["logger"] == "web.database")
+    assert line["message"] == "another session has locked the row"
+
+
 def test_a_locked_table_is_waited_for(url, context, patient, monkeypatch):
     """As while a migration changes it: longer than for a row."""
     monkeypatch.setattr(connections, "LOCK_TIMEOUT", 0.01)
