@@ -333,7 +333,7 @@ def test_a_row_that_stays_locked_when_its_table_is_free_is_not_waited_for(
                 return asked.fetchone()
 
             wait_until(is_waiting, "the write")
-        holder.execute("ROLLBACK TO row_only")
+        holder.execute("SELECT pg_sleep(0.2); ROLLBACK TO row_only")
         assert answer.result().status_code == 503
     (line,) = (line for line in lines() if line["logger"] == "web.database")
     assert line["message"] == "another session has locked the row"
