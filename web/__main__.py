@@ -81,9 +81,9 @@ def main(
 def _begin_log(settings: dict[str, Any]) -> dict[str, Any]:
     """The set-up of ``logging``, after a first line that says who may write."""
     logs = log.configuration(settings["LOG_LEVEL"])
-    logging.config.dictConfig(logs)
     everybody = "everybody may write, because API_KEYS is not set"
     if not QUIET:
+        logging.config.dictConfig(logs)
         logging.getLogger("web").info("writing needs a key" if settings["API_KEYS"] else everybody)
     return logs
 

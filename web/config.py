@@ -15,6 +15,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from web import clock
+from web.connection import read_options
 
 DRIVER = "postgresql+psycopg2"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -38,10 +39,11 @@ def _database_url(text: str) -> URL | None:
     if url.drivername not in ("postgres", "postgresql", DRIVER) or not url.database:
         raise ValueError
     url = url.set(drivername=DRIVER)
-    if "connect_timeout" in url.query or "statement_timeout" in str(url.query.get("options")):
+    limits = {"connect_timeout", "statement_timeout", "lock_timeout"}
+    if limits & (set(url.query) | read_options(str(url.query.get("options", "")))):
         raise ConfigError(
-            "Invalid DATABASE_URL: connect_timeout and statement_timeout cannot be chosen, because "
-            "every wait for the database is limited already. Leave them out."
+            "Invalid DATABASE_URL: connect_timeout, statement_timeout and lock_timeout cannot be "
+            "chosen, because every wait for the database is limited already. Leave them out."
         )
     make_dsn(**url.get_dialect()().create_connect_args(url)[1])  # knows which parameters exist
     return url

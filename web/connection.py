@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import select
 import socket
 import struct
@@ -97,6 +98,12 @@ class Login:
         return opened
 
 
+def read_options(text: str) -> set[str]:
+    """The settings that libpq's parameter ``options`` names: -c name=value or --name=value."""
+    names = re.findall(r"(?:-c *|--)([\w.-]+) *=", text)
+    return {name.replace("-", "_").lower() for name in names}
+
+
 def set_up(
     opened: connection, statement_timeout: float, lock_timeout: float, any_encoding: bool = False
 ) -> float:
@@ -106,12 +113,11 @@ def set_up(
     Raises psycopg2.Error, and closes ``opened``, also where the database's encoding is not UTF-8,
     which cannot hold every name.
     """
-    limits = {"statement_timeout": f"{statement_timeout}s", "lock_timeout": f"{lock_timeout}s"}
-    settings = SETTINGS | limits
-    chosen = opened.info.dsn_parameters.get("options", "")  # in DATABASE_URL
-    sets = "".join(
-        f"SET {name} = '{value}'; " for name, value in settings.items() if name not in chosen
-    )
+    chosen = read_options(opened.info.dsn_parameters.get("options", ""))
+    settings = {name: value for name, value in SETTINGS.items() if name not in chosen}
+    settings["statement_timeout"] = f"{statement_timeout}s"
+    settings["lock_timeout"] = f"{lock_timeout}s"
+    sets = "".join(f"SET {name} = '{value}'; " for name, value in settings.items())
     try:
         opened.autocommit = True
         with opened.cursor() as asked:

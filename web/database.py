@@ -16,7 +16,7 @@ from sqlalchemy import Engine, PoolProxiedConnection, QueuePool, exc
 
 from web import connection, outage
 from web.connection import Connection, Cursor, Login, Overdue
-from web.outage import PATIENCE, Locked, Unavailable
+from web.outage import Locked, Unavailable
 
 MAX_AGE = 3600  # seconds until a connection is replaced, and the server's clock read again
 
@@ -47,8 +47,8 @@ class Pool(QueuePool):
     Each is checked before its use.
     """
 
-    def __init__(self, creator: Any, timeout: float = PATIENCE, **options: Any) -> None:
-        super().__init__(creator, timeout=timeout, **options)
+    def __init__(self, creator: Any, **options: Any) -> None:
+        super().__init__(creator, **{"timeout": outage.PATIENCE, **options})
         self._outage = outage.Outage()
 
     def connect(self) -> PoolProxiedConnection:
@@ -73,7 +73,7 @@ class Pool(QueuePool):
             checked.autocommit = False
             return pooled
         except exc.TimeoutError:
-            raise Unavailable(f"all connections were in use for {PATIENCE} s") from None
+            raise Unavailable(f"all connections were in use for {outage.PATIENCE} s") from None
         except (psycopg2.Error, UnicodeDecodeError) as error:
             raise Unavailable(" ".join(str(error).split())) from error
 

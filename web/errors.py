@@ -13,6 +13,7 @@ from web import database, outage, storage
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = "5"  # seconds
+UNAVAILABLE = "The database is temporarily unavailable."
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def invalid(errors: Mapping[str, list[str]]) -> dict[str, Any]:
     return document(INVALID_REQUEST, detail, errors)
 
 
-def unavailable(reason: str = "The database is temporarily unavailable.") -> dict[str, Any]:
+def unavailable(reason: str = UNAVAILABLE) -> dict[str, Any]:
     """The problem document of a request that the database could not serve."""
     detail = f"{reason} Try again in {RETRY_AFTER} seconds."
     return document(DATABASE_UNAVAILABLE, detail)
@@ -101,8 +102,8 @@ def _database(error: Exception) -> Response:
     if failure is None:
         raise error
     outage.note(failure)
-    shown = (f"{failure}.",) if isinstance(failure, storage.Outdated) else ()
-    return _response(unavailable(*shown), {"Retry-After": RETRY_AFTER})
+    shown = f"{failure}." if isinstance(failure, storage.Outdated) else UNAVAILABLE
+    return _response(unavailable(shown), {"Retry-After": RETRY_AFTER})
 
 
 def _method_not_allowed(error: MethodNotAllowed) -> Response:

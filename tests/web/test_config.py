@@ -108,7 +108,14 @@ def test_libpqs_parameters_in_the_url_are_kept():
     }
 
 
-@pytest.mark.parametrize("query", ["connect_timeout=60", "options=-c%20statement_timeout%3D60000"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "connect_timeout=60",
+        "options=-c%20statement_timeout%3D60000",
+        "options=--lock-timeout%3D60s",
+    ],
+)
 def test_limits_that_would_be_ignored_are_refused(query):
     with pytest.raises(config.ConfigError, match="every wait for the database is limited already"):
         config.load({"DATABASE_URL": f"postgresql://me@host/name?{query}"})

@@ -402,7 +402,6 @@ def test_outages_are_told_from_wrong_statements(error, outage):
 def test_no_more_connections_are_opened_than_threads_less_one(url, patient, monkeypatch, threads):
     monkeypatch.setattr(outage, "PATIENCE", 60)  # a busy machine must not end a wait
     with serving(url, threads) as client, client.application.app_context():
-        db.engine.pool._timeout = 60
 
         def ask(_):
             with client.application.app_context():
