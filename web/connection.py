@@ -10,7 +10,14 @@ import time
 from typing import Any, cast
 
 import psycopg2
-from psycopg2.extensions import POLL_OK, POLL_READ, STATUS_SETUP, connection, cursor
+from psycopg2.extensions import (
+    POLL_OK,
+    POLL_READ,
+    STATUS_SETUP,
+    TRANSACTION_STATUS_IDLE,
+    connection,
+    cursor,
+)
 from sqlalchemy import URL
 
 from web import outage
@@ -150,13 +157,13 @@ def forget_environment() -> None:
         del os.environ[name]
 
 
-def is_stale(kept: connection) -> bool:
-    """Whether a connection was closed while it was idle.
+def is_unfit(kept: connection) -> bool:
+    """Whether a connection was closed while it was idle, or has a transaction that was left open.
 
     A server sends nothing on an idle connection until it closes it, so one system call can tell. A
     ping would add a round trip to every request.
     """
-    if kept.closed:
+    if kept.closed or kept.get_transaction_status() != TRANSACTION_STATUS_IDLE:
         return True
     idle = select.poll()
     idle.register(kept.fileno(), select.POLLIN)

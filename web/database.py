@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import psycopg2
 from flask import Flask
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE, cursor, set_wait_callback
+from psycopg2.extensions import cursor, set_wait_callback
 from sqlalchemy import Engine, PoolProxiedConnection, QueuePool, exc
 
 from web import connection, outage
@@ -32,7 +32,6 @@ _OUTAGES = (
     psycopg2.errors.ReadOnlySqlTransaction,  # from a primary that was demoted
 )
 _LATE = "too late"  # in the message of a change that the server received after its deadline
-
 
 # The main query runs first; where it fails, nothing is changed
 _CHANGE = """
@@ -64,12 +63,10 @@ class Pool(QueuePool):
                 raise Unavailable("all connections are in use")
         try:
             pooled = super().connect()
-            while connection.is_stale(checked := cast(Connection, pooled.dbapi_connection)):
+            while connection.is_unfit(checked := cast(Connection, pooled.dbapi_connection)):
                 pooled.invalidate()  # and opened again when its turn comes
                 pooled = super().connect()
             checked.until = use.began + connection.ANSWER_TIMEOUT if use else None
-            if checked.get_transaction_status() != TRANSACTION_STATUS_IDLE:
-                checked.rollback()  # what a view has left open
             checked.autocommit = False
             return pooled
         except exc.TimeoutError:
@@ -95,7 +92,7 @@ def init_app(app: Flask) -> None:
         "pool_size": app.config["SERVER"]["threads"] - 1,
         "max_overflow": 0,
         "pool_recycle": MAX_AGE,
-        "pool_reset_on_return": None,  # Pool.connect undoes what is left open
+        "pool_reset_on_return": None,  # what is left open makes a connection unfit
         "use_native_hstore": False,  # looking for that type would add a round trip to each login
     }
     app.teardown_request(outage.end_request)
