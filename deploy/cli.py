@@ -194,7 +194,7 @@ def smoke_command(options: Options, target: str, label: str | None, dry_run: boo
             found = _find(run, target)
             with state("nothing was changed"):
                 key = smoke.find_key(run, found)
-            smoke.check(run, found, key, label)
+            smoke.check_publicly(run, found, key, label)
 
 
 @main.command("status")

@@ -202,7 +202,7 @@ def _verify(
         ) from failure
     history.record(run, logs, name, "deploy", current.version)
     standby.record(run, environment, current.version)
-    run.console.say(f"{name} runs {current.version}: {smoke.find_url(run, environment)}")
+    run.console.say(f"{name} runs {current.version}: {smoke.locate(run, environment).url}")
 
 
 def _refuse_errors(run: Run, name: str, since: beanstalk.Mark, label: str) -> None:

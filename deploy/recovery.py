@@ -121,13 +121,13 @@ def recover(run: Run, plan: Plan, wish: Wish, began: datetime) -> None:
         snapshot = backups.begin_copy(run, plan.backup, plan.target.name)
         outputs = _make_stacks(run, plan)
         _make_environment(run, plan, outputs, snapshot)
-        current = _verify(run, plan, wish.user)
+        current, dns = _verify(run, plan, wish.user)
         history.record(run, logs, plan.target.name, "deploy", plan.label)
         operations.watch(run, plan.target, outputs["Certificate"])
         if wish.protect:
             _protect(run, plan)
     minutes = (time.monotonic() - started) / 60
-    for line in _report(run, plan, current, began, minutes):
+    for line in _report(run, plan, current, dns, began, minutes):
         run.console.say(line)
 
 
@@ -301,20 +301,20 @@ def _make_environment(run: Run, plan: Plan, outputs: dict[str, str], snapshot: s
         )  # fmt: skip
 
 
-def _verify(run: Run, plan: Plan, user: str | None) -> State:
-    """The environment, once it serves. Raises Failure."""
+def _verify(run: Run, plan: Plan, user: str | None) -> tuple[State, str]:
+    """The environment, once it serves, and what DNS lacks. Raises Failure."""
     name = plan.target.name
     current = beanstalk.wait_until_ready(run, plan.target)
     key = smoke.find_key(run, plan.target)
-    url, address = _address(plan, current)
+    place = smoke.locate(run, plan.target)
     try:
         if not current.version:
             raise Unhealthy("its creation failed")
         beanstalk.wait_until_running(run, name, plan.label)
         beanstalk.refuse_ignored_files(run, name, beanstalk.Mark())
-        smoke.check_url(run, url, key, plan.label, address)
+        detour = smoke.check_url(run, place.url, key, plan.label, place.host)
         if user is not None:
-            smoke.refuse_unknown(run, url, user, address)
+            smoke.refuse_unknown(run, place, user)
     except Unhealthy as failure:
         beanstalk.show_events(run, name)
         raise Failure(
@@ -325,13 +325,9 @@ def _verify(run: Run, plan: Plan, user: str | None) -> State:
             f"elasticbeanstalk terminate-environment --environment-name {name} --region "
             f"{run.settings.region}, and then run this command again",
         ) from failure
-    return current
-
-
-def _address(plan: Plan, current: State) -> tuple[str, str]:
-    """The URL, and the host to connect to instead of the one that DNS still points to."""
-    name = plan.source.parameters().get("PublicName") if plan.certificate else ""
-    return (f"https://{name}", current.cname) if name else (f"http://{current.cname}", "")
+    if not place.host:
+        return current, f"point the public name to {current.cname}"
+    return current, place.remedy(detour) if detour else f"{place.name} leads there already"
 
 
 def _protect(run: Run, plan: Plan) -> None:
@@ -357,17 +353,17 @@ def _age(now: datetime, backup: Backup) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def _report(run: Run, plan: Plan, current: State, began: datetime, minutes: float) -> list[str]:
+def _report(
+    run: Run, plan: Plan, current: State, dns: str, began: datetime, minutes: float
+) -> list[str]:
     region, home, name = run.settings.region, run.settings.home, plan.target.name
-    url, _ = _address(plan, current)
-    public = plan.source.parameters().get("PublicName")
     lines = [
         f"{name} runs {plan.label} in {region}, and serves: http://{current.cname}",
         f"  recovery point: {plan.backup.at:%Y-%m-%d %H:%M:%S} UTC, {_age(began, plan.backup)} "
         "before this command; data saved later is missing",
         f"  recovery time: {minutes:.1f} min, most of it spent waiting for AWS",
         "to do by hand:",
-        f"  DNS: point {public or 'the public name'} to {current.cname} ({url} was tested there)",
+        f"  DNS: {dns}",
     ]
     if region != home:
         lines += [

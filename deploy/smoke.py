@@ -1,14 +1,16 @@
-"""The smoke test: whether an environment serves by its public name, and which version.
+"""The smoke test: whether an environment serves, and which version.
 
 It saves a date of birth for a user with a random name, and expects the matching greeting,
 a problem document for invalid input, and closed operators' paths. Then it deletes the user.
+
+An environment is tested at its own host, by its public name: DNS may not lead to it yet, or lead to
+another one. Whether the public name leads to it is said beside the result.
 """
 
 import http.client
 import json
 import random
 import re
-import socket
 import ssl
 import string
 import time
@@ -29,6 +31,7 @@ LETTERS = 16  # random characters in the name of the user, so that nobody else h
 PAUSE = 2.0  # seconds
 PROBES = 20  # calls of /livez, enough to reach each of a handful of instances
 TIMEOUT = 10  # seconds for one answer
+ATTEMPTS = 3  # to reach an environment by its public name
 
 
 class Answer(NamedTuple):
@@ -39,17 +42,33 @@ class Answer(NamedTuple):
     body: str
 
 
-class _At(urllib.request.HTTPSHandler):
-    """Connects to the host ``address``, whose certificate is for the name in the URL."""
+class Place(NamedTuple):
+    """Where an environment serves."""
 
-    def __init__(self, address: str) -> None:
+    url: str  # its public address
+    host: str  # its own, to which DNS points the name in the URL; empty if the URL has it already
+
+    @property
+    def name(self) -> str:
+        """The host in the URL."""
+        return urllib.parse.urlsplit(self.url).netloc
+
+    def remedy(self, detour: str) -> str:
+        """What to change in DNS because of the ``detour`` that it makes."""
+        return f"point {self.name} to {self.host}: {detour}"
+
+
+class _Named(urllib.request.HTTPSHandler):
+    """Expects the certificate to be for ``name``, whatever host the URL names."""
+
+    def __init__(self, name: str) -> None:
         super().__init__()
         context = ssl.create_default_context()
 
         class Connection(http.client.HTTPSConnection):
             def connect(self) -> None:
-                plain = socket.create_connection((address, self.port), TIMEOUT)
-                self.sock = context.wrap_socket(plain, server_hostname=self.host)
+                http.client.HTTPConnection.connect(self)  # through a proxy, where there is one
+                self.sock = context.wrap_socket(self.sock, server_hostname=name)
 
         self._connection = Connection
 
@@ -67,17 +86,24 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 class _Client:
     """A client of one service, with an API key if there is one, and a test user."""
 
-    def __init__(self, url: str, key: str, address: str = "") -> None:
-        self.url, self._key = url, key
-        handlers = [_NoRedirects(), *([_At(address)] if address else [])]
+    def __init__(self, url: str, key: str = "", host: str = "") -> None:
+        self.url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        parts = urllib.parse.urlsplit(self.url)
+        handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
+        self._at = self.url
+        if host:
+            self._headers["Host"] = parts.netloc
+            port = f":{parts.port}" if parts.port else ""
+            self._at = parts._replace(netloc=f"{host}{port}").geturl()
+            handlers.append(_Named(parts.hostname or ""))
         self._opener = urllib.request.build_opener(*handlers)
         self.user = "SmokeTest" + "".join(random.choices(string.ascii_letters, k=LETTERS))  # noqa: S311  # it need only be unlikely that a user has this name
         self.has_saved = False  # or may have: a PUT without an answer counts
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
         """The answer to a request; status 0 and the reason when there is none within TIMEOUT."""
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        request = urllib.request.Request(self.url + path, body, headers, method=method)  # noqa: S310  # the operator's own
+        request = urllib.request.Request(self._at + path, body, self._headers, method=method)  # noqa: S310  # the operator's own
         try:
             with self._opener.open(request, timeout=TIMEOUT) as response:
                 kind = response.headers.get_content_type()
@@ -99,77 +125,101 @@ class _Client:
 
 
 def check(run: Run, environment: Environment, key: str, label: str | None = None) -> None:
-    """Test ``environment``, which must run ``label`` if that is given, at its public name.
+    """Test ``environment``, which must run ``label`` if that is given, at its own host.
 
-    Raises Unhealthy, or AwsFailure when AWS does not say where it is. A dry run only says which URL
-    it would test.
+    Says what DNS lacks. Raises Unhealthy, or AwsFailure when AWS does not say where it is. A dry
+    run only says which URL it would test.
     """
-    url = find_url(run, environment)
+    place = locate(run, environment)
     if run.changes.dry_run:
-        run.console.say(f"would smoke test {url}")
-    else:
-        check_url(run, url, key, label)
+        run.console.say(f"would smoke test {place.url}{f' at {place.host}' if place.host else ''}")
+    elif fault := check_url(run, place.url, key, label, place.host):
+        run.console.say(f"only DNS is missing: {place.remedy(fault)}")
+        run.console.say(f"  then: {PROGRAM} smoke {environment.short}")
 
 
-def check_url(
-    run: Run, url: str, key: str = "", label: str | None = None, address: str = ""
-) -> None:
+def check_publicly(run: Run, environment: Environment, key: str, label: str | None = None) -> None:
+    """The same as everybody reaches it. Raises Unhealthy as well if DNS leads elsewhere."""
+    place = locate(run, environment)
+    if run.changes.dry_run:
+        run.console.say(f"would smoke test {place.url}")
+        return
+    try:
+        check_url(run, place.url, key, label)
+    except Unhealthy as failure:
+        dns = f"make sure that DNS points {place.name} to {place.host}, and " if place.host else ""
+        failure.next = f"{dns}see {PROGRAM} status {environment.short}"
+        raise
+
+
+def check_url(run: Run, url: str, key: str = "", label: str | None = None, host: str = "") -> str:
     """Test ``url``: each check must pass within SMOKE_TIMEOUT. Raises Unhealthy.
 
     The user that it saved is always deleted; if that fails, it says which user remains. With
-    ``address`` it connects to that host, because DNS does not point the name in ``url`` to it yet.
+    ``host`` it connects to that one, by the name in ``url``; the result is then why that name by
+    itself does not lead there, and empty if it does.
     """
-    url = url.rstrip("/")
-    client = _Client(url, key, address)
+    client, fault = _Client(url, key, host), ""
     try:
-        _check(run, client, label)
+        for check in (_alive(label), _GREETING, _PROBLEM, _CLOSED):
+            _expect(run, client, *check)
+        if host:
+            fault = _find_detour(client)
+        _expect(run, client, *_DELETED)
     finally:
         if client.has_saved:
-            status, fault = _delete(client)
+            status, remains = _delete(client)
             if status == 405:
-                fault = "this version does not support DELETE"
+                remains = "this version does not support DELETE"
             if status != 204:
-                run.console.say(f"the user {client.user} remains: {fault}")
+                run.console.say(f"the user {client.user} remains: {remains}")
+    return fault
 
 
-def refuse_unknown(run: Run, url: str, user: str, address: str = "") -> None:
-    """Raises Unhealthy unless ``user``, who is never shown, is greeted at ``url``."""
-    client = _Client(url.rstrip("/"), "", address)
+def refuse_unknown(run: Run, place: Place, user: str) -> None:
+    """Raises Unhealthy unless ``user``, who is never shown, is greeted at ``place``."""
+    client = _Client(place.url, host=place.host)
     answer = client.ask("GET", f"/hello/{urllib.parse.quote(user, safe='')}")
     if answer.status != 200:
         raise Unhealthy(f"the person of --greet is not greeted: the answer is {answer.status}")
     run.console.say("the person of --greet is greeted: ok")
 
 
-def _check(run: Run, client: _Client, label: str | None) -> None:
-    checks: list[tuple[str, Callable[[], str]]] = [
-        (f"version {label}" if label else "alive", lambda: _alive(client, label)),
-        ("a birthday is saved and greeted", lambda: _greeting(client)),
-        ("invalid input is rejected with a problem document", lambda: _problem(client)),
-        ("operators' paths are closed", lambda: _closed(client)),
-        ("the user is deleted", lambda: _deleted(client)),
-    ]
-    for name, find_fault in checks:
-        show = run.console.waiting(f"smoke test: {name}")
-        deadline = time.monotonic() + run.settings.smoke_timeout
-        while fault := find_fault():
-            if time.monotonic() >= deadline:
-                raise Unhealthy(f"smoke test of {client.url}: {name}: FAILED: {fault}")
-            show("not as it should be yet", fault)
-            time.sleep(min(PAUSE, run.settings.smoke_timeout))
-        run.console.say(f"smoke test: {name}: ok")
+def _expect(run: Run, client: _Client, name: str, find_fault: Callable[[_Client], str]) -> None:
+    show = run.console.waiting(f"smoke test: {name}")
+    deadline = time.monotonic() + run.settings.smoke_timeout
+    while fault := find_fault(client):
+        if time.monotonic() >= deadline:
+            raise Unhealthy(f"smoke test of {client.url}: {name}: FAILED: {fault}")
+        show("not as it should be yet", fault)
+        time.sleep(min(PAUSE, run.settings.smoke_timeout))
+    run.console.say(f"smoke test: {name}: ok")
 
 
-def find_url(run: Run, environment: Environment) -> str:
-    """The public address of ``environment``. Raises AwsFailure or NotFound."""
+def _find_detour(client: _Client) -> str:
+    """Why DNS does not lead to the service of ``client``; empty if its user is found that way."""
+    public = _Client(client.url)  # without the key: somebody else's host must not learn it
+    public.user = client.user
+    for _ in range(ATTEMPTS):
+        answer, _ = public.ask_about_user("GET")
+        if answer.status == 200:
+            return ""
+        time.sleep(PAUSE)
+    if answer.status == 0:
+        return f"there is no way to it yet: {answer.body}"
+    return f"another service answers there, with {answer.status}"
+
+
+def locate(run: Run, environment: Environment) -> Place:
+    """Where ``environment`` serves. Raises AwsFailure or NotFound."""
     outputs = stacks.find_outputs(run, environment.name) or {}
-    if outputs.get("PublicName"):
-        return f"https://{outputs['PublicName']}"
     found = beanstalk.find(run, environment.name)
     if found is None or not found.cname:
         raise NotFound(f"{environment.name} has no address",
                        next=f"{PROGRAM} create {environment.short}")  # fmt: skip
-    return f"http://{found.cname}"
+    if outputs.get("PublicName"):
+        return Place(f"https://{outputs['PublicName']}", found.cname)
+    return Place(f"http://{found.cname}", "")
 
 
 def find_key(run: Run, environment: Environment) -> str:
@@ -191,16 +241,19 @@ def find_key(run: Run, environment: Environment) -> str:
     return key
 
 
-def _alive(client: _Client, label: str | None) -> str:
-    for _ in range(PROBES):
-        answer = client.ask("GET", "/livez")
-        try:
-            found = json.loads(answer.body)["version"]
-        except (ValueError, KeyError, TypeError):
-            return f"GET /livez answered {answer.status} {answer.body[:200]!r}"
-        if label and found != label:
-            return f"GET /livez says version {found!r}"
-    return ""
+def _alive(label: str | None) -> tuple[str, Callable[[_Client], str]]:
+    def find_fault(client: _Client) -> str:
+        for _ in range(PROBES):
+            answer = client.ask("GET", "/livez")
+            try:
+                found = json.loads(answer.body)["version"]
+            except (ValueError, KeyError, TypeError):
+                return f"GET /livez answered {answer.status} {answer.body[:200]!r}"
+            if label and found != label:
+                return f"GET /livez says version {found!r}"
+        return ""
+
+    return f"version {label}" if label else "alive", find_fault
 
 
 def _greeting(client: _Client) -> str:
@@ -256,3 +309,9 @@ def _delete(client: _Client) -> tuple[int, str]:
 def _closed(client: _Client) -> str:
     answer = client.ask("GET", "/readyz")
     return "" if answer.status == 404 else f"GET /readyz answered {answer.status}, not 404"
+
+
+_GREETING = ("a birthday is saved and greeted", _greeting)
+_PROBLEM = ("invalid input is rejected with a problem document", _problem)
+_CLOSED = ("operators' paths are closed", _closed)
+_DELETED = ("the user is deleted", _deleted)

@@ -236,6 +236,8 @@ def _lines(report: Report, now: datetime) -> list[str]:
     health = f"{state.colour}/{state.health}"
     lines = [f"{report.name}  {state.status}  {health}  {state.version or 'no version'}"]
     lines.append(f"  address      {report.address}")
+    if not report.address.endswith(f"/{state.cname}"):
+        lines.append(f"  host         {state.cname}, to which DNS points that name")
     if report.instances is not None:
         running = ", ".join(
             f"{count} run {label}" for label, count in sorted(report.instances.items())

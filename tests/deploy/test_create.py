@@ -232,12 +232,43 @@ def test_it_can_be_asked_for_by_name(aws, nothing, project, command):
     assert code == 0, output
 
 
-def test_with_a_certificate_production_needs_no_consent(aws, nothing, project, command):
+@pytest.fixture
+def https(project):
+    """Production has a certificate and a public name, and accepts nothing else."""
     accept_plain_http(project, "false")
     certificate = "arn:aws:acm:eu-west-1:123456789012:certificate/1"
     edit(project, r'(\[prod.stack\]\n.*\nCertificate = )""', rf'\1"{certificate}"')
+    edit(project, r'(\[prod.stack\]\n.*\n.*\nPublicName = )""', r'\1"hello.example.com"')
+
+
+def test_with_a_certificate_production_is_created_before_dns_leads_to_it(
+    aws, nothing, https, command, tested
+):
+    tested.broken = {"https://hello.example.com"}
+    tested.detour = "there is no way to it yet: Name or service not known"
     code, output = command("create", "prod", "--version", "new")
     assert code == 0, output
+    host = "prod.elasticbeanstalk.test"
+    assert tested.calls == [("https://hello.example.com", "K3y", "new", host)]
+    assert f"only DNS is missing: point hello.example.com to {host}" in output
+    assert f"{PROD}-operations" in aws.stacks
+    assert f"host         {host}" in command("status", "prod")[1]
+
+
+def test_a_later_run_sees_that_dns_leads_to_it(aws, nothing, https, command, tested):
+    command("create", "prod", "--version", "new")
+    code, output = command("create", "prod")
+    assert code == 0, output
+    assert "DNS" not in output
+
+
+def test_the_public_name_is_tested_on_demand(nothing, https, command, fails, tested):
+    command("create", "prod", "--version", "new")
+    assert command("smoke", "prod")[0] == 0
+    assert tested.calls[-1] == ("https://hello.example.com", "K3y", None)
+    tested.broken = {"https://hello.example.com"}
+    output = fails("smoke", "prod")
+    assert "DNS points hello.example.com to prod.elasticbeanstalk.test" in output
 
 
 # --- Required settings of the account -----------------------------------------------------------------

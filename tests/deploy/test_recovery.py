@@ -338,8 +338,8 @@ def test_an_environment_without_backups_is_refused(fails):
 def test_a_user_saved_before_must_be_greeted(disaster, command, monkeypatch):
     asked = []
 
-    def refuse_unknown(run, url, user, address=""):
-        asked.append((url, user))
+    def refuse_unknown(run, place, user):
+        asked.append((place.url, user))
         raise Unhealthy("the person of --greet is not greeted: the answer is 404")
 
     monkeypatch.setattr(smoke, "refuse_unknown", refuse_unknown)
@@ -377,6 +377,7 @@ def test_the_certificate_of_that_region_is_found_and_tested_by_name(
     disaster, https, command, tested, found
 ):
     disaster.certificates = [{"CertificateArn": THERE} | found]
+    tested.detour = "another service answers there, with 404"
     code, output = command(*YES)
     assert code == 0, output
     assert disaster.stacks[f"{FIRST}/{PROD}"]["parameters"]["Certificate"] == THERE

@@ -41,10 +41,16 @@ def test_a_deployment_is_verified_tested_and_recorded(aws, staging, programs, co
     assert "K3y" not in output
 
 
-def test_the_public_name_is_smoke_tested_if_there_is_one(aws, staging, command, tested):
+def test_an_environment_is_tested_by_its_public_name_wherever_that_leads(
+    aws, staging, command, tested
+):
     aws.stacks[STAGING]["outputs"]["PublicName"] = "hello.example.com"
-    assert command("deploy", "staging", "--version", "new")[0] == 0
-    assert tested.calls == [("https://hello.example.com", "K3y", "new")]
+    tested.detour = "another service answers there, with 404"
+    code, output = command("deploy", "staging", "--version", "new")
+    assert code == 0, output
+    host = "staging.elasticbeanstalk.test"
+    assert tested.calls == [("https://hello.example.com", "K3y", "new", host)]
+    assert f"only DNS is missing: point hello.example.com to {host}: another service" in output
 
 
 def no_environment(aws):

@@ -4,22 +4,20 @@ import functools
 import hashlib
 import json
 import re
+import socket
 import ssl
 import threading
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from sqlalchemy import select
 from werkzeug.serving import make_server
 
 from deploy import smoke
 from deploy.errors import Unhealthy
+from tests.support.certificates import Authority
 from web import create_app
 from web.birthday import days_until_birthday
 from web.storage import Person, db
@@ -32,14 +30,14 @@ def serve():
     """Serves a WSGI application behind a proxy stub that blocks the operators' paths."""
     servers = []
 
-    def run(app):
+    def run(app, tls=None):
         def front(environ, start_response):
             if environ["PATH_INFO"] == "/readyz":
                 start_response("404 Not Found", [])
                 return [b""]
             return app(environ, start_response)
 
-        server = make_server("127.0.0.1", 0, front, threaded=True)
+        server = make_server("127.0.0.1", 0, front, threaded=True, ssl_context=tls)
         thread = threading.Thread(target=server.serve_forever, args=[POLL])
         thread.start()
         servers.append((server, thread))
@@ -332,45 +330,77 @@ def test_without_an_address_nothing_is_smoke_tested(aws, staging, fails, tested)
 
 
 @pytest.fixture
-def https(tmp_path, monkeypatch):
-    """Serves a WSGI application over TLS as hello.example.com, with a certificate that the client trusts."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hello.example.com")])
-    now, day = datetime.now(UTC), timedelta(days=1)
-    names = x509.SubjectAlternativeName([x509.DNSName("hello.example.com")])
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - day)
-        .not_valid_after(now + day)
-        .add_extension(names, critical=False)
-        .sign(key, hashes.SHA256())
-        .public_bytes(serialization.Encoding.PEM)
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (tmp_path / "certificate.pem").write_bytes(certificate)
-    (tmp_path / "key.pem").write_bytes(private)
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+def https(tmp_path, monkeypatch, env, serve):
+    """Serves the application over TLS as hello.example.com, with a certificate that the client trusts; its URL."""
+    authority = Authority()
+    authority.issue("hello.example.com", tmp_path)
+    (tmp_path / "authority.pem").write_bytes(authority.pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
-
-    def app(environ, start_response):
-        found = environ["PATH_INFO"] == "/hello/Ada" and environ["HTTP_HOST"].startswith("hello.")
-        start_response("200 OK" if found else "404 Not Found", [])
-        return [b"{}"]
-
-    server = make_server("127.0.0.1", 0, app, threaded=True, ssl_context=context)
-    thread = threading.Thread(target=server.serve_forever, args=[POLL])
-    thread.start()
-    yield server.server_port
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    context.load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
+    port = serve(create_app(env), context).rpartition(":")[2]
+    return f"https://hello.example.com:{port}"
 
 
-def test_a_person_is_greeted_at_a_host_by_the_name_of_its_certificate(run, https, capsys):
-    smoke.refuse_unknown(run, f"https://hello.example.com:{https}", "Ada", "127.0.0.1")
+@pytest.fixture
+def dns(monkeypatch):
+    """The addresses of names; no other name exists, and nobody else is asked."""
+    known = {"127.0.0.1": "127.0.0.1"}
+    ask = socket.getaddrinfo
+
+    def getaddrinfo(host, *more, **options):
+        if host not in known:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return ask(known[host], *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(smoke, "PAUSE", 0)
+    return known
+
+
+def test_without_a_record_the_host_is_tested_and_dns_is_what_lacks(https, dns, check, saved):
+    assert check(https, host="127.0.0.1") == (
+        "there is no way to it yet: <urlopen error [Errno -2] Name or service not known>"
+    )
+    assert saved() == set()
+    with pytest.raises(Unhealthy, match="Name or service not known"):
+        check(https)
+
+
+def test_with_a_record_nothing_lacks(https, dns, check):
+    dns["hello.example.com"] = "127.0.0.1"
+    assert check(https, host="127.0.0.1") == ""
+
+
+def test_a_record_that_leads_to_another_service_is_told_and_gets_no_key(
+    https, dns, check, serve, monkeypatch
+):
+    """As after a recovery, or after somebody swapped the names of two environments."""
+    dns["hello.example.com"] = "127.0.0.2"
+    keys = []
+
+    ask = smoke._Client.ask
+
+    def answer(client, method, path, body=None):
+        if client._at != client.url:  # at the host
+            return ask(client, method, path, body)
+        keys.append(client._headers)
+        return smoke.Answer(404, "application/problem+json", "")
+
+    monkeypatch.setattr(smoke._Client, "ask", answer)
+    fault = check(https, "K3y", host="127.0.0.1")
+    assert fault == "another service answers there, with 404"
+    assert keys == [{}] * smoke.ATTEMPTS
+
+
+@pytest.fixture
+def ada(client):
+    """Somebody who was saved before."""
+    assert client.put("/hello/Ada", json={"dateOfBirth": "2000-01-01"}).status_code == 204
+
+
+def test_a_person_is_greeted_at_a_host_by_the_name_of_its_certificate(run, https, ada, capsys):
+    smoke.refuse_unknown(run, smoke.Place(https, "127.0.0.1"), "Ada")
     printed = capsys.readouterr().err
     assert "the person of --greet is greeted: ok" in printed
     assert "Ada" not in printed
@@ -378,9 +408,10 @@ def test_a_person_is_greeted_at_a_host_by_the_name_of_its_certificate(run, https
 
 def test_a_missing_user_is_a_failure(run, https):
     with pytest.raises(Unhealthy, match="the answer is 404"):
-        smoke.refuse_unknown(run, f"https://hello.example.com:{https}", "Grace", "127.0.0.1")
+        smoke.refuse_unknown(run, smoke.Place(https, "127.0.0.1"), "Grace")
 
 
-def test_a_certificate_for_another_name_is_refused(run, https):
+def test_a_certificate_for_another_name_is_refused(run, https, ada):
+    other = https.replace("hello", "other")
     with pytest.raises(Unhealthy, match="the answer is 0"):
-        smoke.refuse_unknown(run, f"https://other.example.com:{https}", "Ada", "127.0.0.1")
+        smoke.refuse_unknown(run, smoke.Place(other, "127.0.0.1"), "Ada")
