@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from deploy import stacks
 from deploy.environments import Environment
 from deploy.errors import AwsFailure, Failure, NotFound, Unhealthy
 from deploy.run import Run
@@ -23,11 +24,18 @@ IGNORED = re.compile(r"\.ebextensions|configuration files?", re.IGNORECASE)
 class State:
     """The state of an environment, as AWS reports it."""
 
+    name: str
     status: str  # Ready, Launching, Updating, Terminating...
     version: str  # empty if its creation failed half-way
     colour: str  # Green, Yellow, Red, Grey
     health: str  # of enhanced health: Ok, Warning, Degraded, Severe...
     cname: str
+    id: str
+
+    @property
+    def stack(self) -> str:
+        """The name of the stack in which Beanstalk keeps its resources."""
+        return f"awseb-{self.id}-stack"
 
 
 @dataclass(frozen=True)
@@ -211,6 +219,46 @@ def stop_update(run: Run, environment: Environment) -> None:
     wait_until_ready(run, environment)
 
 
+def refuse_stuck(run: Run, current: State) -> None:
+    """Raise Failure if a resource has failed in a way after which AWS refuses every update.
+
+    After a failed command of a hook, it does not.
+    """
+    name, where = current.name, f"--region {run.settings.region}"
+    status, reason = stacks.find_stuck(run, current.stack)
+    if not status:
+        return
+    if status.startswith("UPDATE_"):
+        commands = [stacks.way_out(run, current.stack, status)]
+    else:
+        commands = [
+            *_unprotect(run, name),
+            f"aws elasticbeanstalk terminate-environment --environment-name {name} {where}",
+            f"aws elasticbeanstalk wait environment-terminated --environment-names {name} {where}",
+        ]
+    raise Failure(
+        f"a resource of {name} failed: {reason}",
+        f"its stack {current.stack} is {status}, which AWS refuses to update",
+        f"remove the cause, then: {'; '.join(commands)}; and run this again",
+    )
+
+
+def _unprotect(run: Run, name: str) -> list[str]:
+    """The command without which the database of ``name`` cannot be deleted, if it has one."""
+    try:
+        found = run.aws.ask("rds", "describe_db_instances", DBInstanceIdentifier=name)
+    except AwsFailure as failure:
+        if failure.code != "DBInstanceNotFound":
+            raise
+        return []
+    if not found["DBInstances"][0].get("DeletionProtection"):
+        return []
+    return [
+        f"aws rds modify-db-instance --db-instance-identifier {name} --no-deletion-protection "
+        f"--apply-immediately --region {run.settings.region}"
+    ]
+
+
 def mark(run: Run, name: str) -> Mark:
     """The current position in the events of ``name``. Raises AwsFailure."""
     found = _last_events(run, name, SHOWN)
@@ -292,9 +340,11 @@ def _minutes(run: Run) -> int:
 
 def _state(found: dict[str, Any]) -> State:
     return State(
+        found["EnvironmentName"],
         found["Status"],
         found.get("VersionLabel") or "",
         found.get("Health") or "Grey",
         found.get("HealthStatus") or "Unknown",
         found.get("CNAME") or "",
+        found["EnvironmentId"],
     )

@@ -169,6 +169,7 @@ def _change(
     run: Run, environment: Environment, options: list[dict[str, str]], label: str | None, _: bool
 ) -> None:
     current = beanstalk.wait_until_ready(run, environment)
+    beanstalk.refuse_stuck(run, current)
     if not current.version and label is None:  # its creation failed half-way
         label = version.last_built(run)
     parameters: dict[str, Any] = {"EnvironmentName": environment.name, "OptionSettings": options}
@@ -195,10 +196,11 @@ def _verify(
         smoke.check(run, environment, key, current.version)
     except Unhealthy as failure:
         beanstalk.show_events(run, name)
+        beanstalk.refuse_stuck(run, current)
         raise Failure(
             f"{name} exists, but does not serve as it should: {failure.what}",
             f"{name} has version {current.version or 'none'}",
-            f"fix the cause shown in the events above and run it again, or: eb terminate {name}",
+            "fix the cause shown in the events above, and run it again",
         ) from failure
     history.record(run, logs, name, "deploy", current.version)
     standby.record(run, environment, current.version)

@@ -294,6 +294,7 @@ def _make_environment(run: Run, plan: Plan, outputs: dict[str, str], snapshot: s
         create.launch(run, plan.target, options, plan.label)
         return
     current = beanstalk.wait_until_ready(run, plan.target)
+    beanstalk.refuse_stuck(run, current)
     if current.version != plan.label:  # its creation failed half-way
         run.aws.change(
             "elasticbeanstalk", "update_environment",
@@ -317,13 +318,11 @@ def _verify(run: Run, plan: Plan, user: str | None) -> tuple[State, str]:
             smoke.refuse_unknown(run, place, user)
     except Unhealthy as failure:
         beanstalk.show_events(run, name)
+        beanstalk.refuse_stuck(run, current)
         raise Failure(
             f"{name} exists, but does not serve as it should: {failure.what}",
             f"{name} has version {current.version or 'none'}; the old environment is unchanged",
-            "fix the cause shown in the events above and run this command again; if AWS refuses "
-            "that: aws "
-            f"elasticbeanstalk terminate-environment --environment-name {name} --region "
-            f"{run.settings.region}, and then run this command again",
+            "fix the cause shown in the events above, and run this command again",
         ) from failure
     if not place.host:
         return current, f"point the public name to {current.cname}"

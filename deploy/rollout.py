@@ -78,7 +78,9 @@ def deploy(
         key, logs = smoke.find_key(run, environment), beanstalk.find_bucket(run)
     with mutex.hold(run, name, logs):
         with state("nothing was changed"):
-            before = beanstalk.wait_until_ready(run, environment).version
+            current = beanstalk.wait_until_ready(run, environment)
+            beanstalk.refuse_stuck(run, current)
+            before = current.version
             rollout = _Rollout(run, environment, before, label, key, logs)
             # Deployed by other means, such as the console: a later rollback must know of it
             if before not in (label, *history.read(run, logs, name)[-1:]):

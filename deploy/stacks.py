@@ -24,11 +24,13 @@ STUCK = {
         "continue-update-rollback",
     ),
 }
+REMOVED = "ROLLBACK_COMPLETE"  # after a creation that failed
 ENDED = {  # what else an operation may end with
-    "ROLLBACK_COMPLETE": "CloudFormation has removed what it had created",
+    REMOVED: "CloudFormation has removed what it had created",
     "UPDATE_ROLLBACK_COMPLETE": "CloudFormation has rolled the stack back",
 }
 REVIEWED = "REVIEW_IN_PROGRESS"  # nothing is in progress; until a change set is executed
+BEGINNINGS = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS")
 EMPTY = ("didn't contain changes", "No updates are to be performed")
 
 
@@ -55,6 +57,23 @@ def find_outputs(run: Run, name: str) -> dict[str, str] | None:
     return {one["OutputKey"]: one.get("OutputValue") or "" for one in stack.get("Outputs", [])}
 
 
+def find_stuck(run: Run, name: str) -> tuple[str, str]:
+    """The status of a stack that refuses every update, and why; both empty for any other.
+
+    Raises AwsFailure.
+    """
+    stack = find(run, name)
+    status = stack["StackStatus"] if stack else ""
+    if status in STUCK or status == REMOVED:
+        return status, _reason(run, name)
+    return "", ""
+
+
+def way_out(run: Run, name: str, status: str) -> str:
+    """The command that ends ``status``, which refuses every update."""
+    return _command(run, STUCK[status][1] if status in STUCK else "delete-stack", name)
+
+
 def apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) -> None:
     """Create or update the stack ``name`` to match ``template`` and ``parameters``.
 
@@ -68,7 +87,7 @@ def apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) -> 
 def _apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) -> None:
     show = run.console.waiting(f"the stack {name}")
     stack = _settled(run, name, show)
-    if stack and stack["StackStatus"] == "ROLLBACK_COMPLETE":
+    if stack and stack["StackStatus"] == REMOVED:
         run.console.say(
             f"the first attempt to create the stack {name} failed: deleting what is left of it"
         )
@@ -76,7 +95,7 @@ def _apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) ->
         run.changes.quietly(lambda: _wait_until_gone(run, name, show))
         stack = None
     if stack and stack["StackStatus"] in STUCK:
-        raise _stuck(run, name, stack["StackStatus"], "see its events")
+        raise _stuck(run, name, stack["StackStatus"], _reason(run, name))
     command = [
         "aws", "cloudformation", "deploy", "--stack-name", name, "--template-file", template,
         "--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset",
@@ -206,12 +225,12 @@ def _command(run: Run, operation: str, name: str) -> str:
 
 
 def _stuck(run: Run, name: str, status: str, reason: str) -> Failure:
-    happened, way_out = STUCK[status]
+    happened, _ = STUCK[status]
     return Failure(
         f"the stack {name} is {status}: {reason}",
         f"{happened}; CloudFormation refuses to update it",
         f"see {_command(run, 'describe-stack-events', name)}, remove the cause, then "
-        f"{_command(run, way_out, name)}, and run this again",
+        f"{way_out(run, name, status)}, and run this again",
     )
 
 
@@ -242,13 +261,18 @@ def _wait_until_gone(run: Run, name: str, show: Any) -> None:
         )
 
 
-def _reason(run: Run, name: str, token: str) -> str:
-    """The first failure of a resource, which CloudFormation's others follow from."""
+def _reason(run: Run, name: str, token: str = "") -> str:
+    """The first failure of a resource, which CloudFormation's others follow from.
+
+    Of the change ``token``, or of whatever changed the stack last. Raises AwsFailure.
+    """
     found = run.aws.every("cloudformation", "describe_stack_events", "StackEvents", StackName=name)
-    failed = [
-        f"{one['LogicalResourceId']}: {one.get('ResourceStatusReason', 'no reason was given')}"
-        for one in found
-        if one.get("ResourceStatus", "").endswith("_FAILED")
-        and one.get("ClientRequestToken") == token
-    ]
-    return failed[-1] if failed else "see its events"
+    failed = ""
+    for one in found:  # the newest first
+        status, resource = one.get("ResourceStatus", ""), one["LogicalResourceId"]
+        if resource == name:
+            if not token and status in BEGINNINGS:
+                break
+        elif status.endswith("_FAILED") and token in ("", one.get("ClientRequestToken")):
+            failed = f"{resource}: {one.get('ResourceStatusReason', 'no reason was given')}"
+    return failed or "see its events"

@@ -98,8 +98,69 @@ def test_a_failed_creation_is_reported(aws, nothing, fails):
     output = fails("create", "staging", "--version", "new")
     assert f"{STAGING} exists, but does not serve as it should: its creation failed" in output
     assert "Failed to launch environment." in output
-    assert f"eb terminate {STAGING}" in output
+    assert "fix the cause shown in the events above, and run it again" in output
     assert LOCK not in aws.objects
+
+
+def stuck(aws, short, status):
+    """The stack of an environment that Beanstalk launched, after a failed resource; events newest first."""
+    name = f"awseb-e-{short}-stack"
+    same = {"StackId": "x", "EventId": "1", "StackName": name, "Timestamp": aws.now()}
+
+    def event(resource, status, reason="-"):
+        more = {"LogicalResourceId": resource, "ResourceStatus": status}
+        return same | more | {"ResourceStatusReason": reason}
+
+    aws.stacks[name] = {"status": status, "outputs": {}, "events": [
+        event(name, status), event("Group", "CREATE_FAILED", "cancelled"),
+        event("Database", "CREATE_FAILED", "no capacity"), event(name, "CREATE_IN_PROGRESS"),
+        event("Database", "CREATE_FAILED", "of another day"), event(name, "CREATE_IN_PROGRESS"),
+    ]}  # fmt: skip
+
+
+TERMINATE = "aws elasticbeanstalk terminate-environment --environment-name"
+
+
+@pytest.mark.parametrize(
+    ("status", "way_out"),
+    [
+        ("CREATE_FAILED", TERMINATE),
+        ("ROLLBACK_COMPLETE", TERMINATE),
+        ("DELETE_FAILED", TERMINATE),
+        ("UPDATE_ROLLBACK_FAILED", "aws cloudformation continue-update-rollback --stack-name"),
+    ],
+)
+def test_an_environment_that_aws_refuses_to_update_is_told_as_that(
+    aws, staging, project, fails, status, way_out
+):
+    """Terminating it needs an unprotected database."""
+    accept_plain_http(project, "true")
+    stuck(aws, "prod", status)
+    aws.protected = {PROD}
+    aws.environments[PROD].update(label="", colour="Red", instances=[])
+    output = " ".join(fails("create", "prod", "--version", "new").split())
+    assert f"a resource of {PROD} failed: Database: no capacity" in output
+    assert way_out in output
+    protection = f"aws rds modify-db-instance --db-instance-identifier {PROD} --no-deletion-prot"
+    assert (protection in output) == (way_out == TERMINATE)
+    assert not aws.asked("elasticbeanstalk:UpdateEnvironment")
+
+
+def test_a_failed_creation_names_the_resource_that_failed(aws, nothing, fails):
+    create = aws.elasticbeanstalk_create_environment
+
+    def fail(**parameters):
+        answer = create(**parameters)
+        aws.environments[STAGING].update(label="", colour="Red", instances=[])
+        stuck(aws, "staging", "CREATE_FAILED")
+        return answer
+
+    aws.elasticbeanstalk_create_environment = fail
+    aws.fail("rds:DescribeDBInstances", "DBInstanceNotFound")
+    output = fails("create", "staging", "--version", "new")
+    assert f"a resource of {STAGING} failed: Database: no capacity" in output
+    assert f"{TERMINATE} {STAGING} --region {REGION}" in " ".join(output.split())
+    assert "modify-db-instance" not in output
 
 
 def test_an_environment_that_does_not_serve_is_a_failure(aws, nothing, fails, tested):

@@ -53,6 +53,10 @@ def test_an_environment_is_tested_by_its_public_name_wherever_that_leads(
     assert f"only DNS is missing: point hello.example.com to {host}: another service" in output
 
 
+def stuck(aws):
+    aws.stacks["awseb-e-staging-stack"] = {"status": "UPDATE_ROLLBACK_FAILED", "outputs": {}}
+
+
 def no_environment(aws):
     aws.environments.clear()
 
@@ -74,6 +78,7 @@ def held(aws):
     [
         (no_environment, f"there is no environment {STAGING}"),
         (terminating, f"{STAGING} is being terminated"),
+        (stuck, "aws cloudformation continue-update-rollback --stack-name awseb-e-staging-stack"),
         (no_image, "the image of version new is gone from the registry"),
     ],
 )

@@ -262,7 +262,7 @@ def test_json_and_watch_cannot_be_combined(command):
     [(0, "0 min"), (119, "119 min"), (120, "2 h"), (47 * 60, "47 h"), (72 * 60, "3 days")],
 )
 def test_ages_are_rounded_for_people(ago, words):
-    state = State("Ready", "v", "Green", "Ok", "x")
+    state = State("x", "Ready", "v", "Green", "Ok", "x", "e-x")
     entry = Entry(NOW - timedelta(minutes=ago), "deploy", "v", "", "")
     alarm = Alarm("p-x", NOW - timedelta(minutes=ago), "A sentence. What to do: x")
     one = Report("p", state, "http://x", "d", deployments=[entry], alarms=[alarm])

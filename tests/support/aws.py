@@ -67,6 +67,7 @@ class FakeAws:
         self.objects, self.stacks, self.secrets = {}, {}, {}
         self.applications, self.published, self.approvals = [], [], []
         self.pipeline_states, self.connection, self.workspaces = [], "AVAILABLE", []
+        self.protected = set()  # databases that cannot be deleted
         self.databases, self.solution_stacks = {}, ["64bit Amazon Linux 2023 v1.0.0 running Docker"]
         self.change_sets = {}
         self.logs, self.metrics = {}, []  # log groups, with their retention
@@ -121,6 +122,7 @@ class FakeAws:
         self._here("environments")[name] = {
             "status": "Ready", "label": label, "colour": "Green", "health": "Ok",
             "instances": [label, label], "cname": f"{short}.elasticbeanstalk.test",
+            "id": f"e-{short}",
         } | more  # fmt: skip
         return self._here("environments")[name]
 
@@ -197,7 +199,7 @@ class FakeAws:
         found = [
             {
                 "EnvironmentName": name, "Status": one["status"], "Health": one["colour"],
-                "HealthStatus": one["health"], "CNAME": one["cname"],
+                "HealthStatus": one["health"], "CNAME": one["cname"], "EnvironmentId": one["id"],
                 **({"VersionLabel": one["label"]} if one["label"] else {}),
             }
             for name, one in self._here("environments").items()
@@ -581,7 +583,8 @@ class FakeAws:
 
     def rds_describe_db_instances(self, DBInstanceIdentifier):
         found = {"DBInstanceIdentifier": DBInstanceIdentifier, "DBInstanceStatus": "available",
-                 "PendingModifiedValues": {}}  # fmt: skip
+                 "PendingModifiedValues": {},
+                 "DeletionProtection": DBInstanceIdentifier in self.protected}  # fmt: skip
         return {"DBInstances": [found]}
 
     def sns_publish(self, **message):
