@@ -13,6 +13,8 @@ AWS_BACKUP, AVAILABLE = "awsbackup", "available"  # a type and a status of snaps
 PATIENCE = 4 * 3600  # seconds for the copy of a snapshot
 LATE = timedelta(hours=36)  # one day, the time to copy, and a margin
 RDS = "RDS"
+# Why there is no backup in a region
+ABSENT, NONE = "not installed", "no complete backup"
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ def name_vault(environment: Environment, region: str) -> str:
     return f"{environment.name}-{region}"
 
 
-def find(run: Run, environment: Environment) -> dict[str, Backup | None]:
-    """The newest complete backup by region, home first; None where there is none.
+def find(run: Run, environment: Environment) -> dict[str, Backup | str]:
+    """The newest complete backup by region, home first, or why there is none.
 
     Raises InvalidConfig without backups in devops/environments.toml, and AwsFailure.
     """
@@ -56,11 +58,16 @@ def find(run: Run, environment: Environment) -> dict[str, Backup | None]:
     return {region: find_newest(run.at(region), environment) for region in regions}
 
 
-def find_newest(run: Run, environment: Environment) -> Backup | None:
-    """The newest complete backup in the region of ``run``, or None. Raises AwsFailure."""
+def find_newest(run: Run, environment: Environment) -> Backup | str:
+    """The newest complete backup in the region of ``run``, or why there is none.
+
+    Raises AwsFailure.
+    """
+    if not _has_vault(run, environment):
+        return ABSENT
     points = _recovery_points(run, environment)
     if not points:
-        return None
+        return NONE
     snapshots = {
         one["DBSnapshotIdentifier"]: one
         for one in run.aws.every(
@@ -75,7 +82,7 @@ def find_newest(run: Run, environment: Environment) -> Backup | None:
         and (identifier := _identify(one)) in snapshots
         and snapshots[identifier]["Status"] == AVAILABLE
     ]
-    return max(found, key=lambda one: one.at, default=None)
+    return max(found, key=lambda one: one.at) if found else NONE
 
 
 def find_unfinished(run: Run, environment: Environment, chosen: Backup) -> list[str]:
@@ -153,10 +160,10 @@ def wait_for(run: Run, copy: str) -> None:
         time.sleep(run.settings.poll)
 
 
-def explain(region: str, backup: Backup | None, now: datetime) -> str:
+def explain(region: str, backup: Backup | str, now: datetime) -> str:
     """One human-readable line about the backup in a region."""
-    if backup is None:
-        return f"LATE  {region}: no complete backup"
+    if isinstance(backup, str):
+        return f"LATE  {region}: {backup}"
     hours = int((now - backup.at).total_seconds()) // 3600
     word = "LATE" if is_late(backup, now) else "    "
     expiry = f"{backup.expires:%Y-%m-%d}" if backup.expires else "never"
@@ -166,25 +173,31 @@ def explain(region: str, backup: Backup | None, now: datetime) -> str:
     )
 
 
-def is_late(backup: Backup | None, now: datetime) -> bool:
+def is_late(backup: Backup | str, now: datetime) -> bool:
     """Whether a newer backup should exist by now."""
-    return backup is None or now - backup.at > LATE
+    return isinstance(backup, str) or now - backup.at > LATE
+
+
+def _has_vault(run: Run, environment: Environment) -> bool:
+    """Whether the region of ``run`` has the vault. Raises AwsFailure.
+
+    For a vault that does not exist, AWS Backup's other operations answer AccessDeniedException, as
+    without the permission: github.com/boto/boto3/issues/2269.
+    """
+    vaults = run.aws.every("backup", "list_backup_vaults", "BackupVaultList")
+    name = name_vault(environment, run.settings.region)
+    return any(one["BackupVaultName"] == name for one in vaults)
 
 
 def _recovery_points(run: Run, environment: Environment) -> list[dict[str, Any]]:
-    """The contents of the vault in the region of ``run``; empty without a vault.
-
-    Raises AwsFailure.
-    """
-    try:
-        return run.aws.every(
-            "backup", "list_recovery_points_by_backup_vault", "RecoveryPoints",
-            BackupVaultName=name_vault(environment, run.settings.region), ByResourceType=RDS,
-        )  # fmt: skip
-    except AwsFailure as failure:
-        if failure.code != "ResourceNotFoundException":
-            raise
-        return []
+    """The contents of the vault in the region of ``run``. Raises AwsFailure."""
+    return run.aws.every(
+        "backup",
+        "list_recovery_points_by_backup_vault",
+        "RecoveryPoints",
+        BackupVaultName=name_vault(environment, run.settings.region),
+        ByResourceType=RDS,
+    )
 
 
 def _identify(point: dict[str, Any]) -> str:

@@ -176,9 +176,9 @@ def _choose_backup(run: Run, source: Environment, wanted: str | None, begun: str
     if wanted:
         return backups.find_snapshot(run, wanted)
     found = backups.find_newest(run, source)
-    if found is None:
+    if isinstance(found, str):
         raise Failure(
-            f"there is no complete backup of {source.name} in {run.settings.region}",
+            f"there is no backup of {source.name} in {run.settings.region}: {found}",
             next=f"see the other regions: {PROGRAM} backups list {source.short}; then name one "
             "with --region",
         )

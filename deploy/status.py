@@ -45,7 +45,8 @@ class Report:
     alarms: list[Alarm] | None = None
     watched: bool | None = None  # whether its alarms watch the current load balancer
     certificate_days: int | None = None  # None also if there is no certificate
-    backups: dict[str, Backup | None] | None = None  # by region; None also without a plan
+    # By region, or why there is none; None also where none is configured
+    backups: dict[str, Backup | str] | None = None
     unknown: list[str] = field(default_factory=list)
 
 
@@ -169,9 +170,9 @@ def _report(
 
 def _find_backups(
     run: Run, environment: Environment, unknown: list[str]
-) -> dict[str, Backup | None]:
+) -> dict[str, Backup | str]:
     """The newest backup of each region, also while another region does not answer."""
-    found: dict[str, Backup | None] = {}
+    found: dict[str, Backup | str] = {}
     for region in backups.find_regions(run, environment):
         try:
             found[region] = backups.find_newest(run.at(region), environment)
@@ -256,8 +257,7 @@ def _lines(report: Report, now: datetime) -> list[str]:
     if report.certificate_days is not None:
         lines.append(f"  certificate  {report.certificate_days} days left")
     if report.backups:
-        ages = [_describe_backup(region, one, now) for region, one in report.backups.items()]
-        lines.append(f"  backups      {', '.join(ages)}")
+        lines.append(f"  backups      {_describe_backups(report, now)}")
     if report.watched is False:
         lines.append(
             "  NOT WATCHED  its alarms are missing, or on another load balancer: run create again"
@@ -266,10 +266,16 @@ def _lines(report: Report, now: datetime) -> list[str]:
     return lines + [f"  unknown      {what}" for what in report.unknown]
 
 
-def _describe_backup(region: str, backup: Backup | None, now: datetime) -> str:
-    late = " LATE" if backups.is_late(backup, now) else ""
-    age = "none" if backup is None else f"{_age(backup.at, now)} old"
-    return f"{region} {age}{late}"
+def _describe_backups(report: Report, now: datetime) -> str:
+    found = report.backups or {}
+    if set(found.values()) == {backups.ABSENT}:
+        return f"{backups.ABSENT}: {PROGRAM} backups install {report.name.rpartition('-')[2]}"
+    return ", ".join(_describe_backup(region, one, now) for region, one in found.items())
+
+
+def _describe_backup(region: str, backup: Backup | str, now: datetime) -> str:
+    age = backup if isinstance(backup, str) else f"{_age(backup.at, now)} old"
+    return f"{region} {age}{' LATE' if backups.is_late(backup, now) else ''}"
 
 
 def _alarm(alarm: Alarm, now: datetime) -> str:

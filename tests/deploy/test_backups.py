@@ -172,12 +172,17 @@ def test_a_vault_without_a_complete_backup_and_one_that_is_not_there(kept, comma
     code, output = command("backups", "list", "prod")
     assert code == 1
     assert f"LATE  {FIRST}: no complete backup" in output
-    assert f"LATE  {SECOND}: no complete backup" in output
+    assert f"LATE  {SECOND}: not installed" in output
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", None])
 @pytest.mark.parametrize(
-    "action", ["backup:ListRecoveryPointsByBackupVault", "rds:DescribeDBSnapshots"]
+    "action",
+    [
+        "backup:ListBackupVaults",
+        "backup:ListRecoveryPointsByBackupVault",
+        "rds:DescribeDBSnapshots",
+    ],
 )
 def test_a_query_without_a_response_is_not_a_missing_backup(aws, kept, fails, action, code):
     aws.fail(action, code)

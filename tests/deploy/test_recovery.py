@@ -230,7 +230,11 @@ def refused(name, *arguments, what, prepare=lambda aws: None, next_=""):
 
 
 def no_points(aws):
-    aws.vaults = {}
+    aws.vaults[f"{PROD}-{FIRST}"] = {}
+
+
+def no_vault(aws):
+    del aws.vaults[f"{PROD}-{FIRST}"]
 
 
 def expired(aws):
@@ -271,7 +275,9 @@ def begun(aws):
 @pytest.mark.parametrize(
     ("prepare", "arguments", "what", "next_"),
     [
-        refused("the vault is empty", what="there is no complete backup", prepare=no_points,
+        refused("the vault is empty", what=f"in {FIRST}: no complete backup", prepare=no_points,
+                next_="backups list prod"),
+        refused("there is no vault", what=f"in {FIRST}: not installed", prepare=no_vault,
                 next_="backups list prod"),
         refused("a snapshot has expired", "--to-snapshot", "awsbackup:copyjob-2", prepare=expired,
                 what="it was never there, or has expired"),

@@ -114,6 +114,7 @@ def test_the_age_of_each_backup_is_shown(aws, watched, command):
     at = datetime.now(UTC) - timedelta(hours=5)
     aws.vaults = {
         "birthday-greetings-prod-eu-west-1": {"awsbackup:job-1": ("COMPLETED", at)},
+        "birthday-greetings-prod-eu-central-1": {},
         "birthday-greetings-prod-eu-north-1": {
             "awsbackup:copyjob-1": ("COMPLETED", at - timedelta(hours=35)),
         },
@@ -121,22 +122,30 @@ def test_the_age_of_each_backup_is_shown(aws, watched, command):
     _, output = command("status")
     assert output.count("  backups  ") == 1  # staging has none
     assert (
-        "backups      eu-west-1 5 h old, eu-central-1 none LATE, eu-north-1 40 h old LATE" in output
-    )
+        "backups      eu-west-1 5 h old, eu-central-1 no complete backup LATE, "
+        "eu-north-1 40 h old LATE"
+    ) in output
     [found] = json.loads(command("status", "prod", "--json")[1])["environments"]
-    assert found["backups"]["eu-central-1"] is None
+    assert found["backups"]["eu-central-1"] == "no complete backup"
     assert found["backups"]["eu-west-1"]["size"] == 20
+
+
+def test_backups_that_were_never_installed_are_told_as_that(watched, command):
+    code, output = command("status", "prod")
+    assert code == 0, output
+    assert "backups      not installed: scripts/build_and_deploy.sh backups" in output
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", None])
 def test_a_region_that_does_not_answer_about_backups(aws, watched, command, code):
+    aws.vaults = {f"{PROD}-{region}": {} for region in ("eu-central-1", "eu-north-1")}
     aws.fail("backup:ListRecoveryPointsByBackupVault", code,
              when=lambda asked: "eu-central-1" in asked["BackupVaultName"])  # fmt: skip
     status, output = command("status")
     assert status == 1
     assert "unknown      backups in eu-central-1" in output
-    assert "eu-central-1 none" not in output
-    assert "eu-north-1 none LATE" in output
+    assert "eu-central-1 no complete" not in output
+    assert "eu-north-1 no complete backup LATE" in output
 
 
 def test_a_pending_approval(aws, watched, command):

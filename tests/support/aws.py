@@ -425,13 +425,23 @@ class FakeAws:
         assert ResourceTypeOptInPreference == {"RDS": True}
         self.opted_in.add(self.region)
 
+    def backup_list_backup_vaults(self, NextToken=None):
+        """In two pages, the first of which is empty."""
+        names = [{"BackupVaultName": one} for one in self.vaults if one.endswith(f"-{self.region}")]
+        return (
+            {"BackupVaultList": names} if NextToken else {"BackupVaultList": [], "NextToken": "x"}
+        )
+
     def backup_list_recovery_points_by_backup_vault(
         self, BackupVaultName, ByResourceType, NextToken=None
     ):
         """In two pages, the first of which is empty."""
         assert ByResourceType == "RDS"
         if BackupVaultName not in self.vaults:
-            raise Refused("ResourceNotFoundException", f"there is no vault {BackupVaultName}")
+            # Not "not found": github.com/boto/boto3/issues/2269
+            raise Refused(
+                "AccessDeniedException", "Insufficient privileges to perform this action."
+            )
         assert BackupVaultName.endswith(f"-{self.region}")
         if not NextToken:
             return {"RecoveryPoints": [], "NextToken": "more"}

@@ -38,7 +38,8 @@ class Backup:
     """AWS Backup in one region: ``resources`` are those that CloudFormation made there, by type and name."""
 
     actions = (
-        "describe_region_settings", "update_region_settings", "list_recovery_points_by_backup_vault",
+        "describe_region_settings", "update_region_settings", "list_backup_vaults",
+        "list_recovery_points_by_backup_vault",
     )  # fmt: skip
 
     def __init__(self, region, resources, databases, find):
@@ -55,9 +56,15 @@ class Backup:
     def update_region_settings(self, ResourceTypeOptInPreference, **_):
         self._opted_in = ResourceTypeOptInPreference["RDS"]
 
+    def list_backup_vaults(self, **_):
+        return {"BackupVaultList": [{"BackupVaultName": one} for one in self._resources[VAULT]]}
+
     def list_recovery_points_by_backup_vault(self, BackupVaultName, **_):
         if BackupVaultName not in self._resources[VAULT]:
-            raise Refused("ResourceNotFoundException", f"Backup vault {BackupVaultName} not found")
+            # Not "not found": github.com/boto/boto3/issues/2269
+            raise Refused(
+                "AccessDeniedException", "Insufficient privileges to perform this action."
+            )
         found = [
             {
                 "RecoveryPointArn": f"arn:aws:rds:{self.region}:{ACCOUNT}:snapshot:{one.identifier}",
