@@ -202,6 +202,53 @@ def refuse_ignored_files(run: Run, name: str, since: Mark) -> None:
             raise Unhealthy(f"Beanstalk ignored a configuration file: {event['Message']}")
 
 
+def find_option(run: Run, name: str, namespace: str, option: str) -> str:
+    """The value of an option of the environment ``name``; empty if it has none.
+
+    Raises AwsFailure.
+    """
+    settings = run.aws.ask(
+        "elasticbeanstalk",
+        "describe_configuration_settings",
+        ApplicationName=run.settings.application,
+        EnvironmentName=name,
+    )["ConfigurationSettings"]
+    for one in settings[0]["OptionSettings"]:
+        if (one["Namespace"], one["OptionName"]) == (namespace, option):
+            return one.get("Value") or ""
+    return ""
+
+
+def change(run: Run, environment: Environment, **options: Any) -> None:
+    """Change options of ``environment``, and see that its instances run with them.
+
+    Raises Failure.
+    """
+    since = mark(run, environment.name)
+    run.aws.change(
+        "elasticbeanstalk", "update_environment", EnvironmentName=environment.name, **options
+    )
+    if run.changes.dry_run:
+        return
+    current = wait_until_ready(run, environment)
+    refuse_errors(run, environment.name, since, "run it again")
+    wait_until_running(run, environment.name, current.version)
+
+
+def refuse_errors(run: Run, name: str, since: Mark, remedy: str) -> None:
+    """AWS accepts options, and may find only later that it cannot apply them. Raises Failure."""
+    errors = [
+        one["Message"] for one in events(run, name, since) if one["Severity"] in ("ERROR", "FATAL")
+    ]
+    if errors:
+        show_events(run, name)
+        raise Failure(
+            f"{name} did not accept the settings: {errors[0]}",
+            "AWS rolled back what it could",
+            f"see the events above; {remedy}",
+        )
+
+
 def stop_update(run: Run, environment: Environment) -> None:
     """Abort the current operation on ``environment``, if any, and wait until it is Ready.
 

@@ -30,6 +30,7 @@ from deploy import (
     status,
     version,
     window,
+    writes,
 )
 from deploy.aws import Aws
 from deploy.changes import Changes
@@ -331,13 +332,16 @@ def list_secrets(options: Options, environment: str) -> None:
 @secrets.command("set")
 @environment
 @click.argument("name")
+@click.option("--previous", is_flag=True, help="Set the value from before the last change.")
 @dry_run
 @pass_options
-def set_secret(options: Options, environment: str, name: str, dry_run: bool) -> None:
+def set_secret(
+    options: Options, environment: str, name: str, previous: bool, dry_run: bool
+) -> None:
     """Set the secret NAME of ENV, from a prompt or from standard input, and redeploy."""
     run = options.run(dry_run=dry_run)
-
-    credentials.change(run, _find(run, environment), name, lambda: _ask_for(name))
+    ask = None if previous else (lambda: _ask_for(name))
+    credentials.change(run, _find(run, environment), name, ask)
 
 
 @secrets.command("rotate")
@@ -348,6 +352,31 @@ def rotate_secret(options: Options, environment: str, dry_run: bool) -> None:
     """Change the database password of ENV, without a failed request."""
     run = options.run(dry_run=dry_run)
     credentials.rotate(run, _find(run, environment))
+
+
+@main.group("writes")
+def writes_group() -> None:
+    """Stop and allow writes, such as before a last backup, or in a flood of requests."""
+
+
+@writes_group.command("stop")
+@environment
+@dry_run
+@pass_options
+def stop_writes(options: Options, environment: str, dry_run: bool) -> None:
+    """Answer 401 to everybody who saves or deletes in ENV, but the smoke test."""
+    run = options.run(dry_run=dry_run)
+    writes.stop(run, _find(run, environment))
+
+
+@writes_group.command("allow")
+@environment
+@dry_run
+@pass_options
+def allow_writes(options: Options, environment: str, dry_run: bool) -> None:
+    """Let ENV accept writes as before they were stopped."""
+    run = options.run(dry_run=dry_run)
+    writes.allow(run, _find(run, environment))
 
 
 @main.group("backups")

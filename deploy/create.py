@@ -186,7 +186,8 @@ def _verify(
     current = beanstalk.wait_until_ready(run, environment)
     with state(f"{name} has version {current.version or 'none'}, which was not verified"):
         if not is_new:
-            _refuse_errors(run, name, since, current.version)
+            remedy = f"correct {environments.NAME}, and run it again"
+            beanstalk.refuse_errors(run, name, since, remedy)
         key = smoke.find_key(run, environment)
     try:
         if not current.version:
@@ -205,22 +206,6 @@ def _verify(
     history.record(run, logs, name, "deploy", current.version)
     standby.record(run, environment, current.version)
     run.console.say(f"{name} runs {current.version}: {smoke.locate(run, environment).url}")
-
-
-def _refuse_errors(run: Run, name: str, since: beanstalk.Mark, label: str) -> None:
-    """AWS accepts settings, and may find only later that it cannot apply them. Raises Failure."""
-    errors = [
-        one["Message"]
-        for one in beanstalk.events(run, name, since)
-        if one["Severity"] in ("ERROR", "FATAL")
-    ]
-    if errors:
-        beanstalk.show_events(run, name)
-        raise Failure(
-            f"{name} did not accept the settings: {errors[0]}",
-            f"AWS rolled back what it could, and {name} has version {label}",
-            f"correct {environments.NAME} as the events above suggest, and run it again",
-        )
 
 
 def _platform(run: Run) -> str:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from deploy import beanstalk, environments, rollout, smoke, stacks, vault, version
+from deploy import beanstalk, environments, mutex, rollout, smoke, stacks, vault, version
 from deploy.environments import Environment
 from deploy.errors import Failure, NotFound, state
 from deploy.run import Run
@@ -20,6 +20,36 @@ from deploy.settings import PROGRAM
 PASSWORD_LENGTH = 40
 PATIENCE = 1800  # seconds until RDS has changed the password
 DIGEST = re.compile(r"[0-9a-f]{64}")
+KEYS_BEFORE = "API_KEYS_BEFORE"  # what API_KEYS were when writes were stopped; see deploy/writes.py
+# What the application accepts, since it does not start with anything else. Which of its settings
+# can be set as secrets, and which are not secrets: tests hold both to web/config.py
+SETTABLE = {
+    "API_KEYS": (
+        re.compile(r"[0-9a-f]{64}(,[0-9a-f]{64})*"),
+        "SHA-256 digests of keys, in hexadecimal, separated by commas",
+    ),
+    "SENTRY_DSN": (
+        re.compile(r"https?://[^\s/@:?#]+@[^\s/@:?#]+(:[0-9]{1,5})?(/[^\s?#]+)?/[0-9]+"),
+        "the DSN of a project in Sentry, such as https://KEY@HOST/PROJECT",
+    ),
+}
+SETTINGS = (
+    "APP_VERSION",
+    "DATABASE_CA_FILE",
+    "DATABASE_TLS",
+    "DATABASE_URL",
+    "HOST",
+    "LOG_LEVEL",
+    "PORT",
+    "RDS_DB_NAME",
+    "RDS_HOSTNAME",
+    "RDS_PORT",
+    "RDS_USERNAME",
+    "SENTRY_ENVIRONMENT",
+    "THREADS",
+    "TIME_ZONE",
+    "WORKERS",
+)
 
 
 class Secret(NamedTuple):
@@ -44,35 +74,90 @@ def read(run: Run, environment: Environment) -> list[Secret]:
     return found
 
 
-def change(run: Run, environment: Environment, name: str, ask: Callable[[], str]) -> None:
+def change(run: Run, environment: Environment, name: str, ask: Callable[[], str] | None) -> None:
     """Set the secret ``name`` to what ``ask`` returns, and redeploy if it is in use.
 
-    Raises Failure, before it calls ``ask`` if ``name`` cannot be set.
+    Without ``ask``, to its previous value. Raises Failure, before it calls ``ask`` if ``name``
+    cannot be set.
     """
-    if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
-        raise Failure(f"{name!r} is not a name for an environment variable", "nothing was changed",
-                      "use capital letters, digits and _")  # fmt: skip
-    arn = _outputs(run, environment)["ApplicationSecret"]
     known = {secret.name: secret for secret in read(run, environment)}
-    if name in known and known[name].arn != arn:
-        raise Failure(f"{name} is not set by hand", "nothing was changed",
-                      f"{PROGRAM} secrets rotate {environment.short}")  # fmt: skip
-    value = ask()
-    if not value:
-        raise Failure(f"{name} would be empty, which counts as absent", "nothing was changed",
-                      "give it a value")  # fmt: skip
+    arn = find_secret(run, environment)
     with state("nothing was changed"):
-        if name == "API_KEYS":
-            value = _with_smoke_test(value, smoke.find_key(run, environment))
-        vault.write(run, arn, (vault.read(run, arn) or {}) | {name: value})
-    run.changes.done(f"{name} of {environment.short} is set")
-    if name in known:
-        with state(f"{name} is set; the running version does not use it yet"):
-            _redeploy(run, environment)
-        return
+        _refuse_name(environment, name)
+        if name in known and known[name].arn != arn:
+            raise Failure(f"{name} is not set by hand",
+                          next=f"{PROGRAM} secrets rotate {environment.short}")  # fmt: skip
+        value = _valid(run, environment, name, ask()) if ask else ""
+    with mutex.hold(run, environment.name, beanstalk.name_bucket(run)):
+        with state("nothing was changed"):
+            stored = vault.read(run, arn) or {}
+            if name == "API_KEYS" and KEYS_BEFORE in stored:
+                raise Failure(
+                    f"writes to {environment.name} are stopped",
+                    next=f"{PROGRAM} writes allow {environment.short}, then run it again",
+                )
+            vault.write(run, arn, stored | {name: value or _previous(run, arn, name)})
+        run.changes.done(f"{name} of {environment.short} is set")
+        if name in known:
+            _use(run, environment, name, name in stored)
+            return
     run.console.say(f"  next: name it in {environments.NAME}, {environments.SECRETS!r}:")
     run.console.say(f'        {name} = "{{ApplicationSecret}}:{name}"')
     run.console.say(f"        and run {PROGRAM} create {environment.short}")
+
+
+def _use(run: Run, environment: Environment, name: str, had_value: bool) -> None:
+    with state(f"{name} is set; the running version does not use it yet"):
+        try:
+            _redeploy(run, environment)
+        except Failure as failure:
+            if had_value:
+                failure.next = (
+                    f"if the value is the cause: {PROGRAM} secrets set {environment.short} {name} "
+                    f"--previous; {failure.next}"
+                )
+            raise
+
+
+def _refuse_name(environment: Environment, name: str) -> None:
+    if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name) or name == KEYS_BEFORE:
+        raise Failure(f"{name!r} is not a name for an environment variable",
+                      next="use capital letters, digits and _")  # fmt: skip
+    if name in SETTINGS:
+        raise Failure(
+            f"{name} is a setting of the application, and not secret",
+            next=f"set it in .ebextensions, or for {environment.short} only in {environments.NAME}",
+        )
+
+
+def _valid(run: Run, environment: Environment, name: str, value: str) -> str:
+    """``value`` as it is stored. Raises Failure for one with which the application cannot start."""
+    value = value.strip()
+    if not value:
+        raise Failure(f"{name} would be empty, which counts as absent", next="give it a value")
+    if not value.isprintable():  # its text must not be shown
+        raise Failure(f"{name} has a line break or another control character",
+                      next="give it a value of one line")  # fmt: skip
+    if name == "API_KEYS":
+        value = _with_smoke_test(value, smoke.find_key(run, environment))
+    pattern, expected = SETTABLE.get(name, (re.compile(r".*"), ""))
+    if not pattern.fullmatch(value):
+        raise Failure(f"the application would not start with this {name}",
+                      next=f"expected {expected}")  # fmt: skip
+    return value
+
+
+def _previous(run: Run, arn: str, name: str) -> str:
+    """The value of ``name`` before the last change of the secret. Raises NotFound."""
+    value = (vault.read(run, arn, previous=True) or {}).get(name)
+    if not value:
+        raise NotFound(f"{name} has no previous value", next="give it a value")
+    return str(value)
+
+
+def find_secret(run: Run, environment: Environment) -> str:
+    """The ARN of the application's own secret. Raises Failure."""
+    return _outputs(run, environment)["ApplicationSecret"]
 
 
 def rotate(run: Run, environment: Environment) -> None:
@@ -83,6 +168,11 @@ def rotate(run: Run, environment: Environment) -> None:
     Raises Failure.
     """
     arn = _outputs(run, environment)["DatabaseSecret"]
+    with mutex.hold(run, environment.name, beanstalk.name_bucket(run)):
+        _rotate(run, environment, arn)
+
+
+def _rotate(run: Run, environment: Environment, arn: str) -> None:
     with state("nothing was changed"):
         value = vault.read(run, arn)
         if not (value and value.get("password")):
@@ -129,8 +219,12 @@ def _with_smoke_test(digests: str, key: str) -> str:
         )
     if hashlib.sha256().hexdigest() in words:
         raise Failure("API_KEYS have the digest of an empty key", next=make)
-    own = hashlib.sha256(key.encode()).hexdigest()
-    return ",".join(dict.fromkeys([*words, own]))
+    return ",".join(dict.fromkeys([*words, digest(key)]))
+
+
+def digest(key: str) -> str:
+    """The digest of a key, as API_KEYS have it."""
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def _outputs(run: Run, environment: Environment) -> dict[str, str]:
@@ -167,4 +261,4 @@ def _wait_for_database(run: Run, name: str) -> None:
 def _redeploy(run: Run, environment: Environment) -> None:
     """Deploy the running version again, so that its containers get the current values."""
     current = beanstalk.wait_until_ready(run, environment).version
-    rollout.deploy(run, environment, version.find(run, current))
+    rollout.deploy(run, environment, version.find(run, current), is_locked=True)

@@ -150,15 +150,9 @@ def _find_begun(run: Run, target: Environment) -> str | None:
     """The snapshot from which a recovery began to make ``target``, or None. Raises Failure."""
     if beanstalk.find(run, target.name) is None:
         return None
-    settings = run.aws.ask(
-        "elasticbeanstalk", "describe_configuration_settings",
-        ApplicationName=run.settings.application, EnvironmentName=target.name,
-    )["ConfigurationSettings"]  # fmt: skip
-    for option in settings[0]["OptionSettings"]:
-        if (option["Namespace"], option["OptionName"]) == (CUSTOM, SNAPSHOT) and option.get(
-            "Value"
-        ):
-            return str(option["Value"])
+    begun = beanstalk.find_option(run, target.name, CUSTOM, SNAPSHOT)
+    if begun:
+        return begun
     raise Failure(
         f"{target.name} already exists in {run.settings.region}, and was not created by a recovery",
         next="give the new environment another name: --as NAME",

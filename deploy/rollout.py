@@ -7,6 +7,7 @@ smoke test it by its public name
 record it, in the other regions too, send the notification, unlock
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -66,17 +67,18 @@ def deploy(
     target: Version,
     forward: bool = False,
     kind: history.Kind = "deploy",
+    is_locked: bool = False,
 ) -> None:
     """Deploy ``target`` to ``environment``; with ``forward`` only if the running version is older.
 
-    Raises Failure if the environment does not run ``target`` afterwards; the previous version is
-    restored then.
+    ``is_locked`` says that the caller holds the lock. Raises Failure if the environment does not
+    run ``target`` afterwards; the previous version is restored then.
     """
     name, label = environment.name, target.label
     run.tools.require("eb", *(["git"] if forward else []))
     with state("nothing was deployed"):
         key, logs = smoke.find_key(run, environment), beanstalk.find_bucket(run)
-    with mutex.hold(run, name, logs):
+    with nullcontext() if is_locked else mutex.hold(run, name, logs):
         with state("nothing was changed"):
             current = beanstalk.wait_until_ready(run, environment)
             beanstalk.refuse_stuck(run, current)

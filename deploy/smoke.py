@@ -176,6 +176,29 @@ def check_url(run: Run, url: str, key: str = "", label: str | None = None, host:
     return fault
 
 
+def refuse_writes(run: Run, environment: Environment, key: str) -> None:
+    """Raises Unhealthy unless ``environment`` answers 401 to whoever writes without a key.
+
+    A user that is saved nevertheless is deleted with ``key``.
+    """
+    place = locate(run, environment)
+    anybody, own = _Client(place.url, host=place.host), _Client(place.url, key, place.host)
+    own.user = anybody.user
+
+    def find_fault(client: _Client) -> str:
+        for _ in range(PROBES):
+            answer, fault = client.ask_about_user("PUT", b'{"dateOfBirth": "2000-02-02"}')
+            if answer.status != 401:
+                return fault
+        return ""
+
+    try:
+        _expect(run, anybody, "writes without a key are refused", find_fault)
+    finally:
+        if anybody.has_saved and _delete(own)[0] != 204:
+            run.console.say(f"the user {own.user} remains")
+
+
 def refuse_unknown(run: Run, place: Place, user: str) -> None:
     """Raises Unhealthy unless ``user``, who is never shown, is greeted at ``place``."""
     client = _Client(place.url, host=place.host)

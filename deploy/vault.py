@@ -7,10 +7,14 @@ from deploy.errors import AwsFailure, Failure
 from deploy.run import Run
 
 
-def read(run: Run, name: str) -> dict[str, Any] | None:
-    """The value of the secret with this name or ARN, or None if there is none. Raises Failure."""
+def read(run: Run, name: str, previous: bool = False) -> dict[str, Any] | None:
+    """The value of the secret with this name or ARN, or None if there is none.
+
+    With ``previous``, the value before that. Raises Failure.
+    """
+    stage = {"VersionStage": "AWSPREVIOUS"} if previous else {}
     try:
-        answer = run.aws.ask("secretsmanager", "get_secret_value", SecretId=name)
+        answer = run.aws.ask("secretsmanager", "get_secret_value", SecretId=name, **stage)
     except AwsFailure as failure:
         # It has never existed, or is scheduled for deletion
         if failure.code in ("ResourceNotFoundException", "InvalidRequestException"):

@@ -6,8 +6,10 @@ import io
 import click
 import pytest
 
+from deploy import credentials
 from tests.deploy.conftest import PROD, STAGING
 from tests.support.aws import OUTPUTS
+from web import config
 
 DATABASE = OUTPUTS[STAGING]["DatabaseSecret"]
 APPLICATION, SMOKE = OUTPUTS[STAGING]["ApplicationSecret"], OUTPUTS[STAGING]["SmokeTestSecret"]
@@ -244,6 +246,65 @@ def test_the_running_version_is_deployed_again_when_it_uses_the_secret(
     assert steps[-1] == ("deploy",)
 
 
+@pytest.fixture
+def reported(project):
+    """The environments use SENTRY_DSN."""
+    path = project / "devops/environments.toml"
+    table = '"aws:elasticbeanstalk:application:environmentsecrets"]\n'
+    named = f'{table}SENTRY_DSN = "{{ApplicationSecret}}:SENTRY_DSN"\n'
+    path.write_text(path.read_text().replace(table, named))
+
+
+def test_a_value_that_fails_is_taken_back_by_one_command(
+    vault, programs, reported, command, fails, given
+):
+    vault[APPLICATION]["SENTRY_DSN"] = "https://key@sentry.test/1"
+    programs.codes["eb deploy"] = 4
+    given("https://key@sentry.test/2")
+    output = " ".join(fails("secrets", "set", "staging", "SENTRY_DSN").split())
+    assert "secrets set staging SENTRY_DSN --previous" in output
+    programs.codes.clear()
+    code, printed = command("secrets", "set", "staging", "SENTRY_DSN", "--previous")
+    assert code == 0, printed
+    assert vault[APPLICATION] == {"SENTRY_DSN": "https://key@sentry.test/1"}
+    assert "sentry.test" not in printed
+
+
+def test_without_a_previous_value_there_is_no_way_back(vault, fails):
+    output = fails("secrets", "set", "staging", "TOKEN", "--previous")
+    assert "TOKEN has no previous value" in output
+
+
+DSNS = [
+    "https://0123abc@o1.ingest.sentry.io/42", "http://k@127.0.0.1:9000/2", "https://k@host/path/3",
+    "htps//nonsense", "https://host/1", "https://k@host", "https://k@host/", "https://k@host/a",
+    "https://k@/1", "ftp://k@host/1", "k@host/1", "https://k@host/1 2",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", DSNS)
+def test_a_value_with_which_the_application_would_not_start_is_refused(vault, command, given, text):
+    given(text)
+    code, printed = command("secrets", "set", "staging", "SENTRY_DSN")
+    try:
+        config.read("SENTRY_DSN", {"SENTRY_DSN": text})
+        accepted = True
+    except config.ConfigError:
+        accepted = False
+    assert (code == 0) == accepted, printed
+    assert (APPLICATION in vault and "SENTRY_DSN" in vault[APPLICATION]) == accepted
+    assert text not in printed
+
+
+def test_each_setting_of_the_application_is_a_secret_or_refused():
+    settings = {one.name: one.secret for one in config.SETTINGS}
+    settable, refused = set(credentials.SETTABLE), set(credentials.SETTINGS)
+    rotated = {"RDS_PASSWORD", "RDS_NEXT_PASSWORD"}
+    assert settable | refused | rotated == set(settings)
+    assert all(settings[name] for name in settable | rotated)
+    assert {name for name in refused if settings[name]} == {"DATABASE_URL"}
+
+
 def test_a_secret_is_set_from_a_prompt(vault, command, monkeypatch):
     stdin = io.StringIO()
     stdin.isatty = lambda: True
@@ -265,6 +326,9 @@ def test_a_secret_is_set_from_a_prompt(vault, command, monkeypatch):
     [
         (["staging", "token"], "x", "is not a name for an environment variable"),
         (["staging", "TOKEN"], "\n", "would be empty"),
+        (["staging", "TOKEN"], "two\nlines", "has a line break"),
+        (["staging", "TIME_ZONE"], "Mars/Base", "is a setting of the application"),
+        (["staging", "API_KEYS_BEFORE"], "x", "is not a name for an environment variable"),
         (["staging", "RDS_PASSWORD"], "x", "secrets rotate staging"),
         (["nowhere", "TOKEN"], "x", "There are: staging, prod"),
     ],

@@ -393,6 +393,24 @@ def test_a_record_that_leads_to_another_service_is_told_and_gets_no_key(
     assert keys == [{}] * smoke.ATTEMPTS
 
 
+def test_writes_are_refused_where_a_key_is_needed(run, saved, env, serve, monkeypatch):
+    keys = hashlib.sha256(b"K3y").hexdigest()
+    place = smoke.Place(serve(create_app(env | {"API_KEYS": keys})), "")
+    monkeypatch.setattr(smoke, "locate", lambda *_: place)
+    smoke.refuse_writes(run, None, "K3y")
+    assert saved() == set()
+
+
+def test_a_write_that_is_accepted_without_a_key_is_told_and_undone(
+    run, saved, env, serve, monkeypatch
+):
+    place = smoke.Place(serve(create_app(env)), "")
+    monkeypatch.setattr(smoke, "locate", lambda *_: place)
+    with pytest.raises(Unhealthy, match=r"without a key are refused: FAILED: PUT .* 204"):
+        smoke.refuse_writes(run, None, "K3y")
+    assert saved() == set()
+
+
 @pytest.fixture
 def ada(client):
     """Somebody who was saved before."""

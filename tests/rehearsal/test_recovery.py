@@ -8,6 +8,7 @@ import json
 import shlex
 import signal
 import time
+import urllib.error
 import urllib.request
 from collections import Counter, defaultdict
 
@@ -28,6 +29,8 @@ COMMANDS = {
     "work there": "export AWS_DEFAULT_REGION=eu-central-1",
     "see": "scripts/build_and_deploy.sh status prod",
     "beside": "scripts/build_and_deploy.sh recover prod --region eu-west-1 --as before --greet Ada --yes",
+    "stop": "scripts/build_and_deploy.sh writes stop prod",
+    "allow": "scripts/build_and_deploy.sh writes allow prod",
     "moment": "aws rds describe-db-instances --db-instance-identifier birthday-greetings-prod",
     "list": "scripts/build_and_deploy.sh backups list prod",
     "back": "scripts/build_and_deploy.sh recover prod --region eu-west-1 --as home --greet Ada --yes",
@@ -297,6 +300,18 @@ def test_data_that_was_deleted_is_restored_beside_the_running_environment(home, 
     assert not load.lost()
     seen(f"recovery time {seconds:.0f} s here; {AWS_MINUTES}")
     seen(f"meanwhile {load.counts['PUT 204']} PUT and {load.counts['GET 200']} GET, none failed")
+
+
+@pytest.mark.usefixtures("saved_again")
+def test_writes_are_refused_on_every_instance_until_they_are_allowed(home):
+    home.type("stop")
+    for _ in home.environment().instances:
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            save(home.environment(), USER, "1991-03-01")
+    assert home.recovered(REGION)[USER] == BORN
+    home.type("allow")
+    save(home.environment(), USER, "1991-03-01")
+    assert home.recovered(REGION)[USER] == "1991-03-01"
 
 
 def test_the_service_returns_to_the_home_region(home, seen):

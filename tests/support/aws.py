@@ -64,7 +64,7 @@ class FakeAws:
         self.encrypted, self.hops = True, 1
         self.scans = [("COMPLETE", {})]  # the responses about them, one after the other
         self.environments, self.events = {}, []
-        self.objects, self.stacks, self.secrets = {}, {}, {}
+        self.objects, self.stacks, self.secrets, self.previous = {}, {}, {}, {}
         self.applications, self.published, self.approvals = [], [], []
         self.pipeline_states, self.connection, self.workspaces = [], "AVAILABLE", []
         self.protected = set()  # databases that cannot be deleted
@@ -122,7 +122,7 @@ class FakeAws:
         self._here("environments")[name] = {
             "status": "Ready", "label": label, "colour": "Green", "health": "Ok",
             "instances": [label, label], "cname": f"{short}.elasticbeanstalk.test",
-            "id": f"e-{short}",
+            "id": f"e-{short}", "options": [],
         } | more  # fmt: skip
         return self._here("environments")[name]
 
@@ -236,15 +236,22 @@ class FakeAws:
         self.tell(EnvironmentName, f"Successfully launched environment: {EnvironmentName}")
         return {"EnvironmentName": EnvironmentName, "Status": "Launching"}
 
-    def elasticbeanstalk_update_environment(self, EnvironmentName, VersionLabel=None, **_):
+    def elasticbeanstalk_update_environment(
+        self, EnvironmentName, VersionLabel=None, OptionSettings=(), OptionsToRemove=()
+    ):
         environment = self._environment(EnvironmentName)
+        options = {(one["Namespace"], one["OptionName"]): one for one in environment["options"]}
+        options |= {(one["Namespace"], one["OptionName"]): one for one in OptionSettings}
+        for one in OptionsToRemove:
+            options.pop((one["Namespace"], one["OptionName"]))
+        environment["options"] = list(options.values())
         if VersionLabel:
             environment |= {"label": VersionLabel, "instances": [VersionLabel] * 2}
         self.tell(EnvironmentName, "Environment update completed successfully.")
         return {"EnvironmentName": EnvironmentName, "Status": "Updating"}
 
     def elasticbeanstalk_describe_configuration_settings(self, ApplicationName, EnvironmentName):
-        options = list(self._environment(EnvironmentName).get("options", []))
+        options = self._environment(EnvironmentName)["options"]
         return {"ConfigurationSettings": [{"OptionSettings": options}]}
 
     def elasticbeanstalk_create_application_version(self, VersionLabel, Description, **_):
@@ -556,14 +563,17 @@ class FakeAws:
     def sts_get_caller_identity(self):
         return {"Account": self.account, "Arn": f"arn:aws:iam::{self.account}:user/somebody"}
 
-    def secretsmanager_get_secret_value(self, SecretId):
-        secrets, name = self._here("secrets"), self._secret(SecretId)
+    def secretsmanager_get_secret_value(self, SecretId, VersionStage="AWSCURRENT"):
+        current = VersionStage == "AWSCURRENT"
+        secrets, name = self._here("secrets" if current else "previous"), self._secret(SecretId)
         if name not in secrets:
             raise Refused("ResourceNotFoundException")
         return {"SecretString": json.dumps(secrets[name])}
 
     def secretsmanager_put_secret_value(self, SecretId, SecretString, **_):
-        self._here("secrets")[self._secret(SecretId)] = json.loads(SecretString)
+        secrets, name = self._here("secrets"), self._secret(SecretId)
+        self._here("previous")[name] = secrets.get(name, {})
+        secrets[name] = json.loads(SecretString)
 
     @staticmethod
     def _secret(identity):

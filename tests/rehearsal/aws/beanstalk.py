@@ -152,12 +152,15 @@ class Beanstalk:
         self._begin(environment, "Launching", lambda: self.deployments.launch(environment, label))
         return self._describe(environment)
 
-    def update_environment(self, EnvironmentName, VersionLabel=None, OptionSettings=(), **_):
+    def update_environment(
+        self, EnvironmentName, VersionLabel=None, OptionSettings=(), OptionsToRemove=(), **_
+    ):
         self._note("update_environment")
         environment = self._find(EnvironmentName)
         if VersionLabel and VersionLabel not in self.versions:
             raise Invalid(f"No Application Version named '{VersionLabel}' found.")
         changed = self._direct(OptionSettings)
+        removed = {(one["Namespace"], one["OptionName"]) for one in OptionsToRemove}
         with self._lock:
             if environment.status != "Ready":
                 raise Invalid(
@@ -170,7 +173,7 @@ class Beanstalk:
         if VersionLabel:
             work = lambda: self.deployments.update(environment, VersionLabel)  # noqa: E731
         else:
-            work = lambda: self.deployments.configure(environment, changed)  # noqa: E731
+            work = lambda: self.deployments.configure(environment, changed, removed)  # noqa: E731
         self._begin(environment, "Updating", work)
         return self._describe(environment)
 

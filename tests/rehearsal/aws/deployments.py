@@ -88,9 +88,10 @@ class Deployments:
             self._stop_if_aborted(environment)
             time.sleep(POLL)
 
-    def configure(self, environment, changed):
+    def configure(self, environment, changed, removed):
         before = environment.direct
-        environment.direct = before | changed
+        kept = {option: value for option, value in before.items() if option not in removed}
+        environment.direct = kept | changed
         environment.tell("Updating environment's configuration settings.")
         try:
             self._configure_instances(environment)

@@ -1,0 +1,149 @@
+"""Writes that are stopped and allowed again, from whatever state, and after each interruption."""
+
+import hashlib
+
+import pytest
+
+from deploy import smoke
+from deploy.errors import Unhealthy
+from tests.deploy.conftest import PROD
+from tests.support.aws import BUCKET, OUTPUTS
+
+APPLICATION = OUTPUTS[PROD]["ApplicationSecret"]
+NAMESPACE = "aws:elasticbeanstalk:application:environmentsecrets"
+SMOKE, CALLER = (hashlib.sha256(key).hexdigest() for key in (b"K3y", b"caller"))
+OPTION = {"Namespace": NAMESPACE, "OptionName": "API_KEYS", "Value": f"{APPLICATION}:API_KEYS"}
+
+
+@pytest.fixture
+def vault(aws, staging):
+    aws.secrets[APPLICATION] = {"TOKEN": "a value"}
+    return aws.secrets
+
+
+@pytest.fixture
+def refused(monkeypatch):
+    """What a write without a key is answered with, and which environments were asked."""
+    asked, answers = [], [401]
+
+    def refuse_writes(run, environment, key):
+        asked.append((environment.name, key))
+        if answers[-1] != 401:
+            raise Unhealthy("smoke test: writes without a key are refused: FAILED: answered 204")
+
+    monkeypatch.setattr(smoke, "refuse_writes", refuse_writes)
+    refuse_writes.asked, refuse_writes.answers = asked, answers
+    return refuse_writes
+
+
+def options(aws):
+    return [one for one in aws.environments[PROD]["options"] if one["OptionName"] == "API_KEYS"]
+
+
+def test_an_environment_without_keys_stops_writes_and_allows_them_again(
+    aws, vault, programs, command, refused
+):
+    code, output = command("writes", "stop", "prod")
+    assert code == 0, output
+    assert vault[APPLICATION] == {"TOKEN": "a value", "API_KEYS": SMOKE, "API_KEYS_BEFORE": ""}
+    assert options(aws) == [OPTION]
+    assert refused.asked == [(PROD, "K3y")]
+    assert not programs.calls("eb deploy")  # changed options reach the containers by themselves
+    code, output = command("writes", "allow", "prod")
+    assert code == 0, output
+    assert vault[APPLICATION] == {"TOKEN": "a value"}
+    assert options(aws) == []
+    assert not aws.asked("s3:DeleteObject")[2:]  # one lock for each
+
+
+def test_the_keys_of_callers_are_put_back(aws, vault, programs, command, refused):
+    aws.environments[PROD]["options"] = [OPTION]
+    vault[APPLICATION]["API_KEYS"] = f"{CALLER},{SMOKE}"
+    command("writes", "stop", "prod")
+    assert vault[APPLICATION]["API_KEYS"] == SMOKE
+    assert len(programs.calls("eb deploy")) == 1
+    code, output = command("writes", "allow", "prod")
+    assert code == 0, output
+    assert vault[APPLICATION] == {"TOKEN": "a value", "API_KEYS": f"{CALLER},{SMOKE}"}
+    assert options(aws) == [OPTION]
+    assert len(programs.calls("eb deploy")) == 2
+
+
+def test_an_instance_that_accepts_a_write_is_a_failure_and_can_be_repeated(
+    aws, vault, command, fails, refused
+):
+    refused.answers.append(204)
+    output = fails("writes", "stop", "prod")
+    assert "writes without a key are refused: FAILED" in output
+    assert "now: the keys are replaced, but instances may accept writes still" in output
+    refused.answers.append(401)
+    assert command("writes", "stop", "prod")[0] == 0
+    assert vault[APPLICATION]["API_KEYS_BEFORE"] == ""
+
+
+def test_an_interrupted_stop_is_continued(aws, vault, command, fails, refused):
+    aws.fail("elasticbeanstalk:UpdateEnvironment", times=1)
+    fails("writes", "stop", "prod")
+    assert command("writes", "stop", "prod")[0] == 0
+    assert options(aws) == [OPTION]
+
+
+def test_an_interrupted_permission_is_continued(aws, vault, command, fails, refused):
+    command("writes", "stop", "prod")
+    aws.fail("secretsmanager:PutSecretValue", times=1)
+    fails("writes", "allow", "prod")
+    code, output = command("writes", "allow", "prod")
+    assert code == 0, output
+    assert vault[APPLICATION] == {"TOKEN": "a value"}
+
+
+def test_options_that_aws_reverts_are_a_failure(aws, vault, fails, refused):
+    update = aws.elasticbeanstalk_update_environment
+
+    def revert(**parameters):
+        aws.tell(PROD, "The secret has no key API_KEYS.", "ERROR")
+        return update(**parameters)
+
+    aws.elasticbeanstalk_update_environment = revert
+    assert "did not accept the settings: The secret has" in fails("writes", "stop", "prod")
+    assert not refused.asked
+
+
+def test_writes_that_were_not_stopped(aws, vault, fails):
+    assert f"writes to {PROD} were not stopped" in fails("writes", "allow", "prod")
+    assert not aws.asked("secretsmanager:PutSecretValue")
+
+
+def test_keys_are_not_set_while_writes_are_stopped(vault, command, fails, refused, monkeypatch):
+    command("writes", "stop", "prod")
+    monkeypatch.setattr("deploy.cli._ask_for", lambda _: CALLER)
+    assert "writes allow prod" in fails("secrets", "set", "prod", "API_KEYS")
+    assert vault[APPLICATION]["API_KEYS"] == SMOKE
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("writes", "stop", "prod"),
+        ("writes", "allow", "prod"),
+        ("secrets", "rotate", "prod"),
+        ("secrets", "set", "prod", "TOKEN"),
+    ],
+)
+def test_nothing_is_read_to_be_written_while_another_run_works(
+    aws, vault, fails, monkeypatch, arguments
+):
+    vault[OUTPUTS[PROD]["DatabaseSecret"]] = {"password": "old-one"}
+    aws.s3_put_object(BUCKET, f"locks/{PROD}", b"somebody@else, process 1")
+    monkeypatch.setattr("deploy.cli._ask_for", lambda _: "another value")
+    assert "somebody@else, process 1" in fails(*arguments)
+    assert not aws.asked("secretsmanager:PutSecretValue")
+
+
+def test_a_dry_run_stops_nothing(aws, vault, command, refused):
+    code, output = command("--dry-run", "writes", "stop", "prod")
+    assert code == 0, output
+    assert "+ aws secretsmanager put-secret-value" in output
+    assert "+ aws elasticbeanstalk update-environment" in output
+    assert vault[APPLICATION] == {"TOKEN": "a value"}
+    assert not refused.asked
