@@ -330,7 +330,7 @@ def test_without_an_address_nothing_is_smoke_tested(aws, staging, fails, tested)
 
 
 @pytest.fixture
-def https(tmp_path, monkeypatch, env, serve):
+def https(tmp_path, monkeypatch, app, env, serve):
     """Serves the application over TLS as hello.example.com, with a certificate that the client trusts; its URL."""
     authority = Authority()
     authority.issue("hello.example.com", tmp_path)
