@@ -1,6 +1,5 @@
 """The approval that the pipeline waits for: given while the release window is open."""
 
-import time
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 from deploy import notify, window
 from deploy.errors import Failure, state
 from deploy.run import Run
+from deploy.waiting import Pending, wait_until
 
 PATIENCE = 60  # seconds within which the approval, which starts at the same time, must be pending
 SUMMARY_MAX = 512  # characters of an approval's summary
@@ -52,14 +52,12 @@ def find_pending(run: Run, pipeline: str) -> list[Approval]:
 
 
 def _find(run: Run, pipeline: str, execution: str) -> Approval | None:
-    deadline = time.monotonic() + (PATIENCE if execution else 0)
-    while True:
-        for approval in find_pending(run, pipeline):
-            if execution in ("", approval.execution):
-                return approval
-        if time.monotonic() >= deadline:
-            return None
-        time.sleep(min(run.settings.poll, 2))
+    def look() -> Approval | Pending:
+        matching = (one for one in find_pending(run, pipeline) if execution in ("", one.execution))
+        return next(matching, Pending("not pending yet"))
+
+    found = wait_until(run, "the approval", look, PATIENCE if execution else 0)
+    return None if isinstance(found, Pending) else found
 
 
 def _pending(pipeline: dict[str, Any]) -> Iterator[Approval]:

@@ -1,6 +1,5 @@
 """Backups of a database and their copies in two other regions: which exist, and how old."""
 
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from deploy.environments import NAME, Environment
 from deploy.errors import AwsFailure, Failure, InvalidConfig, NotFound
 from deploy.run import Run
+from deploy.waiting import Pending, wait_until
 
 AWS_BACKUP, AVAILABLE = "awsbackup", "available"  # a type and a status of snapshots
 PATIENCE = 4 * 3600  # seconds for the copy of a snapshot
@@ -143,21 +143,22 @@ def begin_copy(run: Run, backup: Backup, name: str) -> str:
 
 def wait_for(run: Run, copy: str) -> None:
     """Wait until the snapshot ``copy`` is complete. Raises Failure."""
-    show, deadline = run.console.waiting(f"the snapshot {copy}"), time.monotonic() + PATIENCE
-    while True:
+
+    def look() -> str | Pending:
         [found] = run.aws.ask(
             "rds", "describe_db_snapshots", DBSnapshotIdentifier=copy, SnapshotType="manual"
         )["DBSnapshots"]
-        if found["Status"] == AVAILABLE:
-            return
-        if found["Status"] == "failed" or time.monotonic() > deadline:
-            raise Failure(
-                f"the snapshot {copy} is {found['Status']}",
-                next=f"aws rds delete-db-snapshot --db-snapshot-identifier {copy} --region "
-                f"{run.settings.region}, and run it again",
-            )
-        show(str(found["Status"]), f"{found.get('PercentProgress', 0)} %")
-        time.sleep(run.settings.poll)
+        if found["Status"] in (AVAILABLE, "failed"):
+            return str(found["Status"])
+        return Pending(found["Status"], f"{found.get('PercentProgress', 0)} %")
+
+    found = wait_until(run, f"the snapshot {copy}", look, PATIENCE)
+    if found != AVAILABLE:
+        raise Failure(
+            f"the snapshot {copy} is {found.state if isinstance(found, Pending) else found}",
+            next=f"aws rds delete-db-snapshot --db-snapshot-identifier {copy} --region "
+            f"{run.settings.region}, and run it again",
+        )
 
 
 def explain(region: str, backup: Backup | str, now: datetime) -> str:

@@ -1,7 +1,6 @@
 """Environments on Elastic Beanstalk: their state, their events, and waiting for them."""
 
 import re
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +11,7 @@ from deploy.environments import Environment
 from deploy.errors import AwsFailure, Failure, NotFound, Unhealthy
 from deploy.run import Run
 from deploy.settings import PROGRAM
+from deploy.waiting import Pending, wait_until
 
 EB_GRACE = 120  # seconds beyond the time limit of `eb`, which it does not always respect
 SHOWN = 12  # number of events to show after a failure
@@ -91,29 +91,33 @@ def wait_until_ready(run: Run, environment: Environment) -> State:
     """The state of ``environment`` as soon as AWS accepts requests for it.
 
     Raises NotFound when there is none, Failure when it is being terminated, or is not ready within
-    the time for one deployment. A query that AWS does not answer is repeated.
+    the time for one deployment.
     """
     name, command = environment.name, f"{PROGRAM} create {environment.short}"
-    deadline = time.monotonic() + run.settings.deploy_timeout
-    show = run.console.waiting(name)
-    while True:
-        state = _find_patiently(run, name)
+
+    def look() -> State | Pending:
+        state = find(run, name)
         if state is None:
             raise NotFound(f"there is no environment {name}", "nothing was changed", command)
+        if state.status in ("Terminating", "Terminated"):
+            raise Failure(
+                f"{name} is being terminated",
+                "nothing was changed",
+                f"wait until it is gone, then: {command}",
+            )
         if state.status == "Ready":
             return state
-        if state.status in ("Terminating", "Terminated"):
-            raise Failure(f"{name} is being terminated", "nothing was changed",
-                          f"wait until it is gone, then: {command}")  # fmt: skip
-        show(f"{state.status}, waiting until it is Ready", _last_message(run, name))
-        if time.monotonic() >= deadline:
-            raise Failure(
-                f"{name} is still {state.status} after {_minutes(run)} minutes",
-                "this run has ended; the operation continues on AWS",
-                f"see 'eb events {name}', or stop it: "
-                f"aws elasticbeanstalk abort-environment-update --environment-name {name}",
-            )
-        time.sleep(run.settings.poll)
+        return Pending(state.status, _last_message(run, name))
+
+    found = wait_until(run, name, look, run.settings.deploy_timeout)
+    if isinstance(found, Pending):
+        raise Failure(
+            f"{name} is still {found.state} after {_minutes(run)} minutes",
+            "this run has ended; the operation continues on AWS",
+            f"see 'eb events {name}', or stop it: "
+            f"aws elasticbeanstalk abort-environment-update --environment-name {name}",
+        )
+    return found
 
 
 def find_difference(run: Run, name: str, label: str) -> str:
@@ -169,16 +173,16 @@ def find_running(run: Run, name: str) -> Counter[str]:
 def wait_until_running(run: Run, name: str, label: str) -> None:
     """Wait until every instance of ``name`` runs ``label`` and is healthy.
 
-    Raises Unhealthy if they do not within HEALTH_TIMEOUT. A query that AWS does not answer
-    is repeated until then.
+    Raises Unhealthy if they do not within HEALTH_TIMEOUT, and AwsFailure.
     """
-    deadline = time.monotonic() + run.settings.health_timeout
-    show = run.console.waiting(name)
-    while difference := _difference_or_reason(run, name, label):
-        if time.monotonic() >= deadline:
-            raise Unhealthy(difference)
-        show("not as it should be yet", difference)
-        time.sleep(run.settings.poll)
+
+    def look() -> Pending | None:
+        difference = find_difference(run, name, label)
+        return Pending("not as it should be yet", difference) if difference else None
+
+    late = wait_until(run, name, look, run.settings.health_timeout)
+    if late:
+        raise Unhealthy(late.detail)
 
 
 def update(run: Run, name: str, label: str) -> None:
@@ -254,13 +258,12 @@ def stop_update(run: Run, environment: Environment) -> None:
 
     After `eb` has given up waiting, AWS continues, and accepts no other request. Raises Failure.
     """
-    state = _find_patiently(run, environment.name)
-    if state and state.status != "Ready":
-        run.console.say(f"{environment.name} is {state.status}: stopping the operation")
+    name = environment.name
+    state = wait_until(run, name, lambda: find(run, name), run.settings.health_timeout)
+    if isinstance(state, State) and state.status != "Ready":
+        run.console.say(f"{name} is {state.status}: stopping the operation")
         try:
-            run.aws.change(
-                "elasticbeanstalk", "abort_environment_update", EnvironmentName=environment.name
-            )
+            run.aws.change("elasticbeanstalk", "abort_environment_update", EnvironmentName=name)
         except AwsFailure as failure:  # it may have ended meanwhile, which is checked below
             run.console.say(f"it could not be stopped: {failure.what}")
     wait_until_ready(run, environment)
@@ -357,28 +360,6 @@ def _last_message(run: Run, name: str) -> str:
     except AwsFailure as failure:
         return f"its events cannot be read: {failure.what}"
     return str(found[0]["Message"]) if found else ""
-
-
-def _difference_or_reason(run: Run, name: str, label: str) -> str:
-    try:
-        return find_difference(run, name, label)
-    except AwsFailure as failure:
-        return failure.what
-
-
-def _find_patiently(run: Run, name: str) -> State | None:
-    """Like ``find``, but retried until HEALTH_TIMEOUT while AWS does not answer.
-
-    Raises AwsFailure.
-    """
-    deadline = time.monotonic() + run.settings.health_timeout
-    while True:
-        try:
-            return find(run, name)
-        except AwsFailure as failure:
-            if not failure.transient or time.monotonic() >= deadline:
-                raise
-            time.sleep(run.settings.poll)
 
 
 def _minutes(run: Run) -> int:

@@ -52,7 +52,7 @@ def create(
     with state("the stacks exist"):
         options = environment.options(outputs)
         logs = beanstalk.find_bucket(run)
-    with mutex.hold(run, name, logs):
+    with mutex.hold(run, name, logs), state(f"{name} was not verified"):
         with state("the stacks exist"):
             is_new = beanstalk.find(run, name) is None
             since = beanstalk.Mark() if is_new else beanstalk.mark(run, name)

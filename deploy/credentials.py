@@ -7,7 +7,6 @@ After a failure the same command can be run again, and continues where it ended.
 
 import hashlib
 import re
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from deploy.environments import Environment
 from deploy.errors import Failure, NotFound, state
 from deploy.run import Run
 from deploy.settings import PROGRAM
+from deploy.waiting import Pending, wait_until
 
 PASSWORD_LENGTH = 40
 PATIENCE = 1800  # seconds until RDS has changed the password
@@ -240,22 +240,21 @@ def _outputs(run: Run, environment: Environment) -> dict[str, str]:
 
 
 def _wait_for_database(run: Run, name: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    show = run.console.waiting(f"the database {name}")
-    while True:
+    def look() -> Pending | None:
         found = run.aws.ask("rds", "describe_db_instances", DBInstanceIdentifier=name)
         database = found["DBInstances"][0]
         pending = "MasterUserPassword" in database.get("PendingModifiedValues", {})
         if database["DBInstanceStatus"] == "available" and not pending:
-            return
-        show(f"{database['DBInstanceStatus']}{', with a password pending' if pending else ''}", "")
-        if time.monotonic() >= deadline:
-            raise Failure(
-                f"{name} is still {database['DBInstanceStatus']} after {PATIENCE} s",
-                "every instance knows both passwords",
-                "run it again: it continues",
-            )
-        time.sleep(run.settings.poll)
+            return None
+        return Pending(database["DBInstanceStatus"], "its password is pending" if pending else "")
+
+    late = wait_until(run, f"the database {name}", look, PATIENCE)
+    if late:
+        raise Failure(
+            f"{name} is still {late.state} after {PATIENCE} s",
+            "every instance knows both passwords",
+            "run it again: it continues",
+        )
 
 
 def _redeploy(run: Run, environment: Environment) -> None:

@@ -4,7 +4,6 @@ The accepted ones are listed in devops/vulnerabilities.toml, whose comments expl
 """
 
 import re
-import time
 import tomllib
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 from deploy.errors import AwsFailure, Failure, InvalidConfig
 from deploy.run import Run
 from deploy.settings import read_text
+from deploy.waiting import Pending, wait_until
 
 NAME = "devops/vulnerabilities.toml"
 PATIENCE = 900  # seconds until ECR has scanned an image; it takes a minute or two
@@ -89,19 +89,26 @@ def refuse_critical(run: Run, digest: str, today: date) -> None:
 
 def _wait(run: Run, digest: str) -> list[dict[str, Any]]:
     """All pages of the result. Raises Failure."""
-    deadline = time.monotonic() + PATIENCE
-    show = run.console.waiting("ECR's scan")
-    while True:
+
+    def look() -> list[dict[str, Any]] | Pending:
         pages, status, why = _look(run, digest)
-        if status in DONE:
-            return pages
-        if status not in UNDER_WAY or time.monotonic() >= deadline:
-            raise Failure(
-                f"ECR has no result for the image: {status}{f', {why}' if why else ''}",
-                next="see the image in the console of ECR, then run it again",
-            )
-        show(status, why)
-        time.sleep(run.settings.poll)
+        if status in UNDER_WAY:
+            return Pending(status, why)
+        if status not in DONE:
+            raise _no_result(status, why)
+        return pages
+
+    found = wait_until(run, "ECR's scan", look, PATIENCE)
+    if isinstance(found, Pending):
+        raise _no_result(*found)
+    return found
+
+
+def _no_result(status: str, why: str) -> Failure:
+    return Failure(
+        f"ECR has no result for the image: {status}{f', {why}' if why else ''}",
+        next="see the image in the console of ECR, then run it again",
+    )
 
 
 def _look(run: Run, digest: str) -> tuple[list[dict[str, Any]], str, str]:

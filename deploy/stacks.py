@@ -1,7 +1,6 @@
 """Creates, updates and previews CloudFormation stacks."""
 
 import shlex
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from deploy import templates
 from deploy.errors import AwsFailure, Failure, state
 from deploy.run import Run
+from deploy.waiting import Pending, wait_until
 
 PATIENCE = 3600  # seconds for one stack; none of ours has a resource that takes long
 GOOD = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
@@ -31,6 +31,7 @@ ENDED = {  # what else an operation may end with
 }
 REVIEWED = "REVIEW_IN_PROGRESS"  # nothing is in progress; until a change set is executed
 BEGINNINGS = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS")
+PLANNED = ("CREATE_COMPLETE", "FAILED")  # the ends of a change set's creation
 EMPTY = ("didn't contain changes", "No updates are to be performed")
 
 
@@ -85,14 +86,13 @@ def apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) -> 
 
 
 def _apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) -> None:
-    show = run.console.waiting(f"the stack {name}")
-    stack = _settled(run, name, show)
+    stack = _settled(run, name)
     if stack and stack["StackStatus"] == REMOVED:
         run.console.say(
             f"the first attempt to create the stack {name} failed: deleting what is left of it"
         )
         run.aws.change("cloudformation", "delete_stack", StackName=name)
-        run.changes.quietly(lambda: _wait_until_gone(run, name, show))
+        run.changes.quietly(lambda: _wait_until_gone(run, name))
         stack = None
     if stack and stack["StackStatus"] in STUCK:
         raise _stuck(run, name, stack["StackStatus"], _reason(run, name))
@@ -107,7 +107,7 @@ def _apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) ->
         run.changes.make(shlex.join(command), lambda: None, None)
         change_set.preview()
     else:
-        run.changes.make(shlex.join(command), lambda: change_set.execute(show), None)
+        run.changes.make(shlex.join(command), change_set.execute, None)
 
 
 class _ChangeSet:
@@ -129,7 +129,7 @@ class _ChangeSet:
         # values
         self._kept = sorted(given & declared.keys() - parameters.keys())
 
-    def execute(self, show: Any) -> None:
+    def execute(self) -> None:
         """Execute the change set and wait. Raises Failure."""
         run, name = self._run, self._name
         change_set = self._create()
@@ -142,7 +142,7 @@ class _ChangeSet:
             ChangeSetName=change_set["ChangeSetId"],
             ClientRequestToken=token,
         )
-        stack = _settled(run, name, show, executed=True)
+        stack = _settled(run, name, executed=True)
         status = stack["StackStatus"] if stack else "gone"
         if status in STUCK:
             raise _stuck(run, name, status, _reason(run, name, token))
@@ -191,17 +191,17 @@ class _ChangeSet:
             + [{"ParameterKey": key, "UsePreviousValue": True} for key in self._kept],
             Tags=[{"Key": "Application", "Value": self._run.settings.application}],
         )
-        deadline = time.monotonic() + PATIENCE
-        while True:
+
+        def look() -> dict[str, Any] | Pending:
             found = self._call("describe_change_set", ChangeSetName=answer["Id"])
-            if found["Status"] == "CREATE_COMPLETE":
-                return found
-            if found["Status"] == "FAILED":
-                break
-            if time.monotonic() >= deadline:
-                raise Failure(f"the change set of {self._name} is still {found['Status']}",
-                              next="run it again")  # fmt: skip
-            time.sleep(min(self._run.settings.poll, 2))
+            return found if found["Status"] in PLANNED else Pending(found["Status"])
+
+        name = f"the change set of {self._name}"
+        found = wait_until(self._run, name, look, PATIENCE)
+        if isinstance(found, Pending):
+            raise Failure(f"{name} is still {found.state}", next="run it again")
+        if found["Status"] == "CREATE_COMPLETE":
+            return found
         self._discard(found)
         reason = found.get("StatusReason", "")
         if any(words in reason for words in EMPTY):
@@ -234,25 +234,27 @@ def _stuck(run: Run, name: str, status: str, reason: str) -> Failure:
     )
 
 
-def _settled(run: Run, name: str, show: Any, executed: bool = False) -> dict[str, Any] | None:
+def _settled(run: Run, name: str, executed: bool = False) -> dict[str, Any] | None:
     """The stack ``name`` when no operation is in progress. Raises Failure."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
+
+    def look() -> dict[str, Any] | Pending | None:
         stack = find(run, name, executed)
-        if stack is None or not stack["StackStatus"].endswith("_IN_PROGRESS"):
-            return stack
-        show(stack["StackStatus"], "")
-        if time.monotonic() >= deadline:
-            raise Failure(
-                f"the stack {name} is still {stack['StackStatus']}",
-                "the operation continues on AWS",
-                f"see {_command(run, 'describe-stack-events', name)}",
-            )
-        time.sleep(min(run.settings.poll, 5))
+        if stack and stack["StackStatus"].endswith("_IN_PROGRESS"):
+            return Pending(stack["StackStatus"])
+        return stack
+
+    found = wait_until(run, f"the stack {name}", look, PATIENCE)
+    if isinstance(found, Pending):
+        raise Failure(
+            f"the stack {name} is still {found.state}",
+            "the operation continues on AWS",
+            f"see {_command(run, 'describe-stack-events', name)}",
+        )
+    return found
 
 
-def _wait_until_gone(run: Run, name: str, show: Any) -> None:
-    stack = _settled(run, name, show)
+def _wait_until_gone(run: Run, name: str) -> None:
+    stack = _settled(run, name)
     if stack and stack["StackStatus"] != "DELETE_COMPLETE":
         raise Failure(
             f"what is left of the stack {name} cannot be deleted: its status is "

@@ -90,6 +90,17 @@ def test_aws_and_other_programs_are_called_through_one_module():
         assert using == {place}, library
 
 
+def test_aws_is_waited_for_in_one_module():
+    """So that no wait ends at one lost answer, and none continues when there is no hope."""
+    using = {
+        name
+        for name, module in read("deploy").items()
+        if any(isinstance(node, ast.Attribute) and node.attr == "sleep" for node in module.nodes)
+    }
+    # The smoke test waits for the service, and `status --watch` for a reader
+    assert using == {"waiting", "smoke", "status"}
+
+
 def test_the_modules_of_the_deploy_tool_have_no_circular_imports():
     below = {
         name: {one.split(".")[1] for one in module.imports if one.startswith("deploy.")}

@@ -541,7 +541,14 @@ def test_a_lost_answer_does_not_end_a_wait_of_twenty_minutes(aws, nothing, comma
     aws.elasticbeanstalk_describe_environments = later
     code, output = command("create", "staging", "--version", "new")
     assert code == 0, output
-    assert f"{STAGING} is Launching, waiting until it is Ready" in output
+    assert f"{STAGING} is Launching" in output
+
+
+def test_an_environment_that_aws_does_not_report_on_was_not_verified(aws, nothing, fails):
+    aws.fail("elasticbeanstalk:DescribeInstancesHealth", None)
+    output = fails("create", "staging", "--version", "new")
+    assert "FAILED: AWS did not answer elasticbeanstalk:DescribeInstancesHealth" in output
+    assert f"now: {STAGING} was not verified" in output
 
 
 def test_a_key_that_cannot_be_read_leaves_an_environment_that_was_not_verified(aws, nothing, fails):

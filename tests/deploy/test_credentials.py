@@ -134,7 +134,7 @@ def test_the_database_is_waited_for(aws, vault, steps, command):
     code, printed = command("secrets", "rotate", "prod")
     assert code == 0
     assert len(states) == 1
-    assert f"the database {PROD} is available, with a password pending" in printed
+    assert f"the database {PROD} is available: its password is pending" in printed
 
 
 def test_a_database_that_stays_modifying_is_a_failure(aws, vault, steps, fails):

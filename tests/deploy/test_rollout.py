@@ -324,7 +324,7 @@ def test_an_environment_that_is_busy_is_waited_for(aws, staging, command, clock)
     aws.elasticbeanstalk_describe_environments = describe
     code, output = command("deploy", "staging", "--version", "new")
     assert code == 0
-    waiting = f"{STAGING} is Updating, waiting until it is Ready: Deploying new version to instance"
+    waiting = f"{STAGING} is Updating: Deploying new version to instance"
     assert output.count(waiting) == 1
 
 
@@ -362,6 +362,18 @@ def test_the_notification_is_right_when_aws_does_not_respond_after_a_failure(
     [text] = sent(aws)
     assert "result: FAILED: AWS did not answer" in text
     assert f"Now: some instances of {STAGING} may run new, and others old" in text
+
+
+def test_credentials_that_expire_are_not_waited_for(aws, staging, programs, fails, clock):
+    def expire():
+        for action in ("DescribeEnvironments", "DescribeInstancesHealth", "DescribeEvents"):
+            aws.fail(f"elasticbeanstalk:{action}", "ExpiredToken")
+
+    programs.effects["eb deploy"] = expire
+    output = fails("deploy", "staging", "--version", "new")
+    assert "AWS does not accept the credentials" in output
+    assert f"now: some instances of {STAGING} may run new, and others old" in output
+    assert clock.slept == []
 
 
 # --- Rollback -----------------------------------------------------------------------------------
