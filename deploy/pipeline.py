@@ -89,7 +89,7 @@ def _is_connected(run: Run) -> bool:
     connection = (stacks.find_outputs(run, _stack(run)) or {}).get("Connection")
     if not connection:
         return False
-    answer = run.aws.ask("codestar-connections", "get_connection", ConnectionArn=connection)
+    answer = run.aws.ask("codeconnections", "get_connection", ConnectionArn=connection)
     return bool(answer["Connection"]["ConnectionStatus"] == "AVAILABLE")
 
 

@@ -71,7 +71,7 @@ def test_slack_that_is_not_authorised_is_left_out(aws, authorised, command, work
     "action",
     [
         "cloudformation:DescribeStacks",
-        "codestar-connections:GetConnection",
+        "codeconnections:GetConnection",
         "chatbot:DescribeSlackWorkspaces",
         "secretsmanager:GetSecretValue",
     ],

@@ -621,7 +621,8 @@ class FakeAws:
     def codepipeline_put_approval_result(self, **result):
         self.approvals.append(result)
 
-    def codestar_connections_get_connection(self, ConnectionArn):
+    def codeconnections_get_connection(self, ConnectionArn):
+        """Of the new ARNs only; whether the old API, codestar-connections, knows them is not documented."""
         return {"Connection": {"ConnectionArn": ConnectionArn, "ConnectionStatus": self.connection}}
 
     def chatbot_describe_slack_workspaces(self, **_):

@@ -197,7 +197,7 @@ class Cloud:
         return KEYS | {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ENDPOINT_URL_CHATBOT": self.receiver.url,
-            "AWS_ENDPOINT_URL_CODESTAR_CONNECTIONS": self.receiver.url,
+            "AWS_ENDPOINT_URL_CODECONNECTIONS": self.receiver.url,
             "AWS_MAX_ATTEMPTS": "2",
             "NO_PROXY": "127.0.0.1",
         }
