@@ -12,7 +12,6 @@ from deploy.waiting import Pending, wait_until
 AWS_BACKUP, AVAILABLE = "awsbackup", "available"  # a type and a status of snapshots
 PATIENCE = 4 * 3600  # seconds for the copy of a snapshot
 LATE = timedelta(hours=36)  # one day, the time to copy, and a margin
-RDS = "RDS"
 # Why there is no backup in a region
 ABSENT, NONE = "not installed", "no complete backup"
 
@@ -197,7 +196,7 @@ def _recovery_points(run: Run, environment: Environment) -> list[dict[str, Any]]
         "list_recovery_points_by_backup_vault",
         "RecoveryPoints",
         BackupVaultName=name_vault(environment, run.settings.region),
-        ByResourceType=RDS,
+        ByResourceType="RDS",
     )
 
 

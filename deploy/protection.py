@@ -1,7 +1,6 @@
 """Nightly backups: vaults, a plan and its alarms, and what else a recovery elsewhere needs."""
 
 from deploy import account, backups, beanstalk, create, history, image, owner, stacks, standby
-from deploy.backups import RDS
 from deploy.environments import PLAN, REPLICATION, VAULT, Environment
 from deploy.errors import Failure, state
 from deploy.run import Run
@@ -39,7 +38,6 @@ def install_vault(run: Run, environment: Environment) -> None:
 
     Raises Failure.
     """
-    _opt_in(run)
     is_home = run.settings.region == run.settings.home
     if not is_home:
         account.refuse_unsafe(run, environment)
@@ -112,10 +110,3 @@ def protect(run: Run, environment: Environment) -> None:
     for one in (region, *others):
         install_vault(run.at(one), environment)
     install_plan(run, environment)
-
-
-def _opt_in(run: Run) -> None:
-    """Without this setting nothing is backed up, and AWS reports no failure."""
-    settings = run.aws.ask("backup", "describe_region_settings")["ResourceTypeOptInPreference"]
-    if not settings.get(RDS):
-        run.aws.change("backup", "update_region_settings", ResourceTypeOptInPreference={RDS: True})

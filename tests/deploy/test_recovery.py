@@ -119,7 +119,10 @@ def test_it_is_watched_and_backed_up_from_there(disaster, command):
 
 
 def test_that_there_are_no_backups_yet_is_said_and_no_failure(disaster, command):
-    disaster.fail("backup:DescribeRegionSettings", None)
+    vault = f"{PROD}-vault"
+    disaster.fail(
+        "cloudformation:CreateChangeSet", None, when=lambda asked: asked["StackName"] == vault
+    )
     code, output = command(*YES)
     assert code == 0, output
     assert f"{PROD} HAS NO BACKUPS yet" in output

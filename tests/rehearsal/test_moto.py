@@ -21,7 +21,6 @@ PROBES = (
     "codepipeline get_pipeline_state", "codepipeline put_approval_result",
     "elasticbeanstalk describe_events", "elasticbeanstalk describe_instances_health",
     "elasticbeanstalk create_storage_location", "elasticbeanstalk update_environment",
-    "backup describe_region_settings", "backup update_region_settings",
     "backup list_recovery_points_by_backup_vault", "secretsmanager stop_replication_to_replica",
     "ec2 get_instance_metadata_defaults", "outputs of change sets", "exports in change sets", "empty change sets",
     "resources of conditions", "keys of stacks", "kept defaults",

@@ -74,7 +74,7 @@ class FakeAws:
         self.alarms = {}  # name: kind, state, description, actions
         self.certificate = {"Status": "ISSUED", "NotAfter": datetime(2999, 1, 1, tzinfo=UTC)}
         self.account, self.region = ACCOUNT, REGION
-        self.opted_in, self.vaults = {REGION}, {}  # vault: backup: status, time
+        self.vaults = {}  # vault: backup: status, time
         self.manual, self.storage = {}, 20  # (region, snapshot): time; GiB of each database
         self.key_state, self.certificates, self.replication = "Enabled", [], []
         self.replicas = set()  # (region, secret)
@@ -424,13 +424,6 @@ class FakeAws:
         return {"StackEvents": self.stacks[self._stack(StackName)].get("events", [])}
 
     # --- Backups: by region --------------------------------------------------------------------
-
-    def backup_describe_region_settings(self):
-        return {"ResourceTypeOptInPreference": {"RDS": self.region in self.opted_in, "EC2": True}}
-
-    def backup_update_region_settings(self, ResourceTypeOptInPreference):
-        assert ResourceTypeOptInPreference == {"RDS": True}
-        self.opted_in.add(self.region)
 
     def backup_list_backup_vaults(self, NextToken=None):
         """In two pages, the first of which is empty."""

@@ -17,7 +17,6 @@ VAULT, PLAN, SELECTION = (f"AWS::Backup::Backup{one}" for one in ("Vault", "Plan
 def patches():
     """Patches that make moto accept requests for paths that it does not know."""
     paths = {
-        "{0}/account-settings$": BackupResponse.dispatch,
         "{0}/backup-vaults/(?P<name>[^/]+)/recovery-points/$": BackupResponse.dispatch,
     }
     return [mock.patch.dict(urls.url_paths, paths)]
@@ -37,24 +36,15 @@ class Point:
 class Backup:
     """AWS Backup in one region: ``resources`` are those that CloudFormation made there, by type and name."""
 
-    actions = (
-        "describe_region_settings", "update_region_settings", "list_backup_vaults",
-        "list_recovery_points_by_backup_vault",
-    )  # fmt: skip
+    actions = ("list_backup_vaults", "list_recovery_points_by_backup_vault")
 
     def __init__(self, region, resources, databases, find):
         """``find(region)`` returns AWS Backup in another region, or None if that region cannot be reached."""
         self.region, self._resources, self.databases = region, resources, databases
-        self._find, self._opted_in = find, False
+        self._find = find
         self.points = {}  # by vault
 
     # --- The API -------------------------------------------------------------------------------
-
-    def describe_region_settings(self, **_):
-        return {"ResourceTypeOptInPreference": {"RDS": self._opted_in, "EBS": True}}
-
-    def update_region_settings(self, ResourceTypeOptInPreference, **_):
-        self._opted_in = ResourceTypeOptInPreference["RDS"]
 
     def list_backup_vaults(self, **_):
         return {"BackupVaultList": [{"BackupVaultName": one} for one in self._resources[VAULT]]}
@@ -85,11 +75,10 @@ class Backup:
     def run_plans(self, unfinished=()):
         """Run the plans' jobs immediately; copies to the regions in ``unfinished`` are not completed.
 
-        Returns region and reason of each failed copy. Without the opt-in nothing is backed up, and nothing fails.
+        Returns region and reason of each failed copy. Whether RDS is opted in does not matter, because a selection
+        names the database: https://docs.aws.amazon.com/aws-backup/latest/devguide/API_UpdateRegionSettings.html
         """
         failed = []
-        if not self._opted_in:
-            return failed
         for plan_id, plan in self._resources[PLAN].items():
             [rule] = plan["BackupPlan"]["BackupPlanRule"]
             for one in self._resources[SELECTION].values():

@@ -123,9 +123,8 @@ def gaps():
     for action in ("describe_events", "describe_instances_health", "create_storage_location",
                    "update_environment"):  # fmt: skip
         found[f"elasticbeanstalk {action}"] = not hasattr(EBResponse, action)
-    for action in ("describe_region_settings", "update_region_settings",
-                   "list_recovery_points_by_backup_vault"):  # fmt: skip
-        found[f"backup {action}"] = not hasattr(BackupResponse, action)
+    action = "list_recovery_points_by_backup_vault"
+    found[f"backup {action}"] = not hasattr(BackupResponse, action)
     action = "stop_replication_to_replica"
     found[f"secretsmanager {action}"] = not hasattr(SecretsManagerResponse, action)
     action = "get_instance_metadata_defaults"
