@@ -55,6 +55,7 @@ def test_functions_in_options_are_valid(shared):
         ("a: [", "is ignored"),
         ("Resources: {A: {Properties: {B: {'Fn::Sub': x}}}}", "Fn::Sub"),
         ("Resources: {A: {Properties: {B: !Ref x}}}", "is ignored"),
+        ("Resources: {A: {Metadata: {checkov: {}}}}", "Metadata"),
     ],
 )
 def test_mistakes_in_a_file_are_found(text, what):

@@ -14,6 +14,8 @@ KEYS = {
     "option_settings", "packages", "groups", "users", "sources", "files", "commands", "services",
     "container_commands", "Resources", "Parameters", "Outputs", "Mappings",
 }  # fmt: skip
+# Of a resource. Nothing documents that Beanstalk's own parser passes others on, such as Metadata
+ATTRIBUTES = {"Type", "Properties", "DeletionPolicy", "UpdateReplacePolicy"}
 FUNCTIONS = {"Ref", "Fn::GetAtt", "Fn::Join", "Fn::GetOptionSetting"}
 
 NOTHING = object()  # of AWS::NoValue: the property is not given
@@ -52,6 +54,9 @@ def parse(text: str, name: str) -> dict[str, Any]:
         raise Mistake(f"{name} is ignored: it is not a mapping")
     if unknown := set(content) - KEYS:
         raise Mistake(f"{name} is ignored: unknown keys {sorted(unknown)}")
+    for resource in content.get("Resources", {}).values():
+        if unusual := set(resource) - ATTRIBUTES:
+            raise Mistake(f"{name}: {sorted(unusual)} is not in AWS's samples of resources")
     for used in functions(content.get("Resources", {})):
         if used not in FUNCTIONS:
             raise Mistake(f"{name}: {used} is not among the functions that Beanstalk supports")
