@@ -9,6 +9,7 @@ from PIL import Image
 
 from deploy import environments, operations, settings
 from deploy.beanstalk import Machinery
+from tests.infrastructure.conftest import direct
 from tests.support import cloudwatch, dashboard
 from tests.support.aws import ACCOUNT, APPLICATION, LOAD_BALANCER, REGION, TARGET_GROUP
 from tests.support.cloudformation import Stack
@@ -172,6 +173,12 @@ def test_one_cause_is_one_message():
     assert silent_with("users-wait") == {"database-unreachable", "database-busy", "instances-busy"}
     assert silent_with("nothing-serves") == {"database-unreachable"}
     assert silent_with("instances-fail") == {"database-unreachable", "no-healthy-instance"}
+
+
+def test_beanstalk_itself_sends_no_messages(shared):
+    """It would send several for each deployment; that an environment is unhealthy is an alarm of ours."""
+    options = {*shared, *direct("staging"), *direct("prod")}
+    assert "aws:elasticbeanstalk:sns:topics" not in {namespace for namespace, _ in options}
 
 
 def test_the_cause_fires_before_what_follows_from_it():
