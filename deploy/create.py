@@ -6,6 +6,7 @@ from typing import Any
 from deploy import (
     account,
     beanstalk,
+    budget,
     build,
     certificates,
     environments,
@@ -43,6 +44,7 @@ def create(
     with state("nothing was changed"):
         _announce(run, environment, label)
     apply_foundation(run)
+    budget.apply(run)
     with state(f"the stack {run.settings.foundation} exists"):
         outputs = apply_stack(run, environment, _elsewhere(run, environment))
         create_application(run)
@@ -68,8 +70,6 @@ def create(
 def apply_foundation(run: Run) -> None:
     """Create or update the stack that all environments of a region share. Raises Failure."""
     parameters = owner.read_for_use(run.settings.root).foundation_parameters()
-    if run.settings.region == run.settings.home:  # the budget is for the whole account
-        parameters |= environments.read_account(run.settings)
     stacks.apply(run, run.settings.foundation, FOUNDATION, parameters)
 
 

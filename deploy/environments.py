@@ -19,7 +19,8 @@ NAME_MAX, VAULT_MAX = 40, 50  # characters: of CreateEnvironment, and of CreateB
 # The entries of a table besides Beanstalk's namespaces
 STACK, ALARMS, BACKUPS, PLAIN_HTTP = "stack", "alarms", "backups", "PlainHttp"
 DESTINATIONS = "Destinations"  # of backups
-FOUNDATION, TEMPLATE = "devops/foundation.yml", "devops/environment.yml"
+BUDGET, FOUNDATION = "devops/budget.yml", "devops/foundation.yml"
+TEMPLATE = "devops/environment.yml"
 OPERATIONS, PLAN = "devops/operations.yml", "devops/backups.yml"
 REPLICATION, VAULT = "devops/replication.yml", "devops/vault.yml"
 # Parameters that depend on the owner, AWS or the name of the environment
@@ -127,9 +128,10 @@ def read(settings: Settings) -> dict[str, Environment]:
     return found
 
 
-def read_account(settings: Settings) -> dict[str, str]:
-    """The parameters of devops/foundation.yml that the file sets. Raises InvalidConfig."""
-    return _as_text(next(iter(read(settings).values())).tables.get("account", {}))
+def read_budget(settings: Settings) -> str:
+    """The monthly budget of the account in USD, 0 for none. Raises InvalidConfig."""
+    account = next(iter(read(settings).values())).tables.get("account", {})
+    return templates.as_text(account.get("MonthlyBudget", 0))
 
 
 def _refuse_name(short: str) -> None:
@@ -193,7 +195,7 @@ def _refuse_invalid(
     """Raise InvalidConfig for values that the templates do not allow, and for missing values."""
     watched = templates.read_parameters(settings.root, OPERATIONS)
     stack = templates.read_parameters(settings.root, TEMPLATE)
-    account = templates.read_parameters(settings.root, FOUNDATION)
+    account = templates.read_parameters(settings.root, BUDGET)
     _check("account", tables.get("account", {}), account, is_whole=False)
     for short, one in found.items():
         _check(f"{short}.{STACK}", one.tables[short][STACK], stack)

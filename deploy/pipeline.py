@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from deploy import create, owner, stacks, vault, window
+from deploy import budget, create, owner, stacks, vault, window
 from deploy.errors import Failure, NotFound, state
 from deploy.owner import Owner
 from deploy.run import Run
@@ -36,6 +36,7 @@ def bootstrap(
             _refuse_unprotected(run, responsible.repository, is_protected)
         token = _valid(ask_token()) if ask_token else None
     create.apply_foundation(run)
+    budget.apply(run)
     with state(f"the stack {run.settings.foundation} exists"):
         if run.changes.dry_run and stacks.find(run, run.settings.foundation) is None:
             run.console.say("the changes to the pipeline can be shown once the foundation exists")

@@ -85,14 +85,25 @@ def apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) -> 
         _apply(run, name, template, parameters)
 
 
+def remove(run: Run, name: str) -> None:
+    """Delete the stack ``name``, if there is one, and wait until it is gone. Raises Failure."""
+    with state(f"the stack {name} is unchanged, or CloudFormation is still deleting it"):
+        if find(run, name):
+            _delete(run, name)
+
+
+def _delete(run: Run, name: str) -> None:
+    run.aws.change("cloudformation", "delete_stack", StackName=name)
+    run.changes.quietly(lambda: _wait_until_gone(run, name))
+
+
 def _apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) -> None:
     stack = _settled(run, name)
     if stack and stack["StackStatus"] == REMOVED:
         run.console.say(
             f"the first attempt to create the stack {name} failed: deleting what is left of it"
         )
-        run.aws.change("cloudformation", "delete_stack", StackName=name)
-        run.changes.quietly(lambda: _wait_until_gone(run, name))
+        _delete(run, name)
         stack = None
     if stack and stack["StackStatus"] in STUCK:
         raise _stuck(run, name, stack["StackStatus"], _reason(run, name))

@@ -2,6 +2,9 @@
 
 Usage: python -m tools.templates FOLDER
 
+Each template is checked for the regions to which it is deployed: home and the destinations of
+backups, to which a recovery may move everything, or the region of the budget.
+
 FOLDER, which is emptied first, receives the templates of devops/, and the Resources of
 .ebextensions/ as one more template, in which the names that Beanstalk generates are parameters,
 and options have their defaults or a placeholder. The two checks read them there in parallel.
@@ -21,6 +24,8 @@ from typing import Any
 
 import yaml
 
+from deploy import budget, environments, settings
+
 TEMPLATES = Path("devops")
 EXTENSIONS = Path(".ebextensions")
 GIVEN = "AWSEB"  # the prefix of the resources that Beanstalk creates
@@ -38,6 +43,7 @@ CHECKOV = (
 )  # fmt: skip
 LOCKS = (Path("requirements/dev.txt"), Path("requirements/checkov.txt"))  # the two programs
 # Settings that the two programs read from the checkout or the home folder
+REGIONS = (Path(settings.CONFIG), Path(environments.NAME))  # where templates are deployed
 SETTINGS = (".cfnlintrc", ".cfnlintrc.yaml", ".cfnlintrc.yml", ".checkov.yaml", ".checkov.yml")
 
 
@@ -58,21 +64,35 @@ def main() -> None:
 
 def check(folder: Path) -> None:
     """Run both programs on the templates in ``folder``; exits if one of them found something."""
-    lint = ["cfn-lint", "--regions", "eu-west-1", "--", *map(str, sorted(folder.iterdir()))]
-    lint[0] = str(Path(sys.executable).with_name(lint[0]))
+    lint = str(Path(sys.executable).with_name("cfn-lint"))
+    commands = [
+        [lint, "--regions", *regions, "--", *files] for regions, files in by_regions(folder).items()
+    ]
     running = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for command in (lint, [*CHECKOV, str(folder)])
+        for command in (*commands, [*CHECKOV, str(folder)])
     ]
     outputs = [process.communicate()[0] for process in running]
     if any(process.returncode for process in running):
         raise SystemExit("\n".join(outputs))
 
 
+def by_regions(folder: Path) -> dict[tuple[str, ...], list[str]]:
+    """The templates in ``folder`` by the regions to which they are deployed."""
+    loaded = settings.load({})
+    copied = [one.destinations() or () for one in environments.read(loaded).values()]
+    usual = tuple(sorted({loaded.home, *(region for regions in copied for region in regions)}))
+    found: dict[tuple[str, ...], list[str]] = {}
+    for path in sorted(folder.iterdir()):
+        is_budget = path.name == Path(environments.BUDGET).name
+        found.setdefault((budget.REGION,) if is_budget else usual, []).append(str(path))
+    return found
+
+
 def digest_of(folder: Path) -> bytes:
     """What decides whether ``folder`` passes: templates, programs, their settings, this module."""
-    settings = [place / name for place in (Path(), Path.home()) for name in SETTINGS]
-    files = [*sorted(folder.iterdir()), *LOCKS, Path(__file__), *settings]
+    places = [place / name for place in (Path(), Path.home()) for name in SETTINGS]
+    files = [*sorted(folder.iterdir()), *LOCKS, *REGIONS, Path(__file__), *places]
     contents = {str(file): file.read_bytes() for file in files if file.is_file()}
     return hashlib.sha256(repr((sys.version, contents)).encode()).hexdigest().encode()
 

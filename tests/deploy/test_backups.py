@@ -48,7 +48,6 @@ def test_it_installs_vaults_before_the_plan_that_names_them(aws, command):
     assert parameters["FirstVaultArn"] == arn
     assert f":{SECOND}:" in parameters["SecondVaultArn"]
     assert parameters["HomeDays"] == "35"
-    assert "MonthlyBudget" not in aws.stacks[f"{FIRST}/{FOUNDATION}"]["parameters"]
     assert f"{PROD} is backed up every night, with copies in {FIRST}, {SECOND}" in output
 
 

@@ -23,9 +23,9 @@ def nothing(aws):
 def test_an_environment_is_created_from_nothing(aws, nothing, command, tested):
     code, output = command("create", "staging", "--version", "new")
     assert code == 0, output
-    assert set(aws.stacks) == {FOUNDATION, STAGING, f"{STAGING}-operations"}
+    budget = f"us-east-1/{APPLICATION}-budget"
+    assert set(aws.stacks) == {FOUNDATION, budget, STAGING, f"{STAGING}-operations"}
     assert aws.stacks[FOUNDATION]["parameters"]["OperationsEmail"] == "team@greetings.test"
-    assert aws.stacks[FOUNDATION]["parameters"]["MonthlyBudget"] == "250"
     assert aws.stacks[STAGING]["parameters"]["Network"] == "10.20"
     [created] = aws.asked("elasticbeanstalk:CreateEnvironment")
     assert created["EnvironmentName"] == STAGING
@@ -608,7 +608,7 @@ def test_a_dry_run_shows_what_would_be_set(aws, staging, command, exists):
 def test_a_dry_run_when_nothing_would_change(aws, nothing, command):
     command("create", "staging", "--version", "new")
     _, output = command("create", "staging", "--dry-run")
-    assert output.count("nothing would change") == 3
+    assert output.count("nothing would change") == 4
 
 
 def test_good_is_what_the_other_tests_mean():

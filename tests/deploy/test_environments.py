@@ -145,10 +145,6 @@ def test_the_thresholds_are_those_of_the_stack(short):
     assert set(find(short).thresholds()) == declared - environments.GIVEN
 
 
-def test_the_account_has_a_budget():
-    assert environments.read_account(SETTINGS) == {"MonthlyBudget": "250"}
-
-
 def test_a_template_whose_parameters_cannot_be_read(run, project):
     (project / environments.OPERATIONS).write_text("Parameters: [\n")
     with pytest.raises(InvalidConfig, match="its parameters cannot be read"):

@@ -148,7 +148,7 @@ def test_the_first_dry_run_removes_the_empty_stack_that_shows_it(aws, command):
 def test_a_dry_run_when_nothing_would_change(aws, authorised, command):
     command(*BOOTSTRAP)
     _, output = command("--dry-run", "bootstrap")
-    assert output.count("nothing would change") == 2
+    assert output.count("nothing would change") == 3
     assert not aws.change_sets
 
 

@@ -45,7 +45,5 @@ def test_each_service_writes_for_this_account_only_as_far_as_it_can_say_so(resou
     assert conditions == {
         "cloudwatch": ours,
         "codestar-notifications": via_sns if resource == "TopicKey" else None,
-        "backup": None,
-        "budgets": ours,
         "events": None,
     }

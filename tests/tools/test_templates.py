@@ -13,6 +13,8 @@ FILES = (
     "requirements/checkov.txt",
     ".cfnlintrc",
     ".checkov.yaml",
+    ".elasticbeanstalk/config.yml",
+    "devops/environments.toml",
     "home/.cfnlintrc",
     "tools/templates.py",
 )
@@ -100,6 +102,16 @@ def test_ci_checks_everything(checked, monkeypatch):
     checked()
     monkeypatch.setenv("CI", "true")
     assert checked()
+
+
+def test_a_template_is_checked_for_the_regions_to_which_it_is_deployed(tmp_path):
+    folder = tmp_path / "templates"
+    templates.write(folder)
+    found = templates.by_regions(folder)
+    assert found.pop(("us-east-1",)) == [str(folder / "budget.yml")]
+    [regions] = found
+    assert set(regions) == {"eu-west-1", "eu-central-1", "eu-north-1"}
+    assert len(found[regions]) == len(list(folder.iterdir())) - 1
 
 
 @pytest.mark.parametrize("failing", ["cfn-lint", "checkov"])

@@ -14,7 +14,7 @@ from moto.logs.models import logs_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.sns.models import sns_backends
 
-from tests.support.aws import ACCOUNT, REGION
+from tests.support.aws import ACCOUNT, MISSING, REGION
 
 # Types that moto skips with only a line in its log, and the property that has the resource's name
 NAMED = (
@@ -92,6 +92,11 @@ class CloudFormation:
             return _secret(properties, region)
         if kind == "AWS::CodeConnections::Connection":
             name = f"arn:aws:codeconnections:{region}:{ACCOUNT}:connection/{name}"
+        assert region not in MISSING.get(kind, ()), f"{region} has no {kind}"
+        if kind == "AWS::Budgets::Budget":  # whose name is unique in the account
+            name = properties["Budget"]["BudgetName"]
+            taken = [one for one, known in self._regions.items() if name in known[kind]]
+            assert taken in ([], [region]), f"there is a budget {name} in {taken}"
         if kind == "AWS::Logs::MetricFilter":
             group = properties["LogGroupName"]  # moto does not ask, as AWS does
             assert group in logs_backends[ACCOUNT][region].groups, f"no log group {group}"
