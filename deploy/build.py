@@ -40,7 +40,7 @@ def build(run: Run, allow_dirty: bool = False, test: bool = False) -> Version:
             image.pull(run, name)
     with state(f"the image {label} is published, no version was created"):
         if not run.changes.dry_run:
-            scan.refuse_critical(run, digest, datetime.now(UTC).date())
+            scan.refuse_critical(run, name, digest, datetime.now(UTC).date())
             records.keep(run, label, name, digest)
         _publish_version(run, label, f"{repository}@{digest}")
     if not run.changes.dry_run:

@@ -30,6 +30,14 @@ def terms(package):  # older packages name their licence in a classifier only
 found = {(one.name, one.version, terms(one.metadata)) for one in importlib.metadata.distributions()}
 print(json.dumps(sorted(found)))
 """
+# Debian's packages of which its archive has a newer version: binary and source package, version
+LIST_UPGRADES = r"""
+apt-get -qq -o APT::Update::Error-Mode=any update || exit
+apt-get -qqs dist-upgrade | sed -n 's/^Inst \([^ ]*\) [^(]*(\([^ ]*\) .*/\1 \2/p' |
+while read -r name version; do
+    dpkg-query --show --showformat "\${Package} \${source:Package} $version\n" "$name"
+done
+"""
 UNKNOWN = "sha256:" + 64 * "0"  # stands for the digest of an image that a dry run did not push
 
 
@@ -87,7 +95,8 @@ def build(run: Run, name: str, label: str) -> None:
     # Outside CI, local images will do, and there may be no network
     newest = ["--pull"] if run.settings.env.get("PULL") == "true" else []
     code = run.tools.change(
-        "docker", "build", *newest, "--platform", PLATFORM,
+        # --load: another builder than Docker's own would keep the image to itself
+        "docker", "build", "--load", *newest, "--platform", PLATFORM,
         *(word for one in arguments for word in ("--build-arg", one)),
         "--tag", name, ".", env=BUILD_ENV,
     )  # fmt: skip
@@ -152,6 +161,23 @@ def list_packages(run: Run, name: str) -> str:
     return run.tools.ask(
         "docker", "run", "--rm", "--network=none", "--entrypoint=python", name, "-c", LIST_PACKAGES
     )
+
+
+def list_upgrades(run: Run, name: str) -> dict[str, str]:
+    """The newer versions of Debian's packages in the image ``name``, by the names of both.
+
+    Of binary and source packages: scanners name either. Raises Failure, also if Debian's archive
+    does not answer.
+    """
+    listed = run.tools.ask(
+        "docker", "run", "--rm", "--user=0", "--entrypoint=sh", name, "-c", LIST_UPGRADES,
+        timeout=300,
+    )  # fmt: skip
+    found: dict[str, str] = {}
+    for line in listed.splitlines():
+        binary, source, version = line.split()
+        found |= {binary: version, source: version}
+    return found
 
 
 @contextmanager

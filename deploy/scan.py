@@ -10,6 +10,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from deploy import image
 from deploy.errors import AwsFailure, Failure, InvalidConfig
 from deploy.run import Run
 from deploy.settings import read_text
@@ -19,7 +20,6 @@ NAME = "devops/vulnerabilities.toml"
 PATIENCE = 900  # seconds until ECR has scanned an image; it takes a minute or two
 DONE = ("COMPLETE", "ACTIVE")  # scanned once, or continuously by Amazon Inspector
 UNDER_WAY = ("PENDING", "IN_PROGRESS")
-UNKNOWN = "ECR does not say whether there is a fix"
 KEYS = {"id", "until", "reason"}
 
 
@@ -36,7 +36,9 @@ class Finding(NamedTuple):
 
     id: str
     package: str
-    fix: str
+    version: str
+    fix: str  # what is known about a fix; empty where ECR does not say, as after basic scanning
+    counts: bool  # it has a fix, or is exploited
 
 
 def load(text: str) -> list[Accepted]:
@@ -61,30 +63,44 @@ def ids(accepted: list[Accepted], today: date) -> set[str]:
     return {one.id for one in accepted if today <= one.until}
 
 
-def refuse_critical(run: Run, digest: str, today: date) -> None:
-    """Wait for ECR's scan of the image ``digest``.
+def refuse_critical(run: Run, name: str, digest: str, today: date) -> None:
+    """Wait for ECR's scan of the image ``digest``, which is ``name`` here.
 
-    Raises Failure if it found a critical vulnerability that has a fix and is not accepted, if ECR
-    does not say whether there is a fix, and if there is no result, which does not count as a pass.
+    Raises Failure if a critical vulnerability that is not accepted has a fix or is known to be
+    exploited, and if there is no result, which does not count as a pass. Those without a fix are
+    only listed. Where ECR does not know of fixes, the distribution is asked.
     """
     accepted = read(run.settings.root)
-    pages = _wait(run, digest)
-    found = sorted(set(_critical(pages)))
-    counting = [one for one in found if one.id not in ids(accepted, today)]
-    expired = {one.id for one in accepted} & {one.id for one in counting}
-    for one in counting:
-        late = ", accepted until a date that has passed" if one.id in expired else ""
-        run.console.say(f"  CRITICAL {one.id} in {one.package}: {one.fix}{late}")
+    found = _ask_for_fixes(run, name, sorted(set(_critical(_wait(run, digest)))))
+    for one in found:
+        run.console.say(f"  CRITICAL {one.id} in {one.package} {one.version}: {one.fix}")
+    counting = [one.id for one in found if one.counts and one.id not in ids(accepted, today)]
+    expired = {one.id for one in accepted} & set(counting)
     if counting:
+        late = f"; no longer accepted: {' '.join(sorted(expired))}" if expired else ""
         raise Failure(
-            f"the image has {len(counting)} critical vulnerabilities: "
-            f"{' '.join(one.id for one in counting)}",
+            f"the image has {len(counting)} critical vulnerabilities that have a fix or are "
+            f"exploited: {' '.join(counting)}{late}",
             next=f"update these packages, or accept what was found for a time in {NAME}",
         )
-    critical = (
-        f"{len(found)} critical vulnerabilities, all accepted" if found else "nothing critical"
-    )
+    critical = f"{len(found)} critical, none that counts" if found else "nothing critical"
     run.console.say(f"ECR's scan of the image: {critical}")
+
+
+def _ask_for_fixes(run: Run, name: str, found: list[Finding]) -> list[Finding]:
+    """``found``, with what the distribution knows of those about which ECR says nothing."""
+    if all(one.fix for one in found):
+        return found
+    newer = image.list_upgrades(run, name)
+    return [
+        one._replace(
+            counts=one.package in newer,
+            fix=f"fixed in {newer[one.package]}" if one.package in newer else "no fix yet",
+        )
+        if not one.fix
+        else one
+        for one in found
+    ]
 
 
 def _wait(run: Run, digest: str) -> list[dict[str, Any]]:
@@ -127,26 +143,36 @@ def _look(run: Run, digest: str) -> tuple[list[dict[str, Any]], str, str]:
 
 
 def _critical(pages: list[dict[str, Any]]) -> Iterator[Finding]:
-    """The critical vulnerabilities, except those known to have no fix."""
+    """The critical vulnerabilities, of basic scanning and of Amazon Inspector's."""
     for page in pages:
         found = page.get("imageScanFindings", {})
         for one in found.get("findings", []):
             if one.get("severity") == "CRITICAL":
                 said = {each["key"]: each.get("value", "") for each in one.get("attributes", [])}
-                package = f"{said.get('package_name', '?')} {said.get('package_version', '')}"
-                yield Finding(
-                    one["name"], package.strip(), "ECR does not say whether there is a fix"
-                )
+                package, version = said.get("package_name", "?"), said.get("package_version", "?")
+                yield Finding(one["name"], package, version, "", counts=False)
         for one in found.get("enhancedFindings", []):
-            if one.get("severity") == "CRITICAL" and one.get("fixAvailable") != "NO":
-                details = one.get("packageVulnerabilityDetails", {})
-                packages = details.get("vulnerablePackages", [])
-                yield Finding(
-                    details.get("vulnerabilityId", one.get("title", "?")),
-                    ", ".join(f"{p.get('name')} {p.get('version', '')}".strip() for p in packages),
-                    "fixed in "
-                    + (", ".join(sorted({p.get("fixedInVersion", "?") for p in packages})) or "?"),
-                )
+            if one.get("severity") == "CRITICAL":
+                yield _enhanced(one)
+
+
+def _enhanced(finding: dict[str, Any]) -> Finding:
+    details = finding.get("packageVulnerabilityDetails", {})
+    packages = details.get("vulnerablePackages", [])
+    fixed = finding.get("fixAvailable") in ("YES", "PARTIAL")
+    exploited = finding.get("exploitAvailable") == "YES"
+    fix = f"fixed in {_join(packages, 'fixedInVersion')}" if fixed else "no fix yet"
+    return Finding(
+        details.get("vulnerabilityId", finding.get("title", "?")),
+        _join(packages, "name"),
+        _join(packages, "version"),
+        f"{fix}, exploited" if exploited else fix,
+        counts=fixed or exploited,
+    )
+
+
+def _join(packages: list[dict[str, Any]], key: str) -> str:
+    return ", ".join(sorted({one.get(key, "?") for one in packages})) or "?"
 
 
 def _accepted(entry: dict[str, Any], where: str) -> Accepted:

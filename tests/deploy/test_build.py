@@ -24,7 +24,7 @@ def test_a_build_publishes_image_bundle_and_version(aws, fresh, programs, projec
     assert (project / "dist/bundle.zip").exists()
     name = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/birthday-greetings:{label}"
     assert programs.calls("docker build") == [
-        f"docker build --platform linux/amd64 --build-arg APP_VERSION={label} --tag {name} ."
+        f"docker build --load --platform linux/amd64 --build-arg APP_VERSION={label} --tag {name} ."
     ]
     assert programs.calls("docker push") == [f"docker push --quiet {name}"]
 
@@ -54,7 +54,7 @@ def test_in_ci_the_newest_base_image_is_asked_for(fresh, programs, command, monk
     monkeypatch.setenv("BUILD_NUMBER", "2")
     monkeypatch.setenv("PULL", "true")
     command("build")
-    assert programs.calls("docker build --pull ")
+    assert programs.calls("docker build --load --pull ")
     for name in ("build", "image"):
         buildspec = yaml.safe_load(Path(f"devops/buildspecs/{name}.yml").read_text())
         assert buildspec["env"]["variables"]["PULL"] == "true"

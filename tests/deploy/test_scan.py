@@ -1,6 +1,7 @@
 """ECR's scan of an image, and the vulnerabilities that are accepted until a given date."""
 
 from datetime import date
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,22 +19,45 @@ def basic(name="CVE-2026-1", severity="CRITICAL"):
     return {"findings": [{"name": name, "severity": severity, "attributes": attributes}]}
 
 
-def enhanced(fix, name="CVE-2026-2", severity="CRITICAL"):
+def enhanced(fix, name="CVE-2026-2", severity="CRITICAL", exploit="NO"):
     package = {"name": "openssl", "version": "3.5", "fixedInVersion": "3.6"}
     details = {"vulnerabilityId": name, "vulnerablePackages": [package]}
-    return {"enhancedFindings": [
-        {"severity": severity, "fixAvailable": fix, "packageVulnerabilityDetails": details},
-    ]}  # fmt: skip
+    finding = {
+        "severity": severity,
+        "fixAvailable": fix,
+        "exploitAvailable": exploit,
+        "packageVulnerabilityDetails": details,
+    }
+    return {"enhancedFindings": [finding]}
+
+
+NEWER = "zlib1g zlib 1:1.4-1\n"  # what Debian has
 
 
 @pytest.fixture
-def look(aws, run, project, clock):
+def debian(run, monkeypatch):
+    """What the image's own apt-get prints."""
+    said = SimpleNamespace(newer=NEWER, asked=0)
+
+    def ask(*command, timeout=60):
+        assert "apt-get" in command[-1]
+        said.asked += 1
+        if said.newer is None:
+            raise Failure("`docker run` failed: Could not resolve 'archive.example.com'")
+        return said.newer
+
+    monkeypatch.setattr(run.tools, "ask", ask)
+    return said
+
+
+@pytest.fixture
+def look(aws, run, project, clock, debian):
     """Evaluates ECR's answer against the accepted vulnerabilities."""
 
     def look(*scans, accepted=""):
         aws.scans = list(scans)
         (project / scan.NAME).write_text(accepted)
-        scan.refuse_critical(run, DIGEST, TODAY)
+        scan.refuse_critical(run, "image", DIGEST, TODAY)
 
     return look
 
@@ -44,31 +68,44 @@ def accept(identity="CVE-2026-1", until="2026-12-31"):
 
 @pytest.mark.parametrize(
     "findings",
-    [
-        {},
-        basic(severity="HIGH"),
-        enhanced("NO"),
-        enhanced("YES", severity="HIGH"),
-        {"findings": []},
-    ],
+    [{}, basic(severity="HIGH"), enhanced("YES", severity="HIGH"), {"findings": []}],
 )
-def test_an_image_without_critical_findings_with_a_fix_passes(look, findings, capsys):
+def test_an_image_without_critical_findings_passes(look, findings, capsys, debian):
     look(("COMPLETE", findings))
     assert "ECR's scan of the image: nothing critical" in capsys.readouterr().err
+    assert not debian.asked
+
+
+def test_what_has_no_fix_is_listed_and_does_not_count(look, capsys, debian):
+    """As Debian's images usually have some."""
+    debian.newer = "openssl openssl 3.6"
+    look(("COMPLETE", basic()))
+    look(("ACTIVE", enhanced("NO")))
+    printed = capsys.readouterr().err
+    assert "CRITICAL CVE-2026-1 in zlib 1.3: no fix yet" in printed
+    assert "CRITICAL CVE-2026-2 in openssl 3.5: no fix yet" in printed
+    assert printed.count("1 critical, none that counts") == 2
 
 
 @pytest.mark.parametrize(
     ("findings", "line"),
     [
-        (basic(), "CRITICAL CVE-2026-1 in zlib 1.3: ECR does not say whether there is a fix"),
+        (basic(), "CRITICAL CVE-2026-1 in zlib 1.3: fixed in 1:1.4-1"),
         (enhanced("YES"), "CRITICAL CVE-2026-2 in openssl 3.5: fixed in 3.6"),
         (enhanced("PARTIAL"), "CRITICAL CVE-2026-2 in openssl 3.5: fixed in 3.6"),
+        (enhanced("NO", exploit="YES"), "CVE-2026-2 in openssl 3.5: no fix yet, exploited"),
     ],
 )
-def test_a_critical_finding_with_a_fix_fails(look, findings, line, capsys):
-    with pytest.raises(Failure, match="the image has 1 critical vulnerabilities: CVE-2026-"):
+def test_a_critical_finding_with_a_fix_or_an_exploit_fails(look, findings, line, capsys):
+    with pytest.raises(Failure, match="the image has 1 critical vulnerabilities that have a fix"):
         look(("ACTIVE", findings))
     assert line in capsys.readouterr().err
+
+
+def test_without_an_answer_about_fixes_nothing_passes(look, debian):
+    debian.newer = None
+    with pytest.raises(Failure, match="Could not resolve"):
+        look(("COMPLETE", basic()))
 
 
 def test_it_waits_for_the_result(look, clock):
@@ -96,10 +133,9 @@ def test_a_scan_that_does_not_end_is_not_a_pass(look, status, clock):
 
 def test_an_accepted_vulnerability_does_not_count_until_its_date_has_passed(look, capsys):
     look(("COMPLETE", basic()), accepted=accept(until="2026-11-25"))
-    assert "1 critical vulnerabilities, all accepted" in capsys.readouterr().err
-    with pytest.raises(Failure, match="CVE-2026-1"):
+    assert "1 critical, none that counts" in capsys.readouterr().err
+    with pytest.raises(Failure, match="no longer accepted: CVE-2026-1"):
         look(("COMPLETE", basic()), accepted=accept(until="2026-11-24"))
-    assert "accepted until a date that has passed" in capsys.readouterr().err
     with pytest.raises(Failure, match="CVE-2026-1"):
         look(("COMPLETE", basic()), accepted=accept("CVE-2026-3"))
 
@@ -130,9 +166,9 @@ def test_the_projects_file_is_valid(project):
 
 
 def test_a_version_with_a_critical_finding_is_not_created(aws, fresh, programs, fails):
-    aws.scans = [("COMPLETE", basic())]
+    aws.scans = [("ACTIVE", enhanced("YES"))]
     output = fails("build")
-    assert "the image has 1 critical vulnerabilities: CVE-2026-1" in output
+    assert "the image has 1 critical vulnerabilities that have a fix" in output
     assert "is published, no version was created" in output
     assert not programs.calls("^eb ")
 
