@@ -73,20 +73,6 @@ def find_all(run: Run) -> dict[str, State]:
     return {one["EnvironmentName"]: _state(one) for one in found}
 
 
-def name_bucket(run: Run) -> str:
-    """The name of Beanstalk's own bucket, whether it exists or not. Raises AwsFailure."""
-    return f"elasticbeanstalk-{run.settings.region}-{run.aws.account()}"
-
-
-def find_bucket(run: Run) -> str:
-    """Beanstalk's own bucket, with the bundles, the locks and the history. Raises AwsFailure."""
-    name = name_bucket(run)
-    answer = run.aws.change(
-        "elasticbeanstalk", "create_storage_location", otherwise={"S3Bucket": name}
-    )
-    return str(answer["S3Bucket"])
-
-
 def wait_until_ready(run: Run, environment: Environment) -> State:
     """The state of ``environment`` as soon as AWS accepts requests for it.
 

@@ -6,6 +6,7 @@ from typing import Any
 from deploy import (
     account,
     beanstalk,
+    bucket,
     budget,
     build,
     certificates,
@@ -48,19 +49,19 @@ def create(
     with state(f"the stack {run.settings.foundation} exists"):
         outputs = apply_stack(run, environment, _elsewhere(run, environment))
         create_application(run)
+        bucket.create_bundles(run)
     if outputs is None:
         run.console.say(f"the settings of {name} can be shown once its stack exists")
         return
     with state("the stacks exist"):
         options = environment.options(outputs)
-        logs = beanstalk.find_bucket(run)
-    with mutex.hold(run, name, logs), state(f"{name} was not verified"):
+    with mutex.hold(run, name), state(f"{name} was not verified"):
         with state("the stacks exist"):
             is_new = beanstalk.find(run, name) is None
             since = beanstalk.Mark() if is_new else beanstalk.mark(run, name)
             begin = _launch if is_new else _change
             begin(run, environment, options, label, allow_dirty)
-        run.changes.quietly(lambda: _verify(run, environment, since, is_new, logs))
+        run.changes.quietly(lambda: _verify(run, environment, since, is_new))
     if is_new and run.changes.dry_run:
         run.console.say("its alarms can be shown once the environment exists")
     else:
@@ -77,7 +78,7 @@ def _announce(run: Run, environment: Environment, label: str | None) -> None:
     """Print what will be created, and how long that takes."""
     missing = []
     if stacks.find(run, run.settings.foundation) is None:
-        missing.append((f"the stack {run.settings.foundation}: registry, roles, topics",
+        missing.append((f"the stack {run.settings.foundation}: registry, bucket, roles, topics",
                         FOUNDATION_TIME))  # fmt: skip
     if stacks.find(run, environment.name) is None:
         missing.append((f"the stack {environment.name}: network, key, secrets, roles",
@@ -179,9 +180,7 @@ def _change(
         run.aws.change("elasticbeanstalk", "update_environment", **parameters)
 
 
-def _verify(
-    run: Run, environment: Environment, since: beanstalk.Mark, is_new: bool, logs: str
-) -> None:
+def _verify(run: Run, environment: Environment, since: beanstalk.Mark, is_new: bool) -> None:
     name = environment.name
     current = beanstalk.wait_until_ready(run, environment)
     with state(f"{name} has version {current.version or 'none'}, which was not verified"):
@@ -203,7 +202,7 @@ def _verify(
             f"{name} has version {current.version or 'none'}",
             "fix the cause shown in the events above, and run it again",
         ) from failure
-    history.record(run, logs, name, "deploy", current.version)
+    history.record(run, name, "deploy", current.version)
     standby.record(run, environment, current.version)
     run.console.say(f"{name} runs {current.version}: {smoke.locate(run, environment).url}")
 

@@ -88,7 +88,7 @@ def change(run: Run, environment: Environment, name: str, ask: Callable[[], str]
             raise Failure(f"{name} is not set by hand",
                           next=f"{PROGRAM} secrets rotate {environment.short}")  # fmt: skip
         value = _valid(run, environment, name, ask()) if ask else ""
-    with mutex.hold(run, environment.name, beanstalk.name_bucket(run)):
+    with mutex.hold(run, environment.name):
         with state("nothing was changed"):
             stored = vault.read(run, arn) or {}
             if name == "API_KEYS" and KEYS_BEFORE in stored:
@@ -168,7 +168,7 @@ def rotate(run: Run, environment: Environment) -> None:
     Raises Failure.
     """
     arn = _outputs(run, environment)["DatabaseSecret"]
-    with mutex.hold(run, environment.name, beanstalk.name_bucket(run)):
+    with mutex.hold(run, environment.name):
         _rotate(run, environment, arn)
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from deploy import notify
-from deploy.errors import AwsFailure
+from deploy import bucket, notify
+from deploy.bucket import Bucket
+from deploy.errors import Failure
 from deploy.run import Run
 
 Kind = Literal["deploy", "rollback", "failed"]
@@ -28,42 +29,38 @@ class Entry:
     detail: str  # of a failure
 
 
-def record(run: Run, bucket: str, name: str, kind: Kind, label: str, detail: str = "") -> None:
+def record(run: Run, name: str, kind: Kind, label: str, detail: str = "") -> None:
     """Add that ``name`` runs ``label`` now, or failed to. That this fails is reported only."""
     # To the microsecond, since the keys are sorted
     key = f"deployments/{name}/{datetime.now(UTC):{SECONDS}%fZ} {kind} {label}"
     try:
         body = json.dumps({"who": notify.find_who(run), "detail": detail}).encode()
-        run.aws.change("s3", "put_object", Bucket=bucket, Key=key, Body=body)
-    except AwsFailure as failure:
+        bucket.find_records(run).put(key, body)
+    except Failure as failure:
         run.console.say(f"the deployment is not in the history: {failure.what}")
         run.console.say("  a later rollback will not know it")
 
 
-def read(run: Run, bucket: str, name: str) -> list[str]:
-    """The labels that ``name`` ran, the newest last. Raises AwsFailure."""
-    return versions(key.rpartition("/")[2] for key in _keys(run, bucket, name))
+def read(run: Run, name: str) -> list[str]:
+    """The labels that ``name`` ran, the newest last. Raises Failure."""
+    return versions(key.rpartition("/")[2] for key in _keys(bucket.find_records(run), name))
 
 
-def find_last(run: Run, bucket: str, name: str, count: int) -> list[Entry]:
-    """The last ``count`` deployments to ``name``, the newest first. Raises AwsFailure."""
-    found = []
-    for key in _keys(run, bucket, name)[-count:][::-1]:
+def find_last(run: Run, name: str, count: int) -> list[Entry]:
+    """The last ``count`` deployments to ``name``, the newest first. Raises Failure."""
+    found, records = [], bucket.find_records(run)
+    for key in _keys(records, name)[-count:][::-1]:
         match = ENTRY.search(key)
         at, kind, label = match.groups() if match else ("", "", "")
-        body = run.aws.ask("s3", "get_object", Bucket=bucket, Key=key)["Body"]
-        more = json.loads(body or b"{}")  # the first ones have no content
+        more = json.loads(records.get(key)["Body"])
         moment = datetime.strptime(at, SECONDS).replace(tzinfo=UTC)
         found.append(Entry(moment, kind, label, more.get("who", ""), more.get("detail", "")))
     return found
 
 
-def _keys(run: Run, bucket: str, name: str) -> list[str]:
+def _keys(records: Bucket, name: str) -> list[str]:
     """The keys of the entries, the oldest first."""
-    found = run.aws.every(
-        "s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=f"deployments/{name}/"
-    )
-    keys = sorted(one["Key"] for one in found)
+    keys = records.find_keys(f"deployments/{name}/")
     return [key for key in keys if ENTRY.fullmatch(key.rpartition("/")[2])]
 
 

@@ -42,7 +42,6 @@ def install_vault(run: Run, environment: Environment) -> None:
     if not is_home:
         account.refuse_unsafe(run, environment)
         create.apply_foundation(run)
-        beanstalk.find_bucket(run)
     days = environment.retention()["HomeDays" if is_home else "CopyDays"]
     parameters = {"Environment": environment.name, "KeptDays": days}
     stacks.apply(run, f"{environment.name}-vault", VAULT, parameters)
@@ -91,7 +90,7 @@ def _copy_running(run: Run, environment: Environment, destinations: tuple[str, s
     current = beanstalk.find(run, environment.name)
     if current is None or not current.version:
         return
-    log = history.read(run, beanstalk.name_bucket(run), environment.name)
+    log = history.read(run, environment.name)
     run.tools.require("docker")
     for label in filter(None, (history.version_before(log, current.version), current.version)):
         for region in destinations:

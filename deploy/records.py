@@ -1,6 +1,6 @@
 """The records of a build: the contents of the image (an SBOM), and its provenance.
 
-Both are kept beside the version's bundle, under the digest of the image, and are never replaced.
+Both are kept under the digest of the image, and are never replaced.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
-from deploy import beanstalk, image
+from deploy import bucket, image
 from deploy.errors import AwsFailure, Failure
 from deploy.run import Run
 
@@ -37,7 +37,7 @@ def keep(run: Run, label: str, name: str, digest: str) -> None:
 
     They are stored already when an interrupted build is continued.
     """
-    bucket = beanstalk.find_bucket(run)
+    stored = bucket.find_records(run)
     for record, text in (
         (PROVENANCE, provenance(run, label, digest)),
         (SBOM, sbom(run.settings.application, label, digest, read_packages(run, name))),
@@ -47,9 +47,9 @@ def keep(run: Run, label: str, name: str, digest: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         try:
-            run.aws.change(
-                "s3", "put_object", shown={"Body": str(path.relative_to(run.settings.root))},
-                Bucket=bucket, Key=key, Body=text.encode(), IfNoneMatch="*",
+            stored.put(
+                key, text.encode(), {"Body": str(path.relative_to(run.settings.root))},
+                IfNoneMatch="*",
             )  # fmt: skip
         except AwsFailure as failure:
             if failure.code != "PreconditionFailed":

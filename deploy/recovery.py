@@ -2,7 +2,8 @@
 
 find the newest complete backup, and the version that ran last, from what is stored in this region
 say how old it is and what would be lost, and ask
-lock, and create whatever is missing: stacks, secrets, version, environment with its database
+create what all environments share, lock, and create whatever else is missing: stacks, secrets,
+version, environment with its database
 verify: version, health, smoke test, and the greeting of a user saved before the backup
 watch it, back it up, and say what remains to be done by hand
 
@@ -19,6 +20,7 @@ from deploy import (
     account,
     backups,
     beanstalk,
+    bucket,
     bundle,
     certificates,
     create,
@@ -111,10 +113,9 @@ def explain(run: Run, plan: Plan, now: datetime) -> list[str]:
 def recover(run: Run, plan: Plan, wish: Wish, began: datetime) -> None:
     """Carry out the plan, or continue it. Raises Failure; whatever was created by then remains."""
     started = time.monotonic()
-    with state("nothing was changed"):
-        logs = beanstalk.find_bucket(run)
+    create.apply_foundation(run)  # which has the bucket of the lock
     with (
-        mutex.hold(run, plan.target.name, logs),
+        mutex.hold(run, plan.target.name),
         notify.reporting(run, plan.target, plan.label),
         state("what was created so far remains; the old environment is unchanged"),
     ):
@@ -122,7 +123,7 @@ def recover(run: Run, plan: Plan, wish: Wish, began: datetime) -> None:
         outputs = _make_stacks(run, plan)
         _make_environment(run, plan, outputs, snapshot)
         current, dns = _verify(run, plan, wish.user)
-        history.record(run, logs, plan.target.name, "deploy", plan.label)
+        history.record(run, plan.target.name, "deploy", plan.label)
         operations.watch(run, plan.target, outputs["Certificate"])
         if wish.protect:
             _protect(run, plan)
@@ -228,7 +229,6 @@ def _find_running(run: Run, source: Environment) -> str | None:
 
 
 def _make_stacks(run: Run, plan: Plan) -> dict[str, str]:
-    create.apply_foundation(run)
     create.create_application(run)
     outputs = create.apply_stack(run, plan.target, _parameters(run, plan))
     if outputs is None:
@@ -271,9 +271,11 @@ def _make_independent(run: Run, name: str) -> str:
 
 def _make_environment(run: Run, plan: Plan, outputs: dict[str, str], snapshot: str) -> None:
     name = plan.target.name
-    if plan.bundle is not None:
+    if plan.bundle is not None and not version.exists(run, plan.label):
         packed = bundle.replace_image(plan.bundle, f"{image.repository(run)}@{plan.digest}")
-        version.publish(run, plan.label, packed)
+        bucket.create_bundles(run)
+        about = f"As deployed in another region {version.seal(packed)}"
+        version.publish(run, plan.label, packed, about)
     backups.wait_for(run, snapshot)
     size = plan.backup.size
     own = {

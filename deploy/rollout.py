@@ -29,7 +29,6 @@ class _Rollout:
     before: str  # the label that ran when it began
     label: str
     key: str  # of the smoke test
-    logs: str  # the bucket with the history
 
     def install(self, label: str) -> None:
         """Deploy ``label`` and see that it serves. Raises Failure."""
@@ -56,7 +55,7 @@ class _Rollout:
 
     def record(self, kind: history.Kind, label: str, detail: str = "") -> None:
         """Record in the history that the environment now runs ``label``, or failed to."""
-        history.record(self.run, self.logs, self.environment.name, kind, label, detail)
+        history.record(self.run, self.environment.name, kind, label, detail)
         if kind != "failed":
             standby.record(self.run, self.environment, label)
 
@@ -77,15 +76,15 @@ def deploy(
     name, label = environment.name, target.label
     run.tools.require("eb", *(["git"] if forward else []))
     with state("nothing was deployed"):
-        key, logs = smoke.find_key(run, environment), beanstalk.find_bucket(run)
-    with nullcontext() if is_locked else mutex.hold(run, name, logs):
+        key = smoke.find_key(run, environment)
+    with nullcontext() if is_locked else mutex.hold(run, name):
         with state("nothing was changed"):
             current = beanstalk.wait_until_ready(run, environment)
             beanstalk.refuse_stuck(run, current)
             before = current.version
-            rollout = _Rollout(run, environment, before, label, key, logs)
+            rollout = _Rollout(run, environment, before, label, key)
             # Deployed by other means, such as the console: a later rollback must know of it
-            if before not in (label, *history.read(run, logs, name)[-1:]):
+            if before not in (label, *history.read(run, name)[-1:]):
                 rollout.record("deploy", before)
             if forward:
                 version.refuse_older(run, name, before, label)
@@ -106,9 +105,7 @@ def rollback(run: Run, environment: Environment) -> None:
     """Deploy the version that ``environment`` ran before the present one. Raises Failure."""
     with state("nothing was changed"):
         current = beanstalk.wait_until_ready(run, environment).version
-        before = history.version_before(
-            history.read(run, beanstalk.find_bucket(run), environment.name), current
-        )
+        before = history.version_before(history.read(run, environment.name), current)
         if before is None:
             raise Failure(
                 f"the history of {environment.name} has no version before {current}",

@@ -1,6 +1,6 @@
 """Records each deployment in the other regions, where it can be repeated without this one.
 
-One object in Beanstalk's bucket there for each: label, commit, the image's digest, and the bundle.
+One object in our bucket there for each: label, commit, the image's digest, and the bundle.
 """
 
 import json
@@ -9,9 +9,9 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from deploy import beanstalk, image, version
+from deploy import bucket, image, version
 from deploy.environments import Environment
-from deploy.errors import AwsFailure, Failure
+from deploy.errors import Failure
 from deploy.run import Run
 
 FOLDER = "standby"
@@ -35,10 +35,7 @@ def record(run: Run, environment: Environment, label: str) -> None:
     A failure is only reported, because the deployment succeeded. Does nothing for an environment
     without backups.
     """
-    regions = environment.copy_regions(run.settings.region, run.settings.home)
-    if not regions:
-        return
-    for region in regions:
+    for region in environment.copy_regions(run.settings.region, run.settings.home):
         try:
             keep(run, environment, label, (region,))
         except Failure as failure:
@@ -47,7 +44,7 @@ def record(run: Run, environment: Environment, label: str) -> None:
 
 
 def keep(run: Run, environment: Environment, label: str, regions: tuple[str, ...]) -> None:
-    """The same. Raises Failure."""
+    """The same in ``regions``. Raises Failure."""
     bundle, digest = version.read_bundle(run, label), image.find_digest(run, label)
     body = {
         "label": label, "commit": version.commit(label), "image": digest,
@@ -55,11 +52,8 @@ def keep(run: Run, environment: Environment, label: str, regions: tuple[str, ...
     }  # fmt: skip
     key = f"{FOLDER}/{environment.name}/{datetime.now(UTC):{SECONDS}%fZ} {label}"
     for region in regions:
-        there = run.at(region)
-        there.aws.change(
-            "s3", "put_object", shown={"Body": f"(version {label})"},
-            Bucket=beanstalk.name_bucket(there), Key=key, Body=json.dumps(body).encode(),
-        )  # fmt: skip
+        records = bucket.find_records(run.at(region))
+        records.put(key, json.dumps(body).encode(), {"Body": f"(version {label})"})
 
 
 def find(run: Run, environment: Environment, label: str | None = None) -> Release | None:
@@ -70,14 +64,14 @@ def find(run: Run, environment: Environment, label: str | None = None) -> Releas
     keys = [key for key in _keys(run, environment) if label in (None, _label(key))]
     if not keys:
         return None
-    bucket, key = beanstalk.name_bucket(run), keys[-1]
-    body = run.aws.ask("s3", "get_object", Bucket=bucket, Key=key)["Body"]
+    records, key = bucket.find_records(run), keys[-1]
+    body = records.get(key)["Body"]
     try:
         found = json.loads(body)
         at = datetime.strptime(key.rpartition("/")[2][:15], SECONDS).replace(tzinfo=UTC)
         return Release(found["label"], found["image"], at, b64decode(found["bundle"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise Failure(f"s3://{bucket}/{key} cannot be read: {error!r}",
+        raise Failure(f"s3://{records.name}/{key} cannot be read: {error!r}",
                       next="name another version with --version") from error  # fmt: skip
 
 
@@ -89,15 +83,9 @@ def labels(run: Run, environment: Environment) -> list[str]:
 def _keys(run: Run, environment: Environment) -> list[str]:
     """The keys of the objects, the oldest first."""
     try:
-        found = run.aws.every(
-            "s3", "list_objects_v2", "Contents",
-            Bucket=beanstalk.name_bucket(run), Prefix=f"{FOLDER}/{environment.name}/",
-        )  # fmt: skip
-    except AwsFailure as failure:
-        if failure.code == "NoSuchBucket":
-            return []
-        raise
-    keys = sorted(one["Key"] for one in found)
+        keys = bucket.find_records(run).find_keys(f"{FOLDER}/{environment.name}/")
+    except bucket.Missing:
+        return []
     return [key for key in keys if ENTRY.fullmatch(key.rpartition("/")[2])]
 
 

@@ -156,7 +156,7 @@ def _report(
     )
     report.deployments = _answered(
         unknown, "deployments",
-        lambda: history.find_last(run, beanstalk.name_bucket(run), name, DEPLOYMENTS),
+        lambda: history.find_last(run, name, DEPLOYMENTS),
     )  # fmt: skip
     report.watched = _answered(unknown, "dashboard", lambda: operations.is_watched(run, name))
     if known and parameters.get("Certificate"):

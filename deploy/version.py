@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from deploy import beanstalk, history
-from deploy.errors import Failure, NotFound, state
+from deploy import beanstalk, bucket, history
+from deploy.errors import AwsFailure, Failure, NotFound, state
 from deploy.image import find_digest
 from deploy.run import Run
 
@@ -76,14 +76,14 @@ def _read_bundle(run: Run, label: str, described: dict[str, Any]) -> bytes:
             next=f"build the commit {commit(label)} again",
         )
     source = described["SourceBundle"]
-    bucket, key = source["S3Bucket"], source["S3Key"]
-    bundle: bytes = run.aws.ask("s3", "get_object", Bucket=bucket, Key=key)["Body"]
+    where, key = source["S3Bucket"], source["S3Key"]
+    bundle: bytes = run.aws.ask("s3", "get_object", Bucket=where, Key=key)["Body"]
     found = seal(bundle)
     if found != sealed[0]:
         raise Failure(
             f"the bundle of version {label} was changed after it was built: it is {found}, and was "
             f"{sealed[0]}",
-            next=f"find out who wrote s3://{bucket}/{key}, and build the commit {commit(label)} "
+            next=f"find out who wrote s3://{where}/{key}, and build the commit {commit(label)} "
             "again",
         )
     return bundle
@@ -98,19 +98,29 @@ def _describe(run: Run, label: str) -> dict[str, Any] | None:
     return next((one for one in found if one["VersionLabel"] == label), None)
 
 
-def publish(run: Run, label: str, bundle: bytes) -> None:
-    """Create the version ``label`` in the region of ``run``, unless it exists. Raises Failure."""
-    if exists(run, label):
-        return
-    bucket, key = beanstalk.find_bucket(run), f"{run.settings.application}/{label}.zip"
-    run.aws.change(
-        "s3", "put_object", shown={"Body": "(the bundle)"}, Bucket=bucket, Key=key, Body=bundle
-    )
+def publish(run: Run, label: str, bundle: bytes, description: str) -> None:
+    """Create the version ``label`` in the region of ``run``. Raises Failure.
+
+    The ``description`` has the ``seal`` of the ``bundle``. A bundle that an interrupted run has
+    stored is used if it is the same, and is never replaced.
+    """
+    bundles, key = bucket.find_bundles(run), f"{run.settings.application}/{label}.zip"
+    try:
+        bundles.put(key, bundle, {"Body": "(the bundle)"}, IfNoneMatch="*")
+    except AwsFailure as failure:
+        if failure.code != "PreconditionFailed":
+            raise
+        if bundles.get(key)["Body"] != bundle:
+            raise Failure(
+                f"s3://{bundles.name}/{key} exists, and is not the bundle of this version",
+                next="find out who wrote it, and delete it or use another BUILD_NUMBER",
+            ) from failure
+    # Without Process: for a bundle in S3 it is optional, and a deployment validates the same files;
+    # see docs.aws.amazon.com/elasticbeanstalk/latest/api/API_ApplicationVersionDescription.html
     run.aws.change(
         "elasticbeanstalk", "create_application_version",
-        ApplicationName=run.settings.application, VersionLabel=label,
-        Description=f"As deployed in another region {seal(bundle)}",
-        SourceBundle={"S3Bucket": bucket, "S3Key": key},
+        ApplicationName=run.settings.application, VersionLabel=label, Description=description,
+        SourceBundle={"S3Bucket": bundles.name, "S3Key": key},
     )  # fmt: skip
 
 
@@ -165,14 +175,14 @@ def refuse_older(run: Run, environment: str, before: str, label: str) -> None:
 
 
 def find_unneeded(run: Run) -> list[str]:
-    """The labels that are no longer needed, oldest first. Raises AwsFailure.
+    """The labels that are no longer needed, oldest first. Raises Failure.
 
     The newest 50 are needed, and the versions that any environment runs or would be rolled back to.
     """
     labels = newest(run)
-    needed, logs = set(labels[:KEPT]), beanstalk.find_bucket(run)
+    needed = set(labels[:KEPT])
     for name, found in beanstalk.find_all(run).items():
-        before = history.version_before(history.read(run, logs, name), found.version)
+        before = history.version_before(history.read(run, name), found.version)
         needed |= {found.version, before or ""} | set(beanstalk.find_running(run, name))
     return [label for label in reversed(labels) if label not in needed]
 

@@ -17,7 +17,7 @@ def stop(run: Run, environment: Environment) -> None:
 
     Raises Failure.
     """
-    with mutex.hold(run, environment.name, beanstalk.name_bucket(run)):
+    with mutex.hold(run, environment.name):
         with state("nothing was changed"):
             key = smoke.find_key(run, environment)
             arn = credentials.find_secret(run, environment)
@@ -34,7 +34,7 @@ def stop(run: Run, environment: Environment) -> None:
 
 def allow(run: Run, environment: Environment) -> None:
     """Put back the keys from before ``stop``, or that none is needed. Raises Failure."""
-    with mutex.hold(run, environment.name, beanstalk.name_bucket(run)):
+    with mutex.hold(run, environment.name):
         with state("nothing was changed"):
             arn = credentials.find_secret(run, environment)
             stored = vault.read(run, arn) or {}

@@ -18,12 +18,13 @@ from deploy.console import Console
 from deploy.errors import Unhealthy
 from deploy.run import Run
 from deploy.tools import Tools
-from tests.support.aws import APPLICATION, FakeAws
+from tests.support.aws import APPLICATION, REGION, FakeAws
 from tests.support.checkout import Checkout
 from tests.support.owner import OWNER
 
 FILES = (".elasticbeanstalk", ".ebextensions", ".platform", "devops")
 STAGING, PROD = f"{APPLICATION}-staging", f"{APPLICATION}-prod"
+DESTINATIONS = ("eu-central-1", "eu-north-1")  # of the backups of production
 # Variables that the commands read, and that a test must not inherit from the caller's environment
 ENVIRONMENT = ("BUILD_NUMBER", "CODEBUILD_BUILD_NUMBER", "CODEBUILD_INITIATOR", "CODEBUILD_BUILD_URL",
                "BASES", "PULL", "CODEBUILD_BUILD_ARN", "SMOKE_KEY", "EXECUTION", "VERSION", "TEAM_TOPIC", "AWS_REGION",
@@ -186,6 +187,7 @@ def command(aws, programs, project, tested, clock, capfd):
     """Runs the command line; returns the exit code and all output, standard error first."""
 
     def run(*arguments):
+        aws.may_create_buckets = bool({"create", "recover"} & set(arguments))
         options = cli.Options(session=aws, tools=programs.of, root=project)
         try:
             code = cli.start(list(arguments), options)
@@ -223,13 +225,18 @@ def run(aws, programs, project, clock):
 
 @pytest.fixture
 def fresh(aws):
-    """An account with an empty image repository."""
+    """An account with an empty image repository, and empty buckets."""
     aws.applications.append(APPLICATION)
+    aws.locations.add(REGION)
+    made(aws, "foundation")
 
 
 @pytest.fixture
 def staging(aws):
-    """An account in which staging and production run the version "old", and "new" is published."""
+    """An account in which staging and production run the version "old", and "new" is published.
+
+    The backups of production are installed in the other regions.
+    """
     aws.applications.append(APPLICATION)
     aws.add_version("older", "old", "new")
     for short in ("staging", "prod"):
@@ -237,12 +244,15 @@ def staging(aws):
         aws.secrets[f"{APPLICATION}-{short}/smoke-test"] = {"user": "smoke test", "key": "K3y"}
     for stack in ("foundation", "staging", "prod"):
         made(aws, stack)
+    for region in DESTINATIONS:
+        made(aws, "foundation", region)
     return aws.environments[STAGING]
 
 
-def made(aws, stack):
+def made(aws, stack, region=REGION):
     """Add a stack to the account."""
     from tests.support.aws import OUTPUTS
 
     name = f"{APPLICATION}-{stack}"
-    aws.stacks[name] = {"status": "CREATE_COMPLETE", "outputs": dict(OUTPUTS[name])}
+    key = name if region == REGION else f"{region}/{name}"
+    aws.stacks[key] = {"status": "CREATE_COMPLETE", "outputs": dict(OUTPUTS[name])}

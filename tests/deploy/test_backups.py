@@ -8,7 +8,7 @@ import pytest
 
 from deploy import environments
 from tests.deploy.conftest import PROD
-from tests.support.aws import ACCOUNT, APPLICATION, BUCKET, REGION, REGISTRY, digest
+from tests.support.aws import ACCOUNT, APPLICATION, REGION, REGISTRY, digest, records
 
 FIRST, SECOND = "eu-central-1", "eu-north-1"
 VAULT, PLAN = f"{PROD}-vault", f"{PROD}-backups"
@@ -74,7 +74,8 @@ def test_a_dry_run_changes_nothing(aws, command):
 def test_images_of_the_deployed_versions_are_copied_once(aws, staging, command, programs):
     """ECR does not replicate images that were pushed before replication was configured."""
     for label in ("older", "old"):
-        aws.s3_put_object(BUCKET, f"deployments/{PROD}/20260101T00000{len(label)}Z deploy {label}")
+        key = f"deployments/{PROD}/20260101T00000{len(label)}Z deploy {label}"
+        aws.s3_put_object(records(), key, b"{}")
     copied = {}
 
     def copy():

@@ -3,6 +3,7 @@
 import pytest
 
 from deploy import history
+from tests.support.aws import records
 
 
 @pytest.mark.parametrize(
@@ -28,16 +29,15 @@ def test_the_version_before(entries, current, before):
     assert history.version_before(log, current) == before
 
 
-def test_entries_are_read_in_the_order_in_which_they_were_made(aws, run):
+def test_entries_are_read_in_the_order_in_which_they_were_made(fresh, run):
     for label in ("b", "a", "d", "c", "e"):
-        history.record(run, "elasticbeanstalk-eu-west-1-123456789012", "x", "deploy", label)
-    assert history.read(run, "elasticbeanstalk-eu-west-1-123456789012", "x") == list("badce")
+        history.record(run, "x", "deploy", label)
+    assert history.read(run, "x") == list("badce")
 
 
-def test_objects_of_others_are_no_entries(aws, run):
+def test_objects_of_others_are_no_entries(aws, fresh, run):
     """For example the folder object that the S3 console creates."""
-    bucket = "elasticbeanstalk-eu-west-1-123456789012"
     for key in ("deployments/x/", "deployments/x/notes.txt", "deployments/x/a b c d"):
-        aws.s3_put_object(bucket, key)
-    history.record(run, bucket, "x", "deploy", "a")
-    assert history.read(run, bucket, "x") == ["a"]
+        aws.s3_put_object(records(), key)
+    history.record(run, "x", "deploy", "a")
+    assert history.read(run, "x") == ["a"]

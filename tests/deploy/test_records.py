@@ -1,4 +1,4 @@
-"""The records of a build (SBOM and provenance), stored next to the bundle."""
+"""The records of a build: SBOM and provenance."""
 
 import hashlib
 import json

@@ -7,7 +7,7 @@ import pytest
 from deploy import bundle, environments, smoke
 from deploy.errors import Interrupted, Unhealthy
 from tests.deploy.conftest import PROD
-from tests.support.aws import ACCOUNT, APPLICATION, REGION, digest
+from tests.support.aws import ACCOUNT, APPLICATION, REGION, digest, records
 
 FIRST, SECOND = "eu-central-1", "eu-north-1"
 BACK = f"{APPLICATION}-back"
@@ -86,7 +86,7 @@ def test_the_service_is_back_in_another_region(disaster, command, tested):
 
 def test_the_version_is_the_same_image_with_a_bundle_for_that_region(disaster, command):
     command(*YES)
-    packed = disaster.at(FIRST, "objects")[f"{APPLICATION}/new.zip"]["content"]
+    packed = disaster.at(FIRST, "bundles")[f"{APPLICATION}/new.zip"]["content"]
     text = bundle.replace_image(packed, f"x@{digest('new')}")  # which refuses what has no image
     assert text != packed
     assert FIRST.encode() in packed
@@ -183,11 +183,10 @@ def test_interrupted_at_a_step_the_same_command_continues(disaster, command, ste
 
 def test_two_concurrent_recoveries_are_refused(disaster, fails):
     disaster.region = FIRST
-    bucket = f"elasticbeanstalk-{FIRST}-{ACCOUNT}"
-    disaster.s3_put_object(bucket, f"locks/{PROD}", b"somebody else")
+    disaster.s3_put_object(records(FIRST), f"locks/{PROD}", b"somebody else")
     output = fails(*YES)
     assert "somebody else" in output
-    assert not disaster.asked("cloudformation:ExecuteChangeSet")
+    assert f"{FIRST}/{PROD}" not in disaster.stacks
 
 
 def test_a_creation_that_failed_half_way_is_begun_again(disaster, command):

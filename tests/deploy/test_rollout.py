@@ -6,8 +6,9 @@ import pytest
 
 from deploy.mutex import OLD
 from tests.deploy.conftest import PROD, STAGING, commit
-from tests.support.aws import BUCKET
+from tests.support.aws import records
 
+BUCKET = records()
 LOCK = f"locks/{STAGING}"
 
 
@@ -19,7 +20,8 @@ def recorded(aws, name=STAGING):
 
 def history(aws, *entries, name=STAGING):
     for number, entry in enumerate(entries):
-        aws.s3_put_object(BUCKET, f"deployments/{name}/20260101T0000{number:02}Z {entry}")
+        key = f"deployments/{name}/20260101T0000{number:02}Z {entry}"
+        aws.s3_put_object(BUCKET, key, b"{}")
 
 
 def sent(aws):
@@ -96,7 +98,6 @@ def test_each_refusal_to_begin_says_what_to_do(aws, staging, programs, fails, ch
     [
         "elasticbeanstalk:DescribeApplicationVersions",
         "ecr:DescribeImages",
-        "elasticbeanstalk:CreateStorageLocation",
         "s3:PutObject",
         "s3:ListObjectsV2",
         "elasticbeanstalk:DescribeEnvironments",
@@ -161,7 +162,7 @@ def test_a_lock_that_is_too_old_says_so(aws, staging, fails, monkeypatch):
     aws.objects[LOCK]["at"] = monkeypatch_now(monkeypatch, aws) - OLD * 1.1
     output = fails("deploy", "staging", "--version", "new")
     assert "is 264 min 0 s old, which is longer than any run takes: somebody@else" in output
-    assert f"aws s3api delete-object --bucket {BUCKET} --key {LOCK}" in output
+    assert f"aws s3api delete-object --bucket {BUCKET} --key {LOCK} --region eu-west-1" in output
     assert LOCK in aws.objects
 
 

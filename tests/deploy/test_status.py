@@ -12,7 +12,7 @@ from deploy.errors import Interrupted
 from deploy.history import Entry
 from deploy.status import Alarm, Overview, Report
 from tests.deploy.conftest import PROD, STAGING, made
-from tests.support.aws import APPLICATION, BUCKET, REGION
+from tests.support.aws import APPLICATION, REGION
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 TOPIC = ["arn:aws:sns:eu-west-1:123456789012:operations"]
@@ -34,7 +34,7 @@ def report(command, *arguments):
 
 
 def test_it_shows_everything_on_one_screen(aws, watched, run, command):
-    history.record(run, BUCKET, PROD, "failed", "new", "smoke test: FAILED")
+    history.record(run, PROD, "failed", "new", "smoke test: FAILED")
     aws.alarms[f"{PROD}-database-busy"] = (
         "MetricAlarm", "ALARM", "The database is busy. What to do: https://x", TOPIC,
     )  # fmt: skip
@@ -60,7 +60,7 @@ def test_it_can_show_one_environment(watched, command):
 
 
 def test_json_contains_everything(aws, watched, run, command):
-    history.record(run, BUCKET, STAGING, "deploy", "old")
+    history.record(run, STAGING, "deploy", "old")
     aws.alarms[f"{APPLICATION}-messages-dropped"] = ("MetricAlarm", "ALARM", "Dropped.", TOPIC)
     code, found = report(command)
     assert code == 0

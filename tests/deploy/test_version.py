@@ -7,7 +7,7 @@ from botocore.exceptions import IncompleteReadError
 
 from tests.deploy.conftest import STAGING
 from tests.deploy.test_rollout import history
-from tests.support.aws import APPLICATION, BUCKET, seal
+from tests.support.aws import APPLICATION, bundles, seal
 
 BUNDLE = f"{APPLICATION}/{{}}.zip"
 LABELS = [f"v{number:03}" for number in range(60)]
@@ -83,17 +83,17 @@ def test_a_deletion_that_is_refused_says_how_far_it_came(aws, many, fails):
 @pytest.mark.parametrize("command_", [("deploy", "prod", "--version", "new"), ("rollback", "prod")])
 def test_a_bundle_that_was_changed_is_not_deployed(aws, staging, fails, command_):
     history(aws, "deploy new", "deploy old", name=f"{APPLICATION}-prod")
-    aws.s3_put_object(BUCKET, BUNDLE.format("new"), b"something else")
+    aws.s3_put_object(bundles(), BUNDLE.format("new"), b"something else")
     output = fails(*command_)
     assert "the bundle of version new was changed after it was built" in output
-    assert f"s3://{BUCKET}/birthday-greetings/new.zip" in output
+    assert f"s3://{bundles()}/{BUNDLE.format('new')}" in output
     assert "now: nothing was changed" in output
     assert aws.environments[f"{APPLICATION}-prod"]["label"] == "old"
 
 
 def test_a_new_environment_does_not_get_it_either(aws, staging, fails):
     del aws.environments[STAGING]
-    aws.s3_put_object(BUCKET, BUNDLE.format("new"), b"something else")
+    aws.s3_put_object(bundles(), BUNDLE.format("new"), b"something else")
     assert "was changed after it was built" in fails("create", "staging", "--version", "new")
     assert STAGING not in aws.environments
 
@@ -114,7 +114,7 @@ def test_the_subject_of_a_commit_does_not_choose_the_hash(aws, staging, command,
     aws.descriptions["new"] = subject.format(mark=mark) + " " + aws.descriptions["new"]
     assert command("deploy", "staging", "--version", "new")[0] == 0
     aws.descriptions["new"] = seal(b"something else") + aws.descriptions["new"]
-    aws.s3_put_object(BUCKET, BUNDLE.format("new"), b"something else")
+    aws.s3_put_object(bundles(), BUNDLE.format("new"), b"something else")
     assert "was changed after it was built" in fails("deploy", "prod", "--version", "new")
 
 
@@ -137,6 +137,6 @@ def test_a_truncated_response_is_a_failure(aws, staging, fails):
 
 def test_a_changed_bundle_is_not_rolled_back_to(aws, staging, tested, fails):
     tested.broken.add("new")
-    aws.s3_put_object(BUCKET, BUNDLE.format("old"), b"something else")
+    aws.s3_put_object(bundles(), BUNDLE.format("old"), b"something else")
     output = fails("deploy", "staging", "--version", "new")
     assert "the rollback to old failed too: the bundle of version old was changed" in output

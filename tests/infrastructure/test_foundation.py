@@ -47,3 +47,10 @@ def test_each_service_writes_for_this_account_only_as_far_as_it_can_say_so(resou
         "codestar-notifications": via_sns if resource == "TopicKey" else None,
         "events": None,
     }
+
+
+def test_what_is_recorded_is_kept_and_a_copy_of_what_was_deleted_for_a_while():
+    properties = RESOURCES["Records"]["Properties"]
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    [rule] = properties["LifecycleConfiguration"]["Rules"]
+    assert {name for name in rule if "Expiration" in name} == {"NoncurrentVersionExpiration"}

@@ -17,7 +17,7 @@ import pytest
 from tests.rehearsal.load import Load
 from tests.rehearsal.project import SCRIPT
 from tests.rehearsal.waiting import wait_for
-from tests.support.aws import APPLICATION, REGION
+from tests.support.aws import APPLICATION, REGION, records
 
 FIRST, SECOND = "eu-central-1", "eu-north-1"
 PROD = f"{APPLICATION}-prod"
@@ -164,8 +164,7 @@ def test_backups_are_installed_and_the_running_image_is_in_three_regions(home, s
     assert len(set(images)) == 1
     for region in (FIRST, SECOND):
         client = home.cloud.client("s3", region)
-        bucket = home.at(region).beanstalk.bucket
-        keys = [one["Key"] for one in client.list_objects_v2(Bucket=bucket)["Contents"]]
+        keys = [one["Key"] for one in client.list_objects_v2(Bucket=records(region))["Contents"]]
         assert any(key.startswith(f"standby/{PROD}/") and key.endswith(label) for key in keys)
         secrets = home.cloud.client("secretsmanager", region)
         names = {one["Name"] for one in secrets.list_secrets()["SecretList"]}

@@ -15,7 +15,6 @@ from botocore.validate import ParamValidator
 
 APPLICATION = "birthday-greetings"
 ACCOUNT, REGION = "123456789012", "eu-west-1"
-BUCKET = f"elasticbeanstalk-{REGION}-{ACCOUNT}"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 CREDENTIALS = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
 LOAD_BALANCER = (
@@ -30,9 +29,14 @@ MISSING = {"AWS::Budgets::Budget": {"eu-north-1", "eu-south-1", "eu-south-2", "e
 BEGINNING = datetime(2026, 11, 1, tzinfo=UTC)
 
 
-def bucket(region):
-    """Beanstalk's own in a region."""
+def bundles(region=REGION):
+    """Beanstalk's own bucket in a region."""
     return f"elasticbeanstalk-{region}-{ACCOUNT}"
+
+
+def records(region=REGION):
+    """Our bucket in a region, as devops/foundation.yml names it."""
+    return f"{APPLICATION}-records-{region}-{ACCOUNT}"
 
 
 def digest(label):
@@ -68,7 +72,10 @@ class FakeAws:
         self.encrypted, self.hops = True, 1
         self.scans = [("COMPLETE", {})]  # the responses about them, one after the other
         self.environments, self.events = {}, []
+        # Objects: of our bucket
         self.objects, self.stacks, self.secrets, self.previous = {}, {}, {}, {}
+        self.bundles, self.locations = {}, set()  # locations: regions that have Beanstalk's bucket
+        self.may_create_buckets = False
         self.applications, self.published, self.approvals = [], [], []
         self.pipeline_states, self.connection, self.workspaces = [], "AVAILABLE", []
         self.protected = set()  # databases that cannot be deleted
@@ -116,9 +123,10 @@ class FakeAws:
         """Versions with an image, and a bundle whose hash their descriptions have."""
         for label in labels:
             self.region = REGION
+            self.locations.add(REGION)
             self.versions[label] = self.now()
             self.images.setdefault(label, digest(label))
-            self.s3_put_object(BUCKET, f"{APPLICATION}/{label}.zip", bundle)
+            self.s3_put_object(bundles(), f"{APPLICATION}/{label}.zip", bundle)
             self.descriptions[label] = f"A change {seal(bundle)}"
 
     def add_environment(self, short, label, **more):
@@ -172,7 +180,12 @@ class FakeAws:
     # --- Elastic Beanstalk ---------------------------------------------------------------------
 
     def elasticbeanstalk_create_storage_location(self):
-        return {"S3Bucket": bucket(self.region)}
+        """It acts with the caller's permissions: github.com/ingenieux/awseb-deployment-plugin/issues/36."""
+        if not self.may_create_buckets:
+            what = "You do not have permission to perform the 's3:CreateBucket' action."
+            raise Refused("InsufficientPrivilegesException", what)
+        self.locations.add(self.region)
+        return {"S3Bucket": bundles(self.region)}
 
     def elasticbeanstalk_create_application(self, ApplicationName):
         if ApplicationName in self.applications:
@@ -187,7 +200,7 @@ class FakeAws:
                 "DateCreated": created,
                 "Description": self._here("descriptions").get(label, ""),
                 "SourceBundle": {
-                    "S3Bucket": bucket(self.region),
+                    "S3Bucket": bundles(self.region),
                     "S3Key": f"{APPLICATION}/{label}.zip",
                 },
             }
@@ -258,7 +271,13 @@ class FakeAws:
         options = self._environment(EnvironmentName)["options"]
         return {"ConfigurationSettings": [{"OptionSettings": options}]}
 
-    def elasticbeanstalk_create_application_version(self, VersionLabel, Description, **_):
+    def elasticbeanstalk_create_application_version(
+        self, ApplicationName, VersionLabel, Description, SourceBundle
+    ):
+        bundle = {"S3Bucket": bundles(self.region), "S3Key": f"{APPLICATION}/{VersionLabel}.zip"}
+        assert SourceBundle == bundle
+        assert bundle["S3Key"] in self._here("bundles")
+        assert len(Description) <= 200
         self._here("versions")[VersionLabel] = self.now()
         self._here("descriptions")[VersionLabel] = Description
 
@@ -317,8 +336,15 @@ class FakeAws:
 
     def _objects(self, name):
         """Of a bucket, which must be asked in its own region."""
-        assert name == bucket(self.region)
-        return self._here("objects")
+        if name == records(self.region):
+            stack = self.stacks.get(self._stack(f"{APPLICATION}-foundation"), {})
+            kind, exists = "objects", stack.get("status", "").endswith("_COMPLETE")
+        else:
+            assert name == bundles(self.region)
+            kind, exists = "bundles", self.region in self.locations
+        if not exists:
+            raise Refused("NoSuchBucket", "The specified bucket does not exist")
+        return self._here(kind)
 
     def s3_get_object(self, Bucket, Key, **_):
         objects = self._objects(Bucket)

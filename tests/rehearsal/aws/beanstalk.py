@@ -91,6 +91,7 @@ class Beanstalk:
         return {"Applications": [{"ApplicationName": name} for name in self.applications]}
 
     def create_storage_location(self, **_):
+        self._note("create_storage_location")
         if self.bucket not in self._buckets():
             self._client("s3").create_bucket(
                 Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": self.region}

@@ -40,7 +40,7 @@ from tests.rehearsal.aws.rds import Databases
 from tests.rehearsal.aws.secrets import Replicas
 from tests.rehearsal.machines.docker import docker, remove_all
 from tests.rehearsal.machines.registry import PASSWORD, Registry
-from tests.support.aws import APPLICATION, REGION
+from tests.support.aws import ACCOUNT, APPLICATION, REGION
 
 # With these, `make test-docker ARGS=...` would give its arguments to the `make test` of a scenario
 OF_MAKE = ("MAKE", "MFLAGS", "ARGS")
@@ -230,12 +230,10 @@ class Cloud:
                 r"Credential=[^/]+/\d+/([^/]+)/(\w+)/", environ.get("HTTP_AUTHORIZATION", "")
             )
             region, service = signed.groups() if signed else ("", "")
-            where = {
-                region,
-                *(one for one in self.lost if f"/elasticbeanstalk-{one}-" in environ["PATH_INFO"]),
-            }
+            path = environ["PATH_INFO"]
+            where = {region, *(one for one in self.lost if f"-{one}-{ACCOUNT}" in path)}
             if where & self.lost:
-                self.refused.append(f"{service} in {region}: {environ['PATH_INFO']}")
+                self.refused.append(f"{service} in {region}: {path}")
                 start_response("503 Service Unavailable", [("Content-Length", "0")])
                 return [b""]
             return original(application, environ, start_response)

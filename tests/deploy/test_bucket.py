@@ -1,0 +1,71 @@
+"""The two buckets: their names, their owner, and a region that has none."""
+
+import pytest
+
+from deploy import bucket
+from tests.deploy.conftest import PROD, STAGING
+from tests.deploy.test_rollout import history
+from tests.support import cloudformation
+from tests.support.aws import ACCOUNT, APPLICATION, REGION, records
+
+FOUNDATION = f"{APPLICATION}-foundation"
+LONGEST = "x" * 24, "ap-southeast-1"  # names that tools/rename.py and AWS give
+
+
+def test_our_bucket_has_the_name_that_its_stack_gives_it(run):
+    stack = cloudformation.Stack("devops/foundation.yml", FOUNDATION, {})
+    named = stack.template["Resources"]["Records"]["Properties"]["BucketName"]
+    assert bucket.find_records(run).name == stack.resolve(named) == records()
+
+
+def test_the_longest_name_is_one_that_s3_takes():
+    application, region = LONGEST
+    assert len(records(region).replace(APPLICATION, application)) <= 63
+
+
+@pytest.fixture
+def without(aws, staging):
+    """The foundation is older than this checkout: it has no bucket."""
+    del aws.stacks[FOUNDATION]
+    return aws
+
+
+@pytest.mark.parametrize(
+    ("command_", "short"),
+    [
+        (("deploy", "prod", "--version", "new"), "prod"),
+        (("rollback", "prod"), "prod"),
+        (("versions", "prune", "--yes"), "staging"),
+        (("build",), "staging"),
+    ],
+)
+def test_a_missing_bucket_of_ours_is_explained(without, fails, command_, short):
+    output = fails(*command_)
+    assert f"there is no bucket {records()}: the stack {FOUNDATION} in {REGION} is" in output
+    assert f"  next: scripts/build_and_deploy.sh create {short}\n" in output
+    assert without.environments[PROD]["label"] == "old"
+
+
+def test_in_another_region_the_command_names_it(aws, staging, fails, monkeypatch):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-south-1")
+    aws.region = "eu-south-1"
+    aws.add_environment("prod", "old")
+    output = fails("rollback", "prod")
+    assert "next: AWS_DEFAULT_REGION=eu-south-1 scripts/build_and_deploy.sh create prod\n" in output
+
+
+def test_the_first_environment_brings_both_buckets(aws, command):
+    aws.secrets[f"{STAGING}/smoke-test"] = {"key": "K3y"}
+    code, output = command("create", "staging")
+    assert code == 0, output
+    assert {key.split("/")[0] for key in aws.objects} == {"deployments", APPLICATION}
+    assert len(aws.bundles) == 1
+
+
+def test_requests_are_refused_by_buckets_of_other_accounts(aws, staging, command):
+    history(aws, "deploy older", "deploy old")
+    assert command()[0] == 0
+    assert command("rollback", "staging")[0] == 0
+    for action in ("s3:PutObject", "s3:DeleteObject", "s3:ListObjectsV2"):
+        assert aws.asked(action)
+        assert {one.get("ExpectedBucketOwner") for one in aws.asked(action)} == {ACCOUNT}
