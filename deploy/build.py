@@ -4,13 +4,13 @@ import re
 from datetime import UTC, datetime
 
 from deploy import bundle, image, records, scan, version
-from deploy.errors import Failure, state
+from deploy.errors import AwsFailure, Failure, state
 from deploy.run import Run
 from deploy.settings import PROGRAM
 from deploy.version import Version
 
-EB_TIMEOUT = 600  # seconds
 DESCRIPTION_MAX = 200  # characters in the description of an application version
+TOO_MANY = "TooManyApplicationVersionsException"  # an application has 1,000 at most
 
 
 def build(run: Run, allow_dirty: bool = False, test: bool = False) -> Version:
@@ -18,7 +18,7 @@ def build(run: Run, allow_dirty: bool = False, test: bool = False) -> Version:
 
     An interrupted build is continued: a published image is used again. Raises Failure.
     """
-    run.tools.require("docker", "git", "eb", *(["make"] if test else []))
+    run.tools.require("docker", "git", *(["make"] if test else []))
     with state("nothing was built"):
         label = new_label(run, allow_dirty)
         repository = image.repository(run)
@@ -105,23 +105,15 @@ def _publish_image(run: Run, name: str, label: str, test: bool) -> str:
 def _publish_version(run: Run, label: str, pinned: str) -> None:
     artifact = run.settings.artifact
     run.changes.quietly(lambda: bundle.write(pinned, artifact, run.settings.root))
-    seal = "[bundle sha256:...]" if run.changes.dry_run else version.seal(artifact.read_bytes())
-    code = run.tools.change(
-        "eb", "appversion", "--create", "--label", label, f"--message={description(run, seal)}",
-        "--region", run.settings.region, timeout=EB_TIMEOUT,
-    )  # fmt: skip
-    if code:
-        raise Failure(
-            f"eb cannot create the version {label}",
-            next="see the output of eb above, then run it again with "
-            f"BUILD_NUMBER={label.partition('-')[2]}: the published image is used again. If there "
-            f"are too many versions (an application has 1,000 at most): {PROGRAM} versions prune",
+    packed = b"" if run.changes.dry_run else artifact.read_bytes()
+    seal = "[bundle sha256:...]" if run.changes.dry_run else version.seal(packed)
+    try:
+        version.publish(run, label, packed, description(run, seal))
+    except Failure as failure:
+        if isinstance(failure, AwsFailure) and failure.code == TOO_MANY:
+            failure.next = f"{PROGRAM} versions prune"
+        failure.next += (
+            f"; then run it again with BUILD_NUMBER={label.partition('-')[2]}: the published image "
+            "is used again"
         )
-
-    def created() -> None:
-        if not version.exists(run, label):
-            raise Failure(
-                f"eb reported success, but there is no version {label}", next="run it again"
-            )
-
-    run.changes.quietly(created)
+        raise

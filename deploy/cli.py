@@ -128,7 +128,7 @@ def main(context: click.Context, dry_run: bool, allow_dirty: bool, forward: bool
 
 
 def _everything(run: Run, options: Options) -> None:
-    run.tools.require("make")
+    run.tools.require("make", "eb")
     if run.tools.change("make", "ci"):
         raise Failure("make ci does not pass", "nothing was built", "fix what it reports")
     built = build.build(run, options.allow_dirty, test=True)

@@ -39,7 +39,6 @@ def create(
     """
     name = environment.name
     environment.refuse_plain_http()
-    run.tools.require("eb")
     owner.read_for_use(run.settings.root)
     account.refuse_unsafe(run, environment)
     with state("nothing was changed"):

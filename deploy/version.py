@@ -113,15 +113,22 @@ def publish(run: Run, label: str, bundle: bytes, description: str) -> None:
         if bundles.get(key)["Body"] != bundle:
             raise Failure(
                 f"s3://{bundles.name}/{key} exists, and is not the bundle of this version",
-                next="find out who wrote it, and delete it or use another BUILD_NUMBER",
+                next=f"find out who wrote it, and remove it: aws s3 rm s3://{bundles.name}/{key} "
+                f"--region {run.settings.region}",
             ) from failure
     # Without Process: for a bundle in S3 it is optional, and a deployment validates the same files;
     # see docs.aws.amazon.com/elasticbeanstalk/latest/api/API_ApplicationVersionDescription.html
-    run.aws.change(
-        "elasticbeanstalk", "create_application_version",
-        ApplicationName=run.settings.application, VersionLabel=label, Description=description,
-        SourceBundle={"S3Bucket": bundles.name, "S3Key": key},
-    )  # fmt: skip
+    try:
+        run.aws.change(
+            "elasticbeanstalk", "create_application_version",
+            ApplicationName=run.settings.application, VersionLabel=label, Description=description,
+            SourceBundle={"S3Bucket": bundles.name, "S3Key": key},
+        )  # fmt: skip
+    except AwsFailure as failure:
+        # After a lost response the client tries again, and finds its own version
+        found = _describe(run, label) if "already exists" in failure.reason else None
+        if found is None or found.get("Description") != description:
+            raise
 
 
 def newest(run: Run, count: int | None = None) -> list[str]:

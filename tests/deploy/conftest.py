@@ -146,10 +146,6 @@ class Programs(Tools):
         match command:
             case ["docker", "push", _, name]:
                 self.aws.images[name.rpartition(":")[2]] = "sha256:" + "a" * 64
-            case ["eb", "appversion", "--create", "--label", label, message, *_]:
-                bundle = (self._root / "dist/bundle.zip").read_bytes()
-                self.aws.add_version(label, bundle=bundle)
-                self.aws.descriptions[label] = message.removeprefix("--message=")
             case ["eb", "deploy", name, "--version", label, *_]:
                 self.aws.elasticbeanstalk_update_environment(name, label)
         return 0

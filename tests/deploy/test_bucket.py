@@ -6,7 +6,7 @@ from deploy import bucket
 from tests.deploy.conftest import PROD, STAGING
 from tests.deploy.test_rollout import history
 from tests.support import cloudformation
-from tests.support.aws import ACCOUNT, APPLICATION, REGION, records
+from tests.support.aws import ACCOUNT, APPLICATION, REGION, bundles, records
 
 FOUNDATION = f"{APPLICATION}-foundation"
 LONGEST = "x" * 24, "ap-southeast-1"  # names that tools/rename.py and AWS give
@@ -52,6 +52,13 @@ def test_in_another_region_the_command_names_it(aws, staging, fails, monkeypatch
     aws.add_environment("prod", "old")
     output = fails("rollback", "prod")
     assert "next: AWS_DEFAULT_REGION=eu-south-1 scripts/build_and_deploy.sh create prod\n" in output
+
+
+def test_a_missing_bucket_of_beanstalk_is_explained(aws, fresh, fails):
+    aws.locations.clear()
+    output = fails("build")
+    assert f"there is no bucket {bundles()}: no environment was created in {REGION}" in output
+    assert "next: scripts/build_and_deploy.sh create staging; then run it again with" in output
 
 
 def test_the_first_environment_brings_both_buckets(aws, command):

@@ -1,7 +1,6 @@
 """A version: its label, its image, its bundle, and each way in which a build can fail."""
 
 import re
-import shlex
 import subprocess
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 import yaml
 
 from tests.deploy.conftest import commit, git
-from tests.support.aws import digest, seal
+from tests.support.aws import APPLICATION, bundles, digest, seal
 
 LABEL = r"[0-9a-f]{12}-7"
 
@@ -21,7 +20,8 @@ def test_a_build_publishes_image_bundle_and_version(aws, fresh, programs, projec
     assert re.fullmatch(LABEL, label)
     assert list(aws.versions) == [label]
     assert (project / "dist/version").read_text() == f"{label}\n"
-    assert (project / "dist/bundle.zip").exists()
+    bundle = (project / "dist/bundle.zip").read_bytes()
+    assert aws.bundles[f"{APPLICATION}/{label}.zip"]["content"] == bundle
     name = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/birthday-greetings:{label}"
     assert programs.calls("docker build") == [
         f"docker build --load --platform linux/amd64 --build-arg APP_VERSION={label} --tag {name} ."
@@ -82,13 +82,13 @@ def test_an_image_of_files_that_were_not_committed_is_not_used_again(aws, fresh,
 
 
 @pytest.mark.parametrize("command_", ["git rev-parse", "git status", "git log"])
-def test_a_failing_git_is_not_an_empty_result(fresh, programs, fails, command_):
+def test_a_failing_git_is_not_an_empty_result(aws, fresh, programs, fails, command_):
     """For example in a folder that belongs to another user: "detected dubious ownership"."""
     programs.codes[command_] = 128
     output = fails("build")
     assert f"`{command_}" in output
     assert "failed: refused" in output
-    assert not programs.calls("^eb ")
+    assert not aws.versions
     assert command_ == "git log" or not programs.calls("docker")
 
 
@@ -104,7 +104,7 @@ def test_a_failing_git_is_not_an_empty_result(fresh, programs, fails, command_):
         (b"a bell \x07 and \x1b[31m colours", "a bell  and [31m colours"),
     ],
 )
-def test_any_commit_subject_is_accepted(fresh, programs, project, command, subject, description):
+def test_any_commit_subject_is_accepted(aws, fresh, project, command, subject, description):
     tree = git(project, "write-tree")
     made = subprocess.run(
         ["git", "-c", "user.name=x", "-c", "user.email=owner@example.com", "commit-tree", tree],
@@ -113,67 +113,95 @@ def test_any_commit_subject_is_accepted(fresh, programs, project, command, subje
     git(project, "reset", "--quiet", "--hard", made.stdout.decode().strip())
     code, output = command("build")
     assert code == 0, output
-    [(line, *_)] = [one for one in programs.called if "appversion" in one[0]]
-    [message] = [word for word in shlex.split(line) if word.startswith("--message=")]
-    bundle = (project / "dist/bundle.zip").read_bytes()
-    assert message == f"--message={description} {seal(bundle)}"
-    assert len(message.removeprefix("--message=")) <= 200
+    [described] = aws.descriptions.values()
+    assert described == f"{description} {seal((project / 'dist/bundle.zip').read_bytes())}"
 
 
 @pytest.mark.parametrize(
     ("breaks", "what", "never"),
     [
-        ("docker build", "the image cannot be built", "docker push|^eb "),
-        ("docker login", "refuses the login: refused", "docker push|^eb "),
-        ("docker push", "the image cannot be pushed", "^eb "),
-        ("eb appversion", "eb cannot create the version", "nothing"),
+        ("docker build", "the image cannot be built", "docker push"),
+        ("docker login", "refuses the login: refused", "docker push"),
+        ("docker push", "the image cannot be pushed", "nothing"),
     ],
 )
-def test_a_failing_program_ends_the_build(fresh, programs, project, fails, breaks, what, never):
+def test_a_failing_program_ends_the_build(
+    aws, fresh, programs, project, fails, breaks, what, never
+):
     programs.codes[breaks] = 1
     output = fails("build")
     assert what in output
     assert not programs.calls(never)
+    assert not aws.versions
     assert not (project / "dist/version").exists()
 
 
-def test_too_many_versions_can_be_pruned(fresh, programs, fails):
-    programs.codes["eb appversion"] = 4
+@pytest.mark.parametrize(
+    ("action", "code", "cure"),
+    [
+        ("s3:PutObject", "AccessDenied", "let these credentials do s3:PutObject, or use others"),
+        ("elasticbeanstalk:CreateApplicationVersion", "TooManyApplicationVersionsException",
+         "scripts/build_and_deploy.sh versions prune"),
+    ],
+)  # fmt: skip
+def test_a_refused_version_says_how_to_continue(aws, fresh, project, fails, action, code, cure):
+    aws.fail(action, code, when=lambda asked: "Key" not in asked or asked["Key"].endswith(".zip"))
     output = fails("build")
-    assert "BUILD_NUMBER=7: the published image is used again" in output
-    assert "versions prune" in output
+    assert f"next: {cure}; then run it again with BUILD_NUMBER=7: the published image is" in output
+    assert "is published, no version was created" in output
+    assert not (project / "dist/version").exists()
 
 
-def test_an_image_that_is_missing_after_the_push_is_a_failure(fresh, programs, fails):
+def test_an_image_that_is_missing_after_the_push_is_a_failure(aws, fresh, programs, fails):
     programs.results["docker push"] = lambda: None
     assert "does not have the image" in fails("build")
-    assert not programs.calls("^eb ")
+    assert not aws.versions
 
 
-def test_a_missing_version_is_a_failure_even_if_eb_reports_success(fresh, programs, project, fails):
-    programs.results["eb appversion"] = lambda: None
-    assert "eb reported success, but there is no version" in fails("build")
-    assert not (project / "dist/version").exists()
-
-
-def test_a_bundle_that_cannot_be_written_is_a_failure(fresh, programs, project, fails):
+def test_a_bundle_that_cannot_be_written_is_a_failure(aws, fresh, project, fails):
     (project / ".ebextensions/notes.txt").write_text("x")
     commit(project, "Notes")
     output = fails("build")
     assert "Beanstalk would not read .ebextensions/notes.txt" in output
     assert "is published, no version was created" in output
-    assert not programs.calls("^eb ")
+    assert not aws.versions
 
 
 def test_an_interrupted_build_is_continued(aws, fresh, programs, command):
-    programs.codes["eb appversion"] = 1
-    command("build")
-    programs.codes.clear()
+    """With the bundle that it has stored already."""
+    aws.fail("elasticbeanstalk:CreateApplicationVersion", None, times=1)
+    assert command("build")[0] == 1
     programs.called.clear()
     code, output = command("build")
-    assert code == 0
+    assert code == 0, output
     assert "was published by an interrupted run: using it" in output
     assert not programs.calls("docker (build|push)")
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_lost_response_to_creating_the_version(aws, fresh, command, is_ours):
+    """The client tries again, and finds a version of that label."""
+    create = aws.elasticbeanstalk_create_application_version
+
+    def twice(**asked):
+        create(**asked)
+        if not is_ours:
+            aws.descriptions[asked["VersionLabel"]] = "Another"
+        create(**asked)
+
+    aws.elasticbeanstalk_create_application_version = twice
+    code, output = command("build")
+    assert code == (not is_ours)
+    assert is_ours or "already exists" in output
+
+
+def test_a_bundle_is_never_replaced(aws, fresh, project, fails):
+    key = f"{APPLICATION}/{git(project, 'rev-parse', '--short=12', 'HEAD')}-7.zip"
+    aws.s3_put_object(bundles(), key, b"somebody else's")
+    output = fails("build")
+    assert f"s3://{bundles()}/{key} exists, and is not the bundle of this version" in output
+    assert aws.bundles[key]["content"] == b"somebody else's"
+    assert not aws.versions
 
 
 def test_a_version_is_never_built_twice(fresh, programs, command, fails):
@@ -198,7 +226,7 @@ def test_a_query_without_a_response_is_a_failure(aws, fresh, programs, fails, ac
     aws.fail(action, code)
     output = fails("build")
     assert action in output
-    assert not programs.calls("docker push|^eb ")
+    assert not programs.calls("docker push")
 
 
 def test_a_missing_repository_is_a_failure(aws, fresh, programs, fails):
@@ -209,7 +237,7 @@ def test_a_missing_repository_is_a_failure(aws, fresh, programs, fails):
     assert not programs.calls()
 
 
-@pytest.mark.parametrize("tool", ["docker", "git", "eb"])
+@pytest.mark.parametrize("tool", ["docker", "git"])
 def test_a_missing_program_is_a_failure(fresh, programs, fails, tool):
     programs.missing = {tool}
     assert f"'{tool}' is not installed" in fails("build")
@@ -234,7 +262,8 @@ def test_a_dry_run_builds_nothing(aws, fresh, programs, project, command):
     code, output = command("build", "--dry-run")
     assert code == 0
     assert "+ docker build" in output
-    assert "+ eb appversion" in output
+    assert f"+ aws s3api put-object --bucket {bundles()} " in output
+    assert "+ aws elasticbeanstalk create-application-version " in output
     assert not programs.calls()
     assert not aws.versions
     assert not (project / "dist").exists()
@@ -253,6 +282,6 @@ def test_an_image_that_is_an_index_is_refused_at_once(aws, fresh, programs, fail
     aws.ecr_describe_images = index
     assert "is an index, which ECR does not scan" in fails("build")
     assert not aws.asked("ecr:DescribeImageScanFindings")
-    assert not programs.calls("^eb ")
+    assert not aws.versions
     [env] = [env for line, env, _ in programs.called if "docker build" in line]
     assert env["BUILDX_NO_DEFAULT_ATTESTATIONS"] == "1"

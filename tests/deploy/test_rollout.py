@@ -6,7 +6,7 @@ import pytest
 
 from deploy.mutex import OLD
 from tests.deploy.conftest import PROD, STAGING, commit
-from tests.support.aws import records
+from tests.support.aws import bundles, records
 
 BUCKET = records()
 LOCK = f"locks/{STAGING}"
@@ -534,7 +534,7 @@ def test_without_a_command_it_checks_and_tests_before_it_deploys(aws, staging, p
     image = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/birthday-greetings:{label}"
     assert steps == [
         "make ci", "docker build", f"make test-image IMAGE={image}", "docker login",
-        "docker push", "eb appversion", f"eb deploy {STAGING}", f"eb deploy {PROD}",
+        "docker push", f"eb deploy {STAGING}", f"eb deploy {PROD}",
     ]  # fmt: skip
     assert staging["label"] == label
 
@@ -563,7 +563,8 @@ def test_a_dry_run_changes_nothing_and_shows_everything(aws, staging, programs, 
     assert not [one for one, _ in aws.calls if one.split(":")[1].startswith(changing)]
     for line in (
         "+ make ci", "+ docker build", "+ make test-image", "+ docker push",
-        "+ eb appversion --create", f"+ eb deploy {STAGING}", f"+ eb deploy {PROD}",
+        f"+ aws s3api put-object --bucket {bundles()} --key ",
+        "+ aws elasticbeanstalk create-application-version", f"+ eb deploy {STAGING}", f"+ eb deploy {PROD}",
         f"aws s3api put-object --bucket {BUCKET} --key {LOCK} --body body --if-none-match '*'",
         f"+ aws s3api delete-object --bucket {BUCKET} --key {LOCK}",
         f"aws s3api put-object --bucket {BUCKET} --key 'deployments/{STAGING}/",

@@ -34,7 +34,10 @@ def test_a_commit_with_a_migration_and_settings_reaches_production(world, base, 
     """By one command. The image that was tested is the one that is published."""
     path = world.project.environment["PATH"]
     settings = replace(".ebextensions/50-application.config", "LOG_LEVEL: INFO", "LOG_LEVEL: DEBUG")
-    with world.project.commit(add_a_column, settings, message=SUBJECT):
+    with (
+        world.project.commit(add_a_column, settings, message=SUBJECT),
+        world.denied("create_storage_location"),  # which deployments have no permission for
+    ):
         printed = world.project.script(
             BUILD_NUMBER="whole.way", PATH=f"{some_checks}:{path}", REAL_PATH=path
         )

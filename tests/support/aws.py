@@ -275,6 +275,9 @@ class FakeAws:
         self, ApplicationName, VersionLabel, Description, SourceBundle
     ):
         bundle = {"S3Bucket": bundles(self.region), "S3Key": f"{APPLICATION}/{VersionLabel}.zip"}
+        if VersionLabel in self._here("versions"):
+            what = f"Application Version {VersionLabel} already exists."
+            raise Refused("InvalidParameterValue", what)
         assert SourceBundle == bundle
         assert bundle["S3Key"] in self._here("bundles")
         assert len(Description) <= 200
