@@ -13,6 +13,7 @@ from deploy import bucket, image, version
 from deploy.environments import Environment
 from deploy.errors import Failure
 from deploy.run import Run
+from deploy.settings import PROGRAM
 
 FOLDER = "standby"
 ENTRY = re.compile(r"(\d{8}T\d{6})\d*Z (\S+)")
@@ -35,12 +36,18 @@ def record(run: Run, environment: Environment, label: str) -> None:
     A failure is only reported, because the deployment succeeded. Does nothing for an environment
     without backups.
     """
+    missing = []
     for region in environment.copy_regions(run.settings.region, run.settings.home):
         try:
             keep(run, environment, label, (region,))
+        except bucket.Missing:
+            missing.append(region)
         except Failure as failure:
             run.console.say(f"the deployment is not recorded in {region}: {failure.what}")
             run.console.say("  a recovery there would deploy the version before")
+    if missing:
+        run.console.say(f"{environment.short} has no backups in {', '.join(missing)} yet")
+        run.console.say(f"  next: {PROGRAM} backups install {environment.short}")
 
 
 def keep(run: Run, environment: Environment, label: str, regions: tuple[str, ...]) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from deploy import environments, standby
 from tests.deploy.conftest import DESTINATIONS, PROD, STAGING
-from tests.support.aws import digest, records
+from tests.deploy.test_rollout import history
+from tests.support.aws import APPLICATION, digest, records
 
 FIRST, SECOND = DESTINATIONS
 
@@ -44,11 +45,13 @@ def test_a_rollback_is_recorded_as_well(aws, staging, command, tested):
 
 
 def test_environments_without_backups_have_nothing_elsewhere(aws, staging, command):
-    assert command("deploy", "staging", "--version", "new")[0] == 0
+    code, output = command("deploy", "staging", "--version", "new")
+    assert code == 0
+    assert "backups" not in output
     assert not aws.at(FIRST, "objects")
 
 
-@pytest.mark.parametrize("code", ["AccessDenied", "NoSuchBucket", None])
+@pytest.mark.parametrize("code", ["AccessDenied", None])
 def test_a_region_that_refuses_the_record_does_not_fail_the_deployment(aws, staging, command, code):
     aws.fail("s3:PutObject", code, when=lambda asked: FIRST in asked["Bucket"])
     status, output = command("deploy", "prod", "--version", "new")
@@ -56,6 +59,17 @@ def test_a_region_that_refuses_the_record_does_not_fail_the_deployment(aws, stag
     assert f"the deployment is not recorded in {FIRST}: " in output
     assert [label for label, _ in kept(aws, SECOND)] == ["old", "new"]
     assert f"{PROD} runs new" in output
+
+
+def test_before_backups_are_installed_it_says_once_what_to_do(aws, staging, command):
+    history(aws, "deploy old", name=PROD)
+    for region in DESTINATIONS:
+        del aws.stacks[f"{region}/{APPLICATION}-foundation"]
+    code, output = command("deploy", "prod", "--version", "new")
+    assert code == 0, output
+    assert output.count(f"deploy: prod has no backups in {FIRST}, {SECOND} yet\n") == 1
+    assert "deploy:   next: scripts/build_and_deploy.sh backups install prod\n" in output
+    assert "not recorded" not in output
 
 
 def test_the_newest_is_found_and_any_other_by_its_label(staging, command, run, prod):
