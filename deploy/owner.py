@@ -81,15 +81,6 @@ class Owner:
         """The parameters of devops/foundation.yml."""
         return {"OperationsEmail": self.email, "EscalationEmail": self.escalation}
 
-    def pipeline_parameters(self) -> dict[str, str]:
-        """The parameters of devops/pipeline.yml that depend on the owner."""
-        return {
-            "Repository": self.repository,
-            "SlackWorkspace": self.slack.workspace if self.slack else "",
-            "SlackChannel": self.slack.channel if self.slack else "none",
-            "SlackDeployments": self.slack.deployments if self.slack else "none",
-        }
-
 
 def load(text: str) -> Owner:
     """The owner that the JSON document ``text`` describes. Raises InvalidConfig."""
@@ -114,6 +105,12 @@ def load(text: str) -> Owner:
             NAME,
             "escalation is the address of email, which SNS does not subscribe twice: use another "
             "one, such as you+urgent@your-domain",
+        )
+    if slack and slack["channel"] == slack["deployments"]:
+        raise InvalidConfig(
+            NAME,
+            "slack.deployments is the team's channel: name the one in which the deployments of all "
+            "services are reported",
         )
     return Owner(
         **document,

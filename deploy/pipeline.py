@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from deploy import budget, create, owner, stacks, vault, window
+from deploy import budget, create, owner, slack, stacks, vault, window
 from deploy.errors import Failure, NotFound, state
 from deploy.owner import Owner
 from deploy.run import Run
@@ -47,6 +47,7 @@ def bootstrap(
             _store(run, token)
             parameters["TokenStored"] = "true"
             stacks.apply(run, _stack(run), TEMPLATE, parameters)
+    slack.connect(run, responsible)
     if not run.changes.dry_run:
         _tell_what_is_next(run, parameters)
 
@@ -59,7 +60,8 @@ def _parameters(run: Run, calendar: Calendar, responsible: Owner) -> dict[str, s
         "TokenStored": str(_has_token(run)).lower(),
         "WindowSchedule": calendar.schedule(),
         "WindowTimeZone": calendar.zone.key,
-    } | responsible.pipeline_parameters() | _slack(run, responsible)  # fmt: skip
+        "Repository": responsible.repository,
+    }
 
 
 def _tell_what_is_next(run: Run, parameters: dict[str, str]) -> None:
@@ -136,18 +138,3 @@ def _store(run: Run, token: str) -> None:
     vault.write(run, outputs.get("PullRequestToken", "TOKEN-SECRET"), {
         "ServerType": "GITHUB", "AuthType": "PERSONAL_ACCESS_TOKEN", "Token": token,
     })  # fmt: skip
-
-
-def _slack(run: Run, responsible: Owner) -> dict[str, str]:
-    """The parameters that leave Slack out if it is not authorised. Raises AwsFailure."""
-    if responsible.slack is None:
-        return {}
-    wanted = responsible.slack.workspace
-    found = run.aws.every("chatbot", "describe_slack_workspaces", "SlackWorkspaces")
-    if any(one["SlackTeamId"] == wanted for one in found):
-        return {}
-    run.console.say(
-        f"Slack is left out, because the workspace {wanted} is not authorised in this account. "
-        f"Authorise it at {run.settings.console_url}/chatbot, and run this again"
-    )
-    return {"SlackWorkspace": ""}

@@ -22,6 +22,8 @@ _Loader.add_multi_constructor("!", lambda *_: None)
 def read_parameters(root: Path, template: str) -> dict[str, Any]:
     """The declarations of the parameters of ``template``, by name. Raises InvalidConfig."""
     text = read_text(root, template)
+    if not re.search(r"^Parameters:", text, re.MULTILINE):
+        return {}
     _, _, rest = text.partition("\nParameters:\n")
     try:
         # Only up to the next section: the rest is long, and takes a second to parse

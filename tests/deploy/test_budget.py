@@ -38,8 +38,9 @@ def test_it_is_made_once_and_writes_to_the_team_itself(aws, command):
     code, output = command(*BOOTSTRAP)
     assert code == 0, output
     assert aws.stacks[BUDGET]["parameters"] == {
-        "OperationsEmail": "team@greetings.test", "MonthlyBudget": "250",
-    }  # fmt: skip
+        "OperationsEmail": "team@greetings.test",
+        "MonthlyBudget": "250",
+    }
     assert f"the stack {APPLICATION}-budget is as it should be" in command(*BOOTSTRAP)[1]
 
 

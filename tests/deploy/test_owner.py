@@ -18,16 +18,11 @@ def test_the_parameters_of_the_stacks():
         "OperationsEmail": "team@greetings.test",
         "EscalationEmail": "chief@greetings.test",
     }
-    parameters = load().pipeline_parameters()
-    assert parameters["Repository"] == "greeters/birthday-greetings"
-    assert parameters["SlackDeployments"] == "CABCDEF34"
 
 
 def test_a_team_without_slack():
     without = {key: value for key, value in OWNER.items() if key != "slack"}
-    found = owner.load(json.dumps(without))
-    assert found.slack is None
-    assert found.pipeline_parameters()["SlackWorkspace"] == ""
+    assert owner.load(json.dumps(without)).slack is None
 
 
 @pytest.mark.parametrize(
@@ -46,6 +41,11 @@ def test_a_team_without_slack():
             "slack.channel '#greeters': expected the id",
         ),
         ("slack", OWNER["slack"] | {"colour": 1}, "slack.colour: unknown key"),
+        (
+            "slack",
+            OWNER["slack"] | {"channel": "CABCDEF34"},
+            "slack.deployments is the team's channel",
+        ),
         ("sentry", "greeters", "sentry: expected an object"),
         (
             "sentry",

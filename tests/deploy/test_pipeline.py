@@ -31,7 +31,6 @@ def test_it_makes_the_foundation_and_the_pipeline(aws, authorised, command):
     assert aws.stacks[FOUNDATION]["parameters"]["EscalationEmail"] == "chief@greetings.test"
     assert parameters(aws)["Connected"] == "true"
     assert parameters(aws)["Repository"] == "greeters/birthday-greetings"
-    assert parameters(aws)["SlackWorkspace"] == "TABCDEF12"
     assert parameters(aws)["WindowSchedule"].startswith("cron(")
     assert "codepipeline/pipelines/birthday-greetings/view" in output
 
@@ -57,27 +56,17 @@ def test_a_connection_that_is_pending(aws, authorised, command):
     assert parameters(aws)["Connected"] == "false"
 
 
-@pytest.mark.parametrize("workspaces", [[], ["TSOMEBODY"]])
-def test_slack_that_is_not_authorised_is_left_out(aws, authorised, command, workspaces):
-    aws.workspaces = workspaces
-    code, output = command(*BOOTSTRAP)
-    assert code == 0, output
-    assert "the workspace TABCDEF12 is not authorised" in output
-    assert parameters(aws)["SlackWorkspace"] == ""
-
-
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException", None])
 @pytest.mark.parametrize(
     "action",
     [
         "cloudformation:DescribeStacks",
         "codeconnections:GetConnection",
-        "chatbot:DescribeSlackWorkspaces",
         "secretsmanager:GetSecretValue",
     ],
 )
 def test_what_aws_does_not_answer_is_never_taken_for_no(aws, authorised, fails, action, code):
-    """Otherwise the pipeline would be deleted, or Slack removed."""
+    """Otherwise the pipeline would be deleted."""
     before = {name: dict(stack) for name, stack in aws.stacks.items()}
     aws.fail(action, code)
     output = fails(*BOOTSTRAP)
@@ -112,18 +101,6 @@ def test_a_file_that_cannot_be_used(aws, authorised, project, fails, name, old, 
     assert not aws.calls
 
 
-def test_a_team_without_slack(aws, authorised, project, command):
-    import json
-
-    path = project / "devops/owner.json"
-    path.write_text(
-        json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "slack"})
-    )
-    assert command(*BOOTSTRAP)[0] == 0
-    assert parameters(aws)["SlackWorkspace"] == ""
-    assert not aws.asked("chatbot:DescribeSlackWorkspaces")
-
-
 def test_a_dry_run_shows_what_would_change_and_leaves_nothing(aws, authorised, command):
     before = {name: dict(stack) for name, stack in aws.stacks.items()}
     code, output = command("bootstrap", "--dry-run")
@@ -131,7 +108,7 @@ def test_a_dry_run_shows_what_would_change_and_leaves_nothing(aws, authorised, c
     assert f"{PIPELINE} would change:" in output
     assert "Add      Topic AWS::SNS::Topic" in output
     assert f"+ aws cloudformation deploy --stack-name {PIPELINE} --template-file" in output
-    assert "SlackWorkspace=TABCDEF12" in output
+    assert "WindowTimeZone=Europe/Berlin" in output
     assert aws.stacks == before
     assert not aws.change_sets
     assert not aws.asked("cloudformation:ExecuteChangeSet")

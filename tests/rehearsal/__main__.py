@@ -150,7 +150,7 @@ class Cloud:
             match line.strip():
                 case "connect":
                     receiver.connection = "AVAILABLE"
-                    receiver.workspaces = [OWNER["slack"]["workspace"]]
+                    receiver.account.workspaces = [OWNER["slack"]["workspace"]]
                     _say(f"connected and authorised; now repeat: {SCRIPT} bootstrap")
                 case "approve" | "reject" as word:
                     status = {"approve": "Approved", "reject": "Rejected"}[word]

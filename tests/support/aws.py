@@ -26,6 +26,8 @@ TARGET_GROUP = (
 # Types that CloudFormation does not know in every region, with some of the regions that lack them: by the schemas of
 # cfn-lint, and https://github.com/aws/serverless-application-model/issues/1167 for the refusal
 MISSING = {"AWS::Budgets::Budget": {"eu-north-1", "eu-south-1", "eu-south-2", "eu-central-2"}}
+# Services that have endpoints in some regions only: https://docs.aws.amazon.com/general/latest/gr/chatbot.html
+ENDPOINTS = {"chatbot": {"us-east-2", "us-west-2", "eu-west-1", "ap-southeast-1"}}
 BEGINNING = datetime(2026, 11, 1, tzinfo=UTC)
 
 
@@ -77,7 +79,8 @@ class FakeAws:
         self.bundles, self.locations = {}, set()  # locations: regions that have Beanstalk's bucket
         self.may_create_buckets = False
         self.applications, self.published, self.approvals = [], [], []
-        self.pipeline_states, self.connection, self.workspaces = [], "AVAILABLE", []
+        self.pipeline_states, self.connection = [], "AVAILABLE"
+        self.workspaces, self.channels = [], {}  # of Slack; by ARN, the same ones in each region
         self.protected = set()  # databases that cannot be deleted
         self.databases, self.solution_stacks = {}, ["64bit Amazon Linux 2023 v1.0.0 running Docker"]
         self.change_sets, self.budgets = {}, {}  # the stack of each budget, by its name
@@ -157,6 +160,8 @@ class FakeAws:
         service, parameters = model.service_model.service_name, context["parameters"]
         action = f"{service}:{model.name}"
         self.calls.append((action, parameters))
+        if self.region not in ENDPOINTS.get(service, {self.region}):
+            raise EndpointConnectionError(endpoint_url=f"https://{service}.{self.region}.aws.test")
         try:
             self._fail_if_told(action, parameters)
             operation = f"{service.replace('-', '_')}_{xform_name(model.name)}"
@@ -665,6 +670,39 @@ class FakeAws:
         found = [{"SlackTeamId": one, "SlackTeamName": "Greeters"} for one in self.workspaces]
         return {"SlackWorkspaces": found}
 
+    def chatbot_describe_slack_channel_configurations(self, NextToken=None, **_):
+        """In two pages, the first of which is empty."""
+        if not NextToken:
+            return {"SlackChannelConfigurations": [], "NextToken": "more"}
+        return {"SlackChannelConfigurations": list(self.channels.values())}
+
+    def chatbot_create_slack_channel_configuration(self, **asked):
+        """The refusals are from https://github.com/cloudcomponents/cdk-constructs/issues/92, and from pull request 11 of
+        https://github.com/aws-samples/aws-securityhub-to-slack."""
+        channel, name = asked["SlackChannelId"], asked["ConfigurationName"]
+        for one in self.channels.values():
+            if one["SlackChannelId"] == channel:
+                reason = f"Slack channel with ID {channel} has already been configured for AWS account {ACCOUNT}"
+                raise Refused("InvalidRequestException", reason)
+            if one["ConfigurationName"] == name:
+                reason = f"The chat configuration with the name {name} already exists"
+                raise Refused("ConflictException", reason)
+        arn = f"arn:aws:chatbot::{ACCOUNT}:chat-configuration/slack-channel/{name}"
+        named = {
+            "ChatConfigurationArn": arn,
+            "SlackTeamName": "Greeters",
+            "SlackChannelName": "one",
+        }
+        self.channels[arn] = asked | named
+        return {"ChannelConfiguration": self.channels[arn]}
+
+    def chatbot_update_slack_channel_configuration(self, ChatConfigurationArn, **asked):
+        self.channels[ChatConfigurationArn] |= asked
+        return {"ChannelConfiguration": self.channels[ChatConfigurationArn]}
+
+    def chatbot_delete_slack_channel_configuration(self, ChatConfigurationArn):
+        del self.channels[ChatConfigurationArn]
+
 
 # What the stacks have, once they were made
 PULL_REQUEST_TOKEN = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:x/pull-requests-AbCdEf"
@@ -681,6 +719,7 @@ OUTPUTS = {
         "Connection": f"arn:aws:codeconnections:{REGION}:{ACCOUNT}:connection/1",
         "PullRequestToken": PULL_REQUEST_TOKEN,
     },
+    "slack-notifications": {"Role": f"arn:aws:iam::{ACCOUNT}:role/slack-notifications"},
     f"{APPLICATION}-staging-operations": {"LoadBalancer": "app/awseb-1/0123456789abcdef"},
     f"{APPLICATION}-prod-operations": {"LoadBalancer": "app/awseb-1/0123456789abcdef"},
 } | {

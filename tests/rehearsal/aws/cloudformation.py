@@ -26,7 +26,6 @@ NAMED = (
     "AWS::Logs::QueryDefinition",
 )
 UNKNOWN = dict.fromkeys(NAMED, "Name") | {
-    "AWS::Chatbot::SlackChannelConfiguration": "ConfigurationName",
     "AWS::CodeConnections::Connection": "ConnectionName",
     "AWS::Backup::BackupVault": "BackupVaultName",
     "AWS::Backup::BackupPlan": "",
@@ -106,12 +105,6 @@ class CloudFormation:
         self.at(region)[kind][name] = properties
         if kind == "AWS::SNS::Subscription":
             self._subscribe_address(properties, region)
-        if kind == "AWS::Chatbot::SlackChannelConfiguration":
-            for topic in properties["SnsTopicArns"]:
-                path = f"slack/{properties['SlackChannelId']}"
-                sns_backends[ACCOUNT][region].subscribe(
-                    topic, f"{self._receiver.url}/{path}", "http"
-                )
         return name
 
     def _subscribe_address(self, properties, region):

@@ -218,6 +218,7 @@ class CodePipeline:
 
     def _notify(self, stage, action, reason):
         message = {
+            "source": "aws.codepipeline",
             "detailType": "CodePipeline Action Execution State Change",
             "detail": {"pipeline": PIPELINE, "stage": stage, "action": action, "state": "FAILED"},
             "additionalAttributes": {"reason": reason},

@@ -143,7 +143,6 @@ UNKNOWN = (
     "AWS::Backup::BackupPlan",
     "AWS::Backup::BackupSelection",
     "AWS::Backup::BackupVault",
-    "AWS::Chatbot::SlackChannelConfiguration",
     "AWS::CodeBuild::Project",
     "AWS::CodeConnections::Connection",
     "AWS::CodePipeline::Pipeline",

@@ -1,10 +1,14 @@
 """The recipients of notifications: an HTTP receiver in which each address and each channel has a path."""
 
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from moto.sns.models import sns_backends
+
 from tests.rehearsal.aws.cloudwatch import as_mail
+from tests.support.aws import ACCOUNT, ENDPOINTS, FakeAws, Refused
 
 
 class Receiver:
@@ -13,14 +17,16 @@ class Receiver:
     def __init__(self):
         self.messages = []  # (path, subject, text)
         self.connection = "PENDING"
-        self.workspaces = []
+        self.account = FakeAws()  # of which only the part about Slack is asked
+        self._subscribed = {}  # (channel, topic): the subscription
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                answer = json.dumps(receiver.take(self.path, self.headers, body)).encode()
-                self.send_response(200)
+                status, found = receiver.take(self.path, self.headers, body)
+                answer = json.dumps(found).encode()
+                self.send_response(status)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
@@ -33,18 +39,38 @@ class Receiver:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def take(self, path, headers, body):
+        """The status and the answer."""
         if headers.get("X-Amz-Target", "").endswith(".GetConnection"):
-            return {"Connection": {"ConnectionStatus": self.connection}}
-        if path == "/describe-slack-workspaces":
-            return {
-                "SlackWorkspaces": [
-                    {"SlackTeamId": one, "SlackTeamName": "Somebody"} for one in self.workspaces
-                ]
-            }
+            return 200, {"Connection": {"ConnectionStatus": self.connection}}
+        if signed := re.search(r"/([^/]+)/chatbot/", headers.get("Authorization", "")):
+            return self._about_slack(path.strip("/").replace("-", "_"), signed[1], body)
         if body.get("Type") == "Notification":
             text = as_mail(body["Message"]) if path.startswith("/email/") else body["Message"]
-            self.messages.append((path, body.get("Subject") or "", text))
-        return {}
+            if not path.startswith("/slack/") or is_shown(text):
+                self.messages.append((path, body.get("Subject") or "", text))
+        return 200, {}
+
+    def _about_slack(self, operation, region, asked):
+        if region not in ENDPOINTS["chatbot"]:
+            return 503, {}
+        try:
+            answer = getattr(self.account, f"chatbot_{operation}")(**asked)
+        except Refused as refused:
+            return 400, {"__type": refused.code, "message": refused.message}
+        self._subscribe()
+        return 200, answer or {}
+
+    def _subscribe(self):
+        """Let the channels have their topics, and no others."""
+        channels = self.account.channels.values()
+        wanted = {(one["SlackChannelId"], arn) for one in channels for arn in one["SnsTopicArns"]}
+        for channel, arn in wanted - self._subscribed.keys():
+            topics = sns_backends[ACCOUNT][arn.split(":")[3]]
+            made = topics.subscribe(arn, f"{self.url}/slack/{channel}", "http")
+            self._subscribed[channel, arn] = made.arn
+        for channel, arn in self._subscribed.keys() - wanted:
+            topics = sns_backends[ACCOUNT][arn.split(":")[3]]
+            topics.unsubscribe(self._subscribed.pop((channel, arn)))
 
     def told(self, path):
         """The messages sent to an address or a channel."""
@@ -53,3 +79,23 @@ class Receiver:
     def stop(self):
         self._server.shutdown()
         self._server.server_close()
+
+
+def is_shown(message):
+    """Whether Amazon Q Developer shows a message in a channel; it drops all others, and nothing reports that.
+
+    What it shows are alarms, events of services in their own form, and its custom notifications:
+    https://docs.aws.amazon.com/chatbot/latest/adminguide/chatbot-services.html, and custom-notifs.html there.
+    """
+    try:
+        found = json.loads(message)
+    except ValueError:
+        return False
+    if not isinstance(found, dict):
+        return False
+    source, content = str(found.get("source")), found.get("content")
+    if source == "custom":
+        is_whole = isinstance(content, dict) and isinstance(content.get("description"), str)
+        return found.get("version") == "1.0" and is_whole
+    is_event = source.startswith("aws.") and bool({"detail-type", "detailType"} & found.keys())
+    return "AlarmName" in found or is_event

@@ -1,0 +1,195 @@
+"""Slack: one configuration for each channel of an account, which services and regions share."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from deploy import owner, slack
+from deploy.aws import Aws
+from tests.deploy.conftest import made
+from tests.deploy.test_pipeline import BOOTSTRAP
+from tests.support.aws import ACCOUNT, APPLICATION, OUTPUTS, REGION
+from tests.support.owner import OWNER
+
+FOUNDATION = f"{APPLICATION}-foundation"
+TEAM, ALL = OWNER["slack"]["channel"], OWNER["slack"]["deployments"]
+OPERATIONS, DEPLOYMENTS = (
+    OUTPUTS[FOUNDATION][f"{kind}Topic"] for kind in ("Operations", "Deployments")
+)
+ACTIONS = (
+    "chatbot:DescribeSlackWorkspaces",
+    "chatbot:DescribeSlackChannelConfigurations",
+    "chatbot:CreateSlackChannelConfiguration",
+)
+
+
+@pytest.fixture
+def account(aws):
+    """An account in which the workspace was authorised, and the service has its topics."""
+    made(aws, "foundation")
+    aws.workspaces = ["TABCDEF12"]
+    return aws
+
+
+def topics(aws):
+    """The topics of each channel."""
+    return {one["SlackChannelId"]: one["SnsTopicArns"] for one in aws.channels.values()}
+
+
+def responsible(**more):
+    return owner.load(json.dumps(OWNER | more))
+
+
+def without_slack():
+    return owner.load(json.dumps({key: one for key, one in OWNER.items() if key != "slack"}))
+
+
+@pytest.fixture
+def another(aws, run):
+    """Another service of the same account: its context, its owner and its topic for deployments."""
+    name, topic = f"{APPLICATION}s", f"arn:aws:sns:{REGION}:{ACCOUNT}:pet-deployments"
+    outputs = OUTPUTS[FOUNDATION] | {"OperationsTopic": f"{topic}-2", "DeploymentsTopic": topic}
+    aws.stacks[f"{name}-foundation"] = {"status": "CREATE_COMPLETE", "outputs": outputs}
+    team = responsible(slack=OWNER["slack"] | {"channel": "CPETS1234"})
+    return replace(run, settings=replace(run.settings, application=name)), team, topic
+
+
+def test_bootstrap_connects_the_channels_with_the_topics(account, command):
+    code, output = command(*BOOTSTRAP)
+    assert code == 0, output
+    assert topics(account) == {TEAM: [OPERATIONS], ALL: [DEPLOYMENTS]}
+    for asked in account.asked("chatbot:CreateSlackChannelConfiguration"):
+        assert asked["SlackTeamId"] == "TABCDEF12"
+        assert asked["IamRoleArn"] == OUTPUTS[slack.STACK]["Role"]
+        assert asked["GuardrailPolicyArns"] == ["arn:aws:iam::aws:policy/AWSDenyAll"]
+    account.calls.clear()
+    command(*BOOTSTRAP)
+    assert {name for name, _ in account.calls if name.startswith("chatbot:")} == set(ACTIONS[:2])
+
+
+def test_the_stack_of_the_account_is_left_as_another_service_made_it(account, run):
+    slack.connect(run, responsible())
+    account.calls.clear()
+    account.channels.clear()
+    slack.connect(run, responsible())
+    assert len(account.channels) == 2
+    assert not account.asked("cloudformation:CreateChangeSet")
+
+
+def test_a_second_service_shares_the_channel_of_all_deployments(account, run, another):
+    other, its_owner, topic = another
+    slack.connect(run, responsible())
+    slack.connect(other, its_owner)
+    assert topics(account)[ALL] == [DEPLOYMENTS, topic]
+    assert topics(account)[TEAM] == [OPERATIONS]
+    assert topics(account)["CPETS1234"] == [f"{topic}-2"]
+
+    slack.connect(run, without_slack())
+    assert topics(account) == {ALL: [topic], "CPETS1234": [f"{topic}-2"]}
+
+
+def test_two_services_at_the_same_time(account, run, another):
+    """AWS has no condition on what was there before, so that the later one may win: the other tries again."""
+    other, its_owner, topic = another
+    slack.connect(other, its_owner)
+    update, lost = account.chatbot_update_slack_channel_configuration, []
+
+    def overwritten(**asked):
+        if lost:
+            return update(**asked)
+        lost.append(asked)
+        return update(**asked | {"SnsTopicArns": [topic]})
+
+    account.chatbot_update_slack_channel_configuration = overwritten
+    slack.connect(run, responsible())
+    assert lost
+    assert topics(account)[ALL] == [topic, DEPLOYMENTS]
+
+
+def test_a_new_home_while_the_old_one_exists(account, run, command):
+    """Its region has no endpoint of this service; the account's channels are the same ones."""
+    command(*BOOTSTRAP)
+    there = run.at("eu-central-1")
+    account.stacks[f"eu-central-1/{FOUNDATION}"] = {
+        "status": "CREATE_COMPLETE",
+        "outputs": {
+            key: one.replace(REGION, "eu-central-1") for key, one in OUTPUTS[FOUNDATION].items()
+        },
+    }
+    slack.connect(there, responsible())
+    new = DEPLOYMENTS.replace(REGION, "eu-central-1")
+    assert topics(account)[ALL] == [DEPLOYMENTS, new]
+
+
+def test_another_channel(account, run):
+    slack.connect(run, responsible())
+    slack.connect(run, responsible(slack=OWNER["slack"] | {"deployments": "CNEW12345"}))
+    assert topics(account) == {TEAM: [OPERATIONS], "CNEW12345": [DEPLOYMENTS]}
+
+
+def test_what_somebody_made_by_hand_is_used_and_otherwise_left_alone(account, run):
+    theirs = f"arn:aws:sns:{REGION}:{ACCOUNT}:theirs"
+    account.chatbot_create_slack_channel_configuration(
+        SlackTeamId="TABCDEF12",
+        SlackChannelId=ALL,
+        ConfigurationName="by-hand",
+        IamRoleArn=f"arn:aws:iam::{ACCOUNT}:role/theirs",
+        SnsTopicArns=[theirs],
+    )
+    slack.connect(run, responsible())
+    assert topics(account)[ALL] == [theirs, DEPLOYMENTS]
+    [by_hand] = [one for one in account.channels.values() if one["ConfigurationName"] == "by-hand"]
+    assert by_hand["IamRoleArn"].endswith("role/theirs")
+    slack.connect(run, without_slack())
+    assert topics(account) == {ALL: [theirs, DEPLOYMENTS]}
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException", None])
+@pytest.mark.parametrize("action", ACTIONS)
+def test_slack_that_fails_is_left_out_and_stops_nothing(account, command, action, code):
+    account.fail(action, code)
+    exit_code, output = command(*BOOTSTRAP)
+    assert exit_code == 0, output
+    assert "Slack is left as it is: " in output
+    assert action in output
+    assert f"{APPLICATION}-pipeline" in account.stacks
+    assert not account.channels
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", None])
+@pytest.mark.parametrize("action", ACTIONS[:2])
+def test_what_was_not_answered_removes_nothing(account, run, command, action, code):
+    command(*BOOTSTRAP)
+    before = topics(account)
+    account.fail(action, code)
+    assert command(*BOOTSTRAP)[0] == 0
+    slack.connect(run, without_slack() if action == ACTIONS[1] else responsible())
+    assert topics(account) == before
+
+
+@pytest.mark.parametrize("workspaces", [[], ["TSOMEBODY"]])
+def test_slack_that_is_not_authorised_is_left_out(account, command, workspaces):
+    account.workspaces = workspaces
+    code, output = command(*BOOTSTRAP)
+    assert code == 0, output
+    assert "the workspace TABCDEF12 is not authorised" in output
+    assert not account.channels
+
+
+def test_a_dry_run_shows_what_it_would_change(account, command):
+    code, output = command("--dry-run", "bootstrap")
+    assert code == 0, output
+    assert output.count("+ aws chatbot create-slack-channel-configuration") == 2
+    assert not account.channels
+
+
+def test_the_imitation_refuses_what_aws_does(account, run):
+    slack.connect(run, responsible())
+    asked = account.asked("chatbot:CreateSlackChannelConfiguration")[0]
+    ask = Aws("us-east-2", run.changes, account).ask
+    for more in ({"ConfigurationName": "another"}, {"SlackChannelId": "CANOTHER1"}):
+        with pytest.raises(slack.Failure, match=r"already (been configured|exists)"):
+            ask("chatbot", "create_slack_channel_configuration", **asked | more)
+    with pytest.raises(slack.Failure, match="did not answer"):
+        Aws("eu-central-1", run.changes, account).ask("chatbot", "describe_slack_workspaces")

@@ -1,0 +1,90 @@
+"""The imitation of Slack: which messages it shows, and whose channels they reach."""
+
+import json
+
+import boto3
+import pytest
+from moto.sns.models import sns_backends
+
+from deploy import notify
+from tests.rehearsal.aws.notifications import Receiver, is_shown
+from tests.support.aws import ACCOUNT
+
+CUSTOM = json.loads(json.loads(notify.structure("A title", ["A line"]))["default"])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        CUSTOM,
+        {"AlarmName": "one", "NewStateValue": "ALARM"},
+        {"version": "0", "source": "aws.rds", "detail-type": "RDS DB Instance Event", "detail": {}},
+    ],
+)
+def test_what_is_shown(message):
+    assert is_shown(json.dumps(message))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "a failover",
+        '"a failover"',
+        "[]",
+        json.dumps({"message": "a failover"}),
+        json.dumps(CUSTOM | {"version": "0"}),
+        json.dumps(CUSTOM | {"content": {"title": "x"}}),
+        json.dumps({"source": "ours", "detail-type": "x"}),
+    ],
+)
+def test_what_is_dropped(message):
+    assert not is_shown(message)
+
+
+@pytest.fixture
+def receiver():
+    receiver = Receiver()
+    yield receiver
+    receiver.stop()
+    sns_backends.reset()
+
+
+def chatbot(receiver, region):
+    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
+    return boto3.client("chatbot", region, endpoint_url=receiver.url, **keys)
+
+
+def test_a_channel_gets_the_messages_of_its_topics(receiver):
+    topics = sns_backends[ACCOUNT]["eu-central-1"]
+    topic = topics.create_topic("one")
+    made = chatbot(receiver, "us-east-2").create_slack_channel_configuration(
+        SlackTeamId="T1234567",
+        SlackChannelId="C1234567",
+        ConfigurationName="one",
+        IamRoleArn=f"arn:aws:iam::{ACCOUNT}:role/one",
+        SnsTopicArns=[topic.arn],
+    )["ChannelConfiguration"]
+    [subscription] = topics.subscriptions.values()
+    assert subscription.endpoint == f"{receiver.url}/slack/C1234567"
+    chatbot(receiver, "eu-west-1").update_slack_channel_configuration(
+        ChatConfigurationArn=made["ChatConfigurationArn"],
+        SlackChannelId="C1234567",
+        SnsTopicArns=[],
+    )
+    assert not topics.subscriptions
+
+
+def test_a_second_configuration_and_other_regions_are_refused(receiver):
+    asked = {
+        "SlackTeamId": "T1234567",
+        "SlackChannelId": "C1234567",
+        "ConfigurationName": "one",
+        "IamRoleArn": f"arn:aws:iam::{ACCOUNT}:role/one",
+        "SnsTopicArns": [],
+    }
+    client = chatbot(receiver, "us-east-2")
+    client.create_slack_channel_configuration(**asked)
+    with pytest.raises(client.exceptions.InvalidRequestException, match="already been configured"):
+        client.create_slack_channel_configuration(**asked | {"ConfigurationName": "two"})
+    with pytest.raises(client.exceptions.ClientError, match="503"):
+        chatbot(receiver, "eu-central-1").describe_slack_workspaces()
