@@ -1,21 +1,24 @@
 """Error messages for requests that AWS refuses or does not answer; and the equivalent commands that are shown."""
 
+import io
 import shlex
 
+import boto3
 import pytest
-from botocore.exceptions import (
-    ConnectTimeoutError,
-    NoCredentialsError,
-    ParamValidationError,
-    ProfileNotFound,
-    ReadTimeoutError,
-    TokenRetrievalError,
-)
+from botocore import exceptions
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ClientError, ParamValidationError
+from botocore.retries.standard import ThrottledRetryableChecker
 
-from deploy.aws import command_line
+from deploy import aws as deploy_aws
+from deploy.aws import Aws, command_line
+from deploy.changes import Changes
+from deploy.console import Console
 from deploy.errors import AwsFailure
+from tests.support.aws import CREDENTIALS, REGION
 
 URL = {"endpoint_url": "https://aws.test"}
+HTML = b"<!DOCTYPE html>\n<html><body>Please log in</body></html>"
 
 
 def failure(run, **more):
@@ -31,6 +34,8 @@ def failure(run, **more):
         ("UnauthorizedOperation", "the permission ecr:DescribeImages is missing: no", "let these"),
         ("ExpiredTokenException", "AWS does not accept the credentials: no", "AWS_PROFILE"),
         ("UnrecognizedClientException", "AWS does not accept the credentials: no", "AWS_PROFILE"),
+        ("AuthFailure", "AWS does not accept the credentials: no", "AWS_PROFILE"),
+        ("RequestTimeTooSkewed", "the clock of this machine is wrong: no", "set the clock"),
         ("ThrottlingException", "AWS limits the number of requests", "wait a minute"),
         ("ServerException", "AWS refused ecr:DescribeImages: ServerException: no", "the reason"),
     ],
@@ -43,24 +48,84 @@ def test_refusals_say_what_to_do(aws, run, code, what, next_):
     assert found.code == code
 
 
+SLOW = "Signature expired: 20261127T100000Z is now earlier than 20261127T101500Z"
+FAST = "Signature not yet current: 20261127T110000Z is still later than 20261127T103000Z"
+
+
+@pytest.mark.parametrize("reason", [SLOW, FAST])
 @pytest.mark.parametrize(
-    ("error", "what"),
-    [
-        (NoCredentialsError(), "there are no credentials for AWS"),
-        (ProfileNotFound(profile="x"), "there are no credentials for AWS"),
-        (TokenRetrievalError(provider="sso", error_msg="expired"), "did not answer"),
-        (ConnectTimeoutError(**URL), "AWS did not answer ecr:DescribeImages"),
-        (ReadTimeoutError(**URL), "AWS did not answer ecr:DescribeImages"),
-    ],
+    "code", ["InvalidSignatureException", "SignatureDoesNotMatch", "AuthFailure", "AccessDenied"]
 )
-def test_missing_responses_say_what_to_do(aws, run, error, what):
+def test_a_wrong_clock_is_told_as_that(aws, run, code, reason):
+    aws.fail("ecr:DescribeImages", code, message=reason)
+    found = failure(run)
+    assert found.what == f"the clock of this machine is wrong: {reason}"
+    assert not found.transient
+
+
+def raised(aws, run, error):
+    """The failure of a question for which botocore raises ``error``."""
+
     def raise_(**_):
         raise error
 
     aws.ecr_describe_images = raise_
-    found = failure(run)
-    assert what in found.what
+    return failure(run)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceptions.ConnectTimeoutError(**URL),
+        exceptions.ReadTimeoutError(**URL),
+        exceptions.EndpointConnectionError(**URL),
+        exceptions.ConnectionClosedError(**URL),
+        exceptions.ProxyConnectionError(proxy_url="http://proxy.test"),
+        exceptions.SSLError(**URL, error="self-signed certificate"),
+        exceptions.ResponseStreamingError(error="reset"),
+        exceptions.IncompleteReadError(actual_bytes=1, expected_bytes=2),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_the_network_may_recover(aws, run, error):
+    found = raised(aws, run, error)
+    assert found.what == f"AWS did not answer ecr:DescribeImages: {error}"
+    assert "check the network" in found.next
+    assert found.transient
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceptions.NoCredentialsError(),
+        exceptions.ProfileNotFound(profile="x"),
+        exceptions.TokenRetrievalError(provider="sso", error_msg="Token has expired"),
+        exceptions.UnauthorizedSSOTokenError(),
+        exceptions.InvalidConfigError(error_msg='profile "x" has no source_profile'),
+        exceptions.ConfigParseError(path="/x", error="no section"),
+        exceptions.ConfigNotFound(path="/x"),
+        exceptions.RefreshWithMFAUnsupportedError(),
+        exceptions.CredentialRetrievalError(provider="custom-process", error_msg="exit 1"),
+        exceptions.UnknownCredentialError(name="nowhere"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_credentials_and_configuration_do_not_recover(aws, run, error):
+    found = raised(aws, run, error)
+    assert found.what == f"the credentials or the configuration for AWS cannot be used: {error}"
+    assert f"aws sts get-caller-identity --region {REGION}" in found.next
     assert found.code == ""
+    assert not found.transient
+
+
+@pytest.mark.parametrize(("code", "transient"), [("AccessDenied", False), ("Throttling", True)])
+def test_a_role_that_cannot_be_assumed_is_no_missing_permission(aws, run, code, transient):
+    """Credentials are fetched by requests of their own."""
+    details = {"Error": {"Code": code, "Message": "invalid MFA code"}}
+    found = raised(aws, run, ClientError(details, "AssumeRole"))
+    assert "the credentials or the configuration for AWS cannot be used: " in found.what
+    assert "AssumeRole" in found.what
+    assert found.transient is transient
 
 
 def test_an_unknown_parameter_is_a_bug_in_this_program(run):
@@ -92,27 +157,178 @@ def test_another_region_is_another_client(aws, run):
     ],
 )  # fmt: skip
 def test_a_change_is_shown_as_a_command_that_can_be_pasted(service, operation, parameters, command):
-    assert shlex.split(command_line(service, operation, parameters)) == command
+    assert shlex.split(command_line(REGION, service, operation, parameters)) == [
+        *command,
+        "--region",
+        REGION,
+    ]
 
 
 @pytest.mark.parametrize(
     ("code", "transient"),
-    [(None, True), ("ThrottlingException", True), ("AccessDenied", False), ("NoSuchKey", False)],
+    [
+        (None, True),
+        ("RequestTimeout", True),
+        ("AccessDenied", False),
+        ("NoSuchKey", False),
+        ("LimitExceededException", False),  # of services but Kinesis, a quota
+    ],
 )
 def test_transient_errors_are_recognised(aws, run, code, transient):
     aws.fail("ecr:DescribeImages", code)
     assert failure(run).transient is transient
 
 
-def test_missing_credentials_are_not_transient(aws, run):
-    def refuse(**_):
-        raise NoCredentialsError
-
-    aws.ecr_describe_images = refuse
-    assert failure(run).transient is False
+def test_what_botocore_takes_for_throttling_is_transient(aws, run):
+    for code in {*ThrottledRetryableChecker._THROTTLED_ERROR_CODES} - {"LimitExceededException"}:
+        aws.fail("ecr:DescribeImages", code, times=1)
+        assert failure(run).transient, code
 
 
 def test_the_name_of_an_operation_is_that_of_the_permission(aws, run):
     aws.fail("rds:DescribeDBInstances")
     with pytest.raises(AwsFailure, match="the permission rds:DescribeDBInstances is missing"):
         run.aws.ask("rds", "describe_db_instances")
+
+
+# --- Answers that are not AWS's -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stranger():
+    """Clients whose requests somebody else answers, with its ``status``, ``body`` and ``kind``."""
+    session = boto3.Session(**CREDENTIALS)
+    aws = Aws(REGION, Changes(Console()), session)
+
+    def respond(request, **_):
+        headers = {"content-type": aws.kind, "content-length": str(len(aws.body))}
+        return AWSResponse(request.url, aws.status, headers, Raw(aws.body))
+
+    session.events.register("before-send", respond)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_MAX_ATTEMPTS", "1")
+        yield aws
+
+
+class Raw(io.BytesIO):
+    """A response's content, as urllib3 has it."""
+
+    def stream(self, *_, **__):
+        yield self.read()
+
+
+@pytest.fixture
+def other(stranger):
+    """Asks one of QUESTIONS, and somebody else answers."""
+
+    def ask(question, status, body, kind="text/html; charset=utf-8"):
+        stranger.status, stranger.body, stranger.kind = status, body, kind
+        service, operation, parameters = QUESTIONS[question]
+        return stranger.ask(service, operation, **parameters)
+
+    return ask
+
+
+QUESTIONS = {
+    "query": ("elasticbeanstalk", "describe_environments", {}),
+    "ec2": ("ec2", "get_ebs_encryption_by_default", {}),
+    "json": ("codepipeline", "get_pipeline_state", {"name": "x"}),
+    "rest-json": ("backup", "describe_region_settings", {}),
+    "rest-xml": ("s3", "list_objects_v2", {"Bucket": "x"}),
+    "stream": ("s3", "get_object", {"Bucket": "x", "Key": "x"}),
+    "nothing": ("s3", "delete_object", {"Bucket": "x", "Key": "x"}),
+}
+
+
+@pytest.mark.parametrize("status", [200, 302, 403, 407, 503])
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_web_page_is_not_an_answer(other, status, question):
+    with pytest.raises(AwsFailure, match=f"AWS did not answer .*: HTTP {status}") as caught:
+        other(question, status, HTML)
+    assert caught.value.transient is (status != 407)
+
+
+@pytest.mark.parametrize(
+    ("question", "body"),
+    [
+        ("query", b" \n<HTML>no</HTML>"),
+        ("query", b"<DescribeEnvironmentsRes"),
+        ("query", b"blocked"),
+        ("json", b"blocked"),
+        ("json", b"[]"),
+        ("json", b"\xff"),
+        ("rest-json", b'"x"'),
+    ],
+)
+def test_what_the_protocol_does_not_have_is_not_an_answer(other, question, body):
+    with pytest.raises(AwsFailure, match="AWS did not answer") as caught:
+        other(question, 200, body, "text/plain")
+    assert caught.value.transient
+
+
+def test_a_proxy_that_wants_a_password_is_not_waited_for(other):
+    with pytest.raises(AwsFailure, match=r"AWS did not answer .*: HTTP 407") as caught:
+        other("query", 407, b"")
+    assert not caught.value.transient
+
+
+@pytest.mark.parametrize(
+    ("question", "body"),
+    [
+        ("json", b'{"pipelineName": "x", "stageStates": []}'),
+        ("rest-json", b'{"ResourceTypeOptInPreference": {}}'),
+        ("rest-xml", b"<ListBucketResult/>"),
+        ("stream", b"<html>"),
+        ("query", b"<R><DescribeEnvironmentsResult/></R>"),
+        ("nothing", b""),
+    ],
+)
+def test_answers_of_aws_pass(other, question, body):
+    assert other(question, 200, body, "binary/octet-stream")["ResponseMetadata"]
+
+
+# --- Sessions -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def process(tmp_path, monkeypatch):
+    """A profile whose credentials come from a program; counts how often it was started."""
+    log, script = tmp_path / "log", tmp_path / "process"
+    script.write_text(
+        f"""#!/bin/sh
+echo started >>{shlex.quote(str(log))}
+echo '{{"Version": 1, "AccessKeyId": "x", "SecretAccessKey": "x",'
+echo '  "SessionToken": "x", "Expiration": "2999-01-01T00:00:00Z"}}'
+"""
+    )
+    script.chmod(0o755)
+    config = tmp_path / "config"
+    config.write_text(f"[profile some]\ncredential_process = {shlex.quote(str(script))}\n")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_PROFILE", "some")
+    return lambda: log.read_text().count("started")
+
+
+def test_credentials_are_fetched_once_for_all_services_and_regions(process, monkeypatch):
+    """Otherwise each service and region would ask for an MFA code, which AWS accepts once."""
+    asked = []
+
+    def respond(request, **_):
+        asked.append(request.url)
+        return AWSResponse(request.url, 200, {}, Raw(b"{}"))
+
+    def open_(make=boto3.Session):
+        session = make()
+        session.events.register("before-send", respond)
+        return session
+
+    monkeypatch.setattr(deploy_aws.boto3, "Session", open_)
+    aws = Aws(REGION, Changes(Console()))
+    for one in (aws, aws.at("eu-central-1"), aws.at("eu-central-1").at(REGION)):
+        one.ask("ecr", "describe_registry")
+        one.ask("kms", "list_aliases")
+    assert len(asked) == 6
+    assert len({url.split("/")[2] for url in asked}) == 4
+    assert process() == 1
