@@ -5,19 +5,19 @@ from any region (https://github.com/aws-cloudformation/cloudformation-coverage-r
 So a service adds its topic to what is there, whoever made it, and removes no other.
 """
 
-import time
 from typing import Any
 
 from deploy import stacks
 from deploy.errors import Failure, NotFound
 from deploy.owner import Owner
 from deploy.run import Run
+from deploy.waiting import Pending, wait_until
 
 STACK, TEMPLATE = "slack-notifications", "devops/slack.yml"  # of the account, not of a service
 # Where the service has endpoints: docs.aws.amazon.com/general/latest/gr/chatbot.html. All of them
 # know the same channels
 REGIONS = ("us-east-2", "us-west-2", "eu-west-1", "ap-southeast-1")
-ATTEMPTS = 3
+PATIENCE = 60  # seconds within which a topic stays
 TOPICS = ("OperationsTopic", "DeploymentsTopic")  # of the foundation
 
 
@@ -78,21 +78,22 @@ def _add(run: Run, there: Run, workspace: str, channel: str, topic: str) -> None
     AWS has no condition on the topics that were there before, so another service that is set up at
     the same time may have replaced them. Raises Failure.
     """
-    for _ in range(ATTEMPTS):
+
+    def look() -> bool | Pending:
         found = [one for one in _find_all(there) if one["SlackChannelId"] == channel]
         if any(topic in one["SnsTopicArns"] for one in found):
-            return
+            return True
         if found:
             _update(there, found[0], [*found[0]["SnsTopicArns"], topic])
         else:
             _create(run, there, workspace, channel, topic)
-        if run.changes.dry_run:
-            return
-        time.sleep(run.settings.poll)
-    raise Failure(
-        f"the channel {channel} does not keep the topic {topic}",
-        next="see whether somebody else changes it in the console",
-    )
+        return run.changes.dry_run or Pending("without our topic")
+
+    if isinstance(wait_until(run, f"the channel {channel}", look, PATIENCE), Pending):
+        raise Failure(
+            f"the channel {channel} does not keep the topic {topic}",
+            next="see whether somebody else changes it in the console",
+        )
 
 
 def _create(run: Run, there: Run, workspace: str, channel: str, topic: str) -> None:

@@ -44,7 +44,7 @@ def clock(monkeypatch):
             raise AssertionError("the command does not stop waiting")
 
     fake = SimpleNamespace(monotonic=lambda: now.at, sleep=sleep)
-    for name in ("console", "notify", "recovery", "slack", "smoke", "waiting"):
+    for name in ("console", "notify", "recovery", "smoke", "waiting"):
         monkeypatch.setattr(f"deploy.{name}.time", fake)
     return now
 

@@ -7,7 +7,7 @@ import pytest
 from deploy import smoke
 from deploy.errors import Unhealthy
 from tests.deploy.conftest import PROD
-from tests.support.aws import BUCKET, OUTPUTS
+from tests.support.aws import OUTPUTS, records
 
 APPLICATION = OUTPUTS[PROD]["ApplicationSecret"]
 NAMESPACE = "aws:elasticbeanstalk:application:environmentsecrets"
@@ -134,7 +134,7 @@ def test_nothing_is_read_to_be_written_while_another_run_works(
     aws, vault, fails, monkeypatch, arguments
 ):
     vault[OUTPUTS[PROD]["DatabaseSecret"]] = {"password": "old-one"}
-    aws.s3_put_object(BUCKET, f"locks/{PROD}", b"somebody@else, process 1")
+    aws.s3_put_object(records(), f"locks/{PROD}", b"somebody@else, process 1")
     monkeypatch.setattr("deploy.cli._ask_for", lambda _: "another value")
     assert "somebody@else, process 1" in fails(*arguments)
     assert not aws.asked("secretsmanager:PutSecretValue")
