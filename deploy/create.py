@@ -37,14 +37,19 @@ def create(
     after a failure. Raises Failure if the environment does not serve, or did not accept the
     settings.
     """
-    name = environment.name
     environment.refuse_plain_http()
     owner.read_for_use(run.settings.root)
     account.refuse_unsafe(run, environment)
     with state("nothing was changed"):
         _announce(run, environment, label)
-    apply_foundation(run)
+    apply_foundation(run)  # which has the bucket of the lock
     budget.apply(run)
+    with mutex.hold(run, environment.name):
+        _create(run, environment, label, allow_dirty)
+
+
+def _create(run: Run, environment: Environment, label: str | None, allow_dirty: bool) -> None:
+    name = environment.name
     with state(f"the stack {run.settings.foundation} exists"):
         outputs = apply_stack(run, environment, _elsewhere(run, environment))
         create_application(run)
@@ -54,12 +59,11 @@ def create(
         return
     with state("the stacks exist"):
         options = environment.options(outputs)
-    with mutex.hold(run, name), state(f"{name} was not verified"):
-        with state("the stacks exist"):
-            is_new = beanstalk.find(run, name) is None
-            since = beanstalk.Mark() if is_new else beanstalk.mark(run, name)
-            begin = _launch if is_new else _change
-            begin(run, environment, options, label, allow_dirty)
+        is_new = beanstalk.find(run, name) is None
+        since = beanstalk.Mark() if is_new else beanstalk.mark(run, name)
+        begin = _launch if is_new else _change
+        begin(run, environment, options, label, allow_dirty)
+    with state(f"{name} was not verified"):
         run.changes.quietly(lambda: _verify(run, environment, since, is_new))
     if is_new and run.changes.dry_run:
         run.console.say("its alarms can be shown once the environment exists")

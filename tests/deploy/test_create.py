@@ -206,6 +206,15 @@ def test_errors_of_another_day_are_none_of_these_settings(aws, staging, command)
     assert command("create", "staging")[0] == 0
 
 
+def test_nothing_is_changed_while_another_run_works(aws, staging, fails):
+    """Not the stack either, which both would change."""
+    aws.s3_put_object(records(), LOCK, b"somebody@else, process 1")
+    stack = dict(aws.stacks[STAGING])
+    assert "somebody@else, process 1" in fails("create", "staging")
+    assert aws.stacks[STAGING] == stack
+    assert not aws.asked("elasticbeanstalk:UpdateEnvironment")
+
+
 def test_refused_settings_are_a_failure(aws, staging, fails):
     aws.fail("elasticbeanstalk:UpdateEnvironment", "InvalidParameterValue", message="no such type")
     output = fails("create", "staging")
