@@ -4,16 +4,19 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from deploy import templates
+from deploy import options, templates
 from deploy.errors import InvalidConfig
 from deploy.settings import Settings, read_text
 
 NAME = "devops/environments.toml"
 COMMON = ("account", "all", "certificate")  # tables that are not environments
 SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
-GROUP = "aws:autoscaling:asg"
+GROUP, UPDATES = "aws:autoscaling:asg", "aws:autoscaling:updatepolicy:rollingupdate"
+IN_SERVICE = "MinInstancesInService"  # CloudFormation: below the group's maximum
+FILES = ".ebextensions"
 PRODUCTION = "prod"
 NAME_MAX, VAULT_MAX = 40, 50  # characters: of CreateEnvironment, and of CreateBackupVault
 # The entries of a table besides Beanstalk's namespaces
@@ -73,6 +76,14 @@ class Environment:
         other = Environment(short, f"{application}-{short}", {**self.tables, short: own})
         _refuse_long(other, "")
         return other
+
+    def find_number(self, namespace: str, option: str) -> int | None:
+        """The value of an option that is a number; None if the file does not set it."""
+        values: dict[str, Any] = {}
+        for table in ("all", self.short):
+            values |= self.tables.get(table, {}).get(namespace, {})
+        found = values.get(option)
+        return found if isinstance(found, int) and not isinstance(found, bool) else None
 
     def retention(self) -> dict[str, str]:
         """The parameters of devops/backups.yml that say for how long backups are kept."""
@@ -154,18 +165,41 @@ def _refuse_long(environment: Environment, home: str) -> None:
             )
 
 
-def _refuse_sizes(environment: Environment) -> None:
-    """Raise InvalidConfig where at least more instances are wanted than at most."""
-    sizes = {
-        **environment.tables.get("all", {}).get(GROUP, {}),
-        **environment.tables[environment.short].get(GROUP, {}),
-    }
-    least, most = sizes.get("MinSize"), sizes.get("MaxSize")
-    if isinstance(least, int) and isinstance(most, int) and least > most:
+def _refuse_options(root: Path, table: str, values: Mapping[str, Any]) -> None:
+    """Raise InvalidConfig for options that Beanstalk, or .ebextensions, would ignore or refuse."""
+    used = re.findall(r"OptionName\"?: \"?(\w+)", "".join(_read_files(root)))
+    for namespace in (one for one in values if ":" in one):
+        for name, value in values[namespace].items():
+            text = templates.as_text(value)
+            problem = "" if "{" in text else options.find_problem(namespace, name, text)
+            if namespace == options.CUSTOM and name not in used:
+                problem = f"no file of {FILES} uses {name}"
+            if problem:
+                raise InvalidConfig(NAME, f"[{table}] {problem}")
+
+
+def _refuse_sizes(root: Path, environment: Environment) -> None:
+    """Raise InvalidConfig where the group of instances cannot have the sizes that are wanted."""
+    least, most = (environment.find_number(GROUP, name) for name in ("MinSize", "MaxSize"))
+    shared = re.findall(rf"{IN_SERVICE}: (\d+)", "".join(_read_files(root)))
+    kept = environment.find_number(UPDATES, IN_SERVICE) or max(map(int, shared), default=0)
+    if least and most and least > most:
         raise InvalidConfig(
             NAME,
             f"[{environment.short}.{GROUP!r}] MinSize {least} is more than MaxSize {most}",
         )
+    if most and kept >= most:
+        raise InvalidConfig(
+            NAME,
+            f"[{environment.short}.{GROUP!r}] MaxSize {most} is not more than {IN_SERVICE}, which "
+            f"is {kept}: set [{environment.short}.{UPDATES!r}] {IN_SERVICE} = {most - 1}",
+        )
+
+
+def _read_files(root: Path) -> list[str]:
+    """The texts of .ebextensions. Raises InvalidConfig."""
+    files = sorted((root / FILES).glob("*.config"))
+    return [read_text(root, str(path.relative_to(root))) for path in files]
 
 
 def _refuse_unknown(short: str, table: Any) -> None:
@@ -196,6 +230,8 @@ def _refuse_invalid(
     watched = templates.read_parameters(settings.root, OPERATIONS)
     stack = templates.read_parameters(settings.root, TEMPLATE)
     account = templates.read_parameters(settings.root, BUDGET)
+    for table, values in tables.items():
+        _refuse_options(settings.root, table, values)
     _check("account", tables.get("account", {}), account, is_whole=False)
     for short, one in found.items():
         _check(f"{short}.{STACK}", one.tables[short][STACK], stack)
@@ -204,7 +240,7 @@ def _refuse_invalid(
         if BACKUPS in tables[short]:
             _check_backups(settings, f"{short}.{BACKUPS}", tables[short][BACKUPS])
         _refuse_long(one, settings.home)
-        _refuse_sizes(one)
+        _refuse_sizes(settings.root, one)
 
 
 def _check_backups(settings: Settings, where: str, table: Mapping[str, Any]) -> None:

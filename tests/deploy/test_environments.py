@@ -101,6 +101,11 @@ def test_a_file_that_cannot_be_used(run, project, text, what):
         ("[all.alarms]", "[all.alarm]", r"\[all\] has 'alarm': expected \[all.alarms\], or a namespace"),
         ("[prod.alarms]", "[prod.stack.alarms]", "expected one of Network"),
         ("MinSize = 2\nMaxSize = 3", "MinSize = 4\nMaxSize = 3", "MinSize 4 is more than MaxSize 3"),
+        ("MaxSize = 3", "MaxSize = 2", "MaxSize 2 is not more than MinInstancesInService, which is 2"),
+        ("MinSize = 2", "MinSzie = 2", r"\[staging\] aws:autoscaling:asg has no option MinSzie"),
+        ("MaxSize = 3", "MaxSize = 20000", r"MaxSize is '20000', and may be \[1, 10000\]"),
+        ("aws:ec2:vpc", "aws:ec2:vcp", r"\[all\] there is no namespace aws:ec2:vcp"),
+        ("DatabaseClass", "DatabaseClas", r"no file of .ebextensions uses DatabaseClas$"),
     ],
 )  # fmt: skip
 def test_a_value_that_a_template_does_not_allow(run, project, before, after, what):
@@ -111,6 +116,13 @@ def test_a_value_that_a_template_does_not_allow(run, project, before, after, wha
     path.write_text(text.replace(before, after, 1))
     with pytest.raises(InvalidConfig, match=what):
         environments.read(run.settings)
+
+
+def test_a_small_group_may_keep_fewer_instances_in_service(run, project):
+    path = project / environments.NAME
+    own = '\n[staging."aws:autoscaling:updatepolicy:rollingupdate"]\nMinInstancesInService = 1\n'
+    path.write_text(path.read_text().replace("MaxSize = 3", f"MaxSize = 2\n{own}"))
+    assert "staging" in environments.read(run.settings)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from tests.infrastructure.conftest import OUTPUTS, direct
 from tests.support import ebextensions
-from tests.support.ebextensions import Catalogue, Mistake
+from tests.support.ebextensions import Mistake, check
 from web.config import SETTINGS
 
 ENVIRONMENTS = ("staging", "prod")
@@ -16,14 +16,14 @@ ENVIRONMENTS = ("staging", "prod")
 def test_every_option_exists_and_has_an_allowed_value(shared):
     for option, value in shared.items():
         if not value.startswith("`"):
-            Catalogue().check(option, value)
+            check(option, value)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 @pytest.mark.parametrize("certificate", ["", "arn:aws:acm:eu-west-1:123456789012:certificate/1"])
 def test_every_direct_option_exists_and_has_an_allowed_value(environment, certificate):
     for option, value in direct(environment, Certificate=certificate).items():
-        Catalogue().check(option, value)
+        check(option, value)
 
 
 def test_no_option_is_set_in_two_files(files):
@@ -81,7 +81,7 @@ def test_a_file_of_another_name_is_found():
 )
 def test_mistakes_in_an_option_are_found(option, value, what):
     with pytest.raises(Mistake, match=what):
-        Catalogue().check(option, value)
+        check(option, value)
 
 
 def option(shared, environment, namespace, name):

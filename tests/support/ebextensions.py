@@ -1,13 +1,13 @@
 """The contents of .ebextensions, read as Beanstalk reads them, but without its tolerance for mistakes."""
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from deploy.options import find_problem
 from deploy.settings import SafeLoader
 
 KEYS = {
@@ -91,43 +91,10 @@ def as_text(value: Any) -> str:
     return json.dumps(value) if isinstance(value, dict | list) else str(value)
 
 
-class Catalogue:
-    """The existing options, with their allowed values."""
-
-    def __init__(
-        self, path: Path = Path(__file__).parents[1] / "infrastructure/options.json"
-    ) -> None:
-        self._namespaces = json.loads(path.read_text())
-
-    def check(self, option: tuple[str, str], value: str) -> None:
-        """Raises Mistake if the option does not exist, or does not allow ``value``."""
-        namespace, name = option
-        known = self._known(namespace)
-        if known is None:
-            raise Mistake(f"there is no namespace {namespace}")
-        rule = known.get(name, known.get("*"))
-        if rule is None:
-            raise Mistake(f"{namespace} has no option {name}")
-        if rule.get("values") and value not in rule["values"]:
-            raise Mistake(f"{namespace} {name} is {value!r}, and may be one of {rule['values']}")
-        if "range" in rule and not _within(value, *rule["range"]):
-            raise Mistake(f"{namespace} {name} is {value!r}, and may be {rule['range']}")
-
-    def default(self, option: tuple[str, str]) -> str | None:
-        """The default value, or None."""
-        namespace, name = option
-        default: str | None = (self._known(namespace) or {}).get(name, {}).get("default")
-        return default
-
-    def _known(self, namespace: str) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = self._namespaces.get(namespace) or self._namespaces.get(
-            re.sub(r"(listener|process):[\w]+$", r"\1:*", namespace)
-        )
-        return found
-
-
-def _within(value: str, least: float, most: float) -> bool:
-    return bool(re.fullmatch(r"-?\d+", value)) and least <= int(value) <= most
+def check(option: tuple[str, str], value: str) -> None:
+    """Raises Mistake if the option does not exist, or does not allow ``value``."""
+    if problem := find_problem(*option, value):
+        raise Mistake(problem)
 
 
 def evaluate(

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from tests.rehearsal.aws.answers import Refused
 from tests.rehearsal.aws.deployments import Deployments
-from tests.rehearsal.aws.environment import CATALOGUE, Environment
+from tests.rehearsal.aws.environment import Environment
 from tests.rehearsal.waiting import wait_for
 from tests.support import ebextensions
 from tests.support.aws import ACCOUNT
@@ -282,7 +282,7 @@ class Beanstalk:
         for one in settings:
             option = (one["Namespace"], one["OptionName"])
             try:
-                CATALOGUE.check(option, one["Value"])
+                ebextensions.check(option, one["Value"])
             except ebextensions.Mistake as mistake:
                 raise Invalid(f"Invalid option specification: {mistake}") from mistake
             direct[option] = one["Value"]

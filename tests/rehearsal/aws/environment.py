@@ -6,10 +6,9 @@ import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from deploy import options
 from tests.support import ebextensions
 from tests.support.aws import ACCOUNT, REGION
-
-CATALOGUE = ebextensions.Catalogue()
 
 
 class Release:
@@ -26,7 +25,7 @@ class Release:
                     options = ebextensions.options(content)
                     for option, value in options.items():
                         if not value.startswith("`"):
-                            CATALOGUE.check(option, value)
+                            ebextensions.check(option, value)
                 except ebextensions.Mistake as mistake:
                     warn(f"Error processing file (Skipping): '{name}' - {mistake}")
                     continue
@@ -87,7 +86,7 @@ class Environment:
     def option(self, namespace, name):
         """A setting, which may be a default, or None."""
         found = self.options().get((namespace, name))
-        return CATALOGUE.default((namespace, name)) if found is None else found
+        return options.default(namespace, name) if found is None else found
 
     def colour(self):
         """Colour and health, as enhanced health reporting would show them now."""
