@@ -546,6 +546,14 @@ def start(arguments: list[str] | None = None, options: Options | None = None) ->
         console.failure(failure)
         return 1
     except (Interrupted, click.Abort):
+def _report_it(options: Options) -> str:
+    try:
+        repository = owner.read_for_use(options.root).repository
+    except Failure:
+        return ""
+    return f": report it with the lines above at https://github.com/{repository}/issues"
+
+
         console.say("interrupted. What was started on AWS continues there")
         console.say("  next: 'status' shows it; run the same command again: it waits and continues")
         return 130
@@ -555,7 +563,7 @@ def start(arguments: list[str] | None = None, options: Options | None = None) ->
             Failure(
                 f"unexpected error: {error!r}",
                 "unknown: it ended in the middle of a step",
-                "see 'status'; this is a bug in this program: report it with the lines above",
+                "see 'status'; this is a bug in this program" + _report_it(options),
             )
         )
         return 1

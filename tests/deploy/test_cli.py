@@ -12,6 +12,8 @@ import pytest
 from deploy import cli
 from deploy.errors import Interrupted
 
+from tests.support.aws import REGION
+from tests.support.owner import OWNER
 COMMANDS = sorted(cli.main.commands)
 SCRIPT = "scripts/build_and_deploy.sh"
 
@@ -184,10 +186,24 @@ def test_without_its_packages_it_says_how_to_install_them(script, python):
     assert "make .venv/installed" in output
     assert command in output
     assert all(Path(name).exists() for name in command.split() if "/" in name)
+    assert (
+        f"report it with the lines above at https://github.com/{OWNER['repository']}/issues\n"
+        in output
+    )
     assert "Traceback" not in output
 
 
 def test_the_script_only_hands_over():
+def test_a_bug_is_reported_where_the_owner_is_known(aws, command, project):
+    def fault(**_):
+        raise ZeroDivisionError
+
+    aws.elasticbeanstalk_describe_environments = fault
+    (project / "devops/owner.json").unlink()
+    output = command("status")[1]
+    assert "next: see 'status'; this is a bug in this program\n" in output
+
+
     lines = Path(SCRIPT).read_text().splitlines()
     assert len(lines) < 40
     assert os.access(SCRIPT, os.X_OK)
