@@ -18,15 +18,15 @@ def refuse_unsafe(run: Run, environment: Environment) -> None:
         if not run.aws.ask("ec2", "get_ebs_encryption_by_default")["EbsEncryptionByDefault"]:
             missing.append((
                 "the volumes of new instances are not encrypted",
-                "aws ec2 enable-ebs-encryption-by-default",
+                "ec2 enable-ebs-encryption-by-default",
             ))  # fmt: skip
         level = run.aws.ask("ec2", "get_instance_metadata_defaults").get("AccountLevel", {})
         if level.get("HttpPutResponseHopLimit") != HOPS:
             missing.append((
                 "a container on a new instance can obtain the instance's credentials",
-                f"aws ec2 modify-instance-metadata-defaults --http-put-response-hop-limit {HOPS}",
+                f"ec2 modify-instance-metadata-defaults --http-put-response-hop-limit {HOPS}",
             ))  # fmt: skip
-        remedies = "; ".join(f"{remedy} --region {run.settings.region}" for _, remedy in missing)
+        remedies = "; ".join(run.settings.aws(remedy) for _, remedy in missing)
         if missing and environment.is_production:
             raise Failure(
                 f"the account is not ready for production: {', and '.join(w for w, _ in missing)}",

@@ -155,8 +155,8 @@ def wait_for(run: Run, copy: str) -> None:
     if found != AVAILABLE:
         raise Failure(
             f"the snapshot {copy} is {found.state if isinstance(found, Pending) else found}",
-            next=f"aws rds delete-db-snapshot --db-snapshot-identifier {copy} --region "
-            f"{run.settings.region}, and run it again",
+            next=run.settings.aws(f"rds delete-db-snapshot --db-snapshot-identifier {copy}")
+            + ", and run it again",
         )
 
 

@@ -10,7 +10,6 @@ from deploy import stacks
 from deploy.environments import Environment
 from deploy.errors import AwsFailure, Failure, NotFound, Unhealthy
 from deploy.run import Run
-from deploy.settings import PROGRAM
 from deploy.waiting import Pending, wait_until
 
 EB_GRACE = 120  # seconds beyond the time limit of `eb`, which it does not always respect
@@ -79,12 +78,16 @@ def wait_until_ready(run: Run, environment: Environment) -> State:
     Raises NotFound when there is none, Failure when it is being terminated, or is not ready within
     the time for one deployment.
     """
-    name, command = environment.name, f"{PROGRAM} create {environment.short}"
+    name, command = environment.name, f"{run.settings.program} create {environment.short}"
 
     def look() -> State | Pending:
         state = find(run, name)
         if state is None:
-            raise NotFound(f"there is no environment {name}", "nothing was changed", command)
+            raise NotFound(
+                f"there is no environment {name} in {run.settings.region}",
+                "nothing was changed",
+                command,
+            )
         if state.status in ("Terminating", "Terminated"):
             raise Failure(
                 f"{name} is being terminated",
@@ -100,8 +103,10 @@ def wait_until_ready(run: Run, environment: Environment) -> State:
         raise Failure(
             f"{name} is still {found.state} after {_minutes(run)} minutes",
             "this run has ended; the operation continues on AWS",
-            f"see 'eb events {name}', or stop it: "
-            f"aws elasticbeanstalk abort-environment-update --environment-name {name}",
+            f"see {run.settings.eb(f'events {name}')}; or stop it: "
+            + run.settings.aws(
+                f"elasticbeanstalk abort-environment-update --environment-name {name}"
+            ),
         )
     return found
 
@@ -178,7 +183,7 @@ def update(run: Run, name: str, label: str) -> None:
     """
     code = run.tools.change(
         "eb", "deploy", name, "--version", label, "--timeout", str(_minutes(run)),
-        "--region", run.settings.region, timeout=run.settings.deploy_timeout + EB_GRACE,
+        *run.settings.eb_options, timeout=run.settings.deploy_timeout + EB_GRACE,
     )  # fmt: skip
     if code:
         raise Unhealthy(f"eb deploy ended with exit code {code}")

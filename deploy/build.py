@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from deploy import bundle, image, records, scan, version
 from deploy.errors import AwsFailure, Failure, state
 from deploy.run import Run
-from deploy.settings import PROGRAM
 from deploy.version import Version
 
 DESCRIPTION_MAX = 200  # characters in the description of an application version
@@ -111,7 +110,7 @@ def _publish_version(run: Run, label: str, pinned: str) -> None:
         version.publish(run, label, packed, description(run, seal))
     except Failure as failure:
         if isinstance(failure, AwsFailure) and failure.code == TOO_MANY:
-            failure.next = f"{PROGRAM} versions prune"
+            failure.next = f"{run.settings.program} versions prune"
         failure.next += (
             f"; then run it again with BUILD_NUMBER={label.partition('-')[2]}: the published image "
             "is used again"

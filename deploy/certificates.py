@@ -20,7 +20,9 @@ def find(run: Run, environment: Environment) -> str:
             return str(one["CertificateArn"])
     raise Failure(
         f"there is no certificate for {name} in {run.settings.region}",
-        next=f"aws acm request-certificate --domain-name {name} --validation-method DNS --region "
-        f"{run.settings.region}, and its record in DNS. If that cannot wait, take Certificate and "
+        next=run.settings.aws(
+            f"acm request-certificate --domain-name {name} --validation-method DNS"
+        )
+        + ", and its record in DNS. If that cannot wait, take Certificate and "
         f"PublicName out of [{environment.short}.stack] in {NAME} and set PlainHttp = true",
     )

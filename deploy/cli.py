@@ -42,7 +42,9 @@ from deploy.settings import PROGRAM
 from deploy.tools import Tools
 
 EPILOG = """\b
-Environment variables, besides those of AWS (credentials, AWS_DEFAULT_REGION):
+Environment variables, besides those of AWS (AWS_PROFILE and other credentials):
+  AWS_REGION      the region, or else AWS_DEFAULT_REGION; the home region is default_region in
+                  .elasticbeanstalk/config.yml
   BUILD_NUMBER    second part of a version's label; the time, if absent
   BASES           prefix of the image names in the Dockerfile, to use another registry
   PULL            true: pull the newest of these images, even if some are here already
@@ -73,14 +75,26 @@ class Options:
     tools: Callable[[Changes, Path], Tools] = Tools
     root: Path = settings.ROOT
 
-    def run(self, **more: bool) -> Run:
-        """One run of a command. Raises UsageError for an invalid environment variable."""
+    def add(self, **more: bool) -> None:
+        """Set those of the options that are given here, too."""
         for name, value in more.items():
             setattr(self, name, getattr(self, name) or value)
+
+    def run(self, **more: bool) -> Run:
+        """One run of a command. Raises UsageError for an invalid environment variable.
+
+        Says which region it is for, if that is not the home region.
+        """
+        self.add(**more)
         try:
             loaded = settings.load(root=self.root)
         except settings.InvalidSetting as error:
             raise click.UsageError(str(error)) from error
+        if loaded.region != loaded.home:
+            self.console.say(
+                f"in {loaded.region}, not in the home region {loaded.home} "
+                f"({loaded.region_variable})"
+            )
         changes = Changes(self.console, self.dry_run)
         aws = Aws(loaded.region, changes, self.session)
         return Run(loaded, self.console, changes, aws, self.tools(changes, self.root))
@@ -122,9 +136,9 @@ def main(context: click.Context, dry_run: bool, allow_dirty: bool, forward: bool
     devops/environments.toml.
     """
     options = context.ensure_object(Options)
-    run = options.run(dry_run=dry_run, allow_dirty=allow_dirty, forward=forward)
+    options.add(dry_run=dry_run, allow_dirty=allow_dirty, forward=forward)
     if context.invoked_subcommand is None:
-        _everything(run, options)
+        _everything(options.run(), options)
 
 
 def _everything(run: Run, options: Options) -> None:
@@ -532,6 +546,14 @@ def _find(run: Run, short: str) -> Environment:
     return environments.find(run.settings, short)
 
 
+def _report_it(options: Options) -> str:
+    try:
+        repository = owner.read_for_use(options.root).repository
+    except Failure:
+        return ""
+    return f": report it with the lines above at https://github.com/{repository}/issues"
+
+
 def start(arguments: list[str] | None = None, options: Options | None = None) -> int:
     """The exit code of the command in ``arguments``, by default those of the program."""
     options = options or Options()
@@ -546,14 +568,6 @@ def start(arguments: list[str] | None = None, options: Options | None = None) ->
         console.failure(failure)
         return 1
     except (Interrupted, click.Abort):
-def _report_it(options: Options) -> str:
-    try:
-        repository = owner.read_for_use(options.root).repository
-    except Failure:
-        return ""
-    return f": report it with the lines above at https://github.com/{repository}/issues"
-
-
         console.say("interrupted. What was started on AWS continues there")
         console.say("  next: 'status' shows it; run the same command again: it waits and continues")
         return 130

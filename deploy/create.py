@@ -37,6 +37,7 @@ def create(
     after a failure. Raises Failure if the environment does not serve, or did not accept the
     settings.
     """
+    environments.refuse_region(run.settings)
     environment.refuse_plain_http()
     owner.read_for_use(run.settings.root)
     account.refuse_unsafe(run, environment)
@@ -222,6 +223,6 @@ def _platform(run: Run) -> str:
             return str(one)
     raise NotFound(
         f"AWS has no platform {run.settings.platform_branch!r} in {run.settings.region}",
-        next="name another one in .elasticbeanstalk/config.yml: aws elasticbeanstalk "
-        "list-available-solution-stacks",
+        next="name another one in .elasticbeanstalk/config.yml: "
+        + run.settings.aws("elasticbeanstalk list-available-solution-stacks"),
     )

@@ -14,7 +14,6 @@ from deploy import beanstalk, environments, mutex, rollout, smoke, stacks, vault
 from deploy.environments import Environment
 from deploy.errors import Failure, NotFound, state
 from deploy.run import Run
-from deploy.settings import PROGRAM
 from deploy.waiting import Pending, wait_until
 
 PASSWORD_LENGTH = 40
@@ -86,7 +85,7 @@ def change(run: Run, environment: Environment, name: str, ask: Callable[[], str]
         _refuse_name(environment, name)
         if name in known and known[name].arn != arn:
             raise Failure(f"{name} is not set by hand",
-                          next=f"{PROGRAM} secrets rotate {environment.short}")  # fmt: skip
+                          next=f"{run.settings.program} secrets rotate {environment.short}")  # fmt: skip
         value = _valid(run, environment, name, ask()) if ask else ""
     with mutex.hold(run, environment.name):
         with state("nothing was changed"):
@@ -94,7 +93,7 @@ def change(run: Run, environment: Environment, name: str, ask: Callable[[], str]
             if name == "API_KEYS" and KEYS_BEFORE in stored:
                 raise Failure(
                     f"writes to {environment.name} are stopped",
-                    next=f"{PROGRAM} writes allow {environment.short}, then run it again",
+                    next=f"{run.settings.program} writes allow {environment.short}, then run it again",
                 )
             vault.write(run, arn, stored | {name: value or _previous(run, arn, name)})
         run.changes.done(f"{name} of {environment.short} is set")
@@ -103,7 +102,7 @@ def change(run: Run, environment: Environment, name: str, ask: Callable[[], str]
             return
     run.console.say(f"  next: name it in {environments.NAME}, {environments.SECRETS!r}:")
     run.console.say(f'        {name} = "{{ApplicationSecret}}:{name}"')
-    run.console.say(f"        and run {PROGRAM} create {environment.short}")
+    run.console.say(f"        and run {run.settings.program} create {environment.short}")
 
 
 def _use(run: Run, environment: Environment, name: str, had_value: bool) -> None:
@@ -113,7 +112,7 @@ def _use(run: Run, environment: Environment, name: str, had_value: bool) -> None
         except Failure as failure:
             if had_value:
                 failure.next = (
-                    f"if the value is the cause: {PROGRAM} secrets set {environment.short} {name} "
+                    f"if the value is the cause: {run.settings.program} secrets set {environment.short} {name} "
                     f"--previous; {failure.next}"
                 )
             raise
@@ -233,8 +232,10 @@ def _outputs(run: Run, environment: Environment) -> dict[str, str]:
         for stack in (run.settings.foundation, environment.name):
             outputs = stacks.find_outputs(run, stack)
             if outputs is None:
-                raise NotFound(f"there is no stack {stack}",
-                               next=f"{PROGRAM} create {environment.short}")  # fmt: skip
+                raise NotFound(
+                    f"there is no stack {stack}",
+                    next=f"{run.settings.program} create {environment.short}",
+                )
             found |= outputs
     return found
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from deploy import options, templates
-from deploy.errors import InvalidConfig
-from deploy.settings import Settings, read_text
+from deploy.errors import Failure, InvalidConfig
+from deploy.settings import CONFIG, REGION, Settings, read_text
 
 NAME = "devops/environments.toml"
 COMMON = ("account", "all", "certificate")  # tables that are not environments
@@ -145,6 +145,20 @@ def read_budget(settings: Settings) -> str:
     return templates.as_text(account.get("MonthlyBudget", 0))
 
 
+def refuse_region(settings: Settings) -> None:
+    """Raise Failure if nothing is to be created in the region, which may be that of a shell."""
+    destinations = (one.destinations() or () for one in read(settings).values())
+    known = dict.fromkeys([settings.home, *(one for pair in destinations for one in pair)])
+    if settings.region not in known:
+        raise Failure(
+            f"{settings.region} ({settings.region_variable}) is not a region of this service, "
+            f"which has {', '.join(known)}",
+            "nothing was changed",
+            f"unset {settings.region_variable}; or, if the service is to move, change "
+            f"default_region in {CONFIG}, or {DESTINATIONS} in {NAME}",
+        )
+
+
 def _refuse_name(short: str) -> None:
     if not re.fullmatch(r"[a-z0-9]{2,20}", short) or short in COMMON:
         raise InvalidConfig(NAME, f"{short!r}: expected 2 to 20 lower-case letters or digits")
@@ -248,7 +262,7 @@ def _check_backups(settings: Settings, where: str, table: Mapping[str, Any]) -> 
     if not (
         isinstance(regions, list)
         and len(regions) == len(set(map(str, regions))) == 2
-        and all(re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", str(one)) for one in regions)
+        and all(REGION.fullmatch(str(one)) for one in regions)
         and settings.home not in regions
     ):
         raise InvalidConfig(

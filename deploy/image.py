@@ -10,7 +10,6 @@ from typing import Any
 
 from deploy.errors import AwsFailure, Failure, NotFound
 from deploy.run import Run
-from deploy.settings import PROGRAM
 
 PLATFORM = "linux/amd64"
 # Else an image store of containerd, the default since Docker 29, adds a provenance, which makes the
@@ -83,7 +82,7 @@ def repository(run: Run) -> str:
             raise
         raise NotFound(
             "there is no repository for images yet",
-            next=f"{PROGRAM} create staging, which creates it",
+            next=f"{run.settings.program} create staging, which creates it",
         ) from failure
     return str(found["repositories"][0]["repositoryUri"])
 

@@ -52,7 +52,7 @@ def watch(run: Run, environment: Environment, certificate: str) -> None:
         if machinery is None:
             raise NotFound(
                 f"AWS does not say which load balancer {environment.name} has",
-                next=f"see: eb events {environment.name}; then run it again",
+                next=f"see: {run.settings.eb(f'events {environment.name}')}; then run it again",
             )
         _ensure_log(run, APPLICATION_LOG.format(environment.name))
         repository = owner.read(run.settings.root).repository

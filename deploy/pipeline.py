@@ -3,11 +3,10 @@
 import re
 from collections.abc import Callable
 
-from deploy import budget, create, owner, slack, stacks, vault, window
+from deploy import budget, create, environments, owner, slack, stacks, vault, window
 from deploy.errors import Failure, NotFound, state
 from deploy.owner import Owner
 from deploy.run import Run
-from deploy.settings import PROGRAM
 from deploy.window import Calendar
 
 TEMPLATE = "devops/pipeline.yml"
@@ -28,6 +27,7 @@ def bootstrap(
     something.
     """
     root = run.settings.root
+    environments.refuse_region(run.settings)
     calendar, responsible = window.read(root), owner.read_for_use(root)
     run.console.say(calendar.explain_now())
     with state("nothing was changed"):
@@ -80,7 +80,7 @@ def _tell_what_is_next(run: Run, parameters: dict[str, str]) -> None:
         run.console.say(
             "pull requests are not built: docs/deployment.md says which token they need"
         )
-        run.console.say(f"  next: {PROGRAM} bootstrap --token")
+        run.console.say(f"  next: {run.settings.program} bootstrap --token")
 
 
 def _stack(run: Run) -> str:

@@ -82,8 +82,8 @@ def plan(run: Run, source: Environment, wish: Wish) -> Plan:
     if is_home and target.name == source.name:
         raise Failure(
             f"{source.name}, or a remnant of it, exists in {run.settings.region}",
-            next=f"give the new environment another name: recover {source.short} --region "
-            f"{run.settings.region} --as NAME",
+            next=f"give the new environment another name: {PROGRAM} recover "
+            f"{source.short} --region {run.settings.region} --as NAME",
         )
     source.refuse_plain_http()
     account.refuse_unsafe(run, source)
@@ -185,10 +185,9 @@ def _refuse_key(run: Run, key: str) -> None:
     found = run.aws.ask("kms", "describe_key", KeyId=key)["KeyMetadata"]["KeyState"]
     if found == "Enabled":
         return
-    where = f"--key-id {key} --region {run.settings.region}"
-    remedy = f"aws kms enable-key {where}"
+    remedy = run.settings.aws(f"kms enable-key --key-id {key}")
     if found == "PendingDeletion":
-        remedy = f"aws kms cancel-key-deletion {where} && {remedy}"
+        remedy = f"{run.settings.aws(f'kms cancel-key-deletion --key-id {key}')} && {remedy}"
     raise Failure(f"the key of the backup, {key}, is {found}", next=f"{remedy}; then run it again")
 
 
@@ -214,7 +213,7 @@ def _choose_version(
             f"the image of version {kept.label} is not in {run.settings.region}: it is "
             f"{found or 'missing'}, and was {kept.digest}",
             next=f"name another one with --version: {' '.join(there) or '(none has its image)'}; "
-            f"or build the commit {version.commit(kept.label)} with AWS_DEFAULT_REGION="
+            f"or build the commit {version.commit(kept.label)} with AWS_REGION="
             f"{run.settings.region} and name the version which that publishes",
         )
     return kept.label, kept.digest, kept.bundle
@@ -362,7 +361,7 @@ def _report(
     ]
     if region != home:
         lines += [
-            f"  to work on it: export AWS_DEFAULT_REGION={region}. To stay in {region}: change "
+            f"  to work on it: export AWS_REGION={region}. To stay in {region}: change "
             f"default_region in .elasticbeanstalk/config.yml, and Destinations in {NAME}",
             f"  messages: confirm the SNS subscription e-mails from {region}, if nobody has yet",
             "  the pipeline: run bootstrap in this region, which needs a new connection to GitHub",

@@ -17,7 +17,7 @@ from deploy.errors import AwsFailure, Failure, state
 from deploy.run import Run
 from deploy.version import Version
 
-LOOK = "find the cause in the events above and in 'eb logs {}'; fix it and build again"
+LOOK = "find the cause in the events above and in what this shows: {}; fix it and build again"
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def rollback(run: Run, environment: Environment) -> None:
         if before is None:
             raise Failure(
                 f"the history of {environment.name} has no version before {current}",
-                next=f"deploy {environment.short} --version LABEL, one of: "
+                next=f"{run.settings.program} deploy {environment.short} --version LABEL, one of: "
                 f"{' '.join(version.newest(run, 5))}",
             )
     deploy(run, environment, version.find(run, before), kind="rollback")
@@ -119,6 +119,7 @@ def _restore(rollout: _Rollout, failure: Failure) -> NoReturn:
     """Roll every instance back to the version before. Always raises Failure."""
     run, short, name = rollout.run, rollout.environment.short, rollout.environment.name
     before, failed = rollout.before, rollout.label
+    logs = run.settings.eb(f"logs {name}")
     run.console.say(f"{name}: version {failed} failed: {failure.what}. The last events:")
     beanstalk.show_events(run, name)
     with state(f"some instances of {name} may run {failed}, and others {before}"):
@@ -127,13 +128,13 @@ def _restore(rollout: _Rollout, failure: Failure) -> NoReturn:
         raise Failure(
             f"version {failed} had been deployed already, and does not serve: {failure.what}",
             f"{name} still has version {failed}",
-            f"rollback {short}, or see: eb logs {name}",
+            f"{run.settings.program} rollback {short}, or see: {logs}",
         )
     if rollout.serves(before):
         raise Failure(
             f"version {failed} was not deployed to {short}: {failure.what}",
             f"all instances of {name} still run {before}, and serve",
-            LOOK.format(name),
+            LOOK.format(logs),
         )
     run.console.say(f"{name}: rolling back to {before}")
     try:
@@ -143,15 +144,15 @@ def _restore(rollout: _Rollout, failure: Failure) -> NoReturn:
             f"version {failed} failed in {short}, and the rollback to {before} failed too: "
             f"{second.what}",
             _how_it_is(rollout),
-            f"see 'eb events {name}' and 'eb logs {name}' NOW; then: "
-            f"deploy {short} --version LABEL",
+            f"see NOW: {run.settings.eb(f'events {name}')}; {logs}; then: "
+            f"{run.settings.program} deploy {short} --version LABEL",
         ) from failure
     rollout.record("rollback", before)
     raise Failure(
         f"version {failed} failed in {short} and was rolled back: {failure.what}",
         f"{name} runs {before}, and serves; the database keeps the migrations of {failed}, which "
         f"{before} can work with",
-        LOOK.format(name),
+        LOOK.format(logs),
     )
 
 

@@ -135,7 +135,7 @@ def check(run: Run, environment: Environment, key: str, label: str | None = None
         run.console.say(f"would smoke test {place.url}{f' at {place.host}' if place.host else ''}")
     elif fault := check_url(run, place.url, key, label, place.host):
         run.console.say(f"only DNS is missing: {place.remedy(fault)}")
-        run.console.say(f"  then: {PROGRAM} smoke {environment.short}")
+        run.console.say(f"  then: {run.settings.program} smoke {environment.short}")
 
 
 def check_publicly(run: Run, environment: Environment, key: str, label: str | None = None) -> None:
@@ -148,7 +148,7 @@ def check_publicly(run: Run, environment: Environment, key: str, label: str | No
         check_url(run, place.url, key, label)
     except Unhealthy as failure:
         dns = f"make sure that DNS points {place.name} to {place.host}, and " if place.host else ""
-        failure.next = f"{dns}see {PROGRAM} status {environment.short}"
+        failure.next = f"{dns}see {run.settings.program} status {environment.short}"
         raise
 
 
@@ -239,7 +239,7 @@ def locate(run: Run, environment: Environment) -> Place:
     found = beanstalk.find(run, environment.name)
     if found is None or not found.cname:
         raise NotFound(f"{environment.name} has no address",
-                       next=f"{PROGRAM} create {environment.short}")  # fmt: skip
+                       next=f"{run.settings.program} create {environment.short}")  # fmt: skip
     if outputs.get("PublicName"):
         return Place(f"https://{outputs['PublicName']}", found.cname)
     return Place(f"http://{found.cname}", "")
@@ -259,7 +259,7 @@ def find_key(run: Run, environment: Environment) -> str:
     if not (isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9]+", key)):
         raise Failure(
             f"{cannot}the secret {name} {'does not have it' if value else 'does not exist'}",
-            next=f"{PROGRAM} create {environment.short}, which makes the key",
+            next=f"{run.settings.program} create {environment.short}, which makes the key",
         )
     return key
 
@@ -287,7 +287,7 @@ def _greeting(client: _Client) -> str:
     if saved.status == 401:
         return (
             f"PUT /hello/{client.user} answered 401: the key of the smoke test is not among "
-            f"API_KEYS. Set them again, which adds it: {PROGRAM} secrets set ENV API_KEYS"
+            f"API_KEYS. Set them again, which adds it: {run.settings.program} secrets set ENV API_KEYS"
         )
     if saved.status != 204:
         return fault

@@ -107,18 +107,19 @@ def _apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) ->
         stack = None
     if stack and stack["StackStatus"] in STUCK:
         raise _stuck(run, name, stack["StackStatus"], _reason(run, name))
-    command = [
-        "aws", "cloudformation", "deploy", "--stack-name", name, "--template-file", template,
+    words = [
+        "cloudformation", "deploy", "--stack-name", name, "--template-file", template,
         "--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset",
         "--tags", f"Application={run.settings.application}",
         "--parameter-overrides", *(f"{key}={value}" for key, value in parameters.items()),
     ]  # fmt: skip
+    command = run.settings.aws(shlex.join(words))
     change_set = _ChangeSet(run, name, template, parameters, stack)
     if run.changes.dry_run:
-        run.changes.make(shlex.join(command), lambda: None, None)
+        run.changes.make(command, lambda: None, None)
         change_set.preview()
     else:
-        run.changes.make(shlex.join(command), change_set.execute, None)
+        run.changes.make(command, change_set.execute, None)
 
 
 class _ChangeSet:
@@ -232,7 +233,7 @@ class _ChangeSet:
 
 
 def _command(run: Run, operation: str, name: str) -> str:
-    return f"aws cloudformation {operation} --stack-name {name} --region {run.settings.region}"
+    return run.settings.aws(f"cloudformation {operation} --stack-name {name}")
 
 
 def _stuck(run: Run, name: str, status: str, reason: str) -> Failure:

@@ -14,7 +14,6 @@ from deploy.environments import Environment
 from deploy.errors import AwsFailure, Failure, Interrupted, NotFound
 from deploy.history import Entry
 from deploy.run import Run
-from deploy.settings import PROGRAM
 
 T = TypeVar("T")
 DEPLOYMENTS = 3  # lines of history for each environment
@@ -54,6 +53,7 @@ class Report:
 class Overview:
     """The whole report: ``shared`` has the alarms of no environment, ``pending`` the approvals."""
 
+    region: str
     environments: list[Report]
     shared: list[Alarm] | None = None
     pending: list[str] | None = None  # stages; None also if there is no pipeline
@@ -74,12 +74,12 @@ def find(run: Run, wanted: Environment | None = None) -> Overview:
     found = beanstalk.find_all(run)
     if wanted is not None and wanted.name not in found:
         raise NotFound(
-            f"there is no environment {wanted.name}",
+            f"there is no environment {wanted.name} in {run.settings.region}",
             "nothing was changed",
-            f"{PROGRAM} create {wanted.short}",
+            f"{run.settings.program} create {wanted.short}",
         )
     known = {one.name: one for one in environments.read(run.settings).values()}
-    overview = Overview([])
+    overview = Overview(run.settings.region, [])
     alarms = _answered(overview.unknown, "alarms", lambda: _find_alarms(run))
     for name, state in sorted(found.items()):
         if wanted is None or name == wanted.name:
@@ -111,7 +111,9 @@ def watch(run: Run, wanted: Environment | None) -> None:
                 text = to_text(find(run, wanted), now)
             except AwsFailure as failure:
                 text = f"unknown: {failure.what}"
-            run.console.screen(f"{now:%H:%M:%S} UTC, Ctrl-C ends it\n\n{text}")
+            run.console.screen(
+                f"{now:%H:%M:%S} UTC in {run.settings.region}, Ctrl-C ends it\n\n{text}"
+            )
             time.sleep(run.settings.poll)
     except Interrupted:
         return
@@ -131,7 +133,7 @@ def to_text(overview: Overview, now: datetime) -> str:
     for one in overview.environments:
         lines += [*_lines(one, now), ""]
     if not overview.environments:
-        lines += ["there is no environment", ""]
+        lines += [f"there is no environment in {overview.region}", ""]
     for alarm in overview.shared or []:
         lines.append(_alarm(alarm, now))
     lines += [f"pending approval: {stage}" for stage in overview.pending or []]

@@ -101,6 +101,19 @@ def test_aws_is_waited_for_in_one_module():
     assert using == {"waiting", "smoke", "status"}
 
 
+def test_printed_commands_of_aws_and_eb_are_completed_by_the_settings():
+    """They add the region, and the profile: without them, a command works where the shell does."""
+    command = re.compile(r"\baws [a-z0-9]+ [a-z]+-(?!.*--region)|\beb (events|logs|terminate)\b")
+    for name, module in read("deploy").items():
+        texts = [
+            "".join(str(getattr(part, "value", "")) for part in getattr(node, "values", [node]))
+            for node in module.nodes
+            if isinstance(node, (ast.Constant, ast.JoinedStr))
+        ]
+        texts = [one for one in texts if one != ast.get_docstring(module.tree, clean=False)]
+        assert not list(filter(command.search, texts)), name
+
+
 def test_the_modules_of_the_deploy_tool_have_no_circular_imports():
     below = {
         name: {one.split(".")[1] for one in module.imports if one.startswith("deploy.")}

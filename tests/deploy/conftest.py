@@ -23,12 +23,16 @@ from tests.support.checkout import Checkout
 from tests.support.owner import OWNER
 
 FILES = (".elasticbeanstalk", ".ebextensions", ".platform", "devops")
+# Commands of the AWS CLI and of the EB CLI, in any text
+COMMAND = (
+    r"\baws [a-z0-9]+ [a-z]+-[a-z-]+|\beb (appversion|deploy|events|logs|terminate)\b(?! ended)"
+)
 STAGING, PROD = f"{APPLICATION}-staging", f"{APPLICATION}-prod"
 DESTINATIONS = ("eu-central-1", "eu-north-1")  # of the backups of production
 # Variables that the commands read, and that a test must not inherit from the caller's environment
 ENVIRONMENT = ("BUILD_NUMBER", "CODEBUILD_BUILD_NUMBER", "CODEBUILD_INITIATOR", "CODEBUILD_BUILD_URL",
                "BASES", "PULL", "CODEBUILD_BUILD_ARN", "SMOKE_KEY", "EXECUTION", "VERSION", "TEAM_TOPIC", "AWS_REGION",
-               "AWS_DEFAULT_REGION", "DEPLOY_TIMEOUT", "HEALTH_TIMEOUT", "SMOKE_TIMEOUT")  # fmt: skip
+               "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_EB_PROFILE", "AWS_ACCESS_KEY_ID", "DEPLOY_TIMEOUT", "HEALTH_TIMEOUT", "SMOKE_TIMEOUT")  # fmt: skip
 
 
 @pytest.fixture
@@ -178,6 +182,13 @@ def tested(monkeypatch):
     return seen
 
 
+def refuse_commands_without_region(output):
+    """Whatever is printed to be pasted works in the region for which it is printed."""
+    for line in output.splitlines():
+        for found in re.finditer(COMMAND, line):
+            assert "--region " in line[found.end() :], line
+
+
 @pytest.fixture
 def command(aws, programs, project, tested, clock, capfd):
     """Runs the command line; returns the exit code and all output, standard error first."""
@@ -190,6 +201,7 @@ def command(aws, programs, project, tested, clock, capfd):
         except SystemExit as exit_:
             code = exit_.code
         printed = capfd.readouterr()
+        refuse_commands_without_region(printed.err)
         return code, printed.err + printed.out
 
     return run

@@ -6,14 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import boto3
 import click
 import pytest
 
-from deploy import cli
+from deploy import cli, settings
 from deploy.errors import Interrupted
-
 from tests.support.aws import REGION
 from tests.support.owner import OWNER
+
 COMMANDS = sorted(cli.main.commands)
 SCRIPT = "scripts/build_and_deploy.sh"
 
@@ -87,10 +88,57 @@ def test_invalid_numbers_are_refused(aws, command, monkeypatch, name, value):
 
 
 def test_the_region_is_that_of_the_environment_or_of_the_file(aws, command, monkeypatch):
-    for name, region in (("AWS_REGION", "eu-north-1"), ("AWS_DEFAULT_REGION", "us-east-1")):
+    assert "the home region" not in command("status")[1]
+    for name, region in (("AWS_DEFAULT_REGION", "us-east-1"), ("AWS_REGION", "eu-north-1")):
         monkeypatch.setenv(name, region)
-        command("status")
+        code, output = command("status")
+        assert code == 0
         assert aws.region == region
+        first = f"deploy: in {region}, not in the home region {REGION} ({name})\n"
+        assert output == f"{first}there is no environment in {region}\n"
+    monkeypatch.setenv("AWS_REGION", REGION)
+    assert "the home region" not in command("status")[1]
+
+
+@pytest.mark.parametrize("arguments", [["create", "staging"], ["bootstrap"]])
+@pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
+def test_nothing_is_created_in_a_region_that_nobody_chose(
+    aws, fails, monkeypatch, arguments, dry_run
+):
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    output = fails(*arguments, *dry_run)
+    assert "us-east-1 (AWS_REGION) is not a region of this service" in output
+    assert "which has eu-west-1, eu-central-1, eu-north-1" in output
+    assert "now: nothing was changed\ndeploy:   next: unset AWS_REGION" in output
+    assert not aws.calls
+
+
+def test_commands_for_another_region_say_so(aws, fails, monkeypatch):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    output = fails("status", "staging")
+    assert f"next: AWS_REGION=eu-central-1 {SCRIPT} create staging" in output
+
+
+@pytest.mark.parametrize(
+    "region", ["Ireland", "EU-WEST-1", "eu_west_1", "eu-west-1 ", "eu-west-1a", "eu-west", "eu"]
+)
+def test_what_is_no_region_is_refused(aws, command, monkeypatch, region):
+    monkeypatch.setenv("AWS_REGION", region)
+    code, output = command("status")
+    assert code == 2
+    assert f"AWS_REGION '{region}': expected a region such as eu-west-1" in output
+    assert not aws.calls
+
+
+def test_all_regions_are_accepted():
+    session = boto3.Session()
+    known = [
+        region
+        for partition in session.get_available_partitions()
+        for region in session.get_available_regions("ec2", partition)
+    ]
+    assert "eu-west-1" in known
+    assert [region for region in known if not settings.REGION.fullmatch(region)] == []
 
 
 @pytest.mark.parametrize("content", [None, "global: [", "global: {}\n"])
@@ -138,8 +186,22 @@ def test_a_bug_in_this_program_releases_the_lock_and_shows_where(aws, staging, p
     assert code == 1
     assert "Traceback" in output
     assert "FAILED: unexpected error: ZeroDivisionError('here')" in output
+    assert (
+        f"report it with the lines above at https://github.com/{OWNER['repository']}/issues\n"
+        in output
+    )
     assert not [key for key in aws.objects if key.startswith("locks/")]
     assert "unexpected error" in aws.published[0]["Message"]
+
+
+def test_a_bug_is_reported_where_the_owner_is_known(aws, command, project):
+    def fault(**_):
+        raise ZeroDivisionError
+
+    aws.elasticbeanstalk_describe_environments = fault
+    (project / "devops/owner.json").unlink()
+    output = command("status")[1]
+    assert "next: see 'status'; this is a bug in this program\n" in output
 
 
 # --- The script ---------------------------------------------------------------------------------
@@ -186,24 +248,10 @@ def test_without_its_packages_it_says_how_to_install_them(script, python):
     assert "make .venv/installed" in output
     assert command in output
     assert all(Path(name).exists() for name in command.split() if "/" in name)
-    assert (
-        f"report it with the lines above at https://github.com/{OWNER['repository']}/issues\n"
-        in output
-    )
     assert "Traceback" not in output
 
 
 def test_the_script_only_hands_over():
-def test_a_bug_is_reported_where_the_owner_is_known(aws, command, project):
-    def fault(**_):
-        raise ZeroDivisionError
-
-    aws.elasticbeanstalk_describe_environments = fault
-    (project / "devops/owner.json").unlink()
-    output = command("status")[1]
-    assert "next: see 'status'; this is a bug in this program\n" in output
-
-
     lines = Path(SCRIPT).read_text().splitlines()
     assert len(lines) < 40
     assert os.access(SCRIPT, os.X_OK)

@@ -80,7 +80,7 @@ def test_the_service_is_back_in_another_region(disaster, command, tested):
     assert "6 h 0 min ago; data saved later is not in it" in output
     assert f"{PROD} runs new in {FIRST}, and serves" in output
     assert "to do by hand:" in output
-    assert f"export AWS_DEFAULT_REGION={FIRST}" in output
+    assert f"export AWS_REGION={FIRST}" in output
     assert not [key for key in aws.at(FIRST, "objects") if key.startswith("locks/")]
 
 
@@ -407,7 +407,7 @@ def test_what_changes_it_later_keeps_the_certificate_of_that_region(
     disaster.certificates = [{"CertificateArn": THERE, "DomainName": "hello.example.com"}]
     command(*YES)
     del disaster._answer  # the home region answers again
-    monkeypatch.setenv("AWS_DEFAULT_REGION", FIRST)
+    monkeypatch.setenv("AWS_REGION", FIRST)
     code, output = command("create", "prod")
     assert code == 0, output
     parameters = disaster.stacks[f"{FIRST}/{PROD}"]["parameters"]
@@ -427,7 +427,7 @@ def test_a_certificate_that_is_not_there_is_unknown_in_the_status(
     command(*YES)
     del disaster._answer
     disaster.certificates = []
-    monkeypatch.setenv("AWS_DEFAULT_REGION", FIRST)
+    monkeypatch.setenv("AWS_REGION", FIRST)
     code, output = command("status", "prod")
     assert code == 1
     assert "unknown      certificate: there is no certificate for hello.example.com" in output

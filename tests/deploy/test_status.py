@@ -225,7 +225,7 @@ def test_an_environment_that_does_not_exist(aws, fails):
 
 
 def test_an_empty_account_is_shown(aws, command):
-    assert command("status") == (0, "there is no environment\n")
+    assert command("status") == (0, f"there is no environment in {REGION}\n")
 
 
 def test_it_changes_nothing(aws, watched, command):
@@ -275,6 +275,6 @@ def test_ages_are_rounded_for_people(ago, words):
     entry = Entry(NOW - timedelta(minutes=ago), "deploy", "v", "", "")
     alarm = Alarm("p-x", NOW - timedelta(minutes=ago), "A sentence. What to do: x")
     one = Report("p", state, "http://x", "d", deployments=[entry], alarms=[alarm])
-    text = status.to_text(Overview([one]), NOW)
+    text = status.to_text(Overview(REGION, [one]), NOW)
     assert f"deployed     {words} ago  succeeded v  unknown" in text
     assert f"p-x for {words}: A sentence." in text

@@ -26,7 +26,7 @@ USER, BORN = "Ada", "1990-02-28"  # saved before the backup
 COMMANDS = {
     "look": "scripts/build_and_deploy.sh recover prod --dry-run",
     "recover": "scripts/build_and_deploy.sh recover prod --greet Ada --yes",
-    "work there": "export AWS_DEFAULT_REGION=eu-central-1",
+    "work there": "export AWS_REGION=eu-central-1",
     "see": "scripts/build_and_deploy.sh status prod",
     "beside": "scripts/build_and_deploy.sh recover prod --region eu-west-1 --as before --greet Ada --yes",
     "stop": "scripts/build_and_deploy.sh writes stop prod",
