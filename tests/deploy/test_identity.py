@@ -11,6 +11,7 @@ import pytest
 from deploy import settings
 from deploy.errors import InvalidConfig
 from deploy.settings import InvalidSetting
+from tests.deploy.conftest import STAGING
 
 KEYS = {"AWS_ACCESS_KEY_ID": "of the environment", "AWS_SECRET_ACCESS_KEY": "x"}
 # Prints whose keys boto3 and the EB CLI take, which is called as its own hooks do before a command
@@ -110,4 +111,4 @@ def test_eb_is_called_and_printed_with_the_profile(
     calls = programs.calls("^eb deploy")
     assert len(calls) == 2
     assert all(one.endswith(own) for one in calls)
-    assert f"eb logs birthday-greetings-staging {own}" in output
+    assert f"eb logs {STAGING} {own}" in output

@@ -90,7 +90,7 @@ def test_runs_that_are_refused_stopped_or_interrupted(world, base, second):
         interrupted, _ = first.communicate(timeout=300)
         stopped, _ = endless.communicate(timeout=600)
         again = project.begin("deploy", "staging", "--version", second)
-        told = read_until(again, "is Updating: ")
+        told = read_until(again, "is Updating")
     assert "another run is working on birthday-greetings-staging" in refused
     assert "nothing was changed by this run" in refused
     assert first.returncode == 130
