@@ -72,7 +72,7 @@ def test_somebody_follows_the_documents_and_ends_it_in_the_middle(world, termina
             env=world.project.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
-    assert script("status").stdout == "there is no environment\n"
+    assert script("status").stdout == "there is no environment in eu-west-1\n"
 
     second = subprocess.run(
         [".venv/bin/python", "-m", "tests.rehearsal"], cwd=world.project.folder,
