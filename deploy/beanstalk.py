@@ -265,7 +265,7 @@ def refuse_stuck(run: Run, current: State) -> None:
 
     After a failed command of a hook, it does not.
     """
-    name, where = current.name, f"--region {run.settings.region}"
+    name, aws = current.name, run.settings.aws
     status, reason = stacks.find_stuck(run, current.stack)
     if not status:
         return
@@ -274,8 +274,8 @@ def refuse_stuck(run: Run, current: State) -> None:
     else:
         commands = [
             *_unprotect(run, name),
-            f"aws elasticbeanstalk terminate-environment --environment-name {name} {where}",
-            f"aws elasticbeanstalk wait environment-terminated --environment-names {name} {where}",
+            aws(f"elasticbeanstalk terminate-environment --environment-name {name}"),
+            aws(f"elasticbeanstalk wait environment-terminated --environment-names {name}"),
         ]
     raise Failure(
         f"a resource of {name} failed: {reason}",
@@ -294,10 +294,8 @@ def _unprotect(run: Run, name: str) -> list[str]:
         return []
     if not found["DBInstances"][0].get("DeletionProtection"):
         return []
-    return [
-        f"aws rds modify-db-instance --db-instance-identifier {name} --no-deletion-protection "
-        f"--apply-immediately --region {run.settings.region}"
-    ]
+    command = f"rds modify-db-instance --db-instance-identifier {name} --no-deletion-protection"
+    return [run.settings.aws(f"{command} --apply-immediately")]
 
 
 def mark(run: Run, name: str) -> Mark:

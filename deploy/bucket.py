@@ -13,7 +13,6 @@ from typing import Any
 from deploy.aws import Answer
 from deploy.errors import AwsFailure, NotFound
 from deploy.run import Run
-from deploy.settings import PROGRAM
 
 
 class Missing(NotFound):
@@ -81,8 +80,7 @@ class Bucket:
         """The command that creates the bucket, for the environment in ``key``, or else any."""
         settings = self.run.settings
         _, _, rest = key.partition(f"/{settings.application}-")
-        where = "" if settings.region == settings.home else f"AWS_DEFAULT_REGION={settings.region} "
-        return f"{where}{PROGRAM} create {rest.partition('/')[0] or 'staging'}"
+        return f"{settings.program} create {rest.partition('/')[0] or 'staging'}"
 
 
 def find_records(run: Run) -> Bucket:

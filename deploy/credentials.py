@@ -84,17 +84,15 @@ def change(run: Run, environment: Environment, name: str, ask: Callable[[], str]
     with state("nothing was changed"):
         _refuse_name(environment, name)
         if name in known and known[name].arn != arn:
-            raise Failure(f"{name} is not set by hand",
-                          next=f"{run.settings.program} secrets rotate {environment.short}")  # fmt: skip
+            remedy = f"{run.settings.program} secrets rotate {environment.short}"
+            raise Failure(f"{name} is not set by hand", next=remedy)
         value = _valid(run, environment, name, ask()) if ask else ""
     with mutex.hold(run, environment.name):
         with state("nothing was changed"):
             stored = vault.read(run, arn) or {}
             if name == "API_KEYS" and KEYS_BEFORE in stored:
-                raise Failure(
-                    f"writes to {environment.name} are stopped",
-                    next=f"{run.settings.program} writes allow {environment.short}, then run it again",
-                )
+                remedy = f"{run.settings.program} writes allow {environment.short}"
+                raise Failure(f"writes to {environment.name} are stopped", next=remedy)
             vault.write(run, arn, stored | {name: value or _previous(run, arn, name)})
         run.changes.done(f"{name} of {environment.short} is set")
         if name in known:
@@ -111,9 +109,9 @@ def _use(run: Run, environment: Environment, name: str, had_value: bool) -> None
             _redeploy(run, environment)
         except Failure as failure:
             if had_value:
+                back = f"secrets set {environment.short} {name} --previous"
                 failure.next = (
-                    f"if the value is the cause: {run.settings.program} secrets set {environment.short} {name} "
-                    f"--previous; {failure.next}"
+                    f"if the value is the cause: {run.settings.program} {back}; {failure.next}"
                 )
             raise
 

@@ -78,8 +78,8 @@ def _locked(records: Bucket, key: str, found: tuple[bytes, str, datetime] | None
 
 def _remove(records: Bucket, key: str) -> str:
     """The command that removes a lock by hand."""
-    region = records.run.settings.region
-    return f"aws s3api delete-object --bucket {records.name} --key {key} --region {region}"
+    command = f"s3api delete-object --bucket {records.name} --key {key}"
+    return records.run.settings.aws(command)
 
 
 def _give_back(records: Bucket, key: str, own: bytes) -> None:

@@ -41,7 +41,6 @@ from deploy.beanstalk import State
 from deploy.environments import NAME, Environment
 from deploy.errors import AwsFailure, Failure, Unhealthy, state
 from deploy.run import Run
-from deploy.settings import PROGRAM
 
 CUSTOM = "aws:elasticbeanstalk:customoption"
 SNAPSHOT, STORAGE, LIMIT = "DatabaseSnapshot", "DatabaseStorage", "DatabaseStorageLimit"
@@ -82,7 +81,7 @@ def plan(run: Run, source: Environment, wish: Wish) -> Plan:
     if is_home and target.name == source.name:
         raise Failure(
             f"{source.name}, or a remnant of it, exists in {run.settings.region}",
-            next=f"give the new environment another name: {PROGRAM} recover "
+            next=f"give the new environment another name: {run.settings.program} recover "
             f"{source.short} --region {run.settings.region} --as NAME",
         )
     source.refuse_plain_http()
@@ -174,8 +173,8 @@ def _choose_backup(run: Run, source: Environment, wanted: str | None, begun: str
     if isinstance(found, str):
         raise Failure(
             f"there is no backup of {source.name} in {run.settings.region}: {found}",
-            next=f"see the other regions: {PROGRAM} backups list {source.short}; then name one "
-            "with --region",
+            next="see the other regions, then name one with --region: "
+            f"{run.settings.program} backups list {source.short}",
         )
     return found
 

@@ -25,7 +25,6 @@ from deploy import beanstalk, stacks, vault
 from deploy.environments import Environment
 from deploy.errors import AwsFailure, Failure, NotFound, Unhealthy
 from deploy.run import Run
-from deploy.settings import PROGRAM
 
 LETTERS = 16  # random characters in the name of the user, so that nobody else has it
 PAUSE = 2.0  # seconds
@@ -287,7 +286,7 @@ def _greeting(client: _Client) -> str:
     if saved.status == 401:
         return (
             f"PUT /hello/{client.user} answered 401: the key of the smoke test is not among "
-            f"API_KEYS. Set them again, which adds it: {run.settings.program} secrets set ENV API_KEYS"
+            "API_KEYS. `secrets set ENV API_KEYS` adds it"
         )
     if saved.status != 204:
         return fault

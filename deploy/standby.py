@@ -13,7 +13,6 @@ from deploy import bucket, image, version
 from deploy.environments import Environment
 from deploy.errors import Failure
 from deploy.run import Run
-from deploy.settings import PROGRAM
 
 FOLDER = "standby"
 ENTRY = re.compile(r"(\d{8}T\d{6})\d*Z (\S+)")
@@ -47,7 +46,7 @@ def record(run: Run, environment: Environment, label: str) -> None:
             run.console.say("  a recovery there would deploy the version before")
     if missing:
         run.console.say(f"{environment.short} has no backups in {', '.join(missing)} yet")
-        run.console.say(f"  next: {PROGRAM} backups install {environment.short}")
+        run.console.say(f"  next: {run.settings.program} backups install {environment.short}")
 
 
 def keep(run: Run, environment: Environment, label: str, regions: tuple[str, ...]) -> None:

@@ -271,7 +271,7 @@ def _lines(report: Report, now: datetime) -> list[str]:
 def _describe_backups(report: Report, now: datetime) -> str:
     found = report.backups or {}
     if set(found.values()) == {backups.ABSENT}:
-        return f"{backups.ABSENT}: {PROGRAM} backups install {report.name.rpartition('-')[2]}"
+        return f"{backups.ABSENT}: run backups install {report.name.rpartition('-')[2]}"
     return ", ".join(_describe_backup(region, one, now) for region, one in found.items())
 
 

@@ -113,8 +113,8 @@ def publish(run: Run, label: str, bundle: bytes, description: str) -> None:
         if bundles.get(key)["Body"] != bundle:
             raise Failure(
                 f"s3://{bundles.name}/{key} exists, and is not the bundle of this version",
-                next=f"find out who wrote it, and remove it: aws s3 rm s3://{bundles.name}/{key} "
-                f"--region {run.settings.region}",
+                next="find out who wrote it, and remove it: "
+                + run.settings.aws(f"s3 rm s3://{bundles.name}/{key}"),
             ) from failure
     # Without Process: for a bundle in S3 it is optional, and a deployment validates the same files;
     # see docs.aws.amazon.com/elasticbeanstalk/latest/api/API_ApplicationVersionDescription.html

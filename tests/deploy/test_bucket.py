@@ -47,11 +47,11 @@ def test_a_missing_bucket_of_ours_is_explained(without, fails, command_, short):
 
 
 def test_in_another_region_the_command_names_it(aws, staging, fails, monkeypatch):
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-south-1")
+    monkeypatch.setenv("AWS_REGION", "eu-south-1")
     aws.region = "eu-south-1"
     aws.add_environment("prod", "old")
     output = fails("rollback", "prod")
-    assert "next: AWS_DEFAULT_REGION=eu-south-1 scripts/build_and_deploy.sh create prod\n" in output
+    assert "next: AWS_REGION=eu-south-1 scripts/build_and_deploy.sh create prod\n" in output
 
 
 def test_a_missing_bucket_of_beanstalk_is_explained(aws, fresh, fails):

@@ -133,7 +133,7 @@ def test_the_age_of_each_backup_is_shown(aws, watched, command):
 def test_backups_that_were_never_installed_are_told_as_that(watched, command):
     code, output = command("status", "prod")
     assert code == 0, output
-    assert "backups      not installed: scripts/build_and_deploy.sh backups" in output
+    assert "backups      not installed: run backups install prod" in output
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", None])
