@@ -14,6 +14,7 @@ PATIENCE = 4 * 3600  # seconds for the copy of a snapshot
 LATE = timedelta(hours=36)  # one day, the time to copy, and a margin
 # Why there is no backup in a region
 ABSENT, NONE = "not installed", "no complete backup"
+COPIES = ("FirstCopies", "SecondCopies")  # the metrics of devops/backups.yml that count them
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Nightly backups: vaults, a plan and its alarms, and what else a recovery elsewhere needs."""
 
+from typing import Any
+
 from deploy import account, backups, beanstalk, create, history, image, owner, stacks, standby
 from deploy.environments import PLAN, REPLICATION, VAULT, Environment
 from deploy.errors import Failure, state
@@ -61,7 +63,13 @@ def install_plan(run: Run, environment: Environment) -> None:
         "FirstVaultArn": _vault_arn(run, environment, first),
         "SecondVaultArn": _vault_arn(run, environment, second),
     }
-    stacks.apply(run, f"{environment.name}-backups", PLAN, parameters | environment.retention())
+    name = f"{environment.name}-backups"
+    if stacks.find(run, name) is None:  # before the first night, no copy is late
+        metrics: list[dict[str, Any]] = [{"MetricName": one, "Value": 1} for one in backups.COPIES]
+        run.aws.change(
+            "cloudwatch", "put_metric_data", Namespace=environment.name, MetricData=metrics
+        )
+    stacks.apply(run, name, PLAN, parameters | environment.retention())
 
 
 def _vault_arn(run: Run, environment: Environment, region: str) -> str:

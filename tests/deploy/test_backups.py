@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deploy import environments
+from deploy import backups, environments
 from tests.deploy.conftest import PROD
 from tests.support.aws import ACCOUNT, APPLICATION, REGION, REGISTRY, digest, records
 
@@ -49,6 +49,18 @@ def test_it_installs_vaults_before_the_plan_that_names_them(aws, command):
     assert f":{SECOND}:" in parameters["SecondVaultArn"]
     assert parameters["HomeDays"] == "35"
     assert f"{PROD} is backed up every night, with copies in {FIRST}, {SECOND}" in output
+
+
+def test_no_copy_is_late_before_the_first_night(aws, command):
+    """The alarms on the copies count those of the last 36 hours, and there are none yet."""
+    command("backups", "install", "prod")
+    assert aws.metrics == [(PROD, name, 1) for name in backups.COPIES]
+    order = [
+        name for name, asked in aws.calls if asked.get("StackName") == PLAN or "Metric" in name
+    ]
+    assert order.index("cloudwatch:PutMetricData") < order.index("cloudformation:CreateChangeSet")
+    command("backups", "install", "prod")
+    assert len(aws.metrics) == 2
 
 
 def test_a_second_run_changes_nothing(aws, command):

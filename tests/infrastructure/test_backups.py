@@ -3,7 +3,7 @@
 import re
 from datetime import datetime, timedelta
 
-from deploy import environments, settings
+from deploy import backups, environments, settings
 from tests.support import cloudwatch
 from tests.support.aws import ACCOUNT, APPLICATION, REGION, vault_outputs
 from tests.support.cloudformation import Stack
@@ -23,6 +23,10 @@ BACKUPS = Stack(
 VAULT = Stack("devops/vault.yml", f"{PROD.name}-vault", {"Environment": PROD.name, "KeptDays": 35})
 [RULE] = BACKUPS.properties("AWS::Backup::BackupPlan")["Plan"]["BackupPlan"]["BackupPlanRule"]
 ALARMS = BACKUPS.properties("AWS::CloudWatch::Alarm")
+RULES = BACKUPS.properties("AWS::Events::Rule")
+FILTERS = list(BACKUPS.properties("AWS::Logs::MetricFilter").values())
+DATABASE = f"arn:aws:rds:{REGION}:{ACCOUNT}:db:{PROD.name}"
+TEAM = FOUNDATION.exports[f"{APPLICATION}-foundation-OperationsTopic"]
 DISTANCE = timedelta(hours=1)  # the time before an RDS window in which no backup job may start
 
 
@@ -57,7 +61,7 @@ def test_there_are_two_copies_in_two_other_regions():
 
 def test_the_database_is_selected_by_its_name():
     selection = BACKUPS.properties("AWS::Backup::BackupSelection")["Selection"]["BackupSelection"]
-    assert selection["Resources"] == [f"arn:aws:rds:{REGION}:{ACCOUNT}:db:{PROD.name}"]
+    assert selection["Resources"] == [DATABASE]
 
 
 def test_a_lock_can_be_removed_by_who_may():
@@ -70,7 +74,7 @@ def test_a_lock_can_be_removed_by_who_may():
 
 
 def test_vaults_have_keys_of_their_own_and_different_names():
-    """A copy to a vault with an AWS-managed key fails; the metrics of copies contain only the destination's name."""
+    """A copy to a vault with an AWS-managed key fails."""
     [vault] = VAULT.properties("AWS::Backup::BackupVault").values()
     assert vault["BackupVaultName"] == f"{PROD.name}-{REGION}"
     assert ":key/" in vault["EncryptionKeyArn"]
@@ -79,27 +83,59 @@ def test_vaults_have_keys_of_their_own_and_different_names():
         assert VAULT.template["Resources"][one]["UpdateReplacePolicy"] == "Retain"
 
 
+OWN = {
+    (PROD.name,): {one["MetricName"] for made in FILTERS for one in made["MetricTransformations"]}
+}
+
+
 def test_each_alarm_is_on_a_metric_that_exists_and_leads_to_the_runbook():
     watched = {}
     for one in ALARMS.values():
         [(namespace, name, dimensions)] = cloudwatch.of_alarm(one)
-        cloudwatch.check(namespace, name, dimensions)
-        watched.setdefault(one["Dimensions"][0]["Value"], set()).add(name)
+        cloudwatch.check(namespace, name, dimensions, OWN)
+        watched.setdefault(namespace, set()).add(name)
         assert "docs/operations.md#backups-fail-or-are-late" in one["AlarmDescription"]
-        assert one["AlarmActions"] == [
-            FOUNDATION.exports[f"{APPLICATION}-foundation-OperationsTopic"]
-        ]
+        assert one["AlarmActions"] == [TEAM]
     assert watched == {
-        VAULTS[REGION]["Vault"]: {"NumberOfBackupJobsFailed", "NumberOfBackupJobsExpired"},
-        VAULTS[FIRST]["Vault"]: {"NumberOfCopyJobsFailed", "NumberOfCopyJobsCompleted"},
-        VAULTS[SECOND]["Vault"]: {"NumberOfCopyJobsFailed", "NumberOfCopyJobsCompleted"},
+        "AWS/Backup": {"NumberOfBackupJobsFailed", "NumberOfBackupJobsExpired"},
+        PROD.name: set(backups.COPIES),
     }
+    for one in ALARMS.values():
+        if one["Namespace"] == "AWS/Backup":
+            assert one["Dimensions"] == [
+                {"Name": "BackupVaultName", "Value": VAULTS[REGION]["Vault"]}
+            ]
 
 
 def test_that_no_copy_came_is_an_alarm_after_36_hours():
-    """Missing data must count as breaching, because AWS Backup sends no zeros."""
-    late = [one for one in ALARMS.values() if one["MetricName"] == "NumberOfCopyJobsCompleted"]
+    """Missing data must count as breaching, because there are no events of what did not happen."""
+    late = [one for one in ALARMS.values() if one["MetricName"] in backups.COPIES]
     assert len(late) == 2
     for one in late:
         assert one["TreatMissingData"] == "breaching"
-        assert one["Period"] * one["EvaluationPeriods"] == 36 * 3600
+        assert timedelta(seconds=one["Period"] * one["EvaluationPeriods"]) == backups.LATE
+
+
+def test_the_copies_of_this_database_are_counted_by_their_destination():
+    completed = RULES["CopyCompleted"]
+    assert completed["EventPattern"]["detail"] == {
+        "state": ["COMPLETED"],
+        "resourceArn": [DATABASE],
+    }
+    [log] = completed["Targets"]
+    counted = {}
+    for one in FILTERS:
+        assert log["Arn"].endswith(f":log-group:{one['LogGroupName']}")
+        [made] = one["MetricTransformations"]
+        counted[made["MetricName"]] = one["FilterPattern"]
+    for name, region in zip(backups.COPIES, (FIRST, SECOND), strict=True):
+        arn = VAULTS[region]["VaultArn"]
+        assert counted[name] == f'{{ $.detail.destinationBackupVaultArn = "{arn}" }}'
+
+
+def test_a_failed_copy_is_a_message_to_the_team():
+    failed = RULES["CopyFailed"]
+    assert failed["EventPattern"]["detail"] == {"state": ["FAILED"], "resourceArn": [DATABASE]}
+    [target] = failed["Targets"]
+    assert target["Arn"] == TEAM
+    assert "#backups-fail-or-are-late" in target["InputTransformer"]["InputTemplate"]

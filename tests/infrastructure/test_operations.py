@@ -343,7 +343,11 @@ def test_a_failover_is_a_message_that_can_be_read():
     assert pattern["detail"]["EventCategories"] == ["failover", "failure", "low storage"]
     [target] = rules["DatabaseTrouble"]["Targets"]
     assert target["Arn"] == TEAM
-    assert RUNBOOK.findall(target["InputTransformer"]["InputTemplate"]) == ["database-events"]
+    message = json.loads(target["InputTransformer"]["InputTemplate"].replace("<message>", '"It"'))
+    assert message["content"]["title"] == f"{NAME}: an event of its database"
+    assert message["content"]["description"] == "It"
+    [next_step] = message["content"]["nextSteps"]
+    assert RUNBOOK.findall(next_step) == ["database-events"]
     [log] = rules["DatabaseEvents"]["Targets"]
     [group] = PROD.properties("AWS::Logs::LogGroup").values()
     assert log["Arn"].endswith(f"log-group:{group['LogGroupName']}")

@@ -7,7 +7,9 @@ import pytest
 from moto.sns.models import sns_backends
 
 from deploy import notify
+from tests.rehearsal.aws import events
 from tests.rehearsal.aws.notifications import Receiver, is_shown
+from tests.support import cloudformation
 from tests.support.aws import ACCOUNT
 
 CUSTOM = json.loads(json.loads(notify.structure("A title", ["A line"]))["default"])
@@ -39,6 +41,34 @@ def test_what_is_shown(message):
 )
 def test_what_is_dropped(message):
     assert not is_shown(message)
+
+
+RULES = [
+    (stack, name)
+    for stack in ("operations", "backups")
+    for name, one in cloudformation.load(f"devops/{stack}.yml")["Resources"].items()
+    if one["Type"] == "AWS::Events::Rule"
+    and any("InputTransformer" in target for target in one["Properties"]["Targets"])
+]
+
+
+@pytest.mark.parametrize(("stack", "name"), RULES)
+def test_an_event_that_the_team_gets_is_shown(stack, name):
+    """Whatever it says: the message of an event may have quotes in it."""
+    rule = cloudformation.load(f"devops/{stack}.yml")["Resources"][name]["Properties"]
+    [transformer] = [one["InputTransformer"] for one in rule["Targets"]]
+    text = 'The "second" one failed'
+    event = {
+        "detail": {
+            path.removeprefix("$.detail."): text for path in transformer["InputPathsMap"].values()
+        }
+    }
+    template = transformer["InputTemplate"]["Fn::Sub"]
+    assert is_shown(events.transform(transformer | {"InputTemplate": template}, event))
+
+
+def test_there_are_such_events():
+    assert len(RULES) == 2
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def test_a_failover_of_the_database_is_reported(world, alarms):
         text = told(
             world, path, name, "Multi-AZ instance failover completed", "What to do: https://"
         )
-        assert len(text) < 400
+        assert len(text) < 500
     assert [group for group, _ in events.logged] == [f"/aws/events/{name}"] * 2
 
 

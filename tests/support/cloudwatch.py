@@ -39,8 +39,7 @@ CATALOGUE = {
     },
     # Only where they are not zero
     ("AWS/Backup", "BackupVaultName"): {
-        "NumberOfBackupJobsFailed", "NumberOfBackupJobsExpired", "NumberOfCopyJobsFailed",
-        "NumberOfCopyJobsCompleted",
+        "NumberOfBackupJobsFailed", "NumberOfBackupJobsExpired",
     },
     ("AWS/CertificateManager", "CertificateArn"): {"DaysToExpiry"},
     ("AWS/SNS", "TopicName"): {"NumberOfNotificationsFailed"},

@@ -38,10 +38,13 @@ class Backup:
 
     actions = ("list_backup_vaults", "list_recovery_points_by_backup_vault")
 
-    def __init__(self, region, resources, databases, find):
-        """``find(region)`` returns AWS Backup in another region, or None if that region cannot be reached."""
+    def __init__(self, region, resources, databases, find, tell):
+        """``find(region)`` returns AWS Backup in another region, or None if that region cannot be reached.
+
+        ``tell`` sends an event about a copy, in the region that it is copied from.
+        """
         self.region, self._resources, self.databases = region, resources, databases
-        self._find = find
+        self._find, self._tell = find, tell
         self.points = {}  # by vault
 
     # --- The API -------------------------------------------------------------------------------
@@ -92,13 +95,17 @@ class Backup:
         self._keep(rule["TargetBackupVault"], snapshot, arn, rule["Lifecycle"], "COMPLETED")
         failed = []
         for action in rule["CopyActions"]:
-            _, _, _, region, _, _, vault = action["DestinationBackupVaultArn"].split(":")
+            there = action["DestinationBackupVaultArn"]
+            _, _, _, region, _, _, vault = there.split(":")
             destination = self._find(region)
             if destination is None:
+                self._tell(arn, there, "FAILED")
                 failed.append((region, "the region does not answer"))
                 continue
             status = "CREATING" if region in unfinished else "COMPLETED"
             destination.take_copy(vault, snapshot, arn, action["Lifecycle"], status)
+            if status == "COMPLETED":
+                self._tell(arn, there, status)
         return failed
 
     def take_copy(self, vault, snapshot, arn, lifecycle, status):

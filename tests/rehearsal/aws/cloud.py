@@ -88,7 +88,10 @@ class Region:
         self.cloudwatch = CloudWatch(resources, name)
         self.beanstalk = Beanstalk(folder / "instances", name, self._replicate(cloud))
         self.databases = Databases(name, self.beanstalk.environments, folder / "snapshots", client)
-        self.backup = backup.Backup(name, resources, self.databases, cloud.find_backup)
+        self.events = Events(resources, name)
+        self.backup = backup.Backup(
+            name, resources, self.databases, cloud.find_backup, self.events.copy
+        )
         self.balancers = LoadBalancers(self.beanstalk.environments)
         login = f"echo {PASSWORD} | docker login --username AWS --password-stdin {self.registry.host} 2>&1"
         self.beanstalk.connect(client, login, self.databases)
@@ -117,7 +120,6 @@ class Cloud:
         self.lost, self.refused = set(), []  # regions that do not answer, and who asked them
         self.receiver = Receiver()
         self.cloudformation = CloudFormation(self.receiver)
-        self.events = Events(self.cloudformation.resources)
         self.pipeline = CodePipeline(folder / "sources", self.cloudformation)
         self._patches = ExitStack()
         for patch in self._all_patches():
@@ -148,7 +150,7 @@ class Cloud:
 
     @property
     def beanstalk(self):
-        """That of the home region, like the next three."""
+        """That of the home region, like the next four."""
         return self.region(REGION).beanstalk
 
     @property
@@ -162,6 +164,10 @@ class Cloud:
     @property
     def cloudwatch(self):
         return self.region(REGION).cloudwatch
+
+    @property
+    def events(self):
+        return self.region(REGION).events
 
     def find_backup(self, region):
         """AWS Backup in ``region``, or None if the region does not respond."""

@@ -6,6 +6,7 @@ wait times of a suppressor; a suppressed message that is sent when the suppresso
 """
 
 import json
+import operator
 import re
 import threading
 import time
@@ -20,6 +21,7 @@ METRIC, COMPOSITE = "AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"
 PLACES = {
     "eu-west-1": "EU (Ireland)", "eu-central-1": "EU (Frankfurt)", "eu-north-1": "EU (Stockholm)",
 }  # fmt: skip
+COMPARE = {"GreaterThanOrEqualToThreshold": operator.ge, "LessThanThreshold": operator.lt}
 LISTS = ("AlarmActions", "OKActions", "InsufficientDataActions")
 
 
@@ -90,8 +92,7 @@ class CloudWatch:
         value, at = self._values.get((alarm.get("Namespace"), alarm.get("MetricName")), (None, 0))
         if value is None or time.monotonic() - at > int(alarm["Period"]):
             return False
-        assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
-        return value >= float(alarm["Threshold"])
+        return COMPARE[alarm["ComparisonOperator"]](value, float(alarm["Threshold"]))
 
     def _act(self, name, before, after, reason):
         """Send the message of a change."""
