@@ -1,9 +1,15 @@
-"""Account settings that protect the instances, and for which Beanstalk has no option."""
+"""What the account in a region allows: settings that protect the instances, and their quota."""
 
+import re
+
+from deploy import environments
 from deploy.environments import Environment
-from deploy.errors import Failure, state
+from deploy.errors import AwsFailure, Failure, state
 from deploy.run import Run
 
+# "Running On-Demand Standard instances" in vCPUs, and the families that it is for:
+# docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-quotas.html
+QUOTA, STANDARD = "L-1216C47A", re.compile(r"(a|c|d|h|i|im|is|m|r|t|z)\d")
 HOPS = 1  # from an instance to its metadata; a container is one hop further, and must not reach it
 
 
@@ -36,3 +42,41 @@ def refuse_unsafe(run: Run, environment: Environment) -> None:
         run.console.say(f"{what}, which production would refuse")
     if missing:
         run.console.say(f"  next: {remedies}")
+
+
+def warn_of_quota(run: Run) -> None:
+    """Print a warning if the environments can need more instances than the account may run.
+
+    What else the account runs is not counted. Without an answer, it is unknown, and no failure.
+    """
+    try:
+        quota = run.aws.ask(
+            "service-quotas", "get_service_quota", ServiceCode="ec2", QuotaCode=QUOTA
+        )["Quota"]["Value"]
+        needed = _needed_vcpus(run)
+    except AwsFailure as failure:
+        run.console.say(f"whether the quota of instances suffices is unknown: {failure.what}")
+        return
+    if needed <= quota:
+        return
+    run.console.say(
+        f"the account may run {quota:.0f} vCPUs in {run.settings.region}, and the environments of "
+        f"{environments.NAME} can need {needed} vCPUs at MaxSize, during a deployment"
+    )
+    run.console.say(
+        "  next: aws service-quotas request-service-quota-increase --service-code ec2 "
+        f"--quota-code {QUOTA} --desired-value {needed} --region {run.settings.region}"
+    )
+
+
+def _needed_vcpus(run: Run) -> int:
+    """Of all environments, each with the largest of its instance types. Raises AwsFailure."""
+    most = [one.most_instances() for one in environments.read(run.settings).values()]
+    types = {one for named, _ in most for one in named if STANDARD.match(one)}
+    if not types:
+        return 0
+    described = run.aws.every(
+        "ec2", "describe_instance_types", "InstanceTypes", InstanceTypes=sorted(types)
+    )
+    vcpus = {one["InstanceType"]: int(one["VCpuInfo"]["DefaultVCpus"]) for one in described}
+    return sum(size * max(vcpus.get(one, 0) for one in named) for named, size in most)

@@ -57,6 +57,7 @@ PERMISSIONS = {
     "s3:ListObjectsV2": "s3:ListBucket",
     "s3:HeadObject": "s3:GetObject",
     "elbv2:DescribeTargetGroups": "elasticloadbalancing:DescribeTargetGroups",
+    "service-quotas:GetServiceQuota": "servicequotas:GetServiceQuota",
 }
 # Services whose names in the AWS CLI and in boto3 differ
 COMMANDS = {"s3": "s3api"}

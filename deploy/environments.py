@@ -1,5 +1,6 @@
 """The environments of devops/environments.toml, and their settings."""
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -14,9 +15,11 @@ from deploy.settings import CONFIG, REGION, Settings, read_text
 NAME = "devops/environments.toml"
 COMMON = ("account", "all", "certificate")  # tables that are not environments
 SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
-GROUP, UPDATES = "aws:autoscaling:asg", "aws:autoscaling:updatepolicy:rollingupdate"
+GROUP, INSTANCES = "aws:autoscaling:asg", "aws:ec2:instances"
+UPDATES = "aws:autoscaling:updatepolicy:rollingupdate"
 IN_SERVICE = "MinInstancesInService"  # CloudFormation: below the group's maximum
 FILES = ".ebextensions"
+BATCH = 50  # percent more instances during a deployment, as in .ebextensions/20-deployment.config
 PRODUCTION = "prod"
 NAME_MAX, VAULT_MAX = 40, 50  # characters: of CreateEnvironment, and of CreateBackupVault
 # The entries of a table besides Beanstalk's namespaces
@@ -79,16 +82,26 @@ class Environment:
 
     def find_number(self, namespace: str, option: str) -> int | None:
         """The value of an option that is a number; None if the file does not set it."""
-        values: dict[str, Any] = {}
-        for table in ("all", self.short):
-            values |= self.tables.get(table, {}).get(namespace, {})
-        found = values.get(option)
+        found = self.settings(namespace).get(option)
         return found if isinstance(found, int) and not isinstance(found, bool) else None
 
     def retention(self) -> dict[str, str]:
         """The parameters of devops/backups.yml that say for how long backups are kept."""
         table = self.tables[self.short][BACKUPS]
         return _as_text({name: value for name, value in table.items() if name != DESTINATIONS})
+
+    def settings(self, namespace: str) -> dict[str, Any]:
+        """Its settings in a namespace of Beanstalk, those of all environments included."""
+        return {
+            **self.tables.get("all", {}).get(namespace, {}),
+            **self.tables[self.short].get(namespace, {}),
+        }
+
+    def most_instances(self) -> tuple[list[str], int]:
+        """The instance types, and the number of instances at MaxSize during a deployment."""
+        types = str(self.settings(INSTANCES).get("InstanceTypes", "")).split(",")
+        size = self.find_number(GROUP, "MaxSize") or 0
+        return [one.strip() for one in types], size + math.ceil(size * BATCH / 100)
 
     def refuse_plain_http(self) -> None:
         """Raise InvalidConfig for production without a certificate, unless the file allows that."""

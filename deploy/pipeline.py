@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from deploy import budget, create, environments, owner, slack, stacks, vault, window
+from deploy import account, budget, create, environments, owner, slack, stacks, vault, window
 from deploy.errors import Failure, NotFound, state
 from deploy.owner import Owner
 from deploy.run import Run
@@ -30,6 +30,7 @@ def bootstrap(
     environments.refuse_region(run.settings)
     calendar, responsible = window.read(root), owner.read_for_use(root)
     run.console.say(calendar.explain_now())
+    account.warn_of_quota(run)
     with state("nothing was changed"):
         parameters = _parameters(run, calendar, responsible)
         if parameters["Connected"] == "true":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy import environments
 from tests.infrastructure.conftest import OUTPUTS, direct
 from tests.support import ebextensions
 from tests.support.ebextensions import Mistake, check
@@ -24,6 +25,13 @@ def test_every_option_exists_and_has_an_allowed_value(shared):
 def test_every_direct_option_exists_and_has_an_allowed_value(environment, certificate):
     for option, value in direct(environment, Certificate=certificate).items():
         check(option, value)
+
+
+def test_the_quota_is_compared_with_the_batch_of_a_deployment(shared):
+    namespace = "aws:elasticbeanstalk:command"
+    assert shared[namespace, "DeploymentPolicy"] == "RollingWithAdditionalBatch"
+    assert shared[namespace, "BatchSizeType"] == "Percentage"
+    assert shared[namespace, "BatchSize"] == str(environments.BATCH)
 
 
 def test_no_option_is_set_in_two_files(files):

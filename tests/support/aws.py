@@ -71,7 +71,7 @@ class FakeAws:
     def __init__(self):
         self.calls, self._failures = [], []
         self.versions, self.descriptions, self.images = {}, {}, {}
-        self.encrypted, self.hops = True, 1
+        self.encrypted, self.hops, self.vcpus = True, 1, 1000
         self.scans = [("COMPLETE", {})]  # the responses about them, one after the other
         self.environments, self.events = {}, []
         # Objects: of our bucket
@@ -600,6 +600,15 @@ class FakeAws:
 
     def ec2_get_instance_metadata_defaults(self):
         return {"AccountLevel": {"HttpPutResponseHopLimit": self.hops} if self.hops else {}}
+
+    def ec2_describe_instance_types(self, InstanceTypes):
+        """All types have two vCPUs."""
+        found = [{"InstanceType": one, "VCpuInfo": {"DefaultVCpus": 2}} for one in InstanceTypes]
+        return {"InstanceTypes": found}
+
+    def service_quotas_get_service_quota(self, ServiceCode, QuotaCode):
+        assert (ServiceCode, QuotaCode) == ("ec2", "L-1216C47A")
+        return {"Quota": {"QuotaCode": QuotaCode, "Value": float(self.vcpus)}}
 
     def sts_get_caller_identity(self):
         return {"Account": self.account, "Arn": f"arn:aws:iam::{self.account}:user/somebody"}

@@ -19,6 +19,7 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.rds.responses import RDSResponse
 from moto.secretsmanager.responses import SecretsManagerResponse
+from moto.servicequotas.responses import ServiceQuotasResponse
 
 from tests.rehearsal.aws import backup, ecr
 from tests.rehearsal.aws.answers import (
@@ -54,6 +55,15 @@ class Defaults:
 
     def get_instance_metadata_defaults(self):
         return {"AccountLevel": {"HttpPutResponseHopLimit": 1}}
+
+
+class Quotas:
+    """The quota of instances, large enough."""
+
+    actions = ("get_service_quota",)
+
+    def get_service_quota(self, ServiceCode, QuotaCode):
+        return {"Quota": {"ServiceCode": ServiceCode, "QuotaCode": QuotaCode, "Value": 64.0}}
 
 
 class LoadBalancers:
@@ -264,4 +274,5 @@ class Cloud:
             *answer(SecretsManagerResponse, of(Replicas, "replicas"), from_json),
             *answer(CodePipelineResponse, self.pipeline, from_json),
             *answer(EC2Response, Defaults(), lambda _: {}),
+            *answer(ServiceQuotasResponse, Quotas(), from_json),
         )

@@ -105,6 +105,18 @@ def lacks_keys_of_stacks(client):
     return False
 
 
+def lacks_the_quota_of_instances(_):
+    """Service Quotas knows how many vCPUs of standard instances the account may run."""
+    import boto3
+
+    client = boto3.client("service-quotas")
+    try:
+        client.get_service_quota(ServiceCode="ec2", QuotaCode="L-1216C47A")
+    except client.exceptions.ClientError:
+        return True
+    return False
+
+
 def gaps():
     """Each patched feature, and whether moto still lacks it."""
     import boto3
@@ -130,7 +142,8 @@ def gaps():
     action = "get_instance_metadata_defaults"
     found[f"ec2 {action}"] = not hasattr(EC2Response, action)
     for probe in (lacks_outputs_of_change_sets, lacks_exports_in_change_sets,
-                  lacks_empty_change_sets, lacks_kept_defaults, lacks_resources_of_conditions, lacks_keys_of_stacks):  # fmt: skip
+                  lacks_empty_change_sets, lacks_kept_defaults, lacks_resources_of_conditions, lacks_keys_of_stacks,
+                  lacks_the_quota_of_instances):  # fmt: skip
         with mock_aws():
             found[probe.__name__.removeprefix("lacks_").replace("_", " ")] = probe(
                 boto3.client("cloudformation")

@@ -1,0 +1,58 @@
+"""The quota of instances, which is low in a young account."""
+
+import pytest
+
+from tests.support.aws import APPLICATION, REGION
+
+CREATE = ("create", "staging", "--version", "new")
+# By devops/environments.toml, with two vCPUs each: 3 and 2 more, 8 and 4 more
+NEEDED = 2 * (3 + 2 + 8 + 4)
+COMMANDS = [CREATE, ("bootstrap", "--main-is-protected")]
+
+
+@pytest.fixture
+def account(aws):
+    """An account with a version, and the key of staging's smoke test."""
+    aws.add_version("new")
+    aws.secrets[f"{APPLICATION}-staging/smoke-test"] = {"user": "smoke test", "key": "K3y"}
+    return aws
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_too_few_instances_are_a_warning_with_the_way_to_more(account, command, arguments):
+    account.vcpus = NEEDED - 1
+    code, output = command(*arguments)
+    assert code == 0, output
+    assert f"can need {NEEDED} vCPUs" in output
+    assert (
+        "next: aws service-quotas request-service-quota-increase --service-code ec2 "
+        f"--quota-code L-1216C47A --desired-value {NEEDED} --region {REGION}"
+    ) in output
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_enough_are_not_mentioned(account, command, arguments):
+    account.vcpus = NEEDED
+    assert "vCPU" not in command(*arguments)[1]
+
+
+def test_it_is_said_before_anything_is_made(account, command):
+    account.vcpus = 5
+    before, _, _ = command(*CREATE)[1].partition("\n+ ")
+    assert "vCPUs" in before
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", None])
+@pytest.mark.parametrize("action", ["service-quotas:GetServiceQuota", "ec2:DescribeInstanceTypes"])
+def test_what_aws_does_not_answer_is_unknown(account, command, action, code):
+    account.fail(action, code)
+    exit_code, output = command(*CREATE)
+    assert exit_code == 0, output
+    assert "whether the quota of instances suffices is unknown: " in output
+
+
+def test_other_families_have_quotas_of_their_own(account, command, project):
+    path = project / "devops/environments.toml"
+    path.write_text(path.read_text().replace("t3.small,t3a.small", "g4dn.xlarge"))
+    account.vcpus = NEEDED - 1
+    assert "vCPU" not in command(*CREATE)[1]
