@@ -21,7 +21,12 @@ IN_SERVICE = "MinInstancesInService"  # CloudFormation: below the group's maximu
 FILES = ".ebextensions"
 BATCH = 50  # percent more instances during a deployment, as in .ebextensions/20-deployment.config
 PRODUCTION = "prod"
-NAME_MAX, VAULT_MAX = 40, 50  # characters: of CreateEnvironment, and of CreateBackupVault
+# Limits in characters. CloudFormation names a role after its stack and its logical name, adds up to
+# 13, and cuts what exceeds IAM's 64; the patterns of devops/pipeline.yml would not match what is
+# left. CreateEnvironment itself accepts 40
+NAME_MAX = 64 - len("-InstanceRole-") - 13
+FOUNDATION_MAX = 64 - len("-MonitoringRole-") - 13
+VAULT_MAX = 50  # of CreateBackupVault
 # The entries of a table besides Beanstalk's namespaces
 STACK, ALARMS, BACKUPS, PLAIN_HTTP = "stack", "alarms", "backups", "PlainHttp"
 DESTINATIONS = "Destinations"  # of backups
@@ -179,7 +184,11 @@ def _refuse_name(short: str) -> None:
 
 def _refuse_long(environment: Environment, home: str) -> None:
     """Raise InvalidConfig for names that AWS would refuse, half an hour into a command."""
-    names = [(environment.name, NAME_MAX, "an environment")]
+    foundation = f"{environment.name.removesuffix(environment.short)}foundation"
+    names = [
+        (foundation, FOUNDATION_MAX, "the stack of devops/foundation.yml"),
+        (environment.name, NAME_MAX, "an environment"),
+    ]
     if found := environment.destinations():
         vaults = (f"{environment.name}-{region}" for region in (home, *found))
         names += [(name, VAULT_MAX, "a backup vault") for name in vaults]

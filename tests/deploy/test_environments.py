@@ -127,11 +127,14 @@ def test_a_small_group_may_keep_fewer_instances_in_service(run, project):
 
 @pytest.mark.parametrize(
     ("letters", "what"),
-    [(19, "the name of a backup vault at most 50"), (20, "41 characters, and the name of an environment at most 40")],
+    [(16, "the name of a backup vault at most 50"),
+     (17, "38 characters, and the name of an environment at most 37"),
+     (25, "the name of the stack of devops/foundation.yml at most 35")],
 )  # fmt: skip
 def test_a_name_that_aws_refuses_half_an_hour_later_is_refused(run, project, letters, what):
     path = project / environments.NAME
-    path.write_text(path.read_text().replace("[prod", "[abcdefghijklmnopqrst"))
+    text = path.read_text().replace("[prod", "[abcdefghijklmnopqrst")
+    path.write_text(text.replace("eu-north-1", "ap-southeast-2"))
     with pytest.raises(InvalidConfig, match=what):
         environments.read(replace(run.settings, application="x" * letters))
 
