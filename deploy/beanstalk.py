@@ -29,7 +29,7 @@ class State:
     colour: str  # Green, Yellow, Red, Grey
     health: str  # of enhanced health: Ok, Warning, Degraded, Severe...
     cname: str
-    id: str
+    id: str  # such as e-abcdefghij; an environment that is created again has another one
 
     @property
     def stack(self) -> str:

@@ -67,6 +67,8 @@ def _create(run: Run, environment: Environment, label: str | None, allow_dirty: 
         begin(run, environment, options, label, allow_dirty)
     with state(f"{name} was not verified"):
         run.changes.quietly(lambda: _verify(run, environment, since, is_new))
+        if is_new:
+            restrict_instances(run, environment)
     if is_new and run.changes.dry_run:
         run.console.say("its alarms can be shown once the environment exists")
     else:
@@ -114,9 +116,11 @@ def apply_stack(
 
     Returns the outputs of the stacks; None in a dry run if they do not exist yet. Raises Failure.
     """
+    current = beanstalk.find(run, environment.name)
     parameters = {
         "Environment": environment.name,
         "Foundation": run.settings.foundation,
+        "EnvironmentId": current.id if current else "",  # or a new environment could not start
     } | environment.parameters()
     shared = stacks.find_outputs(run, run.settings.foundation)
     if shared is None and run.changes.dry_run:
@@ -129,6 +133,16 @@ def apply_stack(
             return None
         raise NotFound(f"the stacks of {environment.name} are gone", next="run it again")
     return shared | own
+
+
+def restrict_instances(run: Run, environment: Environment) -> None:
+    """Deny the instances of a new ``environment`` the files of all others. Raises Failure.
+
+    That needs the environment's id, which is not known before its first instances start.
+    """
+    current = beanstalk.find(run, environment.name)
+    if current is not None:  # a dry run creates none
+        stacks.apply(run, environment.name, TEMPLATE, {"EnvironmentId": current.id})
 
 
 def _elsewhere(run: Run, environment: Environment) -> dict[str, str]:

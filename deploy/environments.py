@@ -40,6 +40,7 @@ GIVEN = {
     "LoadBalancer", "TargetGroup", "AutoScalingGroup", "ApplicationLog", "ProxyLog",
     "WatchedCertificate", "Vault", "FirstVaultArn", "SecondVaultArn", "DatabaseKey",
     "ApplicationSecretArn", "SmokeTestSecretArn", "FirstCopyRegion", "SecondCopyRegion",
+    "EnvironmentId",
 }  # fmt: skip
 
 

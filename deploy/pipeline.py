@@ -3,13 +3,27 @@
 import re
 from collections.abc import Callable
 
-from deploy import account, budget, create, environments, owner, slack, stacks, vault, window
+from deploy import (
+    account,
+    beanstalk,
+    budget,
+    create,
+    environments,
+    owner,
+    slack,
+    stacks,
+    vault,
+    window,
+)
+from deploy.environments import PRODUCTION
 from deploy.errors import Failure, NotFound, state
 from deploy.owner import Owner
 from deploy.run import Run
 from deploy.window import Calendar
 
 TEMPLATE = "devops/pipeline.yml"
+DEPLOYED = {"StagingId": "staging", "ProductionId": PRODUCTION}  # parameters of the template
+NONE = "none"  # the id of an environment that does not exist
 
 
 def bootstrap(
@@ -53,6 +67,25 @@ def bootstrap(
         _tell_what_is_next(run, parameters)
 
 
+def find_ids(run: Run) -> dict[str, str]:
+    """The ids by which the pipeline knows its environments, by name; empty without a pipeline.
+
+    An environment with another id is not the one that its roles may deploy to. Raises AwsFailure.
+    """
+    stack = stacks.find(run, _stack(run)) or {}
+    return {
+        run.settings.name(DEPLOYED[one["ParameterKey"]]): one["ParameterValue"]
+        for one in stack.get("Parameters", [])
+        if one["ParameterKey"] in DEPLOYED
+    }
+
+
+def _ids(run: Run) -> dict[str, str]:
+    found = beanstalk.find_all(run)
+    names = {key: run.settings.name(short) for key, short in DEPLOYED.items()}
+    return {key: found[name].id if name in found else NONE for key, name in names.items()}
+
+
 def _parameters(run: Run, calendar: Calendar, responsible: Owner) -> dict[str, str]:
     """The parameters of the template. Raises AwsFailure."""
     return {
@@ -62,7 +95,7 @@ def _parameters(run: Run, calendar: Calendar, responsible: Owner) -> dict[str, s
         "WindowSchedule": calendar.schedule(),
         "WindowTimeZone": calendar.zone.key,
         "Repository": responsible.repository,
-    }
+    } | _ids(run)
 
 
 def _tell_what_is_next(run: Run, parameters: dict[str, str]) -> None:
@@ -77,6 +110,13 @@ def _tell_what_is_next(run: Run, parameters: dict[str, str]) -> None:
             f"{console}/settings/connections"
         )
         run.console.say("  next: run this again")
+    for key, short in DEPLOYED.items():
+        if parameters[key] == NONE:
+            run.console.say(
+                f"there is no environment {run.settings.name(short)}, so the pipeline may not "
+                "deploy there"
+            )
+            run.console.say(f"  next: {run.settings.program} create {short}, then run this again")
     if parameters["TokenStored"] != "true":
         run.console.say(
             "pull requests are not built: docs/deployment.md says which token they need"

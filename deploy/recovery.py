@@ -122,6 +122,7 @@ def recover(run: Run, plan: Plan, wish: Wish, began: datetime) -> None:
         outputs = _make_stacks(run, plan)
         _make_environment(run, plan, outputs, snapshot)
         current, dns = _verify(run, plan, wish.user)
+        create.restrict_instances(run, plan.target)
         history.record(run, plan.target.name, "deploy", plan.label)
         operations.watch(run, plan.target, outputs["Certificate"])
         if wish.protect:

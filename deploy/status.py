@@ -7,7 +7,16 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from deploy import approval, backups, beanstalk, certificates, environments, history, operations
+from deploy import (
+    approval,
+    backups,
+    beanstalk,
+    certificates,
+    environments,
+    history,
+    operations,
+    pipeline,
+)
 from deploy.backups import Backup
 from deploy.beanstalk import State
 from deploy.environments import Environment
@@ -43,6 +52,7 @@ class Report:
     deployments: list[Entry] | None = None  # the newest first
     alarms: list[Alarm] | None = None
     watched: bool | None = None  # whether its alarms watch the current load balancer
+    pipeline_id: str | None = None  # by which the pipeline knows it; None also without a pipeline
     certificate_days: int | None = None  # None also if there is no certificate
     # By region, or why there is none; None also where none is configured
     backups: dict[str, Backup | str] | None = None
@@ -81,9 +91,12 @@ def find(run: Run, wanted: Environment | None = None) -> Overview:
     known = {one.name: one for one in environments.read(run.settings).values()}
     overview = Overview(run.settings.region, [])
     alarms = _answered(overview.unknown, "alarms", lambda: _find_alarms(run))
+    ids = _answered(overview.unknown, "ids in the pipeline", lambda: pipeline.find_ids(run)) or {}
     for name, state in sorted(found.items()):
         if wanted is None or name == wanted.name:
-            overview.environments.append(_report(run, name, state, known.get(name), alarms))
+            report = _report(run, name, state, known.get(name), alarms)
+            report.pipeline_id = ids.get(name)
+            overview.environments.append(report)
     if alarms is not None:
         overview.shared = [
             one for one in alarms if not any(_belongs(one, name) for name in known | found)
@@ -263,6 +276,11 @@ def _lines(report: Report, now: datetime) -> list[str]:
     if report.watched is False:
         lines.append(
             "  NOT WATCHED  its alarms are missing, or on another load balancer: run create again"
+        )
+    if report.pipeline_id not in (None, state.id):
+        lines.append(
+            f"  NO PIPELINE  it may deploy to {report.pipeline_id}, and this is {state.id}: run "
+            "bootstrap again"
         )
     lines.append(f"  dashboard    {report.dashboard}")
     return lines + [f"  unknown      {what}" for what in report.unknown]

@@ -39,6 +39,24 @@ def test_an_environment_is_created_from_nothing(aws, nothing, command, tested):
     assert f"{STAGING} runs new: http://staging.elasticbeanstalk.test" in output
 
 
+def test_instances_are_restricted_to_the_id_of_their_environment(aws, nothing, command):
+    """The first ones start before there is an id, and a later environment has another one."""
+    given = []
+    created = aws.elasticbeanstalk_create_environment
+
+    def create(**asked):
+        given.append(aws.stacks[STAGING]["parameters"]["EnvironmentId"])
+        return created(**asked)
+
+    aws.elasticbeanstalk_create_environment = create
+    for _ in range(2):
+        assert command("create", "staging", "--version", "new")[0] == 0
+        known = aws.environments[STAGING]["id"]
+        assert aws.stacks[STAGING]["parameters"]["EnvironmentId"] == known
+        aws.environments.clear()
+    assert given == ["", ""]
+
+
 def test_it_first_says_what_it_will_create_and_how_long_that_takes(nothing, command):
     _, output = command("create", "staging")
     before = output.split("+ ")[0]

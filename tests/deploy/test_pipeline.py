@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.deploy.conftest import made
+from tests.deploy.conftest import PROD, STAGING, made
 from tests.support.aws import APPLICATION, PULL_REQUEST_TOKEN
 
 BOOTSTRAP = ("bootstrap", "--main-is-protected")
@@ -35,6 +35,18 @@ def test_it_makes_the_foundation_and_the_pipeline(aws, authorised, command):
     assert "codepipeline/pipelines/birthday-greetings/view" in output
 
 
+def test_it_deploys_to_the_environments_that_there_are(aws, authorised, command):
+    aws.add_environment("prod", "old")
+    _, output = command(*BOOTSTRAP)
+    assert parameters(aws)["ProductionId"] == aws.environments[PROD]["id"]
+    assert parameters(aws)["StagingId"] == "none"
+    assert f"there is no environment {STAGING}, so the pipeline may not deploy there" in output
+    assert "next: scripts/build_and_deploy.sh create staging, then run this again" in output
+    aws.add_environment("staging", "old")
+    assert "there is no environment" not in command(*BOOTSTRAP)[1]
+    assert parameters(aws)["StagingId"] == aws.environments[STAGING]["id"]
+
+
 def test_the_parameters_are_those_of_the_template(aws, authorised, command):
     from tests.support import cloudformation
 
@@ -61,6 +73,7 @@ def test_a_connection_that_is_pending(aws, authorised, command):
     "action",
     [
         "cloudformation:DescribeStacks",
+        "elasticbeanstalk:DescribeEnvironments",
         "codeconnections:GetConnection",
         "secretsmanager:GetSecretValue",
     ],

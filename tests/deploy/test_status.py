@@ -53,6 +53,19 @@ def test_it_shows_everything_on_one_screen(aws, watched, run, command):
     assert "NOT WATCHED" not in output
 
 
+def test_a_pipeline_that_knows_an_earlier_environment_is_reported(aws, watched, command):
+    assert "NO PIPELINE" not in command("status")[1]  # there is none
+    made(aws, "pipeline")
+    aws.stacks[f"{APPLICATION}-pipeline"]["parameters"] = {
+        "StagingId": aws.environments[STAGING]["id"],
+        "ProductionId": "e-aaaaaaaaaa",
+    }
+    _, output = command("status")
+    now = aws.environments[PROD]["id"]
+    assert f"NO PIPELINE  it may deploy to e-aaaaaaaaaa, and this is {now}: run boot" in output
+    assert output.count("NO PIPELINE") == 1
+
+
 def test_it_can_show_one_environment(watched, command):
     _, output = command("status", "prod")
     assert PROD in output
@@ -271,7 +284,7 @@ def test_json_and_watch_cannot_be_combined(command):
     [(0, "0 min"), (119, "119 min"), (120, "2 h"), (47 * 60, "47 h"), (72 * 60, "3 days")],
 )
 def test_ages_are_rounded_for_people(ago, words):
-    state = State("x", "Ready", "v", "Green", "Ok", "x", "e-x")
+    state = State("x", "Ready", "v", "Green", "Ok", "x", "e-abcdefghij")
     entry = Entry(NOW - timedelta(minutes=ago), "deploy", "v", "", "")
     alarm = Alarm("p-x", NOW - timedelta(minutes=ago), "A sentence. What to do: x")
     one = Report("p", state, "http://x", "d", deployments=[entry], alarms=[alarm])

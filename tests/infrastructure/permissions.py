@@ -14,14 +14,59 @@ DOCUMENT = Path("docs/permissions.md")
 STAGING, PROD = f"{APPLICATION}-staging", f"{APPLICATION}-prod"
 OWNER = "greeters/birthday-greetings"
 
+IDS = {STAGING: "e-aaaaaaaaaa", PROD: "e-bbbbbbbbbb"}
+
+BUCKET = f"arn:aws:s3:::elasticbeanstalk-{REGION}-{ACCOUNT}"
+RECORDS = f"arn:aws:s3:::{APPLICATION}-records-{REGION}-{ACCOUNT}"
+ELSEWHERE = "eu-central-1"
+
 FOUNDATION = Stack("devops/foundation.yml", f"{APPLICATION}-foundation", {})
 PIPELINE = Stack(
-    "devops/pipeline.yml", f"{APPLICATION}-pipeline", {"Repository": OWNER}, FOUNDATION.exports
+    "devops/pipeline.yml",
+    f"{APPLICATION}-pipeline",
+    {"Repository": OWNER, "StagingId": IDS[STAGING], "ProductionId": IDS[PROD]},
+    FOUNDATION.exports,
 )
 ENVIRONMENTS = {
-    name: Stack("devops/environment.yml", name, {"Environment": name}, FOUNDATION.exports)
+    name: Stack(
+        "devops/environment.yml",
+        name,
+        {"Environment": name, "EnvironmentId": IDS[name]},
+        FOUNDATION.exports,
+    )
     for name in (STAGING, PROD)
 }
+# What Beanstalk writes into its bucket's policy for each role of its instances: in public copies of
+# such policies, these are eb-ad78f54a-f239-4c90-adda-49e5f56cb51e and
+# eb-af163bf3-d27b-4712-b795-d1e33e331ca4
+BUCKET_POLICY = [
+    {
+        "Effect": "Allow",
+        "Action": "s3:PutObject",
+        "Resource": f"{BUCKET}/resources/environments/logs/*",
+    },
+    {
+        "Effect": "Allow",
+        "Action": ["s3:ListBucket", "s3:ListBucketVersions", "s3:GetObject", "s3:GetObjectVersion"],
+        "Resource": [BUCKET, f"{BUCKET}/resources/environments/*"],
+    },
+]
+
+
+def instance(stack):
+    """The role of a stack's instances, with what Beanstalk allows it."""
+    role = stack.role("InstanceRole")
+    role.statements += BUCKET_POLICY
+    return role
+
+
+def in_account(name, *statements):
+    """An administrator of the account, where only the policies of resources forbid something."""
+    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    arn = f"arn:aws:iam::{ACCOUNT}:role/{name}"
+    return Role(name, [everything, *statements], {"aws:PrincipalArn": arn})
+
+
 WHO = {
     "Pull request": PIPELINE.role("PullRequestRole"),
     "Verify": PIPELINE.role("VerifyRole"),
@@ -31,17 +76,14 @@ WHO = {
     "Production": PIPELINE.role("ProductionRole"),
     "Window": PIPELINE.role("ReleaseRole"),
     "Pipeline": PIPELINE.role("PipelineRole"),
-    "Instance of staging": ENVIRONMENTS[STAGING].role("InstanceRole"),
-    "Instance of production": ENVIRONMENTS[PROD].role("InstanceRole"),
-    # An administrator of the account, defined in no template
-    "Operator": Role("Operator", [{"Effect": "Allow", "Action": "*", "Resource": "*"}]),
+    "Instance of staging": instance(ENVIRONMENTS[STAGING]),
+    "Instance of production": instance(ENVIRONMENTS[PROD]),
+    "Operator": in_account("operator"),
 }
 
 CONNECTION = PIPELINE.resolve({"Ref": "Connection"})
 ARTIFACTS = PIPELINE.resolve({"Fn::GetAtt": ["Artifacts", "Arn"]})
 IMAGES = FOUNDATION.resolve({"Fn::GetAtt": ["Images", "Arn"]})
-BUCKET = f"arn:aws:s3:::elasticbeanstalk-{REGION}-{ACCOUNT}"
-ELSEWHERE = f"arn:aws:s3:::elasticbeanstalk-eu-central-1-{ACCOUNT}"  # Beanstalk's bucket there
 USE = {"codeconnections:FullRepositoryId": OWNER}
 VIA_CLOUDFORMATION = {"aws:CalledVia": ["cloudformation.amazonaws.com"]}
 TO_EC2 = {"iam:PassedToService": "ec2.amazonaws.com"}
@@ -68,13 +110,6 @@ def made_for(name):
     }
 
 
-def key_of(name, kind):
-    return {
-        "kms:ViaService": f"secretsmanager.{REGION}.amazonaws.com",
-        "kms:EncryptionContext:SecretARN": secret(name, kind),
-    }
-
-
 # The questions: a description, the action, the resource, and the request's other condition keys
 WHAT = {
     "The source": [
@@ -97,12 +132,6 @@ WHAT = {
          arn("codepipeline", f"{APPLICATION}/Release/Approve"), {}),
         ("write logs of the pipeline", "logs:PutLogEvents",
          arn("logs", "log-group:/birthday-greetings/pipeline:log-stream:1"), {}),
-        ("write logs of pull requests", "logs:PutLogEvents",
-         arn("logs", "log-group:/birthday-greetings/pull-requests:log-stream:1"), {}),
-        ("write reports of Verify", "codebuild:UpdateReport",
-         arn("codebuild", "report-group/birthday-greetings-verify-tests"), {}),
-        ("write reports of pull requests", "codebuild:UpdateReport",
-         arn("codebuild", "report-group/birthday-greetings-pull-requests-tests"), {}),
     ],
     "Versions": [
         ("publish an image", "ecr:PutImage", IMAGES, {}),
@@ -111,44 +140,59 @@ WHAT = {
          arn("elasticbeanstalk", f"applicationversion/{APPLICATION}/1"), {}),
         ("change or delete a version", "elasticbeanstalk:UpdateApplicationVersion",
          arn("elasticbeanstalk", f"applicationversion/{APPLICATION}/1"), {}),
+        ("let old versions and their bundles expire",
+         "elasticbeanstalk:UpdateApplicationResourceLifecycle",
+         arn("elasticbeanstalk", f"application/{APPLICATION}"), {}),
         ("write a bundle", "s3:PutObject", f"{BUCKET}/{APPLICATION}/1.zip", {}),
-        ("write a bundle in another region", "s3:PutObject", f"{ELSEWHERE}/{APPLICATION}/1.zip",
-         {}),
+        ("write a bundle in another region", "s3:PutObject",
+         f"{BUCKET}/{APPLICATION}/1.zip".replace(REGION, ELSEWHERE), {}),
         ("read a bundle", "s3:GetObject", f"{BUCKET}/{APPLICATION}/1.zip", {}),
-        ("read the rest of Beanstalk's bucket", "s3:GetObject", f"{BUCKET}/1", {}),
+        ("write a build record", "s3:PutObject",
+         f"{RECORDS}/{APPLICATION}/0123/provenance.json", {}),
     ],
 } | {
     title: [
         ("deploy", "elasticbeanstalk:UpdateEnvironment", environment(name), {}),
+        ("terminate it", "elasticbeanstalk:TerminateEnvironment", environment(name), {}),
+        ("swap its address with another", "elasticbeanstalk:SwapEnvironmentCNAMEs",
+         environment(name), {}),
         ("change its stack", "cloudformation:UpdateStack",
-         arn("cloudformation", "stack/awseb-e-1-stack/2"), made_for(name)),
+         arn("cloudformation", f"stack/awseb-{IDS[name]}-stack/2"), made_for(name)),
         ("stop its instances", "ec2:TerminateInstances", arn("ec2", "instance/i-1"),
          made_for(name)),
         ("let something into its network groups", "ec2:AuthorizeSecurityGroupIngress",
          arn("ec2", "security-group/sg-1"), made_for(name)),
+        ("redirect its users", "elasticloadbalancing:ModifyListener",
+         arn("elasticloadbalancing", "listener/app/awseb-1/2/3"), made_for(name)),
         ("give its rights to an instance", "iam:PassRole",
          f"arn:aws:iam::{ACCOUNT}:role/{name}-InstanceRole-AbCdEf", TO_EC2),
+        ("write what its instances fetch and run", "s3:PutObject",
+         f"{BUCKET}/resources/environments/{IDS[name]}/_runtime/versions/manifest_1", {}),
+        ("read that", "s3:GetObject",
+         f"{BUCKET}/resources/environments/{IDS[name]}/_runtime/versions/manifest_1", {}),
+        ("leave logs that somebody asked for", "s3:PutObject",
+         f"{BUCKET}/resources/environments/logs/bundle/{IDS[name]}/i-1/1.zip", {}),
         ("change its database", "rds:ModifyDBInstance", arn("rds", f"db:{name}"), {}),
-        ("copy its data from a snapshot", "rds:RestoreDBInstanceFromDBSnapshot",
+        ("delete its database", "rds:DeleteDBInstance", arn("rds", f"db:{name}"), {}),
+        ("restore its data from a snapshot", "rds:RestoreDBInstanceFromDBSnapshot",
          arn("rds", f"snapshot:rds:{name}-2026-11-25"), {}),
         ("read the database's password", "secretsmanager:GetSecretValue",
          secret(name, "database"), {}),
         ("let CloudFormation read it", "secretsmanager:GetSecretValue",
          secret(name, "database"), VIA_CLOUDFORMATION),
-        ("decrypt it", "kms:Decrypt", ENVIRONMENTS[name].resolve({"Fn::GetAtt": ["Key", "Arn"]}),
-         key_of(name, "database")),
         ("read the application's secrets", "secretsmanager:GetSecretValue",
          secret(name, "application"), {}),
         ("read the smoke test's key", "secretsmanager:GetSecretValue",
          secret(name, "smoke-test"), {}),
-        ("take its lock", "s3:PutObject", f"{BUCKET}/locks/{name}", {}),
-        ("let its alarms know of a deployment", "cloudwatch:PutMetricData", "*",
+        ("take its lock", "s3:PutObject", f"{RECORDS}/locks/{name}", {}),
+        ("silence its alarms during a deployment", "cloudwatch:PutMetricData", "*",
          {"cloudwatch:namespace": name}),
         ("remove its alarms", "cloudwatch:DeleteAlarms",
          arn("cloudwatch", f"alarm:{name}-users-get-errors"), {}),
-        ("write its history", "s3:PutObject", f"{BUCKET}/deployments/{name}/1", {}),
+        ("add to its history", "s3:PutObject", f"{RECORDS}/deployments/{name}/1", {}),
+        ("delete its history", "s3:DeleteObject", f"{RECORDS}/deployments/{name}/1", {}),
         ("record in another region what a recovery would deploy", "s3:PutObject",
-         f"{ELSEWHERE}/standby/{name}/1", {}),
+         f"{RECORDS}/standby/{name}/1".replace(REGION, ELSEWHERE), {}),
         ("write its logs", "logs:PutLogEvents",
          arn("logs", f"log-group:/aws/elasticbeanstalk/{name}/web:log-stream:1"), {}),
         ("delete its logs", "logs:DeleteLogGroup",
@@ -161,9 +205,12 @@ WHAT = {
          f"arn:aws:iam::{ACCOUNT}:role/administrator", TO_EC2),
         ("make a role", "iam:CreateRole",
          f"arn:aws:iam::{ACCOUNT}:role/aws-elasticbeanstalk-1", {}),
-        ("open Beanstalk's bucket to others", "s3:PutBucketPolicy", BUCKET, {}),
-        ("report an instance's memory", "cloudwatch:PutMetricData", "*",
-         {"cloudwatch:namespace": "CWAgent"}),
+        ("terminate any other environment", "elasticbeanstalk:TerminateEnvironment",
+         environment(f"{APPLICATION}-other"), {}),
+        ("delete any other database", "rds:DeleteDBInstance", arn("rds", "db:other"), {}),
+        ("open any other network group", "ec2:AuthorizeSecurityGroupIngress",
+         arn("ec2", "security-group/sg-9"), {}),
+        ("change the policy of Beanstalk's bucket", "s3:PutBucketPolicy", BUCKET, {}),
         ("write to the team", "sns:Publish",
          FOUNDATION.resolve({"Ref": "OperationsTopic"}), {}),
         ("report a deployment", "sns:Publish",

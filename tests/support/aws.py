@@ -137,7 +137,7 @@ class FakeAws:
         self._here("environments")[name] = {
             "status": "Ready", "label": label, "colour": "Green", "health": "Ok",
             "instances": [label, label], "cname": f"{short}.elasticbeanstalk.test",
-            "id": f"e-{short}", "options": [],
+            "id": f"e-{hashlib.sha256(name.encode()).hexdigest()[:10]}", "options": [],
         } | more  # fmt: skip
         return self._here("environments")[name]
 

@@ -1,8 +1,9 @@
 """The permissions in the templates: their policies, evaluated as IAM does it.
 
 It knows what these templates use, and refuses anything else: an unknown function, or an unknown operator
-in a condition, is an error and never a yes or a no. Not read: permissions boundaries, policies of
-resources, and what an organisation forbids; there are none in the templates.
+in a condition, is an error and never a yes or a no. Not read: permissions boundaries, and what an
+organisation forbids; there are none in the templates. Policies of resources are read where a role is given their
+statements, without their principals.
 """
 
 import functools
@@ -10,9 +11,11 @@ import json
 import re
 from dataclasses import dataclass, field
 
+import botocore.session
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 
 from tests.support import cloudformation
+from tests.support.aws import ACCOUNT
 
 
 @functools.cache
@@ -22,6 +25,40 @@ def read_managed(name):
     begin = aws_managed_policies_data.index(key) + len(key)
     policy, _ = json.JSONDecoder().raw_decode(aws_managed_policies_data, begin)
     return policy["Document"]
+
+
+# The services whose operations have an IAM prefix, where the two names differ
+SERVICES = {"elasticloadbalancing": ("elb", "elbv2")}
+# Permissions that are no operation of their own; see
+# docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html and its neighbours
+OTHERS = (
+    "elasticloadbalancing:SetWebAcl",
+    "s3:DeleteObjectVersion",
+    "s3:DeleteObjectVersionTagging",
+    "s3:PutObjectVersionAcl",
+    "s3:PutObjectVersionTagging",
+)
+
+
+@functools.cache
+def expand(pattern):
+    """The actions that a pattern of a policy stands for."""
+    service, _, name = pattern.partition(":")
+    if "*" not in name:
+        return [pattern]
+    found = [one for one in _operations(service) if is_like(one, pattern)]
+    assert found, pattern
+    return found
+
+
+@functools.cache
+def _operations(service):
+    """What can be done with a service."""
+    session = botocore.session.get_session()
+    clients = SERVICES.get(service, (service,))
+    models = [session.get_service_model(one) for one in clients]
+    names = {f"{service}:{one}" for model in models for one in model.operation_names}
+    return sorted(names | {one for one in OTHERS if one.startswith(f"{service}:")})
 
 
 class Stack(cloudformation.Stack):
@@ -53,49 +90,55 @@ class Role:
     name: str
     statements: list
     tags: dict = field(default_factory=dict)
+    _covering: dict = field(default_factory=dict, repr=False)  # by action, to save time
 
     def may(self, action, resource, context=None):
-        """Whether it may do ``action`` to ``resource``, where IAM's keys have these values."""
-        known = self.tags | (context or {})
+        """Whether it may do ``action`` to ``resource`` of the account, where IAM's keys have these values."""
+        known = {"aws:ResourceAccount": ACCOUNT} | self.tags | (context or {})
+        if action not in self._covering:
+            self._covering[action] = [one for one in self.statements if _covers(one, action)]
         effects = {
-            one["Effect"] for one in self.statements if self._applies(one, action, resource, known)
+            one["Effect"] for one in self._covering[action] if _applies(one, resource, known)
         }
         return effects == {"Allow"}
 
-    def _applies(self, statement, action, resource, context):
-        if "Action" in statement:
-            covered = any(_like(action.lower(), one.lower()) for one in _list(statement["Action"]))
-        else:
-            covered = not any(
-                _like(action.lower(), one.lower()) for one in _list(statement["NotAction"])
-            )
-        key = "Resource" if "Resource" in statement else "NotResource"
-        named = any(_like(resource, _fill(one, context)) for one in _list(statement[key]))
-        return (
-            covered
-            and named == (key == "Resource")
-            and all(
-                _holds(operator, name, wanted, context)
-                for operator, wants in statement.get("Condition", {}).items()
-                for name, wanted in wants.items()
-            )
-        )
+
+def _covers(statement, action):
+    key = "Action" if "Action" in statement else "NotAction"
+    named = any(is_like(action.lower(), one.lower()) for one in _list(statement[key]))
+    return named == (key == "Action")
+
+
+def _applies(statement, resource, context):
+    key = "Resource" if "Resource" in statement else "NotResource"
+    named = any(is_like(resource, _fill(one, context)) for one in _list(statement[key]))
+    return named == (key == "Resource") and all(
+        _holds(operator, name, wanted, context)
+        for operator, wants in statement.get("Condition", {}).items()
+        for name, wanted in wants.items()
+    )
 
 
 def _holds(operator, name, wanted, context):
+    """Whether a condition is met. A negated one is, too, where the request has no such key."""
+    values = _list(context.get(name, []))
+    if operator == "Null":
+        return (not values) == (wanted == "true")
     kind, _, comparison = operator.rpartition(":")
-    if kind not in ("", "ForAnyValue"):
+    if kind not in ("", "ForAnyValue", "ForAllValues"):
         raise NotImplementedError(operator)
-    compare = {
-        "StringEquals": lambda value, pattern: value == pattern,
-        "StringLike": _like,
-        "ArnLike": _like,
-    }[comparison]
-    return any(
-        compare(value, _fill(pattern, context))
-        for value in _list(context.get(name, []))
-        for pattern in _list(wanted)
-    )
+    if not values and comparison.endswith("IfExists"):
+        return True
+    comparison = comparison.removesuffix("IfExists")
+    positive = comparison.replace("Not", "")
+    compare = OPERATORS[positive]
+    met = [
+        any(compare(value, _fill(str(one), context)) for one in _list(wanted))
+        == (comparison == positive)
+        for value in values
+    ]
+    is_for_all = kind == "ForAllValues" or (not kind and comparison != positive)
+    return all(met) if is_for_all else any(met)
 
 
 def _fill(text, context):
@@ -103,8 +146,17 @@ def _fill(text, context):
     return re.sub(r"\$\{([\w:/-]+)\}", lambda match: context.get(match[1], "\0"), text)
 
 
-def _like(value, pattern):
+def is_like(value, pattern):
+    """Whether ``value`` matches a pattern with IAM's wildcards."""
     return _compile(pattern).fullmatch(value) is not None
+
+
+OPERATORS = {
+    "StringEquals": str.__eq__,
+    "StringLike": is_like,
+    "ArnLike": is_like,
+    "NumericLessThan": lambda value, limit: int(value) < int(limit),
+}
 
 
 @functools.cache
