@@ -36,6 +36,7 @@ ENVIRONMENTS = {
     )
     for name in (STAGING, PROD)
 }
+VAULT = Stack("devops/vault.yml", f"{PROD}-vault", {"Environment": PROD, "KeptDays": "35"})
 # What Beanstalk writes into its bucket's policy for each role of its instances: in public copies of
 # such policies, these are eb-ad78f54a-f239-4c90-adda-49e5f56cb51e and
 # eb-af163bf3-d27b-4712-b795-d1e33e331ca4
@@ -67,6 +68,7 @@ def in_account(name, *statements):
     return Role(name, [everything, *statements], {"aws:PrincipalArn": arn})
 
 
+VAULT_POLICY = VAULT.properties("AWS::Backup::BackupVault")["Vault"]["AccessPolicy"]["Statement"]
 WHO = {
     "Pull request": PIPELINE.role("PullRequestRole"),
     "Verify": PIPELINE.role("VerifyRole"),
@@ -78,7 +80,7 @@ WHO = {
     "Pipeline": PIPELINE.role("PipelineRole"),
     "Instance of staging": instance(ENVIRONMENTS[STAGING]),
     "Instance of production": instance(ENVIRONMENTS[PROD]),
-    "Operator": in_account("operator"),
+    "Operator": in_account("operator", *VAULT_POLICY),
 }
 
 CONNECTION = PIPELINE.resolve({"Ref": "Connection"})
@@ -176,6 +178,8 @@ WHAT = {
         ("delete its database", "rds:DeleteDBInstance", arn("rds", f"db:{name}"), {}),
         ("restore its data from a snapshot", "rds:RestoreDBInstanceFromDBSnapshot",
          arn("rds", f"snapshot:rds:{name}-2026-11-25"), {}),
+        ("delete a recovery point of it", "backup:DeleteRecoveryPoint",
+         arn("rds", "snapshot:awsbackup:job-1"), {}),
         ("read the database's password", "secretsmanager:GetSecretValue",
          secret(name, "database"), {}),
         ("let CloudFormation read it", "secretsmanager:GetSecretValue",

@@ -18,6 +18,7 @@ from tests.infrastructure.permissions import (
     RECORDS,
     STAGING,
     USE,
+    VAULT_POLICY,
     WHAT,
     WHO,
     arn,
@@ -27,10 +28,11 @@ from tests.infrastructure.permissions import (
 from tests.infrastructure.permissions import (
     PIPELINE as PIPELINE_STACK,
 )
-from tests.support.aws import ACCOUNT
+from tests.support.aws import ACCOUNT, REGION
 from tests.support.iam import Stack
 
 PIPELINE = PIPELINE_STACK.template["Resources"]
+PROD_VAULT = permissions.VAULT.properties("AWS::Backup::BackupVault")["Vault"]
 # Anybody may have written their code, or the packages that it installs
 UNTRUSTED = ("Pull request", "Verify", "Image tests")
 PROJECTS = (*UNTRUSTED, "Build", "Staging", "Production", "Window")
@@ -119,7 +121,7 @@ def test_staging_and_production_are_projects_with_roles_of_their_own():
 # What only an operator does, or the instances
 NOT_OF_A_DEPLOYMENT = (
     "terminate it", "swap its address with another", "delete its database",
-    "restore its data from a snapshot",
+    "restore its data from a snapshot", "delete a recovery point of it",
     "read the database's password", "read the application's secrets", "remove its alarms",
     "delete its history", "write its logs", "delete its logs",
 )  # fmt: skip
@@ -268,3 +270,42 @@ def test_the_first_instances_start_before_the_id_is_known():
     for key in ("versions/manifest_1", "_versions/1"):
         assert role.may("s3:GetObject", f"{BUCKET}/resources/environments/e-1/_runtime/{key}")
     assert role.may("s3:PutObject", f"{BUCKET}/resources/environments/logs/tail/e-1/i-1/1.txt")
+
+
+# --- Backups --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "DeleteRecoveryPoint",
+        "UpdateRecoveryPointLifecycle",
+        "DeleteBackupVault",
+        "DeleteBackupVaultLockConfiguration",
+        "DeleteBackupVaultAccessPolicy",
+        "PutBackupVaultAccessPolicy",
+        "PutBackupVaultLockConfiguration",
+    ],
+)
+def test_backups_are_deleted_by_the_break_glass_role_only(action):
+    vault = arn("backup", f"backup-vault:{PROD}-{REGION}")
+    administrator, break_glass = (
+        in_account(name, *VAULT_POLICY) for name in ("operator", f"{APPLICATION}-break-glass")
+    )
+    assert not administrator.may(f"backup:{action}", vault)
+    assert break_glass.may(f"backup:{action}", vault)
+
+
+def test_applying_the_vaults_stack_sets_its_lock_again():
+    vault = PROD_VAULT["LockConfiguration"]
+    operator = WHO["Operator"]
+    for days, may in ((vault["MinRetentionDays"], True), (vault["MinRetentionDays"] - 1, False)):
+        context = {"backup:MinRetentionDays": str(days)}
+        assert operator.may("backup:PutBackupVaultLockConfiguration", "*", context) == may
+    for action in ("CreateBackupVault", "TagResource", "CopyIntoBackupVault", "StartRestoreJob"):
+        assert operator.may(f"backup:{action}", "*")
+
+
+def test_a_vaults_policy_spells_out_its_actions():
+    """AWS Backup accepts no wildcard in them."""
+    assert "*" not in json.dumps([one["Action"] for one in VAULT_POLICY])
