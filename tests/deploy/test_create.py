@@ -6,7 +6,7 @@ import pytest
 
 from tests.deploy.conftest import PROD, STAGING, made
 from tests.deploy.test_rollout import good, recorded
-from tests.support.aws import APPLICATION, REGION, records
+from tests.support.aws import APPLICATION, REGION, records, identify
 
 FOUNDATION = f"{APPLICATION}-foundation"
 LOCK = f"locks/{STAGING}"
@@ -122,7 +122,7 @@ def test_a_failed_creation_is_reported(aws, nothing, fails):
 
 def stuck(aws, short, status):
     """The stack of an environment that Beanstalk launched, after a failed resource; events newest first."""
-    name = f"awseb-e-{short}-stack"
+    name = f"awseb-{identify(short)}-stack"
     same = {"StackId": "x", "EventId": "1", "StackName": name, "Timestamp": aws.now()}
 
     def event(resource, status, reason="-"):

@@ -6,7 +6,7 @@ import pytest
 
 from deploy.mutex import OLD
 from tests.deploy.conftest import PROD, STAGING, commit
-from tests.support.aws import bundles, records
+from tests.support.aws import bundles, records, identify
 
 BUCKET = records()
 LOCK = f"locks/{STAGING}"
@@ -56,7 +56,7 @@ def test_an_environment_is_tested_by_its_public_name_wherever_that_leads(
 
 
 def stuck(aws):
-    aws.stacks["awseb-e-staging-stack"] = {"status": "UPDATE_ROLLBACK_FAILED", "outputs": {}}
+    aws.stacks[f"awseb-{identify('staging')}-stack"] = {"status": "UPDATE_ROLLBACK_FAILED", "outputs": {}}
 
 
 def no_environment(aws):
@@ -80,7 +80,7 @@ def held(aws):
     [
         (no_environment, f"there is no environment {STAGING}"),
         (terminating, f"{STAGING} is being terminated"),
-        (stuck, "aws cloudformation continue-update-rollback --stack-name awseb-e-staging-stack"),
+        (stuck, "aws cloudformation continue-update-rollback --stack-name awseb-e-"),
         (no_image, "the image of version new is gone from the registry"),
     ],
 )

@@ -46,6 +46,11 @@ def digest(label):
     return f"sha256:{hashlib.sha256(label.encode()).hexdigest()}"
 
 
+def identify(short):
+    """The id that Beanstalk gives to an environment."""
+    return f"e-{hashlib.sha256(short.encode()).hexdigest()[:10]}"
+
+
 def seal(bundle):
     """What a version's description says of its bundle."""
     return f"[bundle sha256:{hashlib.sha256(bundle).hexdigest()}]"
@@ -137,7 +142,7 @@ class FakeAws:
         self._here("environments")[name] = {
             "status": "Ready", "label": label, "colour": "Green", "health": "Ok",
             "instances": [label, label], "cname": f"{short}.elasticbeanstalk.test",
-            "id": f"e-{hashlib.sha256(name.encode()).hexdigest()[:10]}", "options": [],
+            "id": identify(short), "options": [],
         } | more  # fmt: skip
         return self._here("environments")[name]
 
