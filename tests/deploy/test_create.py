@@ -6,7 +6,7 @@ import pytest
 
 from tests.deploy.conftest import PROD, STAGING, made
 from tests.deploy.test_rollout import good, recorded
-from tests.support.aws import APPLICATION, REGION, records, identify
+from tests.support.aws import APPLICATION, REGION, identify, records
 
 FOUNDATION = f"{APPLICATION}-foundation"
 LOCK = f"locks/{STAGING}"

@@ -6,7 +6,7 @@ import pytest
 
 from deploy.mutex import OLD
 from tests.deploy.conftest import PROD, STAGING, commit
-from tests.support.aws import bundles, records, identify
+from tests.support.aws import bundles, identify, records
 
 BUCKET = records()
 LOCK = f"locks/{STAGING}"
@@ -56,7 +56,10 @@ def test_an_environment_is_tested_by_its_public_name_wherever_that_leads(
 
 
 def stuck(aws):
-    aws.stacks[f"awseb-{identify('staging')}-stack"] = {"status": "UPDATE_ROLLBACK_FAILED", "outputs": {}}
+    aws.stacks[f"awseb-{identify('staging')}-stack"] = {
+        "status": "UPDATE_ROLLBACK_FAILED",
+        "outputs": {},
+    }
 
 
 def no_environment(aws):
