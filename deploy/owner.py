@@ -127,14 +127,16 @@ def read(root: Path) -> Owner:
 def read_for_use(root: Path) -> Owner:
     """The same, to send something there: raises InvalidConfig for a placeholder as well."""
     owner = read(root)
-    slack = owner.slack or Slack("", "", "")
-    sentry = owner.sentry.organization if owner.sentry else ""
-    given = (owner.email, owner.escalation, owner.repository, sentry, *vars(slack).values())
-    for value in given:
-        if PLACEHOLDER.fullmatch(value):
-            raise InvalidConfig(
-                NAME, f"{value!r} is a placeholder: replace it with your team's own"
-            )
+    given = {name: value for name, value in vars(owner).items() if isinstance(value, str)}
+    for table, part in (("slack", owner.slack), ("sentry", owner.sentry)):
+        given |= {f"{table}.{name}": value for name, value in vars(part).items()} if part else {}
+    found = [f"{name} {text!r}" for name, text in given.items() if PLACEHOLDER.fullmatch(text)]
+    if found:
+        raise InvalidConfig(
+            NAME,
+            f"{', '.join(found)}: placeholders. Replace them with your team's own; without Slack "
+            "or Sentry, remove its key",
+        )
     return owner
 
 

@@ -101,6 +101,10 @@ def _copy_running(run: Run, environment: Environment, destinations: tuple[str, s
     log = history.read(run, environment.name)
     run.tools.require("docker")
     for label in filter(None, (history.version_before(log, current.version), current.version)):
+        if run.changes.dry_run:  # which has not made the registries there
+            where = ", ".join(destinations)
+            run.console.say(f"version {label} would be copied to {where}, where it is missing")
+            continue
         for region in destinations:
             image.copy(run, run.at(region), label)
         standby.keep(run, environment, label, destinations)

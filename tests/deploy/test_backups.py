@@ -76,6 +76,17 @@ def test_the_settings_that_other_backups_of_the_account_rely_on_are_left_alone(a
     assert not [name for name, _ in aws.calls if name.endswith("RegionSettings")]
 
 
+def test_a_dry_run_on_the_first_day_ends_like_the_real_run(aws, staging, command):
+    """The registries of the destinations are made by the run itself."""
+    for region in (FIRST, SECOND):
+        del aws.stacks[f"{region}/{APPLICATION}-foundation"]
+    aws.fail("ecr:DescribeRepositories", "RepositoryNotFoundException")
+    aws.fail("ecr:DescribeImages", "RepositoryNotFoundException")
+    code, output = command("--dry-run", "backups", "install", "prod")
+    assert code == 0, output
+    assert f"version old would be copied to {FIRST}, {SECOND}, where it is missing" in output
+
+
 def test_a_dry_run_changes_nothing(aws, command):
     code, output = command("backups", "install", "prod", "--dry-run")
     assert code == 0, output

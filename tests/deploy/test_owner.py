@@ -1,6 +1,7 @@
 """devops/owner.json: the parameters of the stacks, and invalid files."""
 
 import json
+import shutil
 
 import pytest
 
@@ -86,21 +87,33 @@ SLACK = OWNER["slack"]
 
 
 @pytest.mark.parametrize(
-    ("more", "value"),
+    ("more", "found"),
     [
-        ({"email": "owner@example.com"}, "owner@example.com"),
-        ({"escalation": "owner@example.com"}, "owner@example.com"),
-        ({"repository": "example/birthday-greetings"}, "example/birthday-greetings"),
-        ({"slack": SLACK | {"workspace": "T00000000"}}, "T00000000"),
-        ({"slack": SLACK | {"channel": "C00000002"}}, "C00000002"),
+        ({"email": "owner@example.com"}, "email 'owner@example.com'"),
+        ({"escalation": "owner@example.com"}, "escalation 'owner@example.com'"),
+        ({"repository": "example/birthday-greetings"}, "repository 'example/birthday-greetings'"),
+        ({"slack": SLACK | {"workspace": "T00000000"}}, "slack.workspace 'T00000000'"),
+        ({"slack": SLACK | {"channel": "C00000002"}}, "slack.channel 'C00000002'"),
+        (
+            {"sentry": OWNER["sentry"] | {"organization": "example"}},
+            "sentry.organization 'example'",
+        ),
     ],
 )
-def test_nothing_is_sent_to_a_placeholder(tmp_path, more, value):
+def test_nothing_is_sent_to_a_placeholder(tmp_path, more, found):
     (tmp_path / "devops").mkdir()
     (tmp_path / "devops/owner.json").write_text(json.dumps(OWNER | more))
     assert owner.read(tmp_path).team == "greeters"
-    with pytest.raises(InvalidConfig, match=f"'{value}' is a placeholder"):
+    with pytest.raises(InvalidConfig, match=f"json: {found}: placeholders"):
         owner.read_for_use(tmp_path)
+
+
+def test_all_placeholders_are_named_at_once(project):
+    shutil.copy("devops/owner.json", project / "devops")
+    with pytest.raises(InvalidConfig, match="placeholders") as refusal:
+        owner.read_for_use(project)
+    for key in ("email", "escalation", "repository", "slack.deployments", "sentry.organization"):
+        assert f"{key} '" in refusal.value.what
 
 
 @pytest.mark.parametrize("content", [None, b"\xff"])
