@@ -409,7 +409,7 @@ def test_a_placeholder_for_the_owner_is_refused(aws, nothing, project, fails):
     (project / "devops/owner.json").write_text(
         text.replace("team@greetings.test", "owner@example.com")
     )
-    assert "'owner@example.com' is a placeholder" in fails("create", "staging")
+    assert "email 'owner@example.com': placeholders" in fails("create", "staging")
     assert not aws.calls
 
 
