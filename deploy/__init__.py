@@ -1,6 +1,12 @@
-"""The operators' command line, which scripts/build_and_deploy.sh starts.
+"""The command line that builds, publishes and deploys; scripts/build_and_deploy.sh starts it.
 
-``cli`` has the commands. ``rollout``, ``build``, ``create``, ``pipeline`` and ``credentials``
-contain the workflows, step by step; below them is one module for each noun. AWS and other programs
-are called only through ``aws`` and ``tools``, and every change goes through ``changes``.
+Five layers, each of which imports only from itself and from those below it:
+
+    commands    what people and the pipeline type: cli, create, recovery, status, pipeline ...
+    delivery    what ships a version: build, image, bundle, rollout, smoke, history, notify ...
+    resources   one module for each kind of resource: beanstalk, stacks, bucket, lock ...
+    config      what people configure: environments, owner, release window
+    base        what everything stands on: errors, console, settings, aws, programs, context
+
+A deployment from its first step to its last is delivery/rollout.py, on one screen.
 """

@@ -6,9 +6,9 @@ NEEDED = ("boto3", "click", "yaml")
 
 
 def main() -> int:
-    """The exit code; see ``deploy.cli``."""
+    """The exit code; see ``deploy.commands.cli``."""
     try:
-        from deploy import cli  # the message below is for a Python without these packages
+        from deploy.commands import cli
     except ModuleNotFoundError as error:
         if error.name not in NEEDED:
             raise

@@ -32,8 +32,10 @@ class Module:
 
 @functools.cache
 def read(package):
-    """The modules of a package, by name."""
-    return {path.stem: Module(path) for path in Path(package).glob("*.py")}
+    """The modules of a package and of its folders, by name."""
+    pattern = "**/*.py" if package == "deploy" else "*.py"  # web's other folder has migrations
+    names = {path: path.relative_to(package) for path in Path(package).glob(pattern)}
+    return {".".join(name.with_suffix("").parts): Module(path) for path, name in names.items()}
 
 
 def test_birthday_imports_only_the_standard_library():
@@ -84,7 +86,12 @@ def test_every_module_says_what_it_is_for():
 
 def test_aws_and_other_programs_are_called_through_one_module():
     """So that errors are translated, and changes shown, in one place."""
-    places = {"boto3": "aws", "botocore": "aws", "subprocess": "tools", "click": "cli"}
+    places = {
+        "boto3": "base.aws",
+        "botocore": "base.aws",
+        "subprocess": "base.programs",
+        "click": "commands.cli",
+    }
     for library, place in places.items():
         using = {name for name, module in read("deploy").items() if library in module.roots}
         assert using == {place}, library
@@ -98,7 +105,7 @@ def test_aws_is_waited_for_in_one_module():
         if any(isinstance(node, ast.Attribute) and node.attr == "sleep" for node in module.nodes)
     }
     # The smoke test waits for the service, and `status --watch` for a reader
-    assert using == {"waiting", "smoke", "status"}
+    assert using == {"base.waiting", "delivery.smoke", "commands.status"}
 
 
 def test_printed_commands_of_aws_and_eb_are_completed_by_the_settings():
@@ -114,12 +121,24 @@ def test_printed_commands_of_aws_and_eb_are_completed_by_the_settings():
         assert not list(filter(command.search, texts)), name
 
 
+def imported(module):
+    """The modules of the deploy tool that ``module`` imports, by name."""
+    names = {name.removeprefix("deploy.") for name in module.imports if name.startswith("deploy.")}
+    return names & set(read("deploy"))
+
+
+def test_the_deploy_tool_imports_downwards_only():
+    """From the ground up, as in deploy/__init__.py."""
+    layers = ("base", "config", "resources", "delivery", "commands")
+    for name, module in read("deploy").items():
+        if "." in name:
+            own = layers.index(name.split(".")[0])
+            above = [one for one in imported(module) if layers.index(one.split(".")[0]) > own]
+            assert not above, f"{name} imports {above}: move it up, or what it needs down"
+
+
 def test_the_modules_of_the_deploy_tool_have_no_circular_imports():
-    below = {
-        name: {one.split(".")[1] for one in module.imports if one.startswith("deploy.")}
-        & set(read("deploy"))
-        for name, module in read("deploy").items()
-    }
+    below = {name: imported(module) for name, module in read("deploy").items()}
     while ready := {name for name, wanted in below.items() if not wanted}:
         below = {name: wanted - ready for name, wanted in below.items() if name not in ready}
     assert not below

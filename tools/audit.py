@@ -12,7 +12,7 @@ import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from deploy import scan
+from deploy.delivery import scan
 
 LOCKS = ("uv", "build", "main", "dev", "checkov")  # dev includes those of run and deploy
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-LENGTHS = range(4, 21)  # see the limits in deploy/environments.py
+LENGTHS = range(4, 21)  # see the limits in deploy/config/environments.py
 CONFIG, DATABASE = ".elasticbeanstalk/config.yml", ".ebextensions/40-database.config"
 
 

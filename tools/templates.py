@@ -24,7 +24,9 @@ from typing import Any
 
 import yaml
 
-from deploy import budget, environments, settings
+from deploy.base import settings
+from deploy.config import environments
+from deploy.resources import budget
 
 TEMPLATES = Path("devops")
 EXTENSIONS = Path(".ebextensions")

@@ -11,13 +11,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from deploy import aws as deploy_aws
-from deploy import cli, settings, smoke
-from deploy.changes import Changes
-from deploy.console import Console
-from deploy.errors import Unhealthy
-from deploy.run import Run
-from deploy.tools import Tools
+from deploy.base import aws as deploy_aws
+from deploy.base import settings
+from deploy.base.changes import Changes
+from deploy.base.console import Console
+from deploy.base.context import Run
+from deploy.base.errors import Unhealthy
+from deploy.base.programs import Tools
+from deploy.commands import cli
+from deploy.delivery import smoke
 from tests.support.aws import APPLICATION, REGION, FakeAws
 from tests.support.checkout import Checkout
 from tests.support.owner import OWNER
@@ -48,7 +50,13 @@ def clock(monkeypatch):
             raise AssertionError("the command does not stop waiting")
 
     fake = SimpleNamespace(monotonic=lambda: now.at, sleep=sleep)
-    for name in ("console", "notify", "recovery", "smoke", "waiting"):
+    for name in (
+        "base.console",
+        "delivery.notify",
+        "commands.recovery",
+        "delivery.smoke",
+        "base.waiting",
+    ):
         monkeypatch.setattr(f"deploy.{name}.time", fake)
     return now
 

@@ -6,8 +6,8 @@ from datetime import datetime
 
 import pytest
 
-from deploy import approval
-from deploy.errors import AwsFailure, Failure
+from deploy.base.errors import AwsFailure, Failure
+from deploy.delivery import approval
 
 OPEN = datetime.fromisoformat("2026-11-24T12:00+01:00")
 CLOSED = datetime.fromisoformat("2026-11-28T12:00+01:00")

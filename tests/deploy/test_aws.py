@@ -10,11 +10,11 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, ParamValidationError
 from botocore.retries.standard import ThrottledRetryableChecker
 
-from deploy import aws as deploy_aws
-from deploy.aws import Aws, command_line
-from deploy.changes import Changes
-from deploy.console import Console
-from deploy.errors import AwsFailure
+from deploy.base import aws as deploy_aws
+from deploy.base.aws import Aws, command_line
+from deploy.base.changes import Changes
+from deploy.base.console import Console
+from deploy.base.errors import AwsFailure
 from tests.support.aws import CREDENTIALS, REGION
 
 URL = {"endpoint_url": "https://aws.test"}

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deploy import backups, environments
+from deploy.config import environments
+from deploy.resources import backups
 from tests.deploy.conftest import PROD
 from tests.support.aws import ACCOUNT, APPLICATION, REGION, REGISTRY, digest, records
 

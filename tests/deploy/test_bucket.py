@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy import bucket
+from deploy.resources import bucket
 from tests.deploy.conftest import PROD, STAGING
 from tests.deploy.test_rollout import history
 from tests.support import cloudformation

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy import bundle
-from deploy.errors import Failure
+from deploy.base.errors import Failure
+from deploy.delivery import bundle
 
 IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/birthday-greetings@sha256:" + "0f" * 32
 

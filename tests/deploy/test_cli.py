@@ -10,8 +10,9 @@ import boto3
 import click
 import pytest
 
-from deploy import cli, settings
-from deploy.errors import Interrupted
+from deploy.base import settings
+from deploy.base.errors import Interrupted
+from deploy.commands import cli
 from tests.support.aws import REGION
 from tests.support.owner import OWNER
 

@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from deploy.console import Console
-from deploy.errors import Failure
+from deploy.base.console import Console
+from deploy.base.errors import Failure
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import io
 import click
 import pytest
 
-from deploy import credentials
+from deploy.commands import credentials
 from tests.deploy.conftest import PROD, STAGING
 from tests.support.aws import OUTPUTS
 from web import config

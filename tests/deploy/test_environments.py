@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy import environments, settings, templates
-from deploy.errors import InvalidConfig
+from deploy.base import settings, template_parameters
+from deploy.base.errors import InvalidConfig
+from deploy.config import environments
 from tests.infrastructure.conftest import OUTPUTS
 from tests.support import cloudformation
 
@@ -46,12 +47,12 @@ def test_the_parameters_are_those_of_the_stack(short):
 
 def test_the_parameters_are_read_the_same_without_libyaml(monkeypatch):
     names = (environments.OPERATIONS, environments.FOUNDATION)
-    read = [templates.read_parameters(Path(), name) for name in names]
+    read = [template_parameters.read_parameters(Path(), name) for name in names]
     assert all(read)
     monkeypatch.delattr("yaml.CSafeLoader")
     monkeypatch.setattr(settings, "SafeLoader", yaml.SafeLoader)
-    assert runpy.run_path("deploy/settings.py")["SafeLoader"] is yaml.SafeLoader
-    slow = runpy.run_path("deploy/templates.py")["read_parameters"]
+    assert runpy.run_path("deploy/base/settings.py")["SafeLoader"] is yaml.SafeLoader
+    slow = runpy.run_path("deploy/base/template_parameters.py")["read_parameters"]
     assert [slow(Path(), name) for name in names] == read
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy import history
+from deploy.delivery import history
 from tests.support.aws import records
 
 

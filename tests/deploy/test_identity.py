@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from deploy import settings
-from deploy.errors import InvalidConfig
-from deploy.settings import InvalidSetting
+from deploy.base import settings
+from deploy.base.errors import InvalidConfig
+from deploy.base.settings import InvalidSetting
 from tests.deploy.conftest import STAGING
 
 KEYS = {"AWS_ACCESS_KEY_ID": "of the environment", "AWS_SECRET_ACCESS_KEY": "x"}

@@ -2,7 +2,7 @@
 
 import json
 
-from deploy import notify
+from deploy.delivery import notify
 
 
 def test_everybody_gets_a_form_that_they_can_read():

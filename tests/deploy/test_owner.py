@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from deploy import owner
-from deploy.errors import InvalidConfig
+from deploy.base.errors import InvalidConfig
+from deploy.config import owner
 from tests.support.owner import OWNER
 
 

@@ -98,7 +98,12 @@ def test_one_lost_answer_is_enough(aws, authorised, fails):
 @pytest.mark.parametrize(
     ("name", "old", "new", "what"),
     [
-        ("owner.json", "greeters/birthday-greetings", "example/birthday", ": placeholders. Replace"),
+        (
+            "owner.json",
+            "greeters/birthday-greetings",
+            "example/birthday",
+            ": placeholders. Replace",
+        ),
         ("owner.json", "{", "", "invalid JSON"),
         ("release_window.toml", "Europe/Berlin", "Europe/Atlantis", "expected a name such as"),
         ("release_window.toml", "[[window]]", "[window", "invalid TOML"),

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deploy import bundle, environments, smoke
-from deploy.errors import Interrupted, Unhealthy
+from deploy.base.errors import Interrupted, Unhealthy
+from deploy.config import environments
+from deploy.delivery import bundle, smoke
 from tests.deploy.conftest import PROD
 from tests.support.aws import ACCOUNT, APPLICATION, REGION, digest, records
 

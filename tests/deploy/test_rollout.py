@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deploy.mutex import OLD
+from deploy.resources.lock import OLD
 from tests.deploy.conftest import PROD, STAGING, commit
 from tests.support.aws import bundles, identify, records
 
@@ -171,14 +171,14 @@ def test_a_lock_that_is_too_old_says_so(aws, staging, fails, monkeypatch):
 
 def monkeypatch_now(monkeypatch, aws):
     """Set AWS's clock to that of this machine."""
-    import deploy.mutex
+    import deploy.resources.lock
 
-    class Clock(deploy.mutex.datetime):
+    class Clock(deploy.resources.lock.datetime):
         @classmethod
         def now(cls, zone=None):
             return aws.time
 
-    monkeypatch.setattr("deploy.mutex.datetime", Clock)
+    monkeypatch.setattr("deploy.resources.lock.datetime", Clock)
     return aws.time
 
 

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from deploy import scan
-from deploy.errors import Failure, InvalidConfig
+from deploy.base.errors import Failure, InvalidConfig
+from deploy.delivery import scan
 
 TODAY = date(2026, 11, 25)
 DIGEST = "sha256:" + "a" * 64

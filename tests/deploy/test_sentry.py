@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from deploy import owner
+from deploy.config import owner
 from tests.support.aws import APPLICATION
 
 TOKEN = "sntrys_a-token"
@@ -188,7 +188,7 @@ def test_without_a_connection_to_slack_it_is_e_mail_only(api, command):
 
 def test_a_missing_token_is_asked_for(api, aws, command, monkeypatch):
     del aws.secrets[f"{APPLICATION}/sentry"]
-    monkeypatch.setattr("deploy.cli._ask_for", lambda _: TOKEN)
+    monkeypatch.setattr("deploy.commands.cli._ask_for", lambda _: TOKEN)
     assert command("sentry", "apply")[0] == 0
     assert list(api.made()) == NAMES
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from deploy import owner, slack
-from deploy.aws import Aws
+from deploy.base.aws import Aws
+from deploy.config import owner
+from deploy.resources import slack
 from tests.deploy.conftest import made
 from tests.deploy.test_pipeline import BOOTSTRAP
 from tests.support.aws import ACCOUNT, APPLICATION, OUTPUTS, REGION

@@ -15,8 +15,8 @@ import pytest
 from sqlalchemy import select
 from werkzeug.serving import make_server
 
-from deploy import smoke
-from deploy.errors import Unhealthy
+from deploy.base.errors import Unhealthy
+from deploy.delivery import smoke
 from tests.support.certificates import Authority
 from web import create_app
 from web.birthday import days_until_birthday

@@ -5,7 +5,8 @@ from base64 import b64decode
 
 import pytest
 
-from deploy import environments, standby
+from deploy.config import environments
+from deploy.delivery import standby
 from tests.deploy.conftest import DESTINATIONS, PROD, STAGING
 from tests.deploy.test_rollout import history
 from tests.support.aws import APPLICATION, digest, records

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deploy import history, status
-from deploy.beanstalk import State
-from deploy.errors import Interrupted
-from deploy.history import Entry
-from deploy.status import Alarm, Overview, Report
+from deploy.base.errors import Interrupted
+from deploy.commands import status
+from deploy.commands.status import Alarm, Overview, Report
+from deploy.delivery import history
+from deploy.delivery.history import Entry
+from deploy.resources.beanstalk import State
 from tests.deploy.conftest import PROD, STAGING, made
 from tests.support.aws import APPLICATION, REGION
 

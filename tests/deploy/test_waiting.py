@@ -2,8 +2,8 @@
 
 import pytest
 
-from deploy.errors import AwsFailure
-from deploy.waiting import Pending, wait_until
+from deploy.base.errors import AwsFailure
+from deploy.base.waiting import Pending, wait_until
 
 SILENT = AwsFailure("AWS did not answer", "check the network", transient=True)
 

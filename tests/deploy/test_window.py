@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from deploy import window
-from deploy.errors import InvalidConfig
-from deploy.window import DAYS, load
+from deploy.base.errors import InvalidConfig
+from deploy.config import window
+from deploy.config.window import DAYS, load
 
 OFFICE = """
 time_zone = "Europe/Berlin"

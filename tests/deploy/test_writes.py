@@ -4,8 +4,8 @@ import hashlib
 
 import pytest
 
-from deploy import smoke
-from deploy.errors import Unhealthy
+from deploy.base.errors import Unhealthy
+from deploy.delivery import smoke
 from tests.deploy.conftest import PROD
 from tests.support.aws import OUTPUTS, records
 
@@ -116,7 +116,7 @@ def test_writes_that_were_not_stopped(aws, vault, fails):
 
 def test_keys_are_not_set_while_writes_are_stopped(vault, command, fails, refused, monkeypatch):
     command("writes", "stop", "prod")
-    monkeypatch.setattr("deploy.cli._ask_for", lambda _: CALLER)
+    monkeypatch.setattr("deploy.commands.cli._ask_for", lambda _: CALLER)
     assert "writes allow prod" in fails("secrets", "set", "prod", "API_KEYS")
     assert vault[APPLICATION]["API_KEYS"] == SMOKE
 
@@ -135,7 +135,7 @@ def test_nothing_is_read_to_be_written_while_another_run_works(
 ):
     vault[OUTPUTS[PROD]["DatabaseSecret"]] = {"password": "old-one"}
     aws.s3_put_object(records(), f"locks/{PROD}", b"somebody@else, process 1")
-    monkeypatch.setattr("deploy.cli._ask_for", lambda _: "another value")
+    monkeypatch.setattr("deploy.commands.cli._ask_for", lambda _: "another value")
     assert "somebody@else, process 1" in fails(*arguments)
     assert not aws.asked("secretsmanager:PutSecretValue")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.image import LIST_PACKAGES
+from deploy.delivery.image import LIST_PACKAGES
 from tests.docker.conftest import (
     BASES,
     PATIENCE,

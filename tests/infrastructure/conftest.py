@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy import environments, settings
+from deploy.base import settings
+from deploy.config import environments
 from tests.support import ebextensions
 
 # Every output of the stacks, with values in the right format

@@ -3,7 +3,9 @@
 import re
 from datetime import datetime, timedelta
 
-from deploy import backups, environments, settings
+from deploy.base import settings
+from deploy.config import environments
+from deploy.resources import backups
 from tests.support import cloudwatch
 from tests.support.aws import ACCOUNT, APPLICATION, REGION, vault_outputs
 from tests.support.cloudformation import Stack

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import environments
+from deploy.config import environments
 from tests.infrastructure.conftest import OUTPUTS, direct
 from tests.support import ebextensions
 from tests.support.ebextensions import Mistake, check

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from deploy import environments, operations, settings
-from deploy.beanstalk import Machinery
+from deploy.base import settings
+from deploy.config import environments
+from deploy.resources import monitoring
+from deploy.resources.beanstalk import Machinery
 from tests.infrastructure.conftest import direct
 from tests.support import cloudwatch, dashboard
 from tests.support.aws import ACCOUNT, APPLICATION, LOAD_BALANCER, REGION, TARGET_GROUP
@@ -31,10 +33,10 @@ def stack(short, **more):
         LOAD_BALANCER.partition(":loadbalancer/")[2], TARGET_GROUP.rpartition(":")[2], "group"
     )
     name = environment.name
-    parameters = operations.parameters(
+    parameters = monitoring.parameters(
         environment, machinery, CERTIFICATE, f"{APPLICATION}-foundation", "greeters/greetings"
     )
-    return Stack(environments.OPERATIONS, operations.name(environment), parameters | more,
+    return Stack(environments.OPERATIONS, monitoring.name(environment), parameters | more,
                  FOUNDATION.exports), name  # fmt: skip
 
 
@@ -53,7 +55,7 @@ FILTERS = PROD.properties("AWS::Logs::MetricFilter")
 
 def own():
     """The metrics that the project itself sends: from the metric filters of its log, and from the deploy tool."""
-    found = {(NAME,): {operations.IN_PROGRESS}}
+    found = {(NAME,): {monitoring.IN_PROGRESS}}
     for one in FILTERS.values():
         [made] = one["MetricTransformations"]
         dimensions = (one["Key"] for one in made.get("Dimensions", []))
@@ -212,8 +214,8 @@ def test_a_deployment_silences_what_it_must_cause_and_nothing_else():
         f"{NAME}-instances-fail": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{NAME}-deployment"
     }
     deployment = BY_NAME["deployment"]
-    assert (deployment["Namespace"], deployment["MetricName"]) == (NAME, operations.IN_PROGRESS)
-    assert deployment["Period"] == operations.MINUTE
+    assert (deployment["Namespace"], deployment["MetricName"]) == (NAME, monitoring.IN_PROGRESS)
+    assert deployment["Period"] == monitoring.MINUTE
     assert "AlarmActions" not in deployment
 
 
@@ -320,7 +322,7 @@ def test_metrics_of_the_log_are_of_lines_that_the_application_writes(capfd):
         "Duration": '{ $.logger = "web.requests" && $.route = "/*" }',
     }
     for one in FILTERS.values():
-        assert one["LogGroupName"] == operations.APPLICATION_LOG.format(NAME)
+        assert one["LogGroupName"] == monitoring.APPLICATION_LOG.format(NAME)
         [made] = one["MetricTransformations"]
         assert ("DefaultValue" in made) != ("Dimensions" in made)
 
@@ -328,12 +330,12 @@ def test_metrics_of_the_log_are_of_lines_that_the_application_writes(capfd):
 def test_queries_are_saved_for_log_groups_of_the_environment():
     for one in PROD.properties("AWS::Logs::QueryDefinition").values():
         assert one["Name"].startswith(f"{NAME}/")
-        assert one["LogGroupNames"][0] == operations.APPLICATION_LOG.format(NAME)
+        assert one["LogGroupNames"][0] == monitoring.APPLICATION_LOG.format(NAME)
 
 
 def test_logs_are_kept_as_long_as_beanstalk_keeps_them(shared):
     kept = shared["aws:elasticbeanstalk:cloudwatch:logs", "RetentionInDays"]
-    assert int(kept) == operations.RETENTION
+    assert int(kept) == monitoring.RETENTION
 
 
 def test_a_failover_is_a_message_that_can_be_read():

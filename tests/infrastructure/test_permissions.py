@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deploy import environments
+from deploy.config import environments
 from tests.infrastructure import permissions
 from tests.infrastructure.permissions import (
     APPLICATION,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy import window
+from deploy.config import window
 from tests.support import cloudformation
 
 TEMPLATE = cloudformation.load("devops/pipeline.yml")

@@ -6,7 +6,7 @@ import boto3
 import pytest
 from moto.sns.models import sns_backends
 
-from deploy import notify
+from deploy.delivery import notify
 from tests.rehearsal.aws import events
 from tests.rehearsal.aws.notifications import Receiver, is_shown
 from tests.support import cloudformation

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from botocore import xform_name
 
-from deploy.operations import IN_PROGRESS
+from deploy.resources.monitoring import IN_PROGRESS
 from tests.rehearsal.machines.docker import docker
 from tests.rehearsal.project import SCRIPT
 from tests.rehearsal.world import CHANNEL, CHIEF, ENVIRONMENTS, TEAM, told

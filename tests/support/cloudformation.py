@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from deploy.settings import SafeLoader
+from deploy.base.settings import SafeLoader
 from tests.support.aws import ACCOUNT, REGION
 
 

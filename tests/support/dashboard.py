@@ -65,22 +65,24 @@ def main():
 
 def deployed():
     """The dashboard of production, as CloudWatch gets it."""
-    from deploy import environments, operations, settings
-    from deploy.beanstalk import Machinery
+    from deploy.base import settings
+    from deploy.config import environments
+    from deploy.resources import monitoring
+    from deploy.resources.beanstalk import Machinery
 
     prod = environments.find(settings.load({}), environments.PRODUCTION)
     machinery = Machinery(
         LOAD_BALANCER.partition(":loadbalancer/")[2], TARGET_GROUP.rpartition(":")[2], "group"
     )
     foundation = Stack(environments.FOUNDATION, f"{APPLICATION}-foundation", {})
-    parameters = operations.parameters(
+    parameters = monitoring.parameters(
         prod,
         machinery,
         f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/1",
         foundation.name,
         "example/greetings",
     )
-    stack = Stack(environments.OPERATIONS, operations.name(prod), parameters, foundation.exports)
+    stack = Stack(environments.OPERATIONS, monitoring.name(prod), parameters, foundation.exports)
     [dashboard] = stack.properties("AWS::CloudWatch::Dashboard").values()
     return json.loads(dashboard["DashboardBody"])
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from deploy.options import find_problem
-from deploy.settings import SafeLoader
+from deploy.base.settings import SafeLoader
+from deploy.config.options import find_problem
 
 KEYS = {
     "option_settings", "packages", "groups", "users", "sources", "files", "commands", "services",

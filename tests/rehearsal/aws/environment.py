@@ -6,7 +6,7 @@ import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deploy import options
+from deploy.config import options
 from tests.support import ebextensions
 from tests.support.aws import ACCOUNT, REGION
 

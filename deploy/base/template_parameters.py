@@ -1,0 +1,57 @@
+"""Parameters of CloudFormation templates: their values are checked here before AWS checks them."""
+
+import functools
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deploy.base.errors import InvalidConfig
+from deploy.base.settings import SafeLoader, read_text
+
+
+class _Loader(SafeLoader):  # type: ignore[misc]
+    """A YAML loader that ignores functions such as !Ref, which parameters do not contain."""
+
+
+_Loader.add_multi_constructor("!", lambda *_: None)
+
+
+def read_parameters(root: Path, template: str) -> dict[str, Any]:
+    """The declarations of the parameters of ``template``, by name. Raises InvalidConfig."""
+    text = read_text(root, template)
+    if not re.search(r"^Parameters:", text, re.MULTILINE):
+        return {}
+    _, _, rest = text.partition("\nParameters:\n")
+    try:
+        # Only up to the next section: the rest is long, and takes a second to parse
+        return dict(_parse(re.split(r"\n(?=\w)", rest)[0]))
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        raise InvalidConfig(template, f"its parameters cannot be read: {error}") from error
+
+
+@functools.cache  # of the text: a command reads the same templates several times
+def _parse(section: str) -> Any:
+    return yaml.load(section, _Loader)  # noqa: S506  # a SafeLoader
+
+
+def find_problem(declared: Mapping[str, Any], value: Any) -> str:
+    """What the declaration of a parameter expects instead of ``value``; empty if it is valid."""
+    text = as_text(value)
+    if declared["Type"] == "Number":
+        low, high = declared.get("MinValue", float("-inf")), declared.get("MaxValue", float("inf"))
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return "" if is_number and low <= value <= high else f"expected {low} to {high}"
+    allowed = declared.get("AllowedValues")
+    if allowed and text not in allowed:
+        return f"expected {' or '.join(allowed)}"
+    if "AllowedPattern" in declared and not re.fullmatch(declared["AllowedPattern"], text):
+        return str(declared["ConstraintDescription"])
+    return ""
+
+
+def as_text(value: Any) -> str:
+    """``value`` as CloudFormation wants it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,264 @@
+"""The secrets of an environment: listed by name, set, and rotated.
+
+The secrets are configured in devops/environments.toml, in "environmentsecrets". A container
+keeps the values with which it was started, so the running version is deployed again after a change.
+After a failure the same command can be run again, and continues where it ended.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from deploy.base.context import Run
+from deploy.base.errors import Failure, NotFound, state
+from deploy.base.waiting import Pending, wait_until
+from deploy.config import environments
+from deploy.config.environments import Environment
+from deploy.delivery import rollout, smoke, version
+from deploy.resources import beanstalk, lock, secretsmanager, stacks
+
+PASSWORD_LENGTH = 40
+PATIENCE = 1800  # seconds until RDS has changed the password
+DIGEST = re.compile(r"[0-9a-f]{64}")
+KEYS_BEFORE = "API_KEYS_BEFORE"  # what API_KEYS were when writes were stopped (see writes.py)
+# What the application accepts, since it does not start with anything else. Which of its settings
+# can be set as secrets, and which are not secrets: tests hold both to web/config.py
+SETTABLE = {
+    "API_KEYS": (
+        re.compile(r"[0-9a-f]{64}(,[0-9a-f]{64})*"),
+        "SHA-256 digests of keys, in hexadecimal, separated by commas",
+    ),
+    "SENTRY_DSN": (
+        re.compile(r"https?://[^\s/@:?#]+@[^\s/@:?#]+(:[0-9]{1,5})?(/[^\s?#]+)?/[0-9]+"),
+        "the DSN of a project in Sentry, such as https://KEY@HOST/PROJECT",
+    ),
+}
+SETTINGS = (
+    "APP_VERSION",
+    "DATABASE_CA_FILE",
+    "DATABASE_TLS",
+    "DATABASE_URL",
+    "HOST",
+    "LOG_LEVEL",
+    "PORT",
+    "RDS_DB_NAME",
+    "RDS_HOSTNAME",
+    "RDS_PORT",
+    "RDS_USERNAME",
+    "SENTRY_ENVIRONMENT",
+    "THREADS",
+    "TIME_ZONE",
+    "WORKERS",
+)
+
+
+class Secret(NamedTuple):
+    """An environment variable of the application, and where its value is stored."""
+
+    name: str
+    arn: str
+    key: str
+    exists: bool
+
+
+def read(run: Run, environment: Environment) -> list[Secret]:
+    """The secrets that ``environment`` needs, by name, without their values. Raises Failure."""
+    found = []
+    with state("nothing was changed"):
+        for option in environment.options(_outputs(run, environment)):
+            if option["Namespace"] == environments.SECRETS:
+                parts = option["Value"].split(":")
+                arn, key = ":".join(parts[:7]), parts[7]
+                exists = key in (secretsmanager.read(run, arn) or {})
+                found.append(Secret(option["OptionName"], arn, key, exists))
+    return found
+
+
+def change(run: Run, environment: Environment, name: str, ask: Callable[[], str] | None) -> None:
+    """Set the secret ``name`` to what ``ask`` returns, and redeploy if it is in use.
+
+    Without ``ask``, to its previous value. Raises Failure, before it calls ``ask`` if ``name``
+    cannot be set.
+    """
+    known = {secret.name: secret for secret in read(run, environment)}
+    arn = find_secret(run, environment)
+    with state("nothing was changed"):
+        _refuse_name(environment, name)
+        if name in known and known[name].arn != arn:
+            remedy = f"{run.settings.program} secrets rotate {environment.short}"
+            raise Failure(f"{name} is not set by hand", next=remedy)
+        value = _valid(run, environment, name, ask()) if ask else ""
+    with lock.hold(run, environment.name):
+        with state("nothing was changed"):
+            stored = secretsmanager.read(run, arn) or {}
+            if name == "API_KEYS" and KEYS_BEFORE in stored:
+                remedy = f"{run.settings.program} writes allow {environment.short}"
+                raise Failure(f"writes to {environment.name} are stopped", next=remedy)
+            secretsmanager.write(run, arn, stored | {name: value or _previous(run, arn, name)})
+        run.changes.done(f"{name} of {environment.short} is set")
+        if name in known:
+            _use(run, environment, name, name in stored)
+            return
+    run.console.say(f"  next: name it in {environments.NAME}, {environments.SECRETS!r}:")
+    run.console.say(f'        {name} = "{{ApplicationSecret}}:{name}"')
+    run.console.say(f"        and run {run.settings.program} create {environment.short}")
+
+
+def _use(run: Run, environment: Environment, name: str, had_value: bool) -> None:
+    with state(f"{name} is set; the running version does not use it yet"):
+        try:
+            _redeploy(run, environment)
+        except Failure as failure:
+            if had_value:
+                back = f"secrets set {environment.short} {name} --previous"
+                failure.next = (
+                    f"if the value is the cause: {run.settings.program} {back}; {failure.next}"
+                )
+            raise
+
+
+def _refuse_name(environment: Environment, name: str) -> None:
+    if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name) or name == KEYS_BEFORE:
+        raise Failure(f"{name!r} is not a name for an environment variable",
+                      next="use capital letters, digits and _")  # fmt: skip
+    if name in SETTINGS:
+        raise Failure(
+            f"{name} is a setting of the application, and not secret",
+            next=f"set it in .ebextensions, or for {environment.short} only in {environments.NAME}",
+        )
+
+
+def _valid(run: Run, environment: Environment, name: str, value: str) -> str:
+    """``value`` as it is stored. Raises Failure for one with which the application cannot start."""
+    value = value.strip()
+    if not value:
+        raise Failure(f"{name} would be empty, which counts as absent", next="give it a value")
+    if not value.isprintable():  # its text must not be shown
+        raise Failure(f"{name} has a line break or another control character",
+                      next="give it a value of one line")  # fmt: skip
+    if name == "API_KEYS":
+        value = _with_smoke_test(value, smoke.find_key(run, environment))
+    pattern, expected = SETTABLE.get(name, (re.compile(r".*"), ""))
+    if not pattern.fullmatch(value):
+        raise Failure(f"the application would not start with this {name}",
+                      next=f"expected {expected}")  # fmt: skip
+    return value
+
+
+def _previous(run: Run, arn: str, name: str) -> str:
+    """The value of ``name`` before the last change of the secret. Raises NotFound."""
+    value = (secretsmanager.read(run, arn, previous=True) or {}).get(name)
+    if not value:
+        raise NotFound(f"{name} has no previous value", next="give it a value")
+    return str(value)
+
+
+def find_secret(run: Run, environment: Environment) -> str:
+    """The ARN of the application's own secret. Raises Failure."""
+    return _outputs(run, environment)["ApplicationSecret"]
+
+
+def rotate(run: Run, environment: Environment) -> None:
+    """Change the database password of ``environment``, without a failed request.
+
+    First every instance gets the new password beside the old one, then the database is changed,
+    then the old one is dropped: containers that run or start meanwhile know the accepted one.
+    Raises Failure.
+    """
+    arn = _outputs(run, environment)["DatabaseSecret"]
+    with lock.hold(run, environment.name):
+        _rotate(run, environment, arn)
+
+
+def _rotate(run: Run, environment: Environment, arn: str) -> None:
+    with state("nothing was changed"):
+        value = secretsmanager.read(run, arn)
+        if not (value and value.get("password")):
+            raise NotFound(f"there is no password in {arn}", next="restore it in Secrets Manager")
+        old, new = value["password"], value.get("next_password", "none")
+        if new in (old, "none"):
+            new = _new_password(run)
+            secretsmanager.write(run, arn, value | {"next_password": new})
+            run.changes.done("the new password is stored beside the old one")
+        else:
+            run.console.say("continuing an interrupted rotation")
+    with state("the database has the old password, and the new one is stored beside it"):
+        _redeploy(run, environment)
+    with state("the database has either password, and every instance knows both"):
+        run.aws.change(
+            "rds", "modify_db_instance", shown={"MasterUserPassword": "..."},
+            DBInstanceIdentifier=environment.name, MasterUserPassword=new, ApplyImmediately=True,
+        )  # fmt: skip
+        run.changes.quietly(lambda: _wait_for_database(run, environment.name))
+    with state("the database has the new password, and the old one is stored beside it"):
+        secretsmanager.write(run, arn, value | {"password": new, "next_password": new})
+    run.changes.done(
+        f"the database of {environment.short} has a new password; the old one is no longer accepted"
+    )
+    with state("the password is changed"):
+        smoke.check(run, environment, smoke.find_key(run, environment))
+
+
+def _new_password(run: Run) -> str:
+    answer = run.aws.ask(
+        "secretsmanager", "get_random_password",
+        PasswordLength=PASSWORD_LENGTH, ExcludePunctuation=True,
+    )  # fmt: skip
+    return str(answer["RandomPassword"])
+
+
+def _with_smoke_test(digests: str, key: str) -> str:
+    """``digests``, and that of the smoke test's key, which deployments need."""
+    words = digests.replace(",", " ").lower().split()
+    make = "make them of the keys: printf %s KEY | openssl dgst -sha256 -r"
+    if not words or not all(DIGEST.fullmatch(word) for word in words):
+        raise Failure(
+            "API_KEYS are not SHA-256 digests, which have 64 hexadecimal digits", next=make
+        )
+    if hashlib.sha256().hexdigest() in words:
+        raise Failure("API_KEYS have the digest of an empty key", next=make)
+    return ",".join(dict.fromkeys([*words, digest(key)]))
+
+
+def digest(key: str) -> str:
+    """The digest of a key, as API_KEYS have it."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _outputs(run: Run, environment: Environment) -> dict[str, str]:
+    found: dict[str, str] = {}
+    with state("nothing was changed"):
+        for stack in (run.settings.foundation, environment.name):
+            outputs = stacks.find_outputs(run, stack)
+            if outputs is None:
+                raise NotFound(
+                    f"there is no stack {stack}",
+                    next=f"{run.settings.program} create {environment.short}",
+                )
+            found |= outputs
+    return found
+
+
+def _wait_for_database(run: Run, name: str) -> None:
+    def look() -> Pending | None:
+        found = run.aws.ask("rds", "describe_db_instances", DBInstanceIdentifier=name)
+        database = found["DBInstances"][0]
+        pending = "MasterUserPassword" in database.get("PendingModifiedValues", {})
+        if database["DBInstanceStatus"] == "available" and not pending:
+            return None
+        return Pending(database["DBInstanceStatus"], "its password is pending" if pending else "")
+
+    late = wait_until(run, f"the database {name}", look, PATIENCE)
+    if late:
+        raise Failure(
+            f"{name} is still {late.state} after {PATIENCE} s",
+            "every instance knows both passwords",
+            "run it again: it continues",
+        )
+
+
+def _redeploy(run: Run, environment: Environment) -> None:
+    """Deploy the running version again, so that its containers get the current values."""
+    current = beanstalk.wait_until_ready(run, environment).version
+    rollout.deploy(run, environment, version.find(run, current), is_locked=True)

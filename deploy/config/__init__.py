@@ -1,0 +1,1 @@
+"""What people configure: environments, owner, release window."""

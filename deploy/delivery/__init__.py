@@ -1,0 +1,1 @@
+"""What ships a version: build, publish, deploy, verify, record, report."""

@@ -1,0 +1,97 @@
+"""The source bundle for Beanstalk: only the files on an allow list."""
+
+import io
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploy.base.errors import Failure
+
+DOCKERRUN = "Dockerrun.aws.json"
+FOLDERS = (".ebextensions", ".platform")
+PINNED = re.compile(r"[a-z0-9.:/_-]+@sha256:[0-9a-f]{64}")
+
+
+def write(image: str, output: Path, root: Path) -> None:
+    """Write the bundle of ``root`` that runs ``image`` to ``output``.
+
+    The same files and image give the same bytes. Raises Failure when ``image`` is not
+    REPOSITORY@sha256:DIGEST, since instances could then run different images; when Beanstalk would
+    not read a file; or when git has changed a file as it does on Windows: CRLF line endings, or a
+    text file in place of a symbolic link.
+    """
+    if not PINNED.fullmatch(image):
+        raise Failure(
+            f"the image {image!r} is not pinned", next="name it as REPOSITORY@sha256:DIGEST"
+        )
+    template = (root / DOCKERRUN).read_text()
+    content = {DOCKERRUN: (0o644, template.replace("<IMAGE>", image).encode())}
+    for folder in FOLDERS:
+        for path in sorted((root / folder).rglob("*")):
+            if path.is_file():  # links are followed: the bundle has files only
+                name = path.relative_to(root).as_posix()
+                content[name] = (_mode(name), _whole(name, path.read_bytes()))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = output.with_suffix(".unfinished")
+    unfinished.write_bytes(_pack(content))
+    unfinished.replace(output)
+
+
+def replace_image(bundle: bytes, image: str) -> bytes:
+    """``bundle`` with another ``image``, and nothing else changed.
+
+    Raises Failure when ``bundle`` was not made by ``write``.
+    """
+    content = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
+            for entry in archive.infolist():
+                mode = (entry.external_attr >> 16) & 0o777
+                content[entry.filename] = (mode, archive.read(entry))
+        mode, dockerrun = content[DOCKERRUN]
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise Failure(
+            f"the bundle cannot be read: {error!r}", next="name another version"
+        ) from error
+    text, count = PINNED.subn(image, dockerrun.decode())
+    if count != 1:
+        raise Failure(f"{DOCKERRUN} in the bundle names no image", next="name another version")
+    return _pack(content | {DOCKERRUN: (mode, text.encode())})
+
+
+def _pack(content: Mapping[str, tuple[int, bytes]]) -> bytes:
+    """A ZIP archive of files by name, each with its mode and its content."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as bundle:
+        for name, (mode, data) in content.items():
+            entry = zipfile.ZipInfo(
+                name
+            )  # dated 1980, so that the time of the build makes no difference
+            entry.create_system = 3  # Unix; otherwise the modes are ignored
+            entry.external_attr = (0o100000 | mode) << 16
+            bundle.writestr(entry, data)
+    return packed.getvalue()
+
+
+def _whole(name: str, data: bytes) -> bytes:
+    if b"\r\n" in data or (name.endswith(".sh") and not data.startswith(b"#!")):
+        raise Failure(
+            f"{name} has Windows line endings, or is a text file instead of a link, and would not "
+            "run on an instance",
+            next="clone again in WSL, or on Windows in developer mode with: "
+            "git -c core.autocrlf=false -c core.symlinks=true clone ...",
+        )
+    return data
+
+
+def _mode(name: str) -> int:
+    if re.fullmatch(r"\.ebextensions/\d\d-[a-z-]+\.config", name):
+        return 0o644
+    if re.fullmatch(
+        r"\.platform/(config)?hooks/(prebuild|predeploy|postdeploy)/\d\d_\w+\.sh", name
+    ):
+        return 0o755
+    if re.fullmatch(r"\.platform/nginx/(conf\.d/)?[\w-]+\.conf", name):
+        return 0o644
+    raise Failure(f"Beanstalk would not read {name}", next="remove or rename it")

@@ -1,0 +1,165 @@
+"""A deployment, step by step: deploy and verify, and if anything is wrong, roll back.
+
+lock the environment
+wait until it is ready, and remember the version that it runs
+deploy, and see that every instance runs the new version, healthy
+smoke test it by its public name
+record it, in the other regions too, send the notification, unlock
+"""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import NoReturn
+
+from deploy.base.context import Run
+from deploy.base.errors import AwsFailure, Failure, state
+from deploy.config.environments import Environment
+from deploy.delivery import history, notify, smoke, standby, version
+from deploy.delivery.version import Version
+from deploy.resources import beanstalk, lock, monitoring
+
+LOOK = "find the cause in the events above and in what this shows: {}; fix it and build again"
+
+
+@dataclass(frozen=True)
+class _Rollout:
+    """One deployment in progress: the state that its steps share."""
+
+    run: Run
+    environment: Environment
+    before: str  # the label that ran when it began
+    label: str
+    key: str  # of the smoke test
+
+    def install(self, label: str) -> None:
+        """Deploy ``label`` and see that it serves. Raises Failure."""
+        beanstalk.update(self.run, self.environment.name, label)
+        smoke.check(self.run, self.environment, self.key, label)
+
+    def serves(self, label: str) -> bool:
+        """Whether ``label`` is the only version that runs, and serves.
+
+        False if that is unknown: it does no harm to deploy it again.
+        """
+        try:
+            if beanstalk.find_difference(self.run, self.environment.name, label):
+                return False
+            smoke.check(self.run, self.environment, self.key, label)
+        except Failure:
+            return False
+        return True
+
+    def go_back(self) -> None:
+        """Deploy the previous version, if it is unchanged built. Raises Failure."""
+        version.read_bundle(self.run, self.before)
+        self.install(self.before)
+
+    def record(self, kind: history.Kind, label: str, detail: str = "") -> None:
+        """Record in the history that the environment now runs ``label``, or failed to."""
+        history.record(self.run, self.environment.name, kind, label, detail)
+        if kind != "failed":
+            standby.record(self.run, self.environment, label)
+
+
+def deploy(
+    run: Run,
+    environment: Environment,
+    target: Version,
+    forward: bool = False,
+    kind: history.Kind = "deploy",
+    is_locked: bool = False,
+) -> None:
+    """Deploy ``target`` to ``environment``; with ``forward`` only if the running version is older.
+
+    ``is_locked`` says that the caller holds the lock. Raises Failure if the environment does not
+    run ``target`` afterwards; the previous version is restored then.
+    """
+    name, label = environment.name, target.label
+    run.tools.require("eb", *(["git"] if forward else []))
+    with state("nothing was deployed"):
+        key = smoke.find_key(run, environment)
+    with nullcontext() if is_locked else lock.hold(run, name):
+        with state("nothing was changed"):
+            current = beanstalk.wait_until_ready(run, environment)
+            beanstalk.refuse_stuck(run, current)
+            before = current.version
+            rollout = _Rollout(run, environment, before, label, key)
+            # Deployed by other means, such as the console: a later rollback must know of it
+            if before not in (label, *history.read(run, name)[-1:]):
+                rollout.record("deploy", before)
+            if forward:
+                version.refuse_older(run, name, before, label)
+            since = beanstalk.mark(run, name)
+        run.console.say(f"{name}: from {before} to {label}")
+        with notify.reporting(run, environment, label), monitoring.announced(run, environment):
+            try:
+                rollout.install(label)
+                run.changes.quietly(lambda: beanstalk.refuse_ignored_files(run, name, since))
+            except Failure as failure:
+                rollout.record("failed", label, failure.what)
+                _restore(rollout, failure)
+            rollout.record(kind, label)
+    run.changes.done(f"{name} runs {label}")
+
+
+def rollback(run: Run, environment: Environment) -> None:
+    """Deploy the version that ``environment`` ran before the present one. Raises Failure."""
+    with state("nothing was changed"):
+        current = beanstalk.wait_until_ready(run, environment).version
+        before = history.version_before(history.read(run, environment.name), current)
+        if before is None:
+            raise Failure(
+                f"the history of {environment.name} has no version before {current}",
+                next=f"{run.settings.program} deploy {environment.short} --version LABEL, one of: "
+                f"{' '.join(version.newest(run, 5))}",
+            )
+    deploy(run, environment, version.find(run, before), kind="rollback")
+
+
+def _restore(rollout: _Rollout, failure: Failure) -> NoReturn:
+    """Roll every instance back to the version before. Always raises Failure."""
+    run, short, name = rollout.run, rollout.environment.short, rollout.environment.name
+    before, failed = rollout.before, rollout.label
+    logs = run.settings.eb(f"logs {name}")
+    run.console.say(f"{name}: version {failed} failed: {failure.what}. The last events:")
+    beanstalk.show_events(run, name)
+    with state(f"some instances of {name} may run {failed}, and others {before}"):
+        beanstalk.stop_update(run, rollout.environment)
+    if before == failed:
+        raise Failure(
+            f"version {failed} had been deployed already, and does not serve: {failure.what}",
+            f"{name} still has version {failed}",
+            f"{run.settings.program} rollback {short}, or see: {logs}",
+        )
+    if rollout.serves(before):
+        raise Failure(
+            f"version {failed} was not deployed to {short}: {failure.what}",
+            f"all instances of {name} still run {before}, and serve",
+            LOOK.format(logs),
+        )
+    run.console.say(f"{name}: rolling back to {before}")
+    try:
+        rollout.go_back()
+    except Failure as second:
+        raise Failure(
+            f"version {failed} failed in {short}, and the rollback to {before} failed too: "
+            f"{second.what}",
+            _how_it_is(rollout),
+            f"see NOW: {run.settings.eb(f'events {name}')}; {logs}; then: "
+            f"{run.settings.program} deploy {short} --version LABEL",
+        ) from failure
+    rollout.record("rollback", before)
+    raise Failure(
+        f"version {failed} failed in {short} and was rolled back: {failure.what}",
+        f"{name} runs {before}, and serves; the database keeps the migrations of {failed}, which "
+        f"{before} can work with",
+        LOOK.format(logs),
+    )
+
+
+def _how_it_is(rollout: _Rollout) -> str:
+    name, before = rollout.environment.name, rollout.before
+    try:
+        return beanstalk.find_difference(rollout.run, name, before) or f"{name} runs {before}"
+    except AwsFailure as failure:
+        return f"AWS does not report the state of {name}: {failure.what}"

@@ -1,0 +1,190 @@
+"""Known vulnerabilities: those that ECR finds in an image, and those accepted for a limited time.
+
+The accepted ones are listed in devops/vulnerabilities.toml, whose comments explain the format.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from deploy.base.context import Run
+from deploy.base.errors import AwsFailure, Failure, InvalidConfig
+from deploy.base.settings import read_text
+from deploy.base.waiting import Pending, wait_until
+from deploy.delivery import image
+
+NAME = "devops/vulnerabilities.toml"
+PATIENCE = 900  # seconds until ECR has scanned an image; it takes a minute or two
+DONE = ("COMPLETE", "ACTIVE")  # scanned once, or continuously by Amazon Inspector
+UNDER_WAY = ("PENDING", "IN_PROGRESS")
+KEYS = {"id", "until", "reason"}
+
+
+class Accepted(NamedTuple):
+    """A vulnerability that is ignored up to and including the day ``until``."""
+
+    id: str
+    until: date
+    reason: str
+
+
+class Finding(NamedTuple):
+    """A critical vulnerability, and the package that has it."""
+
+    id: str
+    package: str
+    version: str
+    fix: str  # what is known about a fix; empty where ECR does not say, as after basic scanning
+    counts: bool  # it has a fix, or is exploited
+
+
+def load(text: str) -> list[Accepted]:
+    """The vulnerabilities that the TOML document ``text`` accepts. Raises InvalidConfig."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidConfig(NAME, f"invalid TOML: {error}") from error
+    entries = document.pop("accepted", [])
+    if document or not (isinstance(entries, list) and all(isinstance(e, dict) for e in entries)):
+        raise InvalidConfig(NAME, "expected nothing but tables that begin with [[accepted]]")
+    return [_accepted(one, f"accepted {number}") for number, one in enumerate(entries, 1)]
+
+
+def read(root: Path) -> list[Accepted]:
+    """What is accepted in the checkout ``root``. Raises InvalidConfig."""
+    return load(read_text(root, NAME))
+
+
+def ids(accepted: list[Accepted], today: date) -> set[str]:
+    """Those that do not count ``today``."""
+    return {one.id for one in accepted if today <= one.until}
+
+
+def refuse_critical(run: Run, name: str, digest: str, today: date) -> None:
+    """Wait for ECR's scan of the image ``digest``, which is ``name`` here.
+
+    Raises Failure if a critical vulnerability that is not accepted has a fix or is known to be
+    exploited, and if there is no result, which does not count as a pass. Those without a fix are
+    only listed. Where ECR does not know of fixes, the distribution is asked.
+    """
+    accepted = read(run.settings.root)
+    found = _ask_for_fixes(run, name, sorted(set(_critical(_wait(run, digest)))))
+    for one in found:
+        run.console.say(f"  CRITICAL {one.id} in {one.package} {one.version}: {one.fix}")
+    counting = [one.id for one in found if one.counts and one.id not in ids(accepted, today)]
+    expired = {one.id for one in accepted} & set(counting)
+    if counting:
+        late = f"; no longer accepted: {' '.join(sorted(expired))}" if expired else ""
+        raise Failure(
+            f"the image has {len(counting)} critical vulnerabilities that have a fix or are "
+            f"exploited: {' '.join(counting)}{late}",
+            next=f"update these packages, or accept what was found for a time in {NAME}",
+        )
+    critical = f"{len(found)} critical, none that counts" if found else "nothing critical"
+    run.console.say(f"ECR's scan of the image: {critical}")
+
+
+def _ask_for_fixes(run: Run, name: str, found: list[Finding]) -> list[Finding]:
+    """``found``, with what the distribution knows of those about which ECR says nothing."""
+    if all(one.fix for one in found):
+        return found
+    newer = image.list_upgrades(run, name)
+    return [
+        one._replace(
+            counts=one.package in newer,
+            fix=f"fixed in {newer[one.package]}" if one.package in newer else "no fix yet",
+        )
+        if not one.fix
+        else one
+        for one in found
+    ]
+
+
+def _wait(run: Run, digest: str) -> list[dict[str, Any]]:
+    """All pages of the result. Raises Failure."""
+
+    def look() -> list[dict[str, Any]] | Pending:
+        pages, status, why = _look(run, digest)
+        if status in UNDER_WAY:
+            return Pending(status, why)
+        if status not in DONE:
+            raise _no_result(status, why)
+        return pages
+
+    found = wait_until(run, "ECR's scan", look, PATIENCE)
+    if isinstance(found, Pending):
+        raise _no_result(*found)
+    return found
+
+
+def _no_result(status: str, why: str) -> Failure:
+    return Failure(
+        f"ECR has no result for the image: {status}{f', {why}' if why else ''}",
+        next="see the image in the console of ECR, then run it again",
+    )
+
+
+def _look(run: Run, digest: str) -> tuple[list[dict[str, Any]], str, str]:
+    """The pages of the result so far, the status and its description. Raises AwsFailure."""
+    try:
+        pages = run.aws.pages(
+            "ecr", "describe_image_scan_findings",
+            repositoryName=run.settings.application, imageId={"imageDigest": digest},
+        )  # fmt: skip
+    except AwsFailure as failure:
+        if failure.code == "ScanNotFoundException":  # it begins a moment after the push
+            return [], UNDER_WAY[0], failure.reason
+        raise
+    said = pages[-1].get("imageScanStatus", {})
+    return pages, said.get("status", "unknown"), said.get("description", "")
+
+
+def _critical(pages: list[dict[str, Any]]) -> Iterator[Finding]:
+    """The critical vulnerabilities, of basic scanning and of Amazon Inspector's."""
+    for page in pages:
+        found = page.get("imageScanFindings", {})
+        for one in found.get("findings", []):
+            if one.get("severity") == "CRITICAL":
+                said = {each["key"]: each.get("value", "") for each in one.get("attributes", [])}
+                package, version = said.get("package_name", "?"), said.get("package_version", "?")
+                yield Finding(one["name"], package, version, "", counts=False)
+        for one in found.get("enhancedFindings", []):
+            if one.get("severity") == "CRITICAL":
+                yield _enhanced(one)
+
+
+def _enhanced(finding: dict[str, Any]) -> Finding:
+    details = finding.get("packageVulnerabilityDetails", {})
+    packages = details.get("vulnerablePackages", [])
+    fixed = finding.get("fixAvailable") in ("YES", "PARTIAL")
+    exploited = finding.get("exploitAvailable") == "YES"
+    fix = f"fixed in {_join(packages, 'fixedInVersion')}" if fixed else "no fix yet"
+    return Finding(
+        details.get("vulnerabilityId", finding.get("title", "?")),
+        _join(packages, "name"),
+        _join(packages, "version"),
+        f"{fix}, exploited" if exploited else fix,
+        counts=fixed or exploited,
+    )
+
+
+def _join(packages: list[dict[str, Any]], key: str) -> str:
+    return ", ".join(sorted({one.get(key, "?") for one in packages})) or "?"
+
+
+def _accepted(entry: dict[str, Any], where: str) -> Accepted:
+    if set(entry) != KEYS:
+        raise InvalidConfig(NAME, f"{where}: expected {', '.join(sorted(KEYS))}")
+    identity, until, reason = entry["id"], entry["until"], entry["reason"]
+    if not (isinstance(identity, str) and re.fullmatch(r"[A-Z]+-[\w-]+", identity)):
+        raise InvalidConfig(
+            NAME, f"{where}: id {identity!r}: expected an id such as CVE-2026-12345"
+        )
+    if not isinstance(until, date) or isinstance(until, datetime):
+        raise InvalidConfig(NAME, f"{where}: until {until!r}: expected a date such as 2026-12-31")
+    if not (isinstance(reason, str) and reason.strip()):
+        raise InvalidConfig(NAME, f"{where}: reason: expected a sentence for the next reader")
+    return Accepted(identity, until, reason.strip())

@@ -1,0 +1,339 @@
+"""The smoke test: whether an environment serves, and which version.
+
+It saves a date of birth for a user with a random name, and expects the matching greeting,
+a problem document for invalid input, and closed operators' paths. Then it deletes the user.
+
+An environment is tested at its own host, by its public name: DNS may not lead to it yet, or lead to
+another one. Whether the public name leads to it is said beside the result.
+"""
+
+import http.client
+import json
+import random
+import re
+import ssl
+import string
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, NamedTuple
+
+from deploy.base.context import Run
+from deploy.base.errors import AwsFailure, Failure, NotFound, Unhealthy
+from deploy.config.environments import Environment
+from deploy.resources import beanstalk, secretsmanager, stacks
+
+LETTERS = 16  # random characters in the name of the user, so that nobody else has it
+PAUSE = 2.0  # seconds
+PROBES = 20  # calls of /livez, enough to reach each of a handful of instances
+TIMEOUT = 10  # seconds for one answer
+ATTEMPTS = 3  # to reach an environment by its public name
+
+
+class Answer(NamedTuple):
+    """Status (0 if there was none), media type and body of a response."""
+
+    status: int
+    kind: str
+    body: str
+
+
+class Place(NamedTuple):
+    """Where an environment serves."""
+
+    url: str  # its public address
+    host: str  # its own, to which DNS points the name in the URL; empty if the URL has it already
+
+    @property
+    def name(self) -> str:
+        """The host in the URL."""
+        return urllib.parse.urlsplit(self.url).netloc
+
+    def remedy(self, detour: str) -> str:
+        """What to change in DNS because of the ``detour`` that it makes."""
+        return f"point {self.name} to {self.host}: {detour}"
+
+
+class _Named(urllib.request.HTTPSHandler):
+    """Expects the certificate to be for ``name``, whatever host the URL names."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        context = ssl.create_default_context()
+
+        class Connection(http.client.HTTPSConnection):
+            def connect(self) -> None:
+                http.client.HTTPConnection.connect(self)  # through a proxy, where there is one
+                self.sock = context.wrap_socket(self.sock, server_hostname=name)
+
+        self._connection = Connection
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(self._connection, req)
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Redirects are answers: urllib would send the key along, to any host."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """No further request."""
+
+
+class _Client:
+    """A client of one service, with an API key if there is one, and a test user."""
+
+    def __init__(self, url: str, key: str = "", host: str = "") -> None:
+        self.url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        parts = urllib.parse.urlsplit(self.url)
+        handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
+        self._at = self.url
+        if host:
+            self._headers["Host"] = parts.netloc
+            port = f":{parts.port}" if parts.port else ""
+            self._at = parts._replace(netloc=f"{host}{port}").geturl()
+            handlers.append(_Named(parts.hostname or ""))
+        self._opener = urllib.request.build_opener(*handlers)
+        self.user = "SmokeTest" + "".join(random.choices(string.ascii_letters, k=LETTERS))  # noqa: S311  # it need only be unlikely that a user has this name
+        self.has_saved = False  # or may have: a PUT without an answer counts
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
+        """The answer to a request; status 0 and the reason when there is none within TIMEOUT."""
+        request = urllib.request.Request(self._at + path, body, self._headers, method=method)  # noqa: S310  # the operator's own
+        try:
+            with self._opener.open(request, timeout=TIMEOUT) as response:
+                kind = response.headers.get_content_type()
+                return Answer(response.status, kind, response.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                kind = error.headers.get_content_type()
+                return Answer(error.code, kind, error.read().decode("utf-8", "replace"))
+        except (OSError, ValueError) as error:
+            return Answer(0, "", str(error))
+
+    def ask_about_user(self, method: str, body: bytes | None = None) -> tuple[Answer, str]:
+        """The response, and the message for it if it is wrong. A PUT may have saved something."""
+        had_saved, self.has_saved = self.has_saved, self.has_saved or method == "PUT"
+        answer = self.ask(method, f"/hello/{self.user}", body)
+        if method == "PUT" and 400 <= answer.status < 500:  # refused
+            self.has_saved = had_saved
+        return answer, f"{method} /hello/{self.user} answered {answer.status} {answer.body[:200]!r}"
+
+
+def check(run: Run, environment: Environment, key: str, label: str | None = None) -> None:
+    """Test ``environment``, which must run ``label`` if that is given, at its own host.
+
+    Says what DNS lacks. Raises Unhealthy, or AwsFailure when AWS does not say where it is. A dry
+    run only says which URL it would test.
+    """
+    place = locate(run, environment)
+    if run.changes.dry_run:
+        run.console.say(f"would smoke test {place.url}{f' at {place.host}' if place.host else ''}")
+    elif fault := check_url(run, place.url, key, label, place.host):
+        run.console.say(f"only DNS is missing: {place.remedy(fault)}")
+        run.console.say(f"  then: {run.settings.program} smoke {environment.short}")
+
+
+def check_publicly(run: Run, environment: Environment, key: str, label: str | None = None) -> None:
+    """The same as everybody reaches it. Raises Unhealthy as well if DNS leads elsewhere."""
+    place = locate(run, environment)
+    if run.changes.dry_run:
+        run.console.say(f"would smoke test {place.url}")
+        return
+    try:
+        check_url(run, place.url, key, label)
+    except Unhealthy as failure:
+        dns = f"make sure that DNS points {place.name} to {place.host}, and " if place.host else ""
+        failure.next = f"{dns}see {run.settings.program} status {environment.short}"
+        raise
+
+
+def check_url(run: Run, url: str, key: str = "", label: str | None = None, host: str = "") -> str:
+    """Test ``url``: each check must pass within SMOKE_TIMEOUT. Raises Unhealthy.
+
+    The user that it saved is always deleted; if that fails, it says which user remains. With
+    ``host`` it connects to that one, by the name in ``url``; the result is then why that name by
+    itself does not lead there, and empty if it does.
+    """
+    client, fault = _Client(url, key, host), ""
+    try:
+        for check in (_alive(label), _GREETING, _PROBLEM, _CLOSED):
+            _expect(run, client, *check)
+        if host:
+            fault = _find_detour(client)
+        _expect(run, client, *_DELETED)
+    finally:
+        if client.has_saved:
+            status, remains = _delete(client)
+            if status == 405:
+                remains = "this version does not support DELETE"
+            if status != 204:
+                run.console.say(f"the user {client.user} remains: {remains}")
+    return fault
+
+
+def refuse_writes(run: Run, environment: Environment, key: str) -> None:
+    """Raises Unhealthy unless ``environment`` answers 401 to whoever writes without a key.
+
+    A user that is saved nevertheless is deleted with ``key``.
+    """
+    place = locate(run, environment)
+    anybody, own = _Client(place.url, host=place.host), _Client(place.url, key, place.host)
+    own.user = anybody.user
+
+    def find_fault(client: _Client) -> str:
+        for _ in range(PROBES):
+            answer, fault = client.ask_about_user("PUT", b'{"dateOfBirth": "2000-02-02"}')
+            if answer.status != 401:
+                return fault
+        return ""
+
+    try:
+        _expect(run, anybody, "writes without a key are refused", find_fault)
+    finally:
+        if anybody.has_saved and _delete(own)[0] != 204:
+            run.console.say(f"the user {own.user} remains")
+
+
+def refuse_unknown(run: Run, place: Place, user: str) -> None:
+    """Raises Unhealthy unless ``user``, who is never shown, is greeted at ``place``."""
+    client = _Client(place.url, host=place.host)
+    answer = client.ask("GET", f"/hello/{urllib.parse.quote(user, safe='')}")
+    if answer.status != 200:
+        raise Unhealthy(f"the person of --greet is not greeted: the answer is {answer.status}")
+    run.console.say("the person of --greet is greeted: ok")
+
+
+def _expect(run: Run, client: _Client, name: str, find_fault: Callable[[_Client], str]) -> None:
+    show = run.console.waiting(f"smoke test: {name}")
+    deadline = time.monotonic() + run.settings.smoke_timeout
+    while fault := find_fault(client):
+        if time.monotonic() >= deadline:
+            raise Unhealthy(f"smoke test of {client.url}: {name}: FAILED: {fault}")
+        show("not as it should be yet", fault)
+        time.sleep(min(PAUSE, run.settings.smoke_timeout))
+    run.console.say(f"smoke test: {name}: ok")
+
+
+def _find_detour(client: _Client) -> str:
+    """Why DNS does not lead to the service of ``client``; empty if its user is found that way."""
+    public = _Client(client.url)  # without the key: somebody else's host must not learn it
+    public.user = client.user
+    for _ in range(ATTEMPTS):
+        answer, _ = public.ask_about_user("GET")
+        if answer.status == 200:
+            return ""
+        time.sleep(PAUSE)
+    if answer.status == 0:
+        return f"there is no way to it yet: {answer.body}"
+    return f"another service answers there, with {answer.status}"
+
+
+def locate(run: Run, environment: Environment) -> Place:
+    """Where ``environment`` serves. Raises AwsFailure or NotFound."""
+    outputs = stacks.find_outputs(run, environment.name) or {}
+    found = beanstalk.find(run, environment.name)
+    if found is None or not found.cname:
+        raise NotFound(f"{environment.name} has no address",
+                       next=f"{run.settings.program} create {environment.short}")  # fmt: skip
+    if outputs.get("PublicName"):
+        return Place(f"https://{outputs['PublicName']}", found.cname)
+    return Place(f"http://{found.cname}", "")
+
+
+def find_key(run: Run, environment: Environment) -> str:
+    """The key with which the smoke test can write if API_KEYS are set. Raises Failure."""
+    name = f"{environment.name}/smoke-test"
+    cannot = f"the key of the smoke test of {environment.name} cannot be read: "
+    try:
+        value = secretsmanager.read(run, name)
+    except AwsFailure as failure:
+        raise Failure(cannot + failure.what, next=failure.next) from failure
+    if value is None and run.changes.dry_run:
+        return ""  # the stack that has it was not made
+    key = (value or {}).get("key")
+    if not (isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9]+", key)):
+        raise Failure(
+            f"{cannot}the secret {name} {'does not have it' if value else 'does not exist'}",
+            next=f"{run.settings.program} create {environment.short}, which makes the key",
+        )
+    return key
+
+
+def _alive(label: str | None) -> tuple[str, Callable[[_Client], str]]:
+    def find_fault(client: _Client) -> str:
+        for _ in range(PROBES):
+            answer = client.ask("GET", "/livez")
+            try:
+                found = json.loads(answer.body)["version"]
+            except (ValueError, KeyError, TypeError):
+                return f"GET /livez answered {answer.status} {answer.body[:200]!r}"
+            if label and found != label:
+                return f"GET /livez says version {found!r}"
+        return ""
+
+    return f"version {label}" if label else "alive", find_fault
+
+
+def _greeting(client: _Client) -> str:
+    """A fault if the greeting does not match; around midnight, two days are right."""
+    today = datetime.now(UTC).date()
+    born, expected = _choose(today, random.randrange(2, 300))  # noqa: S311  # any day will do
+    saved, fault = client.ask_about_user("PUT", json.dumps({"dateOfBirth": str(born)}).encode())
+    if saved.status == 401:
+        return (
+            f"PUT /hello/{client.user} answered 401: the key of the smoke test is not among "
+            "API_KEYS. `secrets set ENV API_KEYS` adds it"
+        )
+    if saved.status != 204:
+        return fault
+    answer, fault = client.ask_about_user("GET")
+    accepted = [
+        f'{{"message": "Hello, {client.user}! Your birthday is in {days} day(s)"}}'
+        for days in (expected - 1, expected, expected + 1)
+    ]
+    return (
+        "" if answer.status == 200 and answer.body in accepted else f"{fault}, not {accepted[1]!r}"
+    )
+
+
+def _choose(today: date, days: int) -> tuple[date, int]:
+    """A date of birth, and the days to its next birthday: ``days``, or one more on 29 February."""
+    birthday = today + timedelta(days=days)
+    if (birthday.month, birthday.day) == (2, 29):  # which 1999 did not have
+        birthday += timedelta(days=1)
+    return birthday.replace(year=1999), (birthday - today).days
+
+
+def _problem(client: _Client) -> str:
+    answer, fault = client.ask_about_user("PUT", b'{"dateOfBirth": "2001-02-29"}')
+    if (answer.status, answer.kind) == (400, "application/problem+json"):
+        return ""
+    return f"the 29 February 2001: {fault} {answer.kind}"
+
+
+def _deleted(client: _Client) -> str:
+    status, fault = _delete(client)
+    # 405: a version that cannot delete yet, after a rollback
+    return "" if status in (204, 405) else fault
+
+
+def _delete(client: _Client) -> tuple[int, str]:
+    answer, fault = client.ask_about_user("DELETE")
+    if answer.status == 204:
+        client.has_saved = False
+    return answer.status, fault
+
+
+def _closed(client: _Client) -> str:
+    answer = client.ask("GET", "/readyz")
+    return "" if answer.status == 404 else f"GET /readyz answered {answer.status}, not 404"
+
+
+_GREETING = ("a birthday is saved and greeted", _greeting)
+_PROBLEM = ("invalid input is rejected with a problem document", _problem)
+_CLOSED = ("operators' paths are closed", _closed)
+_DELETED = ("the user is deleted", _deleted)

@@ -1,0 +1,367 @@
+"""Environments on Elastic Beanstalk: their state, their events, and waiting for them."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from deploy.base.context import Run
+from deploy.base.errors import AwsFailure, Failure, NotFound, Unhealthy
+from deploy.base.waiting import Pending, wait_until
+from deploy.config.environments import Environment
+from deploy.resources import stacks
+
+EB_GRACE = 120  # seconds beyond the time limit of `eb`, which it does not always respect
+SHOWN = 12  # number of events to show after a failure
+# Beanstalk skips a whole file that has an unknown key, and only prints a warning. If that file
+# declares the database, the database is removed.
+IGNORED = re.compile(r"\.ebextensions|configuration files?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class State:
+    """The state of an environment, as AWS reports it."""
+
+    name: str
+    status: str  # Ready, Launching, Updating, Terminating...
+    version: str  # empty if its creation failed half-way
+    colour: str  # Green, Yellow, Red, Grey
+    health: str  # of enhanced health: Ok, Warning, Degraded, Severe...
+    cname: str
+    id: str  # such as e-abcdefghij; an environment that is created again has another one
+
+    @property
+    def stack(self) -> str:
+        """The name of the stack in which Beanstalk keeps its resources."""
+        return f"awseb-{self.id}-stack"
+
+
+@dataclass(frozen=True)
+class Machinery:
+    """The resources that Beanstalk created for an environment, by their names in CloudWatch."""
+
+    load_balancer: str  # app/NAME/ID
+    target_group: str  # targetgroup/NAME/ID
+    group: str  # of the instances
+
+
+@dataclass
+class Mark:
+    """A position in the events of an environment, by AWS's clock."""
+
+    at: datetime | None = None
+    seen: set[tuple[datetime, str]] = field(default_factory=set)
+
+
+def find(run: Run, name: str) -> State | None:
+    """The state of the environment ``name``, or None if there is none. Raises AwsFailure."""
+    found = run.aws.ask(
+        "elasticbeanstalk", "describe_environments",
+        ApplicationName=run.settings.application, EnvironmentNames=[name], IncludeDeleted=False,
+    )["Environments"]  # fmt: skip
+    return _state(found[0]) if found else None
+
+
+def find_all(run: Run) -> dict[str, State]:
+    """The states of all environments of the application, by name. Raises AwsFailure."""
+    found = run.aws.every(
+        "elasticbeanstalk", "describe_environments", "Environments",
+        ApplicationName=run.settings.application, IncludeDeleted=False,
+    )  # fmt: skip
+    return {one["EnvironmentName"]: _state(one) for one in found}
+
+
+def wait_until_ready(run: Run, environment: Environment) -> State:
+    """The state of ``environment`` as soon as AWS accepts requests for it.
+
+    Raises NotFound when there is none, Failure when it is being terminated, or is not ready within
+    the time for one deployment.
+    """
+    name, command = environment.name, f"{run.settings.program} create {environment.short}"
+
+    def look() -> State | Pending:
+        state = find(run, name)
+        if state is None:
+            raise NotFound(
+                f"there is no environment {name} in {run.settings.region}",
+                "nothing was changed",
+                command,
+            )
+        if state.status in ("Terminating", "Terminated"):
+            raise Failure(
+                f"{name} is being terminated",
+                "nothing was changed",
+                f"wait until it is gone, then: {command}",
+            )
+        if state.status == "Ready":
+            return state
+        return Pending(state.status, _last_message(run, name))
+
+    found = wait_until(run, name, look, run.settings.deploy_timeout)
+    if isinstance(found, Pending):
+        raise Failure(
+            f"{name} is still {found.state} after {_minutes(run)} minutes",
+            "this run has ended; the operation continues on AWS",
+            f"see {run.settings.eb(f'events {name}')}; or stop it: "
+            + run.settings.aws(
+                f"elasticbeanstalk abort-environment-update --environment-name {name}"
+            ),
+        )
+    return found
+
+
+def find_difference(run: Run, name: str, label: str) -> str:
+    """Why ``name`` is not healthy with ``label`` on every instance; empty if it is.
+
+    Raises AwsFailure.
+    """
+    state = find(run, name)
+    if state is None:
+        return f"there is no environment {name}"
+    labels = set(find_running(run, name))
+    found = (state.status, state.version, state.colour, state.health, labels)
+    if found == ("Ready", label, "Green", "Ok", {label}):
+        return ""
+    return (
+        f"{name} is {state.status}, with version {state.version or 'unknown'}, "
+        f"{state.colour}/{state.health}, its instances at: {', '.join(sorted(labels)) or 'unknown'}"
+    )
+
+
+def find_machinery(run: Run, name: str) -> Machinery | None:
+    """The resources of the environment ``name``, or None if some are missing. Raises AwsFailure."""
+    found = run.aws.ask("elasticbeanstalk", "describe_environment_resources", EnvironmentName=name)[
+        "EnvironmentResources"
+    ]
+    if not (found["LoadBalancers"] and found["AutoScalingGroups"]):
+        return None
+    balancer = found["LoadBalancers"][0]["Name"]  # an ARN
+    groups = run.aws.every(
+        "elbv2", "describe_target_groups", "TargetGroups", LoadBalancerArn=balancer
+    )
+    if not groups:
+        return None
+    return Machinery(
+        balancer.partition(":loadbalancer/")[2],
+        groups[0]["TargetGroupArn"].rpartition(":")[2],
+        found["AutoScalingGroups"][0]["Name"],
+    )
+
+
+def find_running(run: Run, name: str) -> Counter[str]:
+    """The number of instances of ``name`` by the label that they run, or "unknown".
+
+    Raises AwsFailure.
+    """
+    instances = run.aws.every(
+        "elasticbeanstalk", "describe_instances_health", "InstanceHealthList",
+        EnvironmentName=name, AttributeNames=["Deployment"],
+    )  # fmt: skip
+    return Counter(one.get("Deployment", {}).get("VersionLabel") or "unknown" for one in instances)
+
+
+def wait_until_running(run: Run, name: str, label: str) -> None:
+    """Wait until every instance of ``name`` runs ``label`` and is healthy.
+
+    Raises Unhealthy if they do not within HEALTH_TIMEOUT, and AwsFailure.
+    """
+
+    def look() -> Pending | None:
+        difference = find_difference(run, name, label)
+        return Pending("not as it should be yet", difference) if difference else None
+
+    late = wait_until(run, name, look, run.settings.health_timeout)
+    if late:
+        raise Unhealthy(late.detail)
+
+
+def update(run: Run, name: str, label: str) -> None:
+    """Let ``eb`` deploy ``label``, and verify that: ``eb`` can exit with 0 without deploying.
+
+    Raises Unhealthy when an instance does not run it.
+    """
+    code = run.tools.change(
+        "eb", "deploy", name, "--version", label, "--timeout", str(_minutes(run)),
+        *run.settings.eb_options, timeout=run.settings.deploy_timeout + EB_GRACE,
+    )  # fmt: skip
+    if code:
+        raise Unhealthy(f"eb deploy ended with exit code {code}")
+    run.changes.quietly(lambda: wait_until_running(run, name, label))
+
+
+def refuse_ignored_files(run: Run, name: str, since: Mark) -> None:
+    """Raise Unhealthy if Beanstalk ignored a configuration file after ``since``."""
+    for event in events(run, name, since):
+        if event["Severity"] == "WARN" and IGNORED.search(event["Message"]):
+            raise Unhealthy(f"Beanstalk ignored a configuration file: {event['Message']}")
+
+
+def find_option(run: Run, name: str, namespace: str, option: str) -> str:
+    """The value of an option of the environment ``name``; empty if it has none.
+
+    Raises AwsFailure.
+    """
+    settings = run.aws.ask(
+        "elasticbeanstalk",
+        "describe_configuration_settings",
+        ApplicationName=run.settings.application,
+        EnvironmentName=name,
+    )["ConfigurationSettings"]
+    for one in settings[0]["OptionSettings"]:
+        if (one["Namespace"], one["OptionName"]) == (namespace, option):
+            return one.get("Value") or ""
+    return ""
+
+
+def change(run: Run, environment: Environment, **options: Any) -> None:
+    """Change options of ``environment``, and see that its instances run with them.
+
+    Raises Failure.
+    """
+    since = mark(run, environment.name)
+    run.aws.change(
+        "elasticbeanstalk", "update_environment", EnvironmentName=environment.name, **options
+    )
+    if run.changes.dry_run:
+        return
+    current = wait_until_ready(run, environment)
+    refuse_errors(run, environment.name, since, "run it again")
+    wait_until_running(run, environment.name, current.version)
+
+
+def refuse_errors(run: Run, name: str, since: Mark, remedy: str) -> None:
+    """AWS accepts options, and may find only later that it cannot apply them. Raises Failure."""
+    errors = [
+        one["Message"] for one in events(run, name, since) if one["Severity"] in ("ERROR", "FATAL")
+    ]
+    if errors:
+        show_events(run, name)
+        raise Failure(
+            f"{name} did not accept the settings: {errors[0]}",
+            "AWS rolled back what it could",
+            f"see the events above; {remedy}",
+        )
+
+
+def stop_update(run: Run, environment: Environment) -> None:
+    """Abort the current operation on ``environment``, if any, and wait until it is Ready.
+
+    After `eb` has given up waiting, AWS continues, and accepts no other request. Raises Failure.
+    """
+    name = environment.name
+    state = wait_until(run, name, lambda: find(run, name), run.settings.health_timeout)
+    if isinstance(state, State) and state.status != "Ready":
+        run.console.say(f"{name} is {state.status}: stopping the operation")
+        try:
+            run.aws.change("elasticbeanstalk", "abort_environment_update", EnvironmentName=name)
+        except AwsFailure as failure:  # it may have ended meanwhile, which is checked below
+            run.console.say(f"it could not be stopped: {failure.what}")
+    wait_until_ready(run, environment)
+
+
+def refuse_stuck(run: Run, current: State) -> None:
+    """Raise Failure if a resource has failed in a way after which AWS refuses every update.
+
+    After a failed command of a hook, it does not.
+    """
+    name, aws = current.name, run.settings.aws
+    status, reason = stacks.find_stuck(run, current.stack)
+    if not status:
+        return
+    if status.startswith("UPDATE_"):
+        commands = [stacks.way_out(run, current.stack, status)]
+    else:
+        commands = [
+            *_unprotect(run, name),
+            aws(f"elasticbeanstalk terminate-environment --environment-name {name}"),
+            aws(f"elasticbeanstalk wait environment-terminated --environment-names {name}"),
+        ]
+    raise Failure(
+        f"a resource of {name} failed: {reason}",
+        f"its stack {current.stack} is {status}, which AWS refuses to update",
+        f"remove the cause, then: {'; '.join(commands)}; and run this again",
+    )
+
+
+def _unprotect(run: Run, name: str) -> list[str]:
+    """The command without which the database of ``name`` cannot be deleted, if it has one."""
+    try:
+        found = run.aws.ask("rds", "describe_db_instances", DBInstanceIdentifier=name)
+    except AwsFailure as failure:
+        if failure.code != "DBInstanceNotFound":
+            raise
+        return []
+    if not found["DBInstances"][0].get("DeletionProtection"):
+        return []
+    command = f"rds modify-db-instance --db-instance-identifier {name} --no-deletion-protection"
+    return [run.settings.aws(f"{command} --apply-immediately")]
+
+
+def mark(run: Run, name: str) -> Mark:
+    """The current position in the events of ``name``. Raises AwsFailure."""
+    found = _last_events(run, name, SHOWN)
+    if not found:
+        return Mark()
+    newest = max(one["EventDate"] for one in found)
+    return Mark(newest, {_key(one) for one in found if one["EventDate"] == newest})
+
+
+def events(run: Run, name: str, since: Mark) -> list[dict[str, Any]]:
+    """The events of ``name`` after ``since``, the newest last. Raises AwsFailure."""
+    found = run.aws.every(
+        "elasticbeanstalk", "describe_events", "Events",
+        ApplicationName=run.settings.application, EnvironmentName=name,
+        **({"StartTime": since.at} if since.at else {}),
+    )  # fmt: skip
+    new = [one for one in found if _key(one) not in since.seen]
+    return sorted(new, key=lambda one: one["EventDate"])
+
+
+def show_events(run: Run, name: str) -> None:
+    """Print the last events of ``name``. It is not a failure if they cannot be read."""
+    try:
+        found = _last_events(run, name, SHOWN)
+    except AwsFailure as failure:
+        run.console.say(f"the events of {name} cannot be read: {failure.what}")
+        return
+    for one in sorted(found, key=lambda one: one["EventDate"]):
+        run.console.say(f"  {one['EventDate']:%H:%M:%S} {one['Severity']:5} {one['Message']}")
+
+
+def _last_events(run: Run, name: str, count: int) -> list[dict[str, Any]]:
+    """The last ``count`` events, the newest first. Raises AwsFailure."""
+    found: list[dict[str, Any]] = run.aws.ask(
+        "elasticbeanstalk", "describe_events",
+        ApplicationName=run.settings.application, EnvironmentName=name, MaxRecords=count,
+    )["Events"]  # fmt: skip
+    return found
+
+
+def _key(event: dict[str, Any]) -> tuple[datetime, str]:
+    return event["EventDate"], event["Message"]
+
+
+def _last_message(run: Run, name: str) -> str:
+    """The last event, for display only: an error while reading it does not end a wait."""
+    try:
+        found = _last_events(run, name, 1)
+    except AwsFailure as failure:
+        return f"its events cannot be read: {failure.what}"
+    return str(found[0]["Message"]) if found else ""
+
+
+def _minutes(run: Run) -> int:
+    return round(run.settings.deploy_timeout / 60)
+
+
+def _state(found: dict[str, Any]) -> State:
+    return State(
+        found["EnvironmentName"],
+        found["Status"],
+        found.get("VersionLabel") or "",
+        found.get("Health") or "Grey",
+        found.get("HealthStatus") or "Unknown",
+        found.get("CNAME") or "",
+        found["EnvironmentId"],
+    )

@@ -1,0 +1,111 @@
+"""The two buckets in S3: Beanstalk's, which has the bundles, and our own, which has the rest.
+
+Ours belongs to the stack that all environments share, and has the locks, the history, the versions
+for recoveries from other regions, and the records of builds. Other accounts can guess both names,
+and take them in a region where we have no bucket yet, so each request names the owner.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.base.aws import Answer
+from deploy.base.context import Run
+from deploy.base.errors import AwsFailure, NotFound
+
+
+class Missing(NotFound):
+    """There is no such bucket in the region."""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket in the region of ``run``, whether it exists or not.
+
+    Each request raises Missing if it does not, and AwsFailure.
+    """
+
+    run: Run
+    name: str
+    account: str  # its owner
+    reason: str  # why it may be missing
+
+    def put(
+        self, key: str, body: bytes, shown: Mapping[str, str] | None = None, **condition: Any
+    ) -> None:
+        """Write the object ``key`` if the ``condition`` is met; ``shown`` is as in Aws.change."""
+        with self._existing(key):
+            self.run.aws.change(
+                "s3", "put_object", shown=shown, Bucket=self.name, Key=key, Body=body,
+                **condition, ExpectedBucketOwner=self.account,
+            )  # fmt: skip
+
+    def get(self, key: str) -> Answer:
+        """The object ``key``: Body, ETag, LastModified."""
+        with self._existing(key):
+            return self.run.aws.ask(
+                "s3", "get_object", Bucket=self.name, Key=key, ExpectedBucketOwner=self.account
+            )
+
+    def delete(self, key: str, etag: str) -> None:
+        """Delete the object ``key``, unless it has another ETag by now."""
+        with self._existing(key):
+            self.run.aws.change(
+                "s3", "delete_object", Bucket=self.name, Key=key,
+                IfMatch=etag, ExpectedBucketOwner=self.account,
+            )  # fmt: skip
+
+    def find_keys(self, prefix: str) -> list[str]:
+        """The keys that begin with ``prefix``, sorted."""
+        with self._existing(prefix):
+            found = self.run.aws.every(
+                "s3", "list_objects_v2", "Contents",
+                Bucket=self.name, Prefix=prefix, ExpectedBucketOwner=self.account,
+            )  # fmt: skip
+        return sorted(one["Key"] for one in found)
+
+    @contextmanager
+    def _existing(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except AwsFailure as failure:
+            if failure.code != "NoSuchBucket":
+                raise
+            raise Missing(
+                f"there is no bucket {self.name}: {self.reason}", next=self._remedy(key)
+            ) from failure
+
+    def _remedy(self, key: str) -> str:
+        """The command that creates the bucket, for the environment in ``key``, or else any."""
+        settings = self.run.settings
+        _, _, rest = key.partition(f"/{settings.application}-")
+        return f"{settings.program} create {rest.partition('/')[0] or 'staging'}"
+
+
+def find_records(run: Run) -> Bucket:
+    """Our own bucket, as devops/foundation.yml names it. Raises AwsFailure."""
+    region, account = run.settings.region, run.aws.account()
+    return Bucket(
+        run, f"{run.settings.application}-records-{region}-{account}", account,
+        f"the stack {run.settings.foundation} in {region} is missing, or older than this checkout",
+    )  # fmt: skip
+
+
+def find_bundles(run: Run) -> Bucket:
+    """Beanstalk's bucket, by the name that AWS gives it. Raises AwsFailure."""
+    region, account = run.settings.region, run.aws.account()
+    return Bucket(
+        run, f"elasticbeanstalk-{region}-{account}", account,
+        f"no environment was created in {region} yet",
+    )  # fmt: skip
+
+
+def create_bundles(run: Run) -> None:
+    """Create Beanstalk's bucket unless it exists. Raises AwsFailure.
+
+    Not a way to ask for its name: AWS requires permissions to create the bucket and to change its
+    settings, which a deployment must not have
+    (docs.aws.amazon.com/elasticbeanstalk/latest/api/API_CreateStorageLocation.html).
+    """
+    run.aws.change("elasticbeanstalk", "create_storage_location")

@@ -1,0 +1,39 @@
+"""Secrets in Secrets Manager, each of which is a JSON object."""
+
+import json
+from typing import Any
+
+from deploy.base.context import Run
+from deploy.base.errors import AwsFailure, Failure
+
+
+def read(run: Run, name: str, previous: bool = False) -> dict[str, Any] | None:
+    """The value of the secret with this name or ARN, or None if there is none.
+
+    With ``previous``, the value before that. Raises Failure.
+    """
+    stage = {"VersionStage": "AWSPREVIOUS"} if previous else {}
+    try:
+        answer = run.aws.ask("secretsmanager", "get_secret_value", SecretId=name, **stage)
+    except AwsFailure as failure:
+        # It has never existed, or is scheduled for deletion
+        if failure.code in ("ResourceNotFoundException", "InvalidRequestException"):
+            return None
+        raise
+    try:
+        value = json.loads(answer["SecretString"])
+    except (KeyError, ValueError):
+        value = None
+    if not isinstance(value, dict):  # its text must not be shown
+        raise Failure(
+            f"the secret {name} is not a JSON object", next="correct it in Secrets Manager"
+        )
+    return value
+
+
+def write(run: Run, name: str, value: dict[str, Any]) -> None:
+    """Replace the value of the secret with this name or ARN. Raises AwsFailure."""
+    run.aws.change(
+        "secretsmanager", "put_secret_value", shown={"SecretString": "..."},
+        SecretId=name, SecretString=json.dumps(value),
+    )  # fmt: skip

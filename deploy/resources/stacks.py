@@ -1,0 +1,292 @@
+"""Creates, updates and previews CloudFormation stacks."""
+
+import shlex
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from deploy.base import template_parameters
+from deploy.base.context import Run
+from deploy.base.errors import AwsFailure, Failure, state
+from deploy.base.waiting import Pending, wait_until
+
+PATIENCE = 3600  # seconds for one stack; none of ours has a resource that takes long
+GOOD = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+# Statuses that refuse every update: what has happened, and the command that ends them; see
+# docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html
+STUCK = {
+    "CREATE_FAILED": ("it was not created, and what it has was kept", "delete-stack"),
+    "ROLLBACK_FAILED": ("it was not created, and not all it has could be removed", "delete-stack"),
+    "DELETE_FAILED": ("not all it has could be deleted", "delete-stack"),
+    "UPDATE_FAILED": ("an update failed, and was not rolled back", "rollback-stack"),
+    "UPDATE_ROLLBACK_FAILED": (
+        "an update failed, and so did its rollback",
+        "continue-update-rollback",
+    ),
+}
+REMOVED = "ROLLBACK_COMPLETE"  # after a creation that failed
+ENDED = {  # what else an operation may end with
+    REMOVED: "CloudFormation has removed what it had created",
+    "UPDATE_ROLLBACK_COMPLETE": "CloudFormation has rolled the stack back",
+}
+REVIEWED = "REVIEW_IN_PROGRESS"  # nothing is in progress; until a change set is executed
+BEGINNINGS = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS")
+PLANNED = ("CREATE_COMPLETE", "FAILED")  # the ends of a change set's creation
+EMPTY = ("didn't contain changes", "No updates are to be performed")
+
+
+def find(run: Run, name: str, executed: bool = False) -> dict[str, Any] | None:
+    """The stack ``name`` as AWS describes it, or None if there is none. Raises AwsFailure.
+
+    An empty stack, made for a change set, counts as none unless that has been ``executed``.
+    """
+    try:
+        found = run.aws.ask("cloudformation", "describe_stacks", StackName=name)["Stacks"]
+    except AwsFailure as failure:
+        if failure.code == "ValidationError" and "does not exist" in failure.reason:
+            return None
+        raise
+    stack: dict[str, Any] = found[0]
+    return None if stack["StackStatus"] == REVIEWED and not executed else stack
+
+
+def find_outputs(run: Run, name: str) -> dict[str, str] | None:
+    """The outputs of the stack ``name``, or None if there is no such stack. Raises AwsFailure."""
+    stack = find(run, name)
+    if stack is None:
+        return None
+    return {one["OutputKey"]: one.get("OutputValue") or "" for one in stack.get("Outputs", [])}
+
+
+def find_stuck(run: Run, name: str) -> tuple[str, str]:
+    """The status of a stack that refuses every update, and why; both empty for any other.
+
+    Raises AwsFailure.
+    """
+    stack = find(run, name)
+    status = stack["StackStatus"] if stack else ""
+    if status in STUCK or status == REMOVED:
+        return status, _reason(run, name)
+    return "", ""
+
+
+def way_out(run: Run, name: str, status: str) -> str:
+    """The command that ends ``status``, which refuses every update."""
+    return _command(run, STUCK[status][1] if status in STUCK else "delete-stack", name)
+
+
+def apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) -> None:
+    """Create or update the stack ``name`` to match ``template`` and ``parameters``.
+
+    A dry run shows what would change, by a change set that it removes. Raises Failure when
+    CloudFormation cannot do it and has rolled the stack back.
+    """
+    with state(f"the stack {name} is unchanged, or CloudFormation is still changing it"):
+        _apply(run, name, template, parameters)
+
+
+def remove(run: Run, name: str) -> None:
+    """Delete the stack ``name``, if there is one, and wait until it is gone. Raises Failure."""
+    with state(f"the stack {name} is unchanged, or CloudFormation is still deleting it"):
+        if find(run, name):
+            _delete(run, name)
+
+
+def _delete(run: Run, name: str) -> None:
+    run.aws.change("cloudformation", "delete_stack", StackName=name)
+    run.changes.quietly(lambda: _wait_until_gone(run, name))
+
+
+def _apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) -> None:
+    stack = _settled(run, name)
+    if stack and stack["StackStatus"] == REMOVED:
+        run.console.say(
+            f"the first attempt to create the stack {name} failed: deleting what is left of it"
+        )
+        _delete(run, name)
+        stack = None
+    if stack and stack["StackStatus"] in STUCK:
+        raise _stuck(run, name, stack["StackStatus"], _reason(run, name))
+    words = [
+        "cloudformation", "deploy", "--stack-name", name, "--template-file", template,
+        "--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset",
+        "--tags", f"Application={run.settings.application}",
+        "--parameter-overrides", *(f"{key}={value}" for key, value in parameters.items()),
+    ]  # fmt: skip
+    command = run.settings.aws(shlex.join(words))
+    change_set = _ChangeSet(run, name, template, parameters, stack)
+    if run.changes.dry_run:
+        run.changes.make(command, lambda: None, None)
+        change_set.preview()
+    else:
+        run.changes.make(command, change_set.execute, None)
+
+
+class _ChangeSet:
+    """A change set, which is CloudFormation's plan for a change."""
+
+    def __init__(
+        self,
+        run: Run,
+        name: str,
+        template: str,
+        parameters: Mapping[str, str],
+        stack: dict[str, Any] | None,
+    ) -> None:
+        self._run, self._name, self._is_new = run, name, stack is None
+        self._template, self._parameters = template, parameters
+        given = {one["ParameterKey"] for one in (stack or {}).get("Parameters", [])}
+        declared = template_parameters.read_parameters(run.settings.root, template)
+        # As `aws cloudformation deploy` does it: parameters not given now keep their previous
+        # values
+        self._kept = sorted(given & declared.keys() - parameters.keys())
+
+    def execute(self) -> None:
+        """Execute the change set and wait. Raises Failure."""
+        run, name = self._run, self._name
+        change_set = self._create()
+        if change_set is None:
+            run.console.say(f"the stack {name} is as it should be")
+            return
+        token = change_set["ChangeSetName"]  # identifies the events of this change
+        self._call(
+            "execute_change_set",
+            ChangeSetName=change_set["ChangeSetId"],
+            ClientRequestToken=token,
+        )
+        stack = _settled(run, name, executed=True)
+        status = stack["StackStatus"] if stack else "gone"
+        if status in STUCK:
+            raise _stuck(run, name, status, _reason(run, name, token))
+        if status not in GOOD:
+            raise Failure(
+                f"the stack {name} is {status}: {_reason(run, name, token)}",
+                ENDED.get(status, "somebody has changed the stack meanwhile"),
+                f"see {_command(run, 'describe-stack-events', name)}",
+            )
+
+    def preview(self) -> None:
+        """Print what would change, and leave nothing behind. Raises Failure."""
+        run, name = self._run, self._name
+        change_set = self._create()
+        if change_set is None:
+            run.console.say(f"{name}: nothing would change")
+            return
+        run.console.say(f"{name} would change:")
+        changes = run.aws.every(
+            "cloudformation", "describe_change_set", "Changes",
+            ChangeSetName=change_set["ChangeSetId"],
+        )  # fmt: skip
+        for one in changes:
+            resource = one["ResourceChange"]
+            replaced = resource.get("Replacement", "False")
+            run.console.say(
+                f"  {resource['Action']:8} {resource['LogicalResourceId']} "
+                f"{resource['ResourceType']}"
+                f"{'' if replaced == 'False' else f', replacement: {replaced}'}"
+            )
+        self._discard(change_set)
+
+    def _create(self) -> dict[str, Any] | None:
+        """The change set, complete, or None if nothing would change. Raises Failure."""
+        answer = self._call(
+            "create_change_set",
+            StackName=self._name,
+            ChangeSetName=f"change-{datetime.now(UTC):%Y%m%d%H%M%S%f}",
+            ChangeSetType="CREATE" if self._is_new else "UPDATE",
+            TemplateBody=(self._run.settings.root / self._template).read_text(),
+            Capabilities=["CAPABILITY_IAM"],
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": value}
+                for key, value in self._parameters.items()
+            ]
+            + [{"ParameterKey": key, "UsePreviousValue": True} for key in self._kept],
+            Tags=[{"Key": "Application", "Value": self._run.settings.application}],
+        )
+
+        def look() -> dict[str, Any] | Pending:
+            found = self._call("describe_change_set", ChangeSetName=answer["Id"])
+            return found if found["Status"] in PLANNED else Pending(found["Status"])
+
+        name = f"the change set of {self._name}"
+        found = wait_until(self._run, name, look, PATIENCE)
+        if isinstance(found, Pending):
+            raise Failure(f"{name} is still {found.state}", next="run it again")
+        if found["Status"] == "CREATE_COMPLETE":
+            return found
+        self._discard(found)
+        reason = found.get("StatusReason", "")
+        if any(words in reason for words in EMPTY):
+            return None
+        raise Failure(f"CloudFormation refuses the change of {self._name}: {reason}",
+                      next=f"correct {self._template} or its parameters")  # fmt: skip
+
+    def _discard(self, change_set: dict[str, Any]) -> None:
+        if self._is_new:  # an empty stack was made for it
+            self._call("delete_stack", StackName=self._name)
+        else:
+            self._call("delete_change_set", ChangeSetName=change_set["ChangeSetId"])
+
+    def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        # Not through `change`: it is shown as one command, which a dry run previews and discards
+        return self._run.aws.ask("cloudformation", operation, **parameters)
+
+
+def _command(run: Run, operation: str, name: str) -> str:
+    return run.settings.aws(f"cloudformation {operation} --stack-name {name}")
+
+
+def _stuck(run: Run, name: str, status: str, reason: str) -> Failure:
+    happened, _ = STUCK[status]
+    return Failure(
+        f"the stack {name} is {status}: {reason}",
+        f"{happened}; CloudFormation refuses to update it",
+        f"see {_command(run, 'describe-stack-events', name)}, remove the cause, then "
+        f"{way_out(run, name, status)}, and run this again",
+    )
+
+
+def _settled(run: Run, name: str, executed: bool = False) -> dict[str, Any] | None:
+    """The stack ``name`` when no operation is in progress. Raises Failure."""
+
+    def look() -> dict[str, Any] | Pending | None:
+        stack = find(run, name, executed)
+        if stack and stack["StackStatus"].endswith("_IN_PROGRESS"):
+            return Pending(stack["StackStatus"])
+        return stack
+
+    found = wait_until(run, f"the stack {name}", look, PATIENCE)
+    if isinstance(found, Pending):
+        raise Failure(
+            f"the stack {name} is still {found.state}",
+            "the operation continues on AWS",
+            f"see {_command(run, 'describe-stack-events', name)}",
+        )
+    return found
+
+
+def _wait_until_gone(run: Run, name: str) -> None:
+    stack = _settled(run, name)
+    if stack and stack["StackStatus"] != "DELETE_COMPLETE":
+        raise Failure(
+            f"what is left of the stack {name} cannot be deleted: its status is "
+            f"{stack['StackStatus']}",
+            next=f"see {_command(run, 'describe-stack-events', name)}",
+        )
+
+
+def _reason(run: Run, name: str, token: str = "") -> str:
+    """The first failure of a resource, which CloudFormation's others follow from.
+
+    Of the change ``token``, or of whatever changed the stack last. Raises AwsFailure.
+    """
+    found = run.aws.every("cloudformation", "describe_stack_events", "StackEvents", StackName=name)
+    failed = ""
+    for one in found:  # the newest first
+        status, resource = one.get("ResourceStatus", ""), one["LogicalResourceId"]
+        if resource == name:
+            if not token and status in BEGINNINGS:
+                break
+        elif status.endswith("_FAILED") and token in ("", one.get("ClientRequestToken")):
+            failed = f"{resource}: {one.get('ResourceStatusReason', 'no reason was given')}"
+    return failed or "see its events"
