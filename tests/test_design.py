@@ -90,11 +90,12 @@ def test_aws_and_other_programs_are_called_through_one_module():
         "boto3": "base.aws",
         "botocore": "base.aws",
         "subprocess": "base.programs",
-        "click": "commands.cli",
     }
     for library, place in places.items():
         using = {name for name, module in read("deploy").items() if library in module.roots}
         assert using == {place}, library
+    using = {name for name, module in read("deploy").items() if "click" in module.roots}
+    assert using == {"commands.cli", "commands.arguments"}
 
 
 def test_aws_is_waited_for_in_one_module():

@@ -75,6 +75,15 @@ def read(run: Run, environment: Environment) -> list[Secret]:
     return found
 
 
+def show(run: Run, environment: Environment) -> bool:
+    """Print the secrets that ``environment`` needs; whether all of them exist. Raises Failure."""
+    found = read(run, environment)
+    for one in found:
+        where = f"{one.arn.rsplit(':', 1)[1]}, key {one.key}"
+        run.console.result(f"{'      ' if one.exists else 'MISSING'} {one.name}  {where}")
+    return all(one.exists for one in found)
+
+
 def change(run: Run, environment: Environment, name: str, ask: Callable[[], str] | None) -> None:
     """Set the secret ``name`` to what ``ask`` returns, and redeploy if it is in use.
 

@@ -13,8 +13,9 @@ exists, so that the same command continues after an interruption.
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from deploy.base.context import Run
 from deploy.base.errors import AwsFailure, Failure, Unhealthy, state
@@ -64,6 +65,26 @@ class Plan:
     digest: str
     bundle: bytes | None  # as it was deployed elsewhere; None where the version is here already
     certificate: str  # its ARN, or empty
+
+
+def start(
+    run: Run, source: Environment, region: str | None, wish: Wish, confirm: Callable[[], bool]
+) -> None:
+    """Plan the recovery, say what it does and loses, and carry it out if ``confirm`` says so.
+
+    In ``region``, or else in the first destination of the backups. Raises Failure.
+    """
+    began = datetime.now(UTC)
+    there = run.at(region or backups.find_destinations(source)[0])
+    with state("nothing was changed"):
+        found = plan(there, source, wish)
+        for line in explain(there, found, began):
+            run.console.say(line)
+        if run.changes.dry_run:
+            return
+        if not confirm():
+            raise Failure("the recovery was not confirmed", next="run it with --yes")
+    recover(there, found, wish, began)
 
 
 def plan(run: Run, source: Environment, wish: Wish) -> Plan:

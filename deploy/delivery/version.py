@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,6 +181,22 @@ def refuse_older(run: Run, environment: str, before: str, label: str) -> None:
             "run this command in a clone with the full history; if the commit is no longer on any "
             "branch, deploy without --forward",
         )
+
+
+def prune(run: Run, confirm: Callable[[str], bool]) -> None:
+    """Delete the versions that are no longer needed, if ``confirm`` says so. Raises Failure."""
+    with state("nothing was deleted"):
+        unneeded = find_unneeded(run)
+    if not unneeded:
+        run.console.say("all versions are needed")
+        return
+    run.console.say(f"{len(unneeded)} versions are not needed, the oldest first:")
+    for one in unneeded:
+        run.console.say(f"  {one}")
+    if not (run.changes.dry_run or confirm(f"Delete these {len(unneeded)} versions?")):
+        raise Failure("the deletion was not confirmed", "nothing was deleted", "run it with --yes")
+    delete(run, unneeded)
+    run.changes.done(f"{len(unneeded)} versions were deleted")
 
 
 def find_unneeded(run: Run) -> list[str]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from deploy.base.context import Run
-from deploy.base.errors import AwsFailure, Failure, InvalidConfig, NotFound
+from deploy.base.errors import AwsFailure, Failure, InvalidConfig, NotFound, state
 from deploy.base.waiting import Pending, wait_until
 from deploy.config.environments import NAME, Environment
 
@@ -56,6 +56,15 @@ def find(run: Run, environment: Environment) -> dict[str, Backup | str]:
     """
     regions = find_regions(run, environment)
     return {region: find_newest(run.at(region), environment) for region in regions}
+
+
+def show(run: Run, environment: Environment, now: datetime) -> bool:
+    """Print the newest complete backup of each region; whether none is late. Raises Failure."""
+    with state("nothing was changed"):
+        found = find(run, environment)
+    for region, one in found.items():
+        run.console.result(explain(region, one, now))
+    return not any(is_late(one, now) for one in found.values())
 
 
 def find_newest(run: Run, environment: Environment) -> Backup | str:

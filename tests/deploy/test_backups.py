@@ -83,7 +83,7 @@ def test_a_dry_run_on_the_first_day_ends_like_the_real_run(aws, staging, command
         del aws.stacks[f"{region}/{APPLICATION}-foundation"]
     aws.fail("ecr:DescribeRepositories", "RepositoryNotFoundException")
     aws.fail("ecr:DescribeImages", "RepositoryNotFoundException")
-    code, output = command("--dry-run", "backups", "install", "prod")
+    code, output = command("backups", "install", "prod", "--dry-run")
     assert code == 0, output
     assert f"version old would be copied to {FIRST}, {SECOND}, where it is missing" in output
 

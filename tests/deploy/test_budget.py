@@ -79,7 +79,7 @@ def test_one_that_is_no_longer_wanted_is_removed(aws, command, amount, new):
     amount(new)
     assert (
         f"+ aws cloudformation delete-stack --stack-name {APPLICATION}-budget"
-        in command("--dry-run", *BOOTSTRAP)[1]
+        in command(*BOOTSTRAP, "--dry-run")[1]
     )
     assert BUDGET in aws.stacks
     assert command(*BOOTSTRAP)[0] == 0

@@ -63,6 +63,8 @@ def test_whatever_changes_something_has_a_dry_run():
         (["deploy", "staging", "prod"], "unexpected extra argument"),
         (["deploy", "staging", "--version"], "requires an argument"),
         (["secrets", "show"], "No such command 'show'"),
+        (["--dry-run", "build"], "the options of build go after build"),
+        (["--forward", "deploy", "staging"], "the options of deploy go after deploy"),
     ],
 )
 def test_wrong_usage_exits_with_2(aws, programs, command, arguments, what):

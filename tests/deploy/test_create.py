@@ -619,7 +619,7 @@ def test_a_dry_run_before_there_is_anything(aws, nothing, command):
 def test_a_dry_run_shows_what_would_be_set(aws, staging, command, exists):
     if not exists:
         del aws.environments[STAGING]
-    code, output = command("--dry-run", "create", "staging", "--version", "new")
+    code, output = command("create", "staging", "--version", "new", "--dry-run")
     assert code == 0, output
     action = "update" if exists else "create"
     assert f"+ aws elasticbeanstalk {action}-environment" in output

@@ -172,7 +172,7 @@ def test_a_dry_run_neither_sets_nor_shows_it(vault, command, given):
 
 
 def test_a_dry_run_of_a_rotation_claims_nothing(aws, vault, command):
-    code, printed = command("--dry-run", "secrets", "rotate", "prod")
+    code, printed = command("secrets", "rotate", "prod", "--dry-run")
     assert code == 0, printed
     assert "has a new password" not in printed
     assert "is stored" not in printed

@@ -134,7 +134,7 @@ def test_a_dry_run_shows_what_would_change_and_leaves_nothing(aws, authorised, c
 
 def test_the_first_dry_run_removes_the_empty_stack_that_shows_it(aws, command):
     aws.workspaces = ["TABCDEF12"]
-    code, output = command("--dry-run", "bootstrap")
+    code, output = command("bootstrap", "--dry-run")
     assert code == 0, output
     assert "the changes to the pipeline can be shown once the foundation exists" in output
     assert not aws.stacks
@@ -142,7 +142,7 @@ def test_the_first_dry_run_removes_the_empty_stack_that_shows_it(aws, command):
 
 def test_a_dry_run_when_nothing_would_change(aws, authorised, command):
     command(*BOOTSTRAP)
-    _, output = command("--dry-run", "bootstrap")
+    _, output = command("bootstrap", "--dry-run")
     assert output.count("nothing would change") == 3
     assert not aws.change_sets
 

@@ -179,7 +179,7 @@ def test_slack_that_is_not_authorised_is_left_out(account, command, workspaces):
 
 
 def test_a_dry_run_shows_what_it_would_change(account, command):
-    code, output = command("--dry-run", "bootstrap")
+    code, output = command("bootstrap", "--dry-run")
     assert code == 0, output
     assert output.count("+ aws chatbot create-slack-channel-configuration") == 2
     assert not account.channels

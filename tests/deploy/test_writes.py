@@ -116,7 +116,7 @@ def test_writes_that_were_not_stopped(aws, vault, fails):
 
 def test_keys_are_not_set_while_writes_are_stopped(vault, command, fails, refused, monkeypatch):
     command("writes", "stop", "prod")
-    monkeypatch.setattr("deploy.commands.cli._ask_for", lambda _: CALLER)
+    monkeypatch.setattr("deploy.commands.arguments.ask_for", lambda _: CALLER)
     assert "writes allow prod" in fails("secrets", "set", "prod", "API_KEYS")
     assert vault[APPLICATION]["API_KEYS"] == SMOKE
 
@@ -135,13 +135,13 @@ def test_nothing_is_read_to_be_written_while_another_run_works(
 ):
     vault[OUTPUTS[PROD]["DatabaseSecret"]] = {"password": "old-one"}
     aws.s3_put_object(records(), f"locks/{PROD}", b"somebody@else, process 1")
-    monkeypatch.setattr("deploy.commands.cli._ask_for", lambda _: "another value")
+    monkeypatch.setattr("deploy.commands.arguments.ask_for", lambda _: "another value")
     assert "somebody@else, process 1" in fails(*arguments)
     assert not aws.asked("secretsmanager:PutSecretValue")
 
 
 def test_a_dry_run_stops_nothing(aws, vault, command, refused):
-    code, output = command("--dry-run", "writes", "stop", "prod")
+    code, output = command("writes", "stop", "prod", "--dry-run")
     assert code == 0, output
     assert "+ aws secretsmanager put-secret-value" in output
     assert "+ aws elasticbeanstalk update-environment" in output

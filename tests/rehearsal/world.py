@@ -250,7 +250,7 @@ def build_second(world):
 
 def bootstrap(world):
     """Create the pipeline; returns what was printed without the handshakes, in a dry run, and with them."""
-    shown = world.project.script("--dry-run", "bootstrap")
+    shown = world.project.script("bootstrap", "--dry-run")
     made = world.cloud.cloudformation.resources
     assert not made["AWS::CodeBuild::Project"]
     before = world.project.script("bootstrap", "--token", text="github_pat_rehearsal")

@@ -1,0 +1,129 @@
+"""What commands share: their options, the environment that they name, and how they ask people."""
+
+import functools
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deploy.base import settings
+from deploy.base.aws import Aws
+from deploy.base.changes import Changes
+from deploy.base.console import Console
+from deploy.base.context import Run
+from deploy.base.programs import Tools
+from deploy.base.settings import Settings
+from deploy.config import environments
+from deploy.config.environments import Environment
+
+Command = Callable[..., Any]
+
+
+@dataclass
+class Options:
+    """What a command is started with; replaced in tests."""
+
+    console: Console = field(default_factory=Console)
+    session: Any = None
+    tools: Callable[[Changes, Path], Tools] = Tools
+    root: Path = settings.ROOT
+
+    def load(self) -> Settings:
+        """The settings of the checkout. Raises UsageError for an environment variable."""
+        try:
+            return settings.load(root=self.root)
+        except settings.InvalidSetting as error:
+            raise click.UsageError(str(error)) from error
+
+    def run(self, dry_run: bool) -> Run:
+        """One run of a command. Says which region it is for, if that is not the home region."""
+        loaded = self.load()
+        if loaded.region != loaded.home:
+            self.console.say(
+                f"in {loaded.region}, not in the home region {loaded.home} "
+                f"({loaded.region_variable})"
+            )
+        changes = Changes(self.console, dry_run)
+        aws = Aws(loaded.region, changes, self.session)
+        return Run(loaded, self.console, changes, aws, self.tools(changes, self.root))
+
+
+pass_options = click.make_pass_decorator(Options, ensure=True)
+
+
+def with_run(function: Command) -> Command:
+    """A command that gets its Run as the first argument, and has --dry-run."""
+
+    @functools.wraps(function)
+    def command(options: Options, /, dry_run: bool, **given: Any) -> Any:
+        return function(options.run(dry_run), **given)
+
+    return click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Print the commands that would change something, and do not run them.",
+    )(pass_options(command))
+
+
+def with_harmless_run(function: Command) -> Command:
+    """The same for a command that changes nothing."""
+
+    @functools.wraps(function)
+    def command(options: Options, /, **given: Any) -> Any:
+        return function(options.run(dry_run=False), **given)
+
+    return pass_options(command)
+
+
+class _Environment(click.ParamType[Environment | str]):
+    """An environment of devops/environments.toml, by its short name; or a URL, where allowed."""
+
+    name = "environment"
+
+    def __init__(self, or_url: bool = False) -> None:
+        self._or_url = or_url
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Environment | str:
+        if self._or_url and value.startswith(("http://", "https://")):
+            return str(value)
+        options = ctx.find_object(Options) if ctx else None
+        return environments.find((options or Options()).load(), value)
+
+
+environment = click.argument("environment", metavar="ENV", type=_Environment())
+any_environment = click.argument(
+    "environment", metavar="[ENV]", type=_Environment(), required=False
+)
+target = click.argument("target", metavar="ENV|URL", type=_Environment(or_url=True))
+label = click.option("--version", "label", metavar="LABEL", help="A published version.")
+yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+allow_dirty = click.option(
+    "--allow-dirty",
+    is_flag=True,
+    help="Build with uncommitted files; the version's label says so.",
+)
+forward = click.option(
+    "--forward",
+    is_flag=True,
+    help="Deploy only if the running version is not newer, by git's history.",
+)
+
+
+def confirm(question: str) -> bool:
+    """Whether somebody at a terminal says yes."""
+    return sys.stdin.isatty() and click.confirm(question, err=True)
+
+
+def ask_for(name: str) -> str:
+    """A value typed at a prompt without echo, or given on standard input."""
+    if not sys.stdin.isatty():
+        return sys.stdin.read().removesuffix("\n")
+    prompted: str = click.prompt(
+        f"{name} (hidden)", hide_input=True, confirmation_prompt=True, err=True
+    )
+    return prompted
