@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from moto.iam.policy_validation import IAMPolicyDocumentValidator
 
 from deploy.config import environments
 from tests.infrastructure import permissions
@@ -160,6 +161,19 @@ def test_a_role_is_passed_whatever_the_names_are():
         for name, one in stack.template["Resources"].items():
             if one["Type"] == "AWS::IAM::Role":
                 assert limit + len(f"-{name}-") + 13 <= 64, name
+
+
+def test_policies_have_the_form_that_iam_accepts():
+    """It refuses a whole stack for one resource without a type."""
+    for stack in (PIPELINE_STACK, FOUNDATION, ENVIRONMENTS[PROD]):
+        for one in stack.template["Resources"].values():
+            properties = one.get("Properties", {})
+            policies = properties.get("Policies", []) if one["Type"] == "AWS::IAM::Role" else []
+            if one["Type"] == "AWS::IAM::ManagedPolicy":
+                policies = [properties]
+            for policy in policies:
+                document = json.dumps(stack.resolve(policy["PolicyDocument"]))
+                IAMPolicyDocumentValidator(document).validate()
 
 
 def test_policies_have_a_size_that_iam_accepts():
