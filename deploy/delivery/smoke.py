@@ -138,12 +138,20 @@ def check(run: Run, environment: Environment, key: str, label: str | None = None
 
 
 def check_publicly(run: Run, environment: Environment, key: str, label: str | None = None) -> None:
-    """The same as everybody reaches it. Raises Unhealthy as well if DNS leads elsewhere."""
+    """The same as everybody reaches it. Raises Unhealthy as well if DNS leads elsewhere.
+
+    Another environment with the same version would pass by itself: first, a user that was saved at
+    the host must be known by the public name.
+    """
     place = locate(run, environment)
     if run.changes.dry_run:
         run.console.say(f"would smoke test {place.url}")
         return
     try:
+        if place.host:
+            if detour := check_url(run, place.url, key, label, place.host):
+                raise Unhealthy(f"{place.name} does not lead to {environment.name}: {detour}")
+            run.console.say(f"{place.name} leads to {environment.name}")
         check_url(run, place.url, key, label)
     except Unhealthy as failure:
         dns = f"make sure that DNS points {place.name} to {place.host}, and " if place.host else ""
@@ -163,7 +171,7 @@ def check_url(run: Run, url: str, key: str = "", label: str | None = None, host:
         for check in (_alive(label), _GREETING, _PROBLEM, _CLOSED):
             _expect(run, client, *check)
         if host:
-            fault = _find_detour(client)
+            fault = _find_detour(run, client)
         _expect(run, client, *_DELETED)
     finally:
         if client.has_saved:
@@ -218,15 +226,16 @@ def _expect(run: Run, client: _Client, name: str, find_fault: Callable[[_Client]
     run.console.say(f"smoke test: {name}: ok")
 
 
-def _find_detour(client: _Client) -> str:
+def _find_detour(run: Run, client: _Client) -> str:
     """Why DNS does not lead to the service of ``client``; empty if its user is found that way."""
     public = _Client(client.url)  # without the key: somebody else's host must not learn it
     public.user = client.user
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(min(PAUSE, run.settings.smoke_timeout))
         answer, _ = public.ask_about_user("GET")
         if answer.status == 200:
             return ""
-        time.sleep(PAUSE)
     if answer.status == 0:
         return f"there is no way to it yet: {answer.body}"
     return f"another service answers there, with {answer.status}"

@@ -16,6 +16,7 @@ from sqlalchemy import select
 from werkzeug.serving import make_server
 
 from deploy.base.errors import Unhealthy
+from deploy.config import environments
 from deploy.delivery import smoke
 from tests.support.certificates import Authority
 from web import create_app
@@ -372,14 +373,11 @@ def test_with_a_record_nothing_lacks(https, dns, check):
     assert check(https, host="127.0.0.1") == ""
 
 
-def test_a_record_that_leads_to_another_service_is_told_and_gets_no_key(
-    https, dns, check, serve, monkeypatch
-):
-    """As after a recovery, or after somebody swapped the names of two environments."""
+@pytest.fixture
+def keys(dns, monkeypatch):
+    """The headers of requests to another service, to which the public name leads."""
     dns["hello.example.com"] = "127.0.0.2"
-    keys = []
-
-    ask = smoke._Client.ask
+    keys, ask = [], smoke._Client.ask
 
     def answer(client, method, path, body=None):
         if client._at != client.url:  # at the host
@@ -388,6 +386,11 @@ def test_a_record_that_leads_to_another_service_is_told_and_gets_no_key(
         return smoke.Answer(404, "application/problem+json", "")
 
     monkeypatch.setattr(smoke._Client, "ask", answer)
+    return keys
+
+
+def test_a_record_that_leads_to_another_service_is_told_and_gets_no_key(https, keys, check):
+    """As after a recovery, or after somebody swapped the names of two environments."""
     fault = check(https, "K3y", host="127.0.0.1")
     assert fault == "another service answers there, with 404"
     assert keys == [{}] * smoke.ATTEMPTS
@@ -409,6 +412,18 @@ def test_a_write_that_is_accepted_without_a_key_is_told_and_undone(
     with pytest.raises(Unhealthy, match=r"without a key are refused: FAILED: PUT .* 204"):
         smoke.refuse_writes(run, None, "K3y")
     assert saved() == set()
+
+
+def test_a_public_name_that_leads_to_another_service_fails_and_gets_no_key(
+    https, keys, run, monkeypatch
+):
+    prod = environments.find(run.settings, "prod")
+    monkeypatch.setattr(smoke, "locate", lambda *_: smoke.Place(https, "127.0.0.1"))
+    with pytest.raises(
+        Unhealthy, match=f"does not lead to {prod.name}: another service answers there, with 404"
+    ):
+        smoke.check_publicly(run, prod, "K3y")
+    assert keys == [{}] * smoke.ATTEMPTS
 
 
 @pytest.fixture
