@@ -96,10 +96,13 @@ class Project:
         assert process.returncode == int(fails), printed
         return printed
 
-    def begin(self, *arguments, **env):
-        """Start the deploy script in the background."""
+    def begin(self, *arguments, names=None, **env):
+        """Start the deploy script in the background; names are resolved by ``names`` if that is given."""
+        command, environment = [SCRIPT, *arguments], self.environment | env
+        if names:
+            command = names.wrap(command, self.folder, environment)
         return subprocess.Popen(
-            [SCRIPT, *arguments], cwd=self.folder, env=self.environment | env, text=True,
+            command, cwd=self.folder, env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 

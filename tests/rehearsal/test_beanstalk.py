@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.rehearsal.aws.deployments import Deployments
+from tests.rehearsal.aws.deployments import HTTPS, Deployments
 from tests.rehearsal.aws.environment import Environment, Release
 from tests.rehearsal.machines.docker import Failed
 
@@ -54,6 +54,19 @@ def test_a_database_is_never_replaced(environment):
     environment.release = release(DATABASE % "other")
     with pytest.raises(Failed, match="requires replacing: Database, MasterUsername"):
         deployments._make_database(environment)
+
+
+def test_a_listener_has_a_certificate_of_its_region(environment):
+    deployments = Deployments(None, "", None, {}, None)
+    environment.release = release("option_settings: {}")
+    assert deployments._certificate(environment) == ""
+    environment.direct |= {
+        (HTTPS, "ListenerEnabled"): "true",
+        (HTTPS, "Protocol"): "HTTPS",
+        (HTTPS, "SSLCertificateArns"): "arn:aws:acm:eu-central-1:123456789012:certificate/one",
+    }
+    with pytest.raises(Failed, match=r"Certificate '.*/one' not found"):
+        deployments._certificate(environment)
 
 
 def test_a_missing_secret_fails_the_deployment(environment):

@@ -15,6 +15,7 @@ PLACES = {
     "pipeline": ("tests/rehearsal/test_pipeline.py",),
     "recovery": ("tests/rehearsal/test_recovery.py",),
     "docker": ("tests/docker/",),
+    "first creation": ("tests/rehearsal/test_first_creation.py",),
     "machines": ("tests/rehearsal/test_machines.py", "tests/rehearsal/test_cloud.py"),
     "faults": ("tests/faults/",),
     "browser": ("tests/browser/",),

@@ -6,7 +6,7 @@ Beanstalk's words, one operation at a time. The operations themselves are in ``d
 shortened.
 
 Not imitated: scaling, managed updates, settings that need other instances, a version together with
-settings, resources other than the database and its parameters, and changes to these, HTTPS,
+settings, resources other than the database, its parameters and the redirect to HTTPS, and changes to these,
 termination, IAM, worker environments, and AWS's own network.
 """
 
@@ -292,7 +292,7 @@ class Beanstalk:
         colour, health = environment.colour()
         known = {"VersionLabel": environment.label} if environment.label else {}
         if environment.balancer:
-            known["CNAME"] = environment.balancer.cname
+            known["CNAME"] = environment.cname
         return known | {
             "EnvironmentName": environment.name,
             "EnvironmentId": environment.id,

@@ -4,6 +4,9 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from moto.acm.exceptions import CertificateNotFound
+from moto.acm.models import acm_backends
+
 from tests.rehearsal.aws.environment import Release
 from tests.rehearsal.machines.balancer import LoadBalancer
 from tests.rehearsal.machines.database import Database
@@ -11,12 +14,14 @@ from tests.rehearsal.machines.docker import Failed
 from tests.rehearsal.machines.instance import Instance
 from tests.rehearsal.waiting import POLL, wait_for
 from tests.support import ebextensions
+from tests.support.aws import ACCOUNT
 
 HEALTHY, UNHEALTHY = 4, 20  # answers in a row that are right, or wrong, and decide
 STARTING = {None, 502, 503, 504}  # answers of nginx while the application starts; None is none
 LOGS = ("eb-docker/containers/eb-current-app/stdouterr.log", "nginx/access.log")
 SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
 PROPERTIES = "aws:elasticbeanstalk:application:environment"
+HTTPS = "aws:elbv2:listener:443"
 # A change of these requires replacement, which CloudFormation refuses for custom-named resources
 REPLACED = (
     "DBInstanceIdentifier", "DBName", "DBSnapshotIdentifier", "MasterUsername", "Port", "StorageEncrypted", "KmsKeyId",
@@ -40,14 +45,38 @@ class Deployments:
                 "aws:elasticbeanstalk:environment:process:default", "HealthCheckPath"
             ),
             environment.option("aws:elbv2:loadbalancer", "IdleTimeout"),
+            self._redirected(environment),
+            self._certificate(environment),
         )
-        environment.tell(f"Created load balancer named: {environment.balancer.cname}")
+        environment.tell(f"Created load balancer named: {environment.load_balancer_arn}")
         self._stream_logs(environment)
         self._make_database(environment)
         count = int(environment.option("aws:autoscaling:asg", "MinSize"))
         environment.instances = self._add(environment, environment.release, count)
         environment.label, environment.status = label, "Ready"
         environment.tell(f"Successfully launched environment: {environment.name}")
+
+    def _redirected(self, environment):
+        """The path patterns that the listener's rule redirects from HTTP to HTTPS."""
+        rule = self._evaluated(environment, "HttpsRedirect")
+        [condition], [action] = rule["Conditions"], rule["Actions"]
+        assert action["RedirectConfig"] == {
+            "Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301",
+        }  # fmt: skip
+        return condition["PathPatternConfig"]["Values"]
+
+    def _certificate(self, environment):
+        """The certificate of the listener for HTTPS, with its private key; empty without that listener."""
+        options = environment.options()
+        if options.get((HTTPS, "ListenerEnabled")) != "true":
+            return ""
+        assert options[HTTPS, "Protocol"] == "HTTPS"
+        arn = options[HTTPS, "SSLCertificateArns"]
+        try:
+            found = acm_backends[ACCOUNT][environment.region].get_certificate(arn)
+        except CertificateNotFound as error:
+            raise Failed(f"Certificate '{arn}' not found") from error
+        return (found.cert + found.key).decode()
 
     def _stream_logs(self, environment):
         """Make the log groups, which outlive an environment."""
@@ -94,6 +123,8 @@ class Deployments:
         environment.direct = kept | changed
         environment.tell("Updating environment's configuration settings.")
         try:
+            if self._certificate(environment) != environment.balancer.certificate:
+                raise Failed("Another listener of a running environment is not rehearsed.")
             self._configure_instances(environment)
         except Failed as failed:
             environment.tell(str(failed), "ERROR")

@@ -63,6 +63,14 @@ class Environment:
         return f"{self._balancing}:loadbalancer/app/awseb-{self.id}/0123456789abcdef"
 
     @property
+    def cname(self):
+        """Its host: with HTTPS a name, which machines/nameserver.py resolves; else a port of this machine."""
+        if not self.balancer.certificate:
+            return self.balancer.cname
+        letters = self.balancer.address.replace(".", "-")
+        return f"{self.name}.eba-{letters}.{self.region}.elasticbeanstalk.com"
+
+    @property
     def target_group_arn(self):
         """By which AWS knows its instances behind the load balancer."""
         return f"{self._balancing}:targetgroup/awseb-{self.id}/0123456789abcdef"

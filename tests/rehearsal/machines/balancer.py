@@ -1,19 +1,25 @@
 """A load balancer: HAProxy in a container."""
 
 import contextlib
+import re
 import socket
 import time
 
-from tests.rehearsal.machines.docker import MACHINE, docker, start
+from tests.rehearsal.machines.docker import MACHINE, address, docker, start
 from tests.rehearsal.waiting import POLL, wait_for
 
 
 class LoadBalancer:
-    """HAProxy with the timeouts and health checks of the option settings; drains instances before removing them."""
+    """HAProxy with the timeouts and health checks of the option settings; drains instances before removing them.
+
+    Requests for a path that matches one of ``redirected`` are redirected from HTTP to HTTPS, which is
+    served if there is a ``certificate``, in PEM with its private key.
+    """
 
     slots = 12
 
-    def __init__(self, health_path, idle_timeout):
+    def __init__(self, health_path, idle_timeout, redirected, certificate):
+        self.certificate = certificate
         servers = "\n".join(
             f"  server i{slot} 127.0.0.1:80 check inter 500ms rise 2 fall 3 disabled"
             for slot in range(self.slots)
@@ -28,20 +34,22 @@ defaults
   timeout client {idle_timeout}s
   timeout server {idle_timeout}s
   retries 0
-frontend public
-  bind :80
-  option forwardfor
-  http-request set-header X-Forwarded-Proto http
-  default_backend instances
+{_frontend("http", ":80", _redirect(redirected))}
+{_frontend("https", ":443 ssl crt /run/lb.pem ssl-min-ver TLSv1.2") if certificate else ""}
 backend instances
   option httpchk GET {health_path}
 {servers}
 """
-        command = 'printf "%s" "$CONFIG" >/run/lb.cfg; exec haproxy -q -f /run/lb.cfg'
+        command = (
+            'printf "%s" "$CONFIG" >/run/lb.cfg; printf "%s" "$CERTIFICATE" >/run/lb.pem; '
+            "exec haproxy -q -f /run/lb.cfg"
+        )
         self.container = start(
-            "--publish=127.0.0.1::80", "--publish=127.0.0.1::9999", "--env", f"CONFIG={config}",
+            "--publish=127.0.0.1::80", "--publish=127.0.0.1::9999",
+            "--env", f"CONFIG={config}", "--env", f"CERTIFICATE={certificate}",
             MACHINE, "sh", "-c", command,
         )  # fmt: skip
+        self.address = address(self.container)
         self._control = self._port("9999")
         self.cname = f"127.0.0.1:{self._port('80')}"
         self._free = list(range(self.slots))
@@ -96,3 +104,22 @@ backend instances
             answer = connection.makefile().read()
         assert "No such" not in answer, answer
         return answer
+
+
+def _frontend(scheme, bind, more=""):
+    return f"""
+frontend {scheme}
+  bind {bind}
+  option forwardfor
+  http-request set-header X-Forwarded-Proto {scheme}
+  {more}
+  default_backend instances
+"""
+
+
+def _redirect(patterns):
+    """The rule for paths that match one of ``patterns``, in which * is any text and ? any character."""
+    expressions = (re.escape(one).replace(r"\*", ".*").replace(r"\?", ".") for one in patterns)
+    matched = " ".join(f"'^{one}$'" for one in expressions)
+    where = "https://%[hdr(host),field(1,:)]:443%[pathq]"
+    return f"http-request redirect code 301 location {where} if {{ path -m reg {matched} }}"

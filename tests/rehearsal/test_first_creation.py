@@ -1,0 +1,114 @@
+"""The first creation of an environment, when something that it needs is missing outside of it.
+
+With a certificate and a public name, as environments are meant to be: the script runs on this machine, but
+with another name server.
+"""
+
+import contextlib
+import http.client
+import re
+
+import pytest
+
+from tests.rehearsal.machines.names import Names
+from tests.rehearsal.project import replace
+from tests.support.aws import APPLICATION
+from tests.support.certificates import Authority
+
+DOMAIN = "greetings.test"
+NAMES = {"staging": f"staging.{DOMAIN}", "prod": f"hello.{DOMAIN}"}
+
+
+class Account:
+    """An account with a certificate for all names of a domain, and the domain's name server."""
+
+    def __init__(self, world):
+        self._world = world
+        folder = world.folder / "names"
+        folder.mkdir()
+        self.names = Names(folder)
+        authority = Authority()
+        authority.issue(f"*.{DOMAIN}", folder)
+        (folder / "authority.pem").write_bytes(authority.pem)
+        self._env = {"SSL_CERT_FILE": str(folder / "authority.pem"), "SMOKE_TIMEOUT": "1"}
+        arn = world.cloud.client("acm").import_certificate(
+            Certificate=(folder / "server.crt").read_bytes(),
+            PrivateKey=(folder / "server.key").read_bytes(),
+        )["CertificateArn"]
+        self._edits = [replace("devops/environments.toml", "MinSize = 2", "MinSize = 1")] * 2
+        self._edits += [
+            replace(
+                "devops/environments.toml",
+                f'[{short}.stack]\nNetwork = "{network}"\nCertificate = ""\nPublicName = ""',
+                f'[{short}.stack]\nNetwork = "{network}"\nCertificate = "{arn}"\nPublicName = "{name}"',
+            )
+            for (short, name), network in zip(NAMES.items(), ("10.20", "10.21"), strict=True)
+        ]
+
+    def script(self, *arguments, **more):
+        """Run the deploy script of a commit in which both environments have the certificate, a name and one instance."""
+        with self._world.project.commit(*self._edits):
+            return self._world.project.script(*arguments, names=self.names, **self._env, **more)
+
+
+@pytest.fixture
+def account(world):
+    return world.once(Account)
+
+
+@pytest.fixture
+def label(world, account):
+    """The version with which staging has been created; the record of staging was made after that."""
+
+    return world.once(create_staging)
+
+
+def create_staging(world):
+    account = world.once(Account)
+    printed = account.script("create", "staging", BUILD_NUMBER="0")
+    account.names.point(NAMES["staging"], world.environment("staging").cname)
+    return re.search(r"version (\S+) is published", printed)[1]
+
+
+def test_a_public_name_before_and_after_its_record_is_made(world, account, label):
+    name = NAMES["prod"]
+    printed = account.script("create", "prod", "--version", label)
+    host = world.environment("prod").cname
+    missing = "[Errno -2] Name or service not known"
+    assert f"only DNS is missing: point {name} to {host}: there is no way to it yet: " in printed
+    assert missing in printed
+    assert f"{APPLICATION}-prod runs {label}: https://{name}" in printed
+    alarms = world.cloud.client("cloudformation").describe_stacks(
+        StackName=f"{APPLICATION}-prod-operations"
+    )
+    assert alarms["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE"
+    printed = account.script("status", "prod")
+    assert re.search(rf"^  address +https://{name}$", printed, re.M)
+    assert re.search(rf"^  host +{host}, to which DNS points that name$", printed, re.M)
+    refusal = f"FAILED: {name} does not lead to {APPLICATION}-prod: "
+    printed = account.script("smoke", "prod", fails=True)
+    assert f"{refusal}there is no way to it yet: " in printed
+    assert missing in printed
+    assert f"make sure that DNS points {name} to {host}" in printed
+
+    account.names.point(name, host)
+    assert f"{name} leads to {APPLICATION}-prod" in account.script("smoke", "prod")
+    printed = account.script("create", "prod")
+    assert "the user is deleted: ok" in printed
+    assert "DNS" not in printed
+
+    account.names.point(name, world.environment("staging").cname)  # which has the same version
+    printed = account.script("deploy", "prod", "--version", label)
+    assert f"point {name} to {host}: another service answers there, with 404" in printed
+    printed = account.script("smoke", "prod", fails=True)
+    assert f"{refusal}another service answers there, with 404" in printed
+    assert f"make sure that DNS points {name} to {host}" in printed
+
+
+def test_requests_without_tls_are_redirected(world, account, label):
+    staging = world.environment("staging").balancer
+    with contextlib.closing(http.client.HTTPConnection(staging.address, timeout=10)) as connection:
+        connection.request("GET", "/hello/john?x=1", headers={"Host": NAMES["staging"]})
+        response = connection.getresponse()
+        assert response.status == 301
+        assert response.headers["Location"] == f"https://{NAMES['staging']}:443/hello/john?x=1"
