@@ -39,6 +39,7 @@ def build(run: Run, allow_dirty: bool = False, test: bool = False) -> Version:
             image.pull(run, name)
     with state(f"the image {label} is published, no version was created"):
         if not run.changes.dry_run:
+            image.refuse_index(run, label)
             scan.refuse_critical(run, name, digest, datetime.now(UTC).date())
             provenance.keep(run, label, name, digest)
         _publish_version(run, label, f"{repository}@{digest}")
@@ -97,7 +98,6 @@ def _publish_image(run: Run, name: str, label: str, test: bool) -> str:
             "no version was created",
             "run it again",
         )
-    image.refuse_index(run, label)
     return digest
 
 

@@ -34,7 +34,8 @@ LIST_UPGRADES = r"""
 apt-get -qq -o APT::Update::Error-Mode=any update || exit
 apt-get -qqs dist-upgrade | sed -n 's/^Inst \([^ ]*\) [^(]*(\([^ ]*\) .*/\1 \2/p' |
 while read -r name version; do
-    dpkg-query --show --showformat "\${Package} \${source:Package} $version\n" "$name"
+    # Nothing for a package that would be added
+    dpkg-query --show --showformat "\${Package} \${source:Package} $version\n" "$name" || true
 done
 """
 UNKNOWN = "sha256:" + 64 * "0"  # stands for the digest of an image that a dry run did not push
@@ -53,7 +54,8 @@ def refuse_index(run: Run, label: str) -> None:
         raise Failure(
             f"the image {label} is an index, which ECR does not scan",
             "no version was created",
-            "build it with a builder that does not add attestations: docker buildx use default",
+            "build it with another BUILD_NUMBER, and a builder that does not add attestations: "
+            "docker buildx use default",
         )
 
 
@@ -168,10 +170,13 @@ def list_upgrades(run: Run, name: str) -> dict[str, str]:
     Of binary and source packages: scanners name either. Raises Failure, also if Debian's archive
     does not answer.
     """
-    listed = run.tools.ask(
-        "docker", "run", "--rm", "--user=0", "--entrypoint=sh", name, "-c", LIST_UPGRADES,
-        timeout=300,
-    )  # fmt: skip
+    command = ("docker", "run", "--rm", "--user=0", "--entrypoint=sh", name, "-c", LIST_UPGRADES)
+    code, listed, reason = run.tools.try_to_ask(*command, timeout=300)
+    if code:
+        raise Failure(
+            f"the packages of the image cannot be compared with Debian's archive: {reason}",
+            next="see whether containers reach the archive, then run it again",
+        )
     found: dict[str, str] = {}
     for line in listed.splitlines():
         binary, source, version = line.split()

@@ -104,16 +104,22 @@ def deploy(
 
 def rollback(run: Run, environment: Environment) -> None:
     """Deploy the version that ``environment`` ran before the present one. Raises Failure."""
-    with state("nothing was changed"):
-        current = beanstalk.wait_until_ready(run, environment).version
-        before = history.version_before(history.read(run, environment.name), current)
-        if before is None:
-            raise Failure(
-                f"the history of {environment.name} has no version before {current}",
-                next=f"{run.settings.program} deploy {environment.short} --version LABEL, one of: "
-                f"{' '.join(version.newest(run, 5))}",
-            )
-    deploy(run, environment, version.find(run, before), kind="rollback")
+    with lock.hold(run, environment.name):
+        with state("nothing was changed"):
+            target = version.find(run, _find_before(run, environment))
+        deploy(run, environment, target, kind="rollback", is_locked=True)
+
+
+def _find_before(run: Run, environment: Environment) -> str:
+    current = beanstalk.wait_until_ready(run, environment).version
+    before = history.version_before(history.read(run, environment.name), current)
+    if before is None:
+        raise Failure(
+            f"the history of {environment.name} has no version before {current}",
+            next=f"{run.settings.program} deploy {environment.short} --version LABEL, one of: "
+            f"{' '.join(version.newest(run, 5))}",
+        )
+    return before
 
 
 def _restore(rollout: _Rollout, failure: Failure) -> NoReturn:

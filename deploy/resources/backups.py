@@ -99,6 +99,8 @@ def find_unfinished(run: Run, environment: Environment, chosen: Backup) -> list[
 
     Raises AwsFailure.
     """
+    if not _has_vault(run, environment):
+        return []
     return [
         f"{_identify(one)} of {one['CreationDate']:%Y-%m-%d %H:%M} UTC is {one['Status']}"
         for one in _recovery_points(run, environment)

@@ -265,37 +265,49 @@ def refuse_stuck(run: Run, current: State) -> None:
 
     After a failed command of a hook, it does not.
     """
-    name, aws = current.name, run.settings.aws
     status, reason = stacks.find_stuck(run, current.stack)
-    if not status:
-        return
+    if status:
+        raise Failure(
+            f"a resource of {current.name} failed: {reason}",
+            f"its stack {current.stack} is {status}, which AWS refuses to update",
+            f"remove the cause, then: {'; '.join(_ways_out(run, current, status))}",
+        )
+
+
+def _ways_out(run: Run, current: State, status: str) -> list[str]:
+    """The commands that end ``status``; the last one continues. Raises AwsFailure."""
+    name, aws, program = current.name, run.settings.aws, run.settings.program
     if status.startswith("UPDATE_"):
-        commands = [stacks.way_out(run, current.stack, status)]
-    else:
-        commands = [
-            *_unprotect(run, name),
-            aws(f"elasticbeanstalk terminate-environment --environment-name {name}"),
-            aws(f"elasticbeanstalk wait environment-terminated --environment-names {name}"),
-        ]
-    raise Failure(
-        f"a resource of {name} failed: {reason}",
-        f"its stack {current.stack} is {status}, which AWS refuses to update",
-        f"remove the cause, then: {'; '.join(commands)}; and run this again",
-    )
+        return [stacks.way_out(run, current.stack, status), "run this again"]
+    database = _find_database(run, name)
+    protected = database and database.get("DeletionProtection")
+    unprotect = f"rds modify-db-instance --db-instance-identifier {name} --no-deletion-protection"
+    terminate = [
+        *([aws(f"{unprotect} --apply-immediately")] if protected else []),
+        aws(f"elasticbeanstalk terminate-environment --environment-name {name}"),
+        aws(f"elasticbeanstalk wait environment-terminated --environment-names {name}"),
+    ]
+    if status != "DELETE_FAILED" or not database:
+        return [*terminate, "run this again"]
+    kept, short = f"{name}-kept", name.rpartition("-")[2]  # its data, which a new one lacks
+    snapshot = f"rds create-db-snapshot --db-instance-identifier {name}"
+    return [
+        aws(f"{snapshot} --db-snapshot-identifier {kept}"),
+        aws(f"rds wait db-snapshot-available --db-snapshot-identifier {kept}"),
+        *terminate,
+        f"{program} recover {short} --region {run.settings.region} --as NAME --to-snapshot {kept}",
+    ]
 
 
-def _unprotect(run: Run, name: str) -> list[str]:
-    """The command without which the database of ``name`` cannot be deleted, if it has one."""
+def _find_database(run: Run, name: str) -> dict[str, Any] | None:
     try:
         found = run.aws.ask("rds", "describe_db_instances", DBInstanceIdentifier=name)
     except AwsFailure as failure:
         if failure.code != "DBInstanceNotFound":
             raise
-        return []
-    if not found["DBInstances"][0].get("DeletionProtection"):
-        return []
-    command = f"rds modify-db-instance --db-instance-identifier {name} --no-deletion-protection"
-    return [run.settings.aws(f"{command} --apply-immediately")]
+        return None
+    database: dict[str, Any] = found["DBInstances"][0]
+    return database
 
 
 def mark(run: Run, name: str) -> Mark:

@@ -154,7 +154,7 @@ class _ChangeSet:
             ChangeSetName=change_set["ChangeSetId"],
             ClientRequestToken=token,
         )
-        stack = _settled(run, name, executed=True)
+        stack = _settled(run, name, token)
         status = stack["StackStatus"] if stack else "gone"
         if status in STUCK:
             raise _stuck(run, name, status, _reason(run, name, token))
@@ -246,12 +246,17 @@ def _stuck(run: Run, name: str, status: str, reason: str) -> Failure:
     )
 
 
-def _settled(run: Run, name: str, executed: bool = False) -> dict[str, Any] | None:
-    """The stack ``name`` when no operation is in progress. Raises Failure."""
+def _settled(run: Run, name: str, token: str = "") -> dict[str, Any] | None:
+    """The stack ``name`` when no operation is in progress. Raises Failure.
+
+    With the ``token`` of a change, not before that has begun: for a moment, CloudFormation may
+    answer with the status of before.
+    """
 
     def look() -> dict[str, Any] | Pending | None:
-        stack = find(run, name, executed)
-        if stack and stack["StackStatus"].endswith("_IN_PROGRESS"):
+        stack = find(run, name, executed=bool(token))
+        tokens = [one.get("ClientRequestToken") for one in _events(run, name)] if token else [""]
+        if stack and (stack["StackStatus"].endswith("_IN_PROGRESS") or token not in tokens):
             return Pending(stack["StackStatus"])
         return stack
 
@@ -280,9 +285,8 @@ def _reason(run: Run, name: str, token: str = "") -> str:
 
     Of the change ``token``, or of whatever changed the stack last. Raises AwsFailure.
     """
-    found = run.aws.every("cloudformation", "describe_stack_events", "StackEvents", StackName=name)
     failed = ""
-    for one in found:  # the newest first
+    for one in _events(run, name):
         status, resource = one.get("ResourceStatus", ""), one["LogicalResourceId"]
         if resource == name:
             if not token and status in BEGINNINGS:
@@ -290,3 +294,8 @@ def _reason(run: Run, name: str, token: str = "") -> str:
         elif status.endswith("_FAILED") and token in ("", one.get("ClientRequestToken")):
             failed = f"{resource}: {one.get('ResourceStatusReason', 'no reason was given')}"
     return failed or "see its events"
+
+
+def _events(run: Run, name: str) -> list[dict[str, Any]]:
+    """The events of a stack, the newest first. Raises AwsFailure."""
+    return run.aws.every("cloudformation", "describe_stack_events", "StackEvents", StackName=name)

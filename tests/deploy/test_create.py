@@ -159,6 +159,8 @@ def test_an_environment_that_aws_refuses_to_update_is_told_as_that(
     output = " ".join(fails("create", "prod", "--version", "new").split())
     assert f"a resource of {PROD} failed: Database: no capacity" in output
     assert way_out in output
+    snapshot = f"recover prod --region {REGION} --as NAME --to-snapshot {PROD}-kept"
+    assert (snapshot in output) == (status == "DELETE_FAILED")  # of data that a new one would lack
     protection = f"aws rds modify-db-instance --db-instance-identifier {PROD} --no-deletion-prot"
     assert (protection in output) == (way_out == TERMINATE)
     assert not aws.asked("elasticbeanstalk:UpdateEnvironment")
@@ -456,7 +458,7 @@ def test_a_stack_that_is_being_changed_is_waited_for(aws, nothing, command, cloc
 
 def test_a_change_that_cloudformation_undoes_says_why(aws, nothing, fails):
     def execute(ChangeSetName, ClientRequestToken):
-        stack = aws.stacks[aws.change_sets.pop(ChangeSetName)["StackName"]]
+        stack = aws.begin(ChangeSetName, ClientRequestToken)
         event = {"LogicalResourceId": "Topic", "ResourceStatus": "CREATE_FAILED"}
         other = {"StackId": "x", "EventId": "1", "StackName": "x", "Timestamp": aws.now()}
         stack["events"] = [
@@ -490,8 +492,8 @@ def test_a_stack_that_refuses_updates_is_told_as_that(aws, nothing, fails, statu
         aws.stacks[FOUNDATION]["status"] = status
     else:
 
-        def execute(ChangeSetName, **_):
-            aws.stacks[aws.change_sets.pop(ChangeSetName)["StackName"]]["status"] = status
+        def execute(ChangeSetName, ClientRequestToken):
+            aws.begin(ChangeSetName, ClientRequestToken)["status"] = status
 
         aws.cloudformation_execute_change_set = execute
     output = fails("create", "staging", "--version", "new")
@@ -522,6 +524,30 @@ def test_a_stack_that_was_just_begun_is_waited_for(aws, nothing, command, clock)
     code, output = command("create", "staging", "--version", "new")
     assert code == 0, output
     assert len(began) >= 2
+
+
+def test_the_status_of_before_is_not_the_result_of_a_change(aws, nothing, fails):
+    """An update that CloudFormation shows a moment later, and then rolls back."""
+    made(aws, "foundation")
+    statuses = ["UPDATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_IN_PROGRESS"]
+    describe, executed = aws.cloudformation_describe_stacks, []
+
+    def execute(ChangeSetName, ClientRequestToken):
+        executed.append((ChangeSetName, ClientRequestToken))
+
+    def describe_late(StackName):
+        answer = describe(StackName=StackName)
+        if executed and StackName == FOUNDATION:
+            status = statuses.pop(0) if statuses else "UPDATE_ROLLBACK_COMPLETE"
+            if status == "UPDATE_IN_PROGRESS":
+                aws.begin(*executed[0])
+            answer["Stacks"][0]["StackStatus"] = status
+        return answer
+
+    aws.cloudformation_execute_change_set = execute
+    aws.cloudformation_describe_stacks = describe_late
+    output = fails("create", "staging", "--version", "new")
+    assert f"the stack {FOUNDATION} is UPDATE_ROLLBACK_COMPLETE" in output
 
 
 def test_a_change_that_cloudformation_refuses(aws, nothing, fails):

@@ -10,6 +10,7 @@ import threading
 from dataclasses import replace
 from datetime import date, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import select
@@ -374,7 +375,13 @@ def test_with_a_record_nothing_lacks(https, dns, check):
 
 
 @pytest.fixture
-def keys(dns, monkeypatch):
+def other():
+    """What another service answers."""
+    return SimpleNamespace(answer=smoke.Answer(404, "application/problem+json", ""))
+
+
+@pytest.fixture
+def keys(dns, other, monkeypatch):
     """The headers of requests to another service, to which the public name leads."""
     dns["hello.example.com"] = "127.0.0.2"
     keys, ask = [], smoke._Client.ask
@@ -383,16 +390,22 @@ def keys(dns, monkeypatch):
         if client._at != client.url:  # at the host
             return ask(client, method, path, body)
         keys.append(client._headers)
-        return smoke.Answer(404, "application/problem+json", "")
+        return other.answer
 
     monkeypatch.setattr(smoke._Client, "ask", answer)
     return keys
 
 
-def test_a_record_that_leads_to_another_service_is_told_and_gets_no_key(https, keys, check):
-    """As after a recovery, or after somebody swapped the names of two environments."""
+@pytest.mark.parametrize(
+    ("status", "body"), [(404, "{}"), (200, "<html>This domain is for sale</html>")]
+)
+def test_a_record_that_leads_to_another_service_is_told_and_gets_no_key(
+    https, keys, other, check, status, body
+):
+    """As after a recovery, after somebody swapped two names, or at a provider's page."""
+    other.answer = smoke.Answer(status, "", body)
     fault = check(https, "K3y", host="127.0.0.1")
-    assert fault == "another service answers there, with 404"
+    assert fault == f"another service answers there, with {status}"
     assert keys == [{}] * smoke.ATTEMPTS
 
 

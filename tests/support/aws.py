@@ -439,9 +439,20 @@ class FakeAws:
             return found | {"Changes": [], "NextToken": "more"}
         return found
 
-    def cloudformation_execute_change_set(self, ChangeSetName, **_):
-        change = self.change_sets.pop(ChangeSetName)
-        stack = self.stacks[change["StackName"]]
+    def begin(self, change_set, token):
+        """The stack of a change set that is executed, with the event that says so."""
+        name = self.change_sets.pop(change_set)["StackName"]
+        stack = self.stacks[name]
+        stack.setdefault("events", []).insert(0, {
+            "StackId": "x", "EventId": "1", "StackName": name, "Timestamp": self.now(),
+            "LogicalResourceId": name.rpartition("/")[2], "ResourceStatus": "UPDATE_IN_PROGRESS",
+            "ClientRequestToken": token,
+        })  # fmt: skip
+        return stack
+
+    def cloudformation_execute_change_set(self, ChangeSetName, ClientRequestToken):
+        change = self.change_sets[ChangeSetName]
+        stack = self.begin(ChangeSetName, ClientRequestToken)
         # The name of a budget is unique in the account, whatever the region of its stack: DuplicateRecordException in
         # https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_budgets_CreateBudget.html
         for name in re.findall(r"BudgetName: (.+)", change["template"]):

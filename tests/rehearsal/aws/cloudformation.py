@@ -235,6 +235,10 @@ def _execute_change_set(backend, change_set_name, stack_name=None):
         stack.cross_stack_resources = backend.exports
         stack.resource_map.cross_stack_resources = backend.exports
     _execute(backend, change_set_name, stack_name)
+    found = [one for one in backend.change_sets.values()
+             if change_set_name in (one.change_set_id, one.change_set_name)]  # fmt: skip
+    for event in backend.stacks[found[0].stack_id].events[-2:]:
+        event.client_request_token = found[0].change_set_name  # which is the token of ours
     for stack in backend.stacks.values():
         for name in stack.resource_map.resources:
             stack.resource_map[name]  # made now if its condition has become true
