@@ -65,7 +65,7 @@ test-browser: .venv/installed ## Try the documentation in a browser (skipped wit
 	$(RUN) pytest -q -m browser $(ARGS)
 
 bench: .venv/installed ## Measure throughput, latency, CPU and memory (needs wrk)
-	$(RUN) benchmarks $(ARGS)
+	$(RUN) tools.bench $(ARGS)
 
 ##@ Ship
 

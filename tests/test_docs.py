@@ -16,7 +16,9 @@ README = Path("README.md").read_text()
 MAKEFILE = Path("Makefile").read_text()
 CONFIGURATION = Path("docs/configuration.md").read_text()
 PAGES = sorted(
-    path for folder in ("*", "docs/*", "tests/**/*") for path in Path().glob(f"{folder}.md")
+    path
+    for folder in ("*", ".github/*", "docs/*", "tests/**/*")
+    for path in Path().glob(f"{folder}.md")
 )
 DOCUMENTS = {path.name: path.read_text() for path in PAGES if path.parts[0] != "tests"}
 FILE = r"`((?:\.?[\w-]+/)+[\w.-]+\.(?:config|json|md|py|sh|toml|txt|yml))`"

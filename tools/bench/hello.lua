@@ -1,4 +1,4 @@
--- wrk script: GET or PUT /hello/<one of the first N names>, as benchmarks/__main__.py makes them.
+-- wrk script: GET or PUT /hello/<one of the first N names>, as tools/bench/__main__.py makes them.
 -- Arguments: method, N
 local method, people
 

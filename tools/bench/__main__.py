@@ -1,6 +1,6 @@
 """Measure the service against an empty Flask view and against PostgreSQL alone.
 
-Usage: python -m benchmarks [--seconds N] [--rounds N] [--people N,N,...] [--servers WxT,WxT,...]
+Usage: python -m tools.bench [--seconds N] [--rounds N] [--people N,N,...] [--servers WxT,WxT,...]
                             [--chart FILE]
 
 --people   sizes of the table to compare (1000,100000,1000000)
@@ -31,7 +31,7 @@ from pathlib import Path
 import psutil
 import psycopg2
 
-from benchmarks import chart
+from tools.bench import chart
 from tools.postgres import Server, ensure_database
 
 HERE = Path(__file__).parent
@@ -125,8 +125,8 @@ def show(
     for people in sizes:
         populate(server, people)
         rows = [
-            (EMPTY, "GET", "benchmarks.empty:app"),
-            (SELECT, "GET", "benchmarks.raw:app"),
+            (EMPTY, "GET", "tools.bench.empty:app"),
+            (SELECT, "GET", "tools.bench.raw:app"),
             (f"GET, {people:,} people", "GET", "web"),
             (f"PUT, {people:,} people", "PUT", "web"),
         ]
