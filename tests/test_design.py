@@ -69,16 +69,16 @@ def test_only_the_factory_imports_the_views():
     assert {name for name, module in read("web").items() if views & module.imports} == {"__init__"}
 
 
-def test_the_functions_of_the_application_are_short():
+def test_modules_and_functions_of_the_application_can_be_taken_in_at_once():
+    """The limits are far above what is written today: they stop what has grown unnoticed."""
     for name, module in read("web").items():
+        # As Python prints it: what is only wrapped, or a comment, does not count
+        lines = ast.unparse(module.tree).count("\n")
+        assert lines <= 250, f"web/{name}.py has {lines} lines: move one of its ideas to a module"
         for node in module.nodes:
             if isinstance(node, ast.FunctionDef):
-                assert node.end_lineno - node.lineno < 30, f"{name}.{node.name}"
-
-
-def test_every_module_says_what_it_is_for():
-    for name, module in read("web").items():
-        assert ast.get_docstring(module.tree), name
+                lines = node.end_lineno - node.lineno + 1
+                assert lines <= 40, f"{node.name} in web/{name}.py has {lines}: name its steps"
 
 
 # --- The deploy tool ----------------------------------------------------------------------------
