@@ -78,7 +78,8 @@ def test_modules_and_functions_of_the_application_can_be_taken_in_at_once():
         for node in module.nodes:
             if isinstance(node, ast.FunctionDef):
                 lines = node.end_lineno - node.lineno + 1
-                assert lines <= 40, f"{node.name} in web/{name}.py has {lines}: name its steps"
+                where = f"{node.name} in web/{name}.py"
+                assert lines <= 40, f"{where} has {lines} lines: make its steps functions"
 
 
 # --- The deploy tool ----------------------------------------------------------------------------

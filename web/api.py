@@ -88,7 +88,8 @@ def json_response(answer: dict[str, str]) -> Response:
     """A response with ``answer`` as JSON.
 
     Built here and not by flask-smorest, which would serialise with a schema, and have Flask's
-    jsonify sort and escape it: 12 us of CPU per GET, for a response of one string.
+    jsonify sort and escape it: 22 us of CPU in place of 8, for a response of one string (``timeit``
+    of json_response(answer) and of jsonify(Greeting().dump(answer)), 27 November 2026).
     """
     return Response(json.dumps(answer, ensure_ascii=False), content_type="application/json")
 

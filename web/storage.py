@@ -1,4 +1,10 @@
-"""The table of people, and all SQL statements that requests execute."""
+"""The table of people, and all SQL statements that requests execute.
+
+Stop reading here, unless you change how the database is reached: a function below returns, or
+raises one of database.ERRORS, which views leave to ``errors``. The modules that it stands on know
+no table: ``database`` has the pool, ``connection`` opens sessions and limits every wait, and
+``outage`` lets one request at a time try a slow database.
+"""
 
 import functools
 from datetime import date
