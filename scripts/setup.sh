@@ -73,10 +73,16 @@ checkout() { # TICKET REPOSITORY
     fi
 }
 
+lost() { die "pyenv does not find Python $python, which it has installed" "look at the message above"; }
+
 interpreter() {
+    local version prefix
     pyenv install --skip-existing "$python" >&2 ||
         die "pyenv cannot install Python $python" "look at the message above; its prerequisites: https://github.com/pyenv/pyenv/wiki#suggested-build-environment"
-    echo "$(pyenv prefix "$(pyenv latest "$python")")/bin/python3"
+    # Each in an assignment: "echo" succeeds whatever failed inside its $( )
+    version=$(pyenv latest "$python") || lost
+    prefix=$(pyenv prefix "$version") || lost
+    echo "$prefix/bin/python3"
 }
 
 main() {

@@ -142,6 +142,8 @@ def test_all_missing_tools_are_named_at_once(machine):
         ("docker compose version", "Docker has no Compose"),
         ("docker info", "its engine does not answer"),
         ("pyenv install", "pyenv cannot install Python 3.13"),
+        ("pyenv latest", "pyenv does not find Python 3.13"),
+        ("pyenv prefix", "pyenv does not find Python 3.13"),
         (".venv/installed", "the development dependencies cannot be installed"),
         ("pre-commit install", "the checks before each commit cannot be installed"),
         ("make test", "the tests fail on this machine"),

@@ -6,6 +6,7 @@
 # If it fails, the instance's deployment fails, and the old version continues to serve: every migration
 # leaves a database that the version before it can work with.
 set -euo pipefail
+shopt -s inherit_errexit
 
 # If only settings changed, the staging folder is empty
 for folder in "$PWD" /var/app/staging /var/app/current; do
