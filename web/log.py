@@ -114,9 +114,7 @@ def configuration(level: str) -> dict[str, Any]:
             "web.database.Pool": {"level": "ERROR"},  # SQLAlchemy's, which quotes errors
             "_granian": {},
             "granian.access": {},
-            "urllib3": {
-                "level": "ERROR"
-            },  # it logs a warning for each failed attempt to reach Sentry
+            "urllib3": {"level": "ERROR"},  # it warns of each failed attempt to reach Sentry
             "werkzeug": {"level": "WARNING"},  # the request lines of `make dev` contain the path
         },
     }
