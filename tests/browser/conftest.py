@@ -1,17 +1,13 @@
 """Fixtures: a browser, and a real server for it to talk to."""
 
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 
 import pytest
 
+from tests.support.needs import refuse
+from tests.support.server import serving
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-STARTED = 60  # seconds, at most
 
 
 def pytest_collection_modifyitems(items):
@@ -24,10 +20,7 @@ def pytest_collection_modifyitems(items):
 def browser():
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
-        reason = f"none of these is installed: {', '.join(BROWSERS)}"
-        if os.environ.get("REQUIRE_BROWSER") == "1":
-            pytest.fail(f"{reason}, and REQUIRE_BROWSER=1")
-        pytest.skip(f"{reason}; REQUIRE_BROWSER=1 makes this a failure")
+        refuse(f"none of these is installed: {', '.join(BROWSERS)}", "BROWSER")
     # The browser's sandbox does not work as root or in most containers; the pages are our own
     options = {"executable_path": program, "args": ["--no-sandbox"]}
     from playwright.sync_api import sync_playwright
@@ -39,37 +32,10 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def server(env, app):
+def server(env, app, tmp_path_factory):
     """The address of a server on the migrated database of the tests."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "web"],
-        env=os.environ | env | {"PORT": str(port), "WORKERS": "1"},
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        wait_until_ready(process, address)
-        yield address
-    finally:
-        process.terminate()
-        process.communicate()
-
-
-def wait_until_ready(process, address):
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + STARTED
-    while process.poll() is None:
-        try:
-            assert opener.open(f"{address}/readyz", timeout=5).status == 200
-        except OSError:
-            assert time.monotonic() < deadline, "the server does not start"
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError("the server has ended")
+    with serving(env | {"WORKERS": "1"}, tmp_path_factory.mktemp("server")) as web:
+        yield f"http://127.0.0.1:{web.port}"
 
 
 class Tab:

@@ -10,6 +10,8 @@ import urllib.request
 
 import pytest
 
+from tests.support.needs import refuse
+
 # An image that was already built, or one built from the working tree; its tag is its version
 GIVEN = os.environ.get("IMAGE_UNDER_TEST")
 IMAGE = GIVEN or "birthday-greetings:9.8.7"
@@ -47,21 +49,15 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def engine():
-    refuse(why_no_docker())
+    if reason := why_no_docker():
+        refuse(reason, "DOCKER")
 
 
 @pytest.fixture(scope="session")
 def compose(engine):
     """For tests that need Compose; those of the image alone do not."""
-    refuse(why_no_compose())
-
-
-def refuse(reason):
-    """Skip the test if there is a ``reason`` to, or fail it where Docker is required."""
-    if reason and os.environ.get("REQUIRE_DOCKER") == "1":
-        pytest.fail(f"{reason}, and REQUIRE_DOCKER=1")
-    if reason:
-        pytest.skip(f"{reason}; REQUIRE_DOCKER=1 makes this a failure")
+    if reason := why_no_compose():
+        refuse(reason, "DOCKER")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,8 @@ import pytest
 
 from tests.support import table
 from tests.support.load import NO_ANSWER, Load
-from tests.support.server import find_workers
+from tests.support.needs import refuse
+from tests.support.server import find_workers, free_port
 from tools.postgres import Server, ensure_database
 
 ROWS = []  # of the table of results
@@ -37,16 +37,7 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def lacks(what):
-    """Skip the test because ``what`` is missing, or fail it where REQUIRE_FAULTS is set."""
-    if os.environ.get("REQUIRE_FAULTS") == "1":
-        pytest.fail(f"this machine has no {what}, and REQUIRE_FAULTS=1")
-    pytest.skip(f"this machine has no {what}; REQUIRE_FAULTS=1 makes this a failure")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    refuse(f"this machine has no {what}", "FAULTS")
 
 
 class Service:

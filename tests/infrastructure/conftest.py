@@ -6,24 +6,10 @@ import pytest
 
 from deploy.base import settings
 from deploy.config import environments
-from tests.support import ebextensions
+from tests.support import aws, ebextensions
 
-# Every output of the stacks, with values in the right format
-OUTPUTS = {
-    "ServiceRole": "birthday-greetings-service",
-    "InstanceProfile": "birthday-greetings-instance",
-    "Vpc": "vpc-1234567890abcdef0",
-    "PublicSubnets": "subnet-1,subnet-2",
-    "DatabaseSubnetGroup": "database",
-    "DatabaseSecret": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:x/database-AbCdEf",
-    "ApplicationSecret": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:x/application-AbCdEf",
-    "SmokeTestSecret": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:x/smoke-test-AbCdEf",
-    "Key": "arn:aws:kms:eu-west-1:123456789012:key/1234",
-    "MonitoringRole": "arn:aws:iam::123456789012:role/monitoring",
-    "OperationsTopic": "arn:aws:sns:eu-west-1:123456789012:operations",
-    "Certificate": "",
-    "PublicName": "",
-}
+# What the stacks of staging have
+OUTPUTS = aws.OUTPUTS[f"{aws.APPLICATION}-foundation"] | aws.OUTPUTS[f"{aws.APPLICATION}-staging"]
 
 
 @pytest.fixture(scope="session")

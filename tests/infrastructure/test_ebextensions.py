@@ -7,7 +7,7 @@ import pytest
 
 from deploy.config import environments
 from tests.infrastructure.conftest import OUTPUTS, direct
-from tests.support import ebextensions
+from tests.support import cloudformation, ebextensions
 from tests.support.ebextensions import Mistake, check
 from web.config import SETTINGS
 
@@ -98,7 +98,11 @@ def option(shared, environment, namespace, name):
 
 def test_production_survives_the_loss_of_a_zone(shared):
     assert int(option(shared, "prod", "aws:autoscaling:asg", "MinSize")) >= 2
-    assert len(OUTPUTS["PublicSubnets"].split(",")) == 2
+    network = cloudformation.load("devops/environment.yml")
+    _, subnets = network["Outputs"]["PublicSubnets"]["Value"]["Fn::Join"]
+    made = [network["Resources"][one["Ref"]]["Properties"] for one in subnets]
+    zones = [one["AvailabilityZone"]["Fn::Select"][0] for one in made]
+    assert sorted(zones) == [0, 1]
     assert direct("prod")["aws:elasticbeanstalk:customoption", "DatabaseMultiAZ"] == "true"
     protection = ("aws:elasticbeanstalk:customoption", "DatabaseDeletionProtection")
     assert direct("prod")[protection] == "true"

@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import ssl
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -12,9 +13,9 @@ from cryptography.x509.oid import NameOID
 class Authority:
     """A certificate authority, for servers of tests only."""
 
-    def __init__(self):
+    def __init__(self, name="tests"):
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._certificate = self._sign(
             self._name, self._key, (x509.BasicConstraints(ca=True, path_length=0), True)
         )
@@ -36,6 +37,13 @@ class Authority:
             )
         )
         (folder / "server.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    def serving(self, name, folder):
+        """A server's TLS context, with a certificate for ``name`` whose files are in ``folder``."""
+        self.issue(name, folder)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / "server.crt", folder / "server.key")
+        return context
 
     def _sign(self, subject, key, extension):
         now = datetime.datetime.now(datetime.UTC)

@@ -1,15 +1,9 @@
 """A proxy in front of PostgreSQL that freezes at a chosen message, as a frozen server would."""
 
-import datetime
 import socket
-import ssl
 import struct
 import threading
 from contextlib import suppress
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
@@ -104,32 +98,3 @@ class Proxy:
             self._pass()
             client.sendall(message)
         client.shutdown(socket.SHUT_RDWR)
-
-
-def tls_context(folder):
-    """A server's TLS context, with a certificate made in ``folder`` for this run."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    pem = folder / "server.pem"
-    pem.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    return context

@@ -160,9 +160,7 @@ def test_certificates_of_a_company(project, index, tmp_path):
     """The index has one that only pip's setting knows, and demands one of the client."""
     authority, bundle = Authority(), tmp_path / "authority.pem"
     bundle.write_bytes(authority.pem)
-    authority.issue("127.0.0.1", tmp_path)
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
+    tls = authority.serving("127.0.0.1", tmp_path)
     tls.load_verify_locations(bundle)
     tls.verify_mode = ssl.CERT_REQUIRED
     client = tmp_path / "client.pem"

@@ -13,7 +13,8 @@ import psycopg2
 import pytest
 from sqlalchemy import make_url, text
 
-from tests.support.proxy import Proxy, tls_context
+from tests.support.certificates import Authority
+from tests.support.proxy import Proxy
 from tests.support.server import free_port, wait_until
 from web import connection as connections
 from web import create_app, database, outage, storage
@@ -46,7 +47,7 @@ def url(database_url, app):
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory):
-    return tls_context(tmp_path_factory.mktemp("tls"))
+    return Authority().serving("localhost", tmp_path_factory.mktemp("tls"))
 
 
 def cursor(statement):
@@ -317,6 +318,17 @@ def test_a_locked_row_is_unavailable_and_the_database_is_not(url, context, perso
     }
 
 
+def wait_until_one_waits(url, lock):
+    """Wait until a statement waits for a ``lock``, by a condition on pg_locks."""
+    with other(url) as asked:
+
+        def is_waiting():
+            asked.execute(f"SELECT 1 FROM pg_locks WHERE NOT granted AND {lock}")
+            return asked.fetchone()
+
+        wait_until(is_waiting, "the write")
+
+
 def test_a_row_that_stays_locked_when_its_table_is_free_is_not_waited_for(
     url, context, person, patient, monkeypatch, lines
 ):
@@ -326,13 +338,7 @@ def test_a_row_that_stays_locked_when_its_table_is_free_is_not_waited_for(
         holder.execute("BEGIN; SELECT FROM person FOR UPDATE; SAVEPOINT row_only")
         holder.execute("LOCK TABLE person IN ACCESS EXCLUSIVE MODE")
         answer = thread.submit(client.put, "/hello/Ann", json=BORN)
-        with other(url) as asked:
-
-            def is_waiting():
-                asked.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND relation IS NOT NULL")
-                return asked.fetchone()
-
-            wait_until(is_waiting, "the write")
+        wait_until_one_waits(url, "relation IS NOT NULL")
         holder.execute("SELECT pg_sleep(0.2); ROLLBACK TO row_only")
         assert answer.result().status_code == 503
     (line,) = (line for line in lines() if line["logger"] == "web.database")
@@ -345,15 +351,7 @@ def test_a_locked_table_is_waited_for(url, context, patient, monkeypatch):
     with serving(url) as client, other(url) as holder, ThreadPoolExecutor(1) as thread:
         holder.execute("BEGIN; LOCK TABLE person IN ACCESS EXCLUSIVE MODE")
         answer = thread.submit(client.put, "/hello/Ann", json=BORN)
-        with other(url) as asked:
-
-            def is_waiting():
-                asked.execute(
-                    "SELECT 1 FROM pg_locks WHERE NOT granted AND mode = 'RowExclusiveLock'"
-                )
-                return asked.fetchone()
-
-            wait_until(is_waiting, "the write")
+        wait_until_one_waits(url, "mode = 'RowExclusiveLock'")
         holder.execute("SELECT pg_sleep(0.1); ROLLBACK")
         assert answer.result().status_code == 204
 
@@ -527,9 +525,10 @@ def test_the_log_says_why_the_database_cannot_be_reached(url, change, reason, li
 
 
 def test_the_log_says_that_the_certificate_is_not_trusted(url, tls, lines, tmp_path):
-    tls_context(tmp_path)  # another authority than the one of the server
+    another = tmp_path / "authority.pem"
+    another.write_bytes(Authority("another").pem)
     with Proxy(server_of(url), tls) as proxy:
-        query = {"sslmode": "verify-full", "sslrootcert": str(tmp_path / "server.pem")}
+        query = {"sslmode": "verify-full", "sslrootcert": str(another)}
         through = wrong(url, host="127.0.0.1", port=proxy.port, query=query)
         refuses(create_app({"DATABASE_URL": through}), "certificate verify failed", lines)
 

@@ -36,6 +36,10 @@ def reporting(collector, env, app):
     """A client of an application that reports to the collector."""
     application = create_app(env | {"SENTRY_DSN": collector.dsn, "SENTRY_ENVIRONMENT": "somewhere"})
     yield application.test_client()
+    end(application)
+
+
+def end(application):
     sentry_sdk.get_client().close(timeout=0)
     sentry_sdk.get_global_scope().set_client(None)
     with application.app_context():
@@ -209,10 +213,7 @@ def test_requests_succeed_while_sentry_is_unreachable(env, app, fail):
     fail(RuntimeError)
     for _ in range(150):
         assert application.test_client().get(f"/hello/{NAME}").status_code == 500
-    sentry_sdk.get_client().close(timeout=0)
-    sentry_sdk.get_global_scope().set_client(None)
-    with application.app_context():
-        storage.db.engine.dispose()
+    end(application)
 
 
 @pytest.mark.parametrize(
