@@ -1,13 +1,11 @@
 """Known vulnerabilities of the pinned packages, from a local server that responds like OSV."""
 
-import json
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from tests.support.json_server import JsonServer
 from tools import audit
 
 ACCEPTED = """
@@ -25,32 +23,24 @@ HASH = "--hash=sha256:" + "0" * 64
 LOCK = f"flask==3.1.0 {HASH}\nodd-one==1.0 ; python_version >= '3.0' \\\n    {HASH}\n"
 
 
+class Osv(JsonServer):
+    """What was asked for, what is known by version, and the status of its answers."""
+
+    def __init__(self):
+        self.asked, self.known, self.status = [], {}, 200
+        super().__init__(self._answer)
+
+    def _answer(self, path, headers, body):
+        package = f"{body['package']['name']} {body['version']}"
+        self.asked.append(package)
+        return self.status, {"vulns": self.known.get(package, [])}
+
+
 @pytest.fixture
 def osv():
-    """The server: what was asked for, what is known by version, and the status of its answers."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            package = f"{asked['package']['name']} {asked['version']}"
-            server.asked.append(package)
-            answer = json.dumps({"vulns": server.known.get(package, [])}).encode()
-            self.send_response(server.status)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.asked, server.known, server.status = [], {}, 200
-        server.url = f"http://127.0.0.1:{server.server_port}/v1/query"
-        thread = threading.Thread(target=server.serve_forever, args=[0.01])
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+    server = Osv()
+    yield server
+    server.stop()
 
 
 def vulnerability(identity):
@@ -86,7 +76,7 @@ def run(monkeypatch, url, *locks):
 
 @pytest.mark.process
 def test_without_known_vulnerabilities_it_passes(folder, osv, monkeypatch):
-    assert run(monkeypatch, osv.url, "lock.txt", "other.txt") is None
+    assert run(monkeypatch, f"{osv.url}/v1/query", "lock.txt", "other.txt") is None
     assert sorted(osv.asked) == ["flask 2.0.0", "flask 3.1.0", "odd-one 1.0"]
 
 
@@ -94,7 +84,7 @@ def test_without_known_vulnerabilities_it_passes(folder, osv, monkeypatch):
 def test_a_known_vulnerability_fails_unless_it_is_accepted_today(folder, osv, monkeypatch, capfd):
     names = ("PYSEC-2026-1", "PYSEC-2026-2", "PYSEC-2026-3")
     osv.known["flask 3.1.0"] = [vulnerability(name) for name in names]
-    message = run(monkeypatch, osv.url, "lock.txt")
+    message = run(monkeypatch, f"{osv.url}/v1/query", "lock.txt")
     assert "temporarily in devops/vulnerabilities.toml" in message
     output = capfd.readouterr().out
     assert "PYSEC-2026-1" not in output  # accepted
@@ -106,13 +96,13 @@ def test_a_known_vulnerability_fails_unless_it_is_accepted_today(folder, osv, mo
 @pytest.mark.process
 def test_an_accepted_vulnerability_does_not_count(folder, osv, monkeypatch):
     osv.known["flask 3.1.0"] = [vulnerability("PYSEC-2026-1")]
-    assert run(monkeypatch, osv.url, "lock.txt") is None
+    assert run(monkeypatch, f"{osv.url}/v1/query", "lock.txt") is None
 
 
 @pytest.mark.process
 def test_a_query_without_a_response_is_not_a_pass(folder, osv, monkeypatch):
     osv.status = 500
-    assert run(monkeypatch, osv.url, "other.txt")
+    assert run(monkeypatch, f"{osv.url}/v1/query", "other.txt")
 
 
 @pytest.mark.process

@@ -2,16 +2,15 @@
 
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from moto.sns.models import sns_backends
 
 from tests.rehearsal.aws.cloudwatch import as_mail
 from tests.support.aws import ACCOUNT, ENDPOINTS, FakeAws, Refused
+from tests.support.json_server import JsonServer
 
 
-class Receiver:
+class Receiver(JsonServer):
     """Receives what SNS posts; also imitates the two services that only ``bootstrap`` calls."""
 
     def __init__(self):
@@ -19,24 +18,7 @@ class Receiver:
         self.connection = "PENDING"
         self.account = FakeAws()  # of which only the part about Slack is asked
         self._subscribed = {}  # (channel, topic): the subscription
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                status, found = receiver.take(self.path, self.headers, body)
-                answer = json.dumps(found).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        super().__init__(self.take)
 
     def take(self, path, headers, body):
         """The status and the answer."""
@@ -75,10 +57,6 @@ class Receiver:
     def told(self, path):
         """The messages sent to an address or a channel."""
         return [f"{subject}\n{text}" for to, subject, text in list(self.messages) if to == path]
-
-    def stop(self):
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def is_shown(message):
