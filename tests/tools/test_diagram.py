@@ -18,17 +18,9 @@ def test_it_is_readable(name):
 @pytest.mark.parametrize("name", PICTURES)
 def test_the_file_is_what_the_program_draws(name):
     path = diagram.FOLDER / f"{name}.svg"
-    assert path.read_text() == PICTURES[name].svg(), "run `make diagram`, and look at it"
-
-
-@pytest.mark.parametrize("name", PICTURES)
-def test_it_is_an_svg_for_light_and_dark(name):
-    root = ET.fromstring(PICTURES[name].svg())
-    assert root.tag.endswith("}svg")
-    assert root.get("width") == "1200"
-    assert "prefers-color-scheme: dark" in PICTURES[name].svg()
-    texts = [one.text for one in root.iter() if one.tag.endswith("}text")]
-    assert len(texts) > 15
+    drawn = PICTURES[name].svg()
+    assert path.read_text() == drawn, "run `make diagram`, and look at it"
+    assert ET.fromstring(drawn).tag.endswith("}svg")
 
 
 def picture(**more):
