@@ -2,13 +2,14 @@
 
 AWS allows one configuration for a channel in an account, with the topics of all who write to it,
 from any region (https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/1155).
-So a service adds its topic to what is there, whoever made it, and removes no other.
+So a service adds its topic to what is there, whoever made it, and removes no topic but its own.
 """
 
 from typing import Any
 
+from deploy.base.aws import DENIED
 from deploy.base.context import Run
-from deploy.base.errors import Failure, NotFound
+from deploy.base.errors import AwsFailure, Failure, NotFound
 from deploy.base.waiting import Pending, wait_until
 from deploy.config.owner import Owner
 from deploy.resources import stacks
@@ -35,20 +36,27 @@ def connect(run: Run, responsible: Owner) -> None:
 
 
 def _connect(run: Run, there: Run, responsible: Owner) -> None:
+    slack, wanted = responsible.slack, {}
     outputs = stacks.find_outputs(run, run.settings.foundation) or {}
     if not outputs.keys() >= set(TOPICS):
+        if not slack:
+            return
         raise NotFound(f"the stack {run.settings.foundation} has no topics", next="see its events")
     operations, deployments = (outputs[name] for name in TOPICS)
-    wanted = {}
-    if slack := responsible.slack:
+    if slack:
         _refuse_unauthorised(run, there, slack.workspace)
         wanted = {slack.channel: operations, slack.deployments: deployments}
         for channel, topic in wanted.items():
             _add(run, there, slack.workspace, channel, topic)
-    for one in _find_all(there):
-        unwanted = {operations, deployments} - {wanted.get(one["SlackChannelId"])}
-        if one.get("ConfigurationName") == _name(one["SlackChannelId"]):  # not made by hand
-            _remove(there, one, unwanted)
+    try:
+        found = _find_all(there)
+    except AwsFailure as failure:
+        if slack or failure.code not in DENIED:
+            raise
+        run.console.say("Slack is not configured; whether a channel has our topics was not seen")
+        return
+    for one in found:
+        _remove(there, one, {operations, deployments} - {wanted.get(one["SlackChannelId"])})
 
 
 def _refuse_unauthorised(run: Run, there: Run, wanted: str) -> None:
@@ -131,11 +139,14 @@ def _update(there: Run, configuration: dict[str, Any], topics: list[str]) -> Non
 
 
 def _remove(there: Run, configuration: dict[str, Any], unwanted: set[str]) -> None:
-    """Remove our topics from a channel that should not have them, and the channel with the last."""
+    """Remove our topics from a channel that should not have them.
+
+    With its last topic goes a configuration that was not made by hand.
+    """
     topics = [one for one in configuration["SnsTopicArns"] if one not in unwanted]
     if topics == configuration["SnsTopicArns"]:
         return
-    if topics:
+    if topics or configuration.get("ConfigurationName") != _name(configuration["SlackChannelId"]):
         _update(there, configuration, topics)
         return
     there.aws.change(

@@ -129,21 +129,50 @@ def test_another_channel(account, run):
     assert topics(account) == {TEAM: [OPERATIONS], "CNEW12345": [DEPLOYMENTS]}
 
 
-def test_what_somebody_made_by_hand_is_used_and_otherwise_left_alone(account, run):
-    theirs = f"arn:aws:sns:{REGION}:{ACCOUNT}:theirs"
+def by_hand(account, *topics):
+    """Make a configuration of the channel of all deployments in the console."""
     account.chatbot_create_slack_channel_configuration(
         SlackTeamId="TABCDEF12",
         SlackChannelId=ALL,
         ConfigurationName="by-hand",
         IamRoleArn=f"arn:aws:iam::{ACCOUNT}:role/theirs",
-        SnsTopicArns=[theirs],
+        SnsTopicArns=list(topics),
     )
+
+
+@pytest.mark.parametrize(
+    "theirs", [(), (f"arn:aws:sns:{REGION}:{ACCOUNT}:theirs",)], ids=["empty", "with a topic"]
+)
+def test_what_somebody_made_by_hand_is_used_and_never_deleted(account, run, theirs):
+    by_hand(account, *theirs)
     slack.connect(run, responsible())
-    assert topics(account)[ALL] == [theirs, DEPLOYMENTS]
-    [by_hand] = [one for one in account.channels.values() if one["ConfigurationName"] == "by-hand"]
-    assert by_hand["IamRoleArn"].endswith("role/theirs")
+    assert topics(account)[ALL] == [*theirs, DEPLOYMENTS]
+    [used] = [one for one in account.channels.values() if one["ConfigurationName"] == "by-hand"]
+    assert used["IamRoleArn"].endswith("role/theirs")
+    slack.connect(run, responsible(slack=OWNER["slack"] | {"deployments": "CNEW12345"}))
+    assert topics(account) == {
+        ALL: list(theirs), TEAM: [OPERATIONS], "CNEW12345": [DEPLOYMENTS],
+    }  # fmt: skip
+
+
+def test_a_service_without_slack_needs_no_permissions_for_it(account, run, capsys):
     slack.connect(run, without_slack())
-    assert topics(account) == {ALL: [theirs, DEPLOYMENTS]}
+    stacks, account.stacks = account.stacks, {}
+    slack.connect(run, without_slack())
+    assert not capsys.readouterr().err
+    account.stacks = stacks
+    account.fail(ACTIONS[1], "AccessDeniedException")
+    slack.connect(run, without_slack())
+    [line] = capsys.readouterr().err.splitlines()
+    assert "Slack is not configured; whether a channel has our topics was not seen" in line
+
+
+def test_without_slack_a_topic_that_stays_is_reported(account, run, capsys):
+    by_hand(account, DEPLOYMENTS)
+    account.fail("chatbot:UpdateSlackChannelConfiguration", "AccessDeniedException")
+    slack.connect(run, without_slack())
+    assert "Slack is left as it is: " in capsys.readouterr().err
+    assert topics(account) == {ALL: [DEPLOYMENTS]}
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException", None])
