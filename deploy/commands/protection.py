@@ -69,9 +69,8 @@ def install_plan(run: Run, environment: Environment) -> None:
     name = f"{environment.name}-backups"
     if stacks.find(run, name) is None:  # before the first night, no copy is late
         metrics: list[dict[str, Any]] = [{"MetricName": one, "Value": 1} for one in backups.COPIES]
-        run.aws.change(
-            "cloudwatch", "put_metric_data", Namespace=environment.name, MetricData=metrics
-        )
+        namespace = f"{environment.name}/backups"
+        run.aws.change("cloudwatch", "put_metric_data", Namespace=namespace, MetricData=metrics)
     stacks.apply(run, name, PLAN, parameters | environment.retention())
 
 

@@ -55,7 +55,7 @@ def test_it_installs_vaults_before_the_plan_that_names_them(aws, command):
 def test_no_copy_is_late_before_the_first_night(aws, command):
     """The alarms on the copies count those of the last 36 hours, and there are none yet."""
     command("backups", "install", "prod")
-    assert aws.metrics == [(PROD, name, 1) for name in backups.COPIES]
+    assert aws.metrics == [(f"{PROD}/backups", name, 1) for name in backups.COPIES]
     order = [
         name for name, asked in aws.calls if asked.get("StackName") == PLAN or "Metric" in name
     ]

@@ -191,6 +191,8 @@ WHAT = {
         ("take its lock", "s3:PutObject", f"{RECORDS}/locks/{name}", {}),
         ("silence its alarms during a deployment", "cloudwatch:PutMetricData", "*",
          {"cloudwatch:namespace": name}),
+        ("report a copy of its backup", "cloudwatch:PutMetricData", "*",
+         {"cloudwatch:namespace": f"{name}/backups"}),
         ("remove its alarms", "cloudwatch:DeleteAlarms",
          arn("cloudwatch", f"alarm:{name}-users-get-errors"), {}),
         ("add to its history", "s3:PutObject", f"{RECORDS}/deployments/{name}/1", {}),

@@ -85,9 +85,8 @@ def test_vaults_have_keys_of_their_own_and_different_names():
         assert VAULT.template["Resources"][one]["UpdateReplacePolicy"] == "Retain"
 
 
-OWN = {
-    (PROD.name,): {one["MetricName"] for made in FILTERS for one in made["MetricTransformations"]}
-}
+MADE = [made for one in FILTERS for made in one["MetricTransformations"]]
+OWN = {(one["MetricNamespace"],): {each["MetricName"] for each in MADE} for one in MADE}
 
 
 def test_each_alarm_is_on_a_metric_that_exists_and_leads_to_the_runbook():
@@ -100,7 +99,7 @@ def test_each_alarm_is_on_a_metric_that_exists_and_leads_to_the_runbook():
         assert one["AlarmActions"] == [TEAM]
     assert watched == {
         "AWS/Backup": {"NumberOfBackupJobsFailed", "NumberOfBackupJobsExpired"},
-        PROD.name: set(backups.COPIES),
+        f"{PROD.name}/backups": set(backups.COPIES),  # which no deployment may write to
     }
     for one in ALARMS.values():
         if one["Namespace"] == "AWS/Backup":

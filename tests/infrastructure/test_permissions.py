@@ -124,7 +124,7 @@ NOT_OF_A_DEPLOYMENT = (
     "terminate it", "swap its address with another", "delete its database",
     "restore its data from a snapshot", "delete a recovery point of it",
     "read the database's password", "read the application's secrets", "remove its alarms",
-    "delete its history", "write its logs", "delete its logs",
+    "delete its history", "write its logs", "delete its logs", "report a copy of its backup",
 )  # fmt: skip
 
 
