@@ -1,6 +1,7 @@
 """Who may do what, according to the policies in the templates."""
 
 import json
+import re
 
 import pytest
 from moto.iam.policy_validation import IAMPolicyDocumentValidator
@@ -34,6 +35,7 @@ from tests.support.iam import Stack
 
 PIPELINE = PIPELINE_STACK.template["Resources"]
 PROD_VAULT = permissions.VAULT.properties("AWS::Backup::BackupVault")["Vault"]
+VAULT = arn("backup", f"backup-vault:{PROD}-{REGION}")
 # Anybody may have written their code, or the packages that it installs
 UNTRUSTED = ("Pull request", "Verify", "Image tests")
 PROJECTS = (*UNTRUSTED, "Build", "Staging", "Production", "Window")
@@ -288,6 +290,10 @@ def test_the_first_instances_start_before_the_id_is_known():
 
 # --- Backups --------------------------------------------------------------------------------------
 
+[DOCUMENTED] = re.findall(r"<<'END'\n(.*?)\n    END\n", permissions.DOCUMENT.read_text(), re.DOTALL)
+BREAK_GLASS = in_account(f"{APPLICATION}-break-glass", *VAULT_POLICY)
+BREAK_GLASS.statements[:1] = json.loads(DOCUMENTED)["Statement"]
+
 
 @pytest.mark.parametrize(
     "action",
@@ -302,12 +308,8 @@ def test_the_first_instances_start_before_the_id_is_known():
     ],
 )
 def test_backups_are_deleted_by_the_break_glass_role_only(action):
-    vault = arn("backup", f"backup-vault:{PROD}-{REGION}")
-    administrator, break_glass = (
-        in_account(name, *VAULT_POLICY) for name in ("operator", f"{APPLICATION}-break-glass")
-    )
-    assert not administrator.may(f"backup:{action}", vault)
-    assert break_glass.may(f"backup:{action}", vault)
+    assert not WHO["Operator"].may(f"backup:{action}", VAULT)
+    assert in_account(f"{APPLICATION}-break-glass", *VAULT_POLICY).may(f"backup:{action}", VAULT)
 
 
 def test_applying_the_vaults_stack_sets_its_lock_again():
@@ -318,6 +320,20 @@ def test_applying_the_vaults_stack_sets_its_lock_again():
         assert operator.may("backup:PutBackupVaultLockConfiguration", "*", context) == may
     for action in ("CreateBackupVault", "TagResource", "CopyIntoBackupVault", "StartRestoreJob"):
         assert operator.may(f"backup:{action}", "*")
+
+
+def test_the_break_glass_role_of_the_document_deletes_backups_and_nothing_else():
+    """AWS Backup deletes the snapshot of RDS with the permissions of who asks (AWSBackupFullAccess)."""
+    for action in ("ListRecoveryPointsByBackupVault", "DeleteBackupVault",
+                   "DeleteBackupVaultLockConfiguration"):  # fmt: skip
+        assert BREAK_GLASS.may(f"backup:{action}", VAULT)
+    point = arn("rds", "snapshot:awsbackup:job-1")
+    for action in ("backup:DeleteRecoveryPoint", "rds:DeleteDBSnapshot"):
+        assert BREAK_GLASS.may(action, point)
+        assert not BREAK_GLASS.may(action, arn("rds", f"snapshot:{PROD}-1"))
+    for action in ("PutBackupVaultAccessPolicy", "DeleteBackupVaultAccessPolicy"):
+        assert not BREAK_GLASS.may(f"backup:{action}", VAULT)
+    assert not BREAK_GLASS.may("backup:DeleteBackupVault", arn("backup", "backup-vault:other"))
 
 
 def test_a_vaults_policy_spells_out_its_actions():
