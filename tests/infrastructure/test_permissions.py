@@ -312,14 +312,32 @@ def test_backups_are_deleted_by_the_break_glass_role_only(action):
     assert in_account(f"{APPLICATION}-break-glass", *VAULT_POLICY).may(f"backup:{action}", VAULT)
 
 
-def test_applying_the_vaults_stack_sets_its_lock_again():
-    vault = PROD_VAULT["LockConfiguration"]
-    operator = WHO["Operator"]
-    for days, may in ((vault["MinRetentionDays"], True), (vault["MinRetentionDays"] - 1, False)):
-        context = {"backup:MinRetentionDays": str(days)}
-        assert operator.may("backup:PutBackupVaultLockConfiguration", "*", context) == may
+@pytest.mark.parametrize(
+    ("lock", "operator_may", "break_glass_may"),
+    [
+        (
+            PROD_VAULT["LockConfiguration"],
+            True,
+            True,
+        ),  # as CloudFormation sets it, after the policy
+        ({"MinRetentionDays": 6}, False, True),
+        ({"MinRetentionDays": 3650}, False, True),
+        ({}, False, True),
+        ({"MinRetentionDays": 7, "MaxRetentionDays": 7}, False, False),
+        # Nobody could ever undo it, not even AWS
+        ({"MinRetentionDays": 7, "ChangeableForDays": 3}, False, False),
+    ],
+)
+def test_a_vault_has_its_own_lock_and_no_other(lock, operator_may, break_glass_may):
+    asked = "backup:PutBackupVaultLockConfiguration", VAULT
+    context = {f"backup:{name}": str(days) for name, days in lock.items()}
+    assert WHO["Operator"].may(*asked, context) == operator_may
+    assert BREAK_GLASS.may(*asked, context) == break_glass_may
+
+
+def test_an_operator_uses_vaults():
     for action in ("CreateBackupVault", "TagResource", "CopyIntoBackupVault", "StartRestoreJob"):
-        assert operator.may(f"backup:{action}", "*")
+        assert WHO["Operator"].may(f"backup:{action}", "*")
 
 
 def test_the_break_glass_role_of_the_document_deletes_backups_and_nothing_else():

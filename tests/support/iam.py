@@ -155,7 +155,7 @@ OPERATORS = {
     "StringEquals": str.__eq__,
     "StringLike": is_like,
     "ArnLike": is_like,
-    "NumericLessThan": lambda value, limit: int(value) < int(limit),
+    "NumericEquals": lambda value, wanted: int(value) == int(wanted),
 }
 
 
