@@ -21,15 +21,24 @@ _Loader.add_multi_constructor("!", lambda *_: None)
 
 def read_parameters(root: Path, template: str) -> dict[str, Any]:
     """The declarations of the parameters of ``template``, by name. Raises InvalidConfig."""
+    return _read(root, template, "Parameters")
+
+
+def read_outputs(root: Path, *templates: str) -> set[str]:
+    """The names of the outputs of ``templates``. Raises InvalidConfig."""
+    return {name for one in templates for name in _read(root, one, "Outputs")}
+
+
+def _read(root: Path, template: str, section: str) -> dict[str, Any]:
     text = read_text(root, template)
-    if not re.search(r"^Parameters:", text, re.MULTILINE):
+    if not re.search(rf"^{section}:", text, re.MULTILINE):
         return {}
-    _, _, rest = text.partition("\nParameters:\n")
+    _, _, rest = text.partition(f"\n{section}:\n")
     try:
         # Only up to the next section: the rest is long, and takes a second to parse
         return dict(_parse(re.split(r"\n(?=\w)", rest)[0]))
     except (yaml.YAMLError, TypeError, ValueError) as error:
-        raise InvalidConfig(template, f"its parameters cannot be read: {error}") from error
+        raise InvalidConfig(template, f"its {section} cannot be read: {error}") from error
 
 
 @functools.cache  # of the text: a command reads the same templates several times
@@ -38,12 +47,16 @@ def _parse(section: str) -> Any:
 
 
 def find_problem(declared: Mapping[str, Any], value: Any) -> str:
-    """What the declaration of a parameter expects instead of ``value``; empty if it is valid."""
+    """What the declaration of a parameter expects instead of ``value``; empty if it is valid.
+
+    A number whose minimum is a whole one is whole.
+    """
     text = as_text(value)
     if declared["Type"] == "Number":
         low, high = declared.get("MinValue", float("-inf")), declared.get("MaxValue", float("inf"))
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return "" if is_number and low <= value <= high else f"expected {low} to {high}"
+        kind, name = (int, "a whole number, ") if isinstance(low, int) else (int | float, "")
+        is_number = isinstance(value, kind) and not isinstance(value, bool)
+        return "" if is_number and low <= value <= high else f"expected {name}{low} to {high}"
     allowed = declared.get("AllowedValues")
     if allowed and text not in allowed:
         return f"expected {' or '.join(allowed)}"

@@ -3,7 +3,7 @@
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,9 @@ BUDGET, FOUNDATION = "devops/budget.yml", "devops/foundation.yml"
 TEMPLATE = "devops/environment.yml"
 OPERATIONS, PLAN = "devops/operations.yml", "devops/backups.yml"
 REPLICATION, VAULT = "devops/replication.yml", "devops/vault.yml"
+OUTPUT = r"{(\w+)}"  # of a stack, in the value of an option
+CERTIFICATE = {"Certificate", "PublicName"}  # outputs that are empty without a certificate
+STORAGE, STORAGE_LIMIT = "DatabaseStorage", "DatabaseStorageLimit"  # GiB
 # Parameters that depend on the owner, AWS or the name of the environment
 GIVEN = {
     "OperationsEmail", "EscalationEmail", "Environment", "Foundation", "Repository", "Escalate",
@@ -87,10 +90,10 @@ class Environment:
         _refuse_long(other, "")
         return other
 
-    def find_number(self, namespace: str, option: str) -> int | None:
-        """The value of an option that is a number; None if the file does not set it."""
-        found = self.settings(namespace).get(option)
-        return found if isinstance(found, int) and not isinstance(found, bool) else None
+    def number(self, namespace: str, option: str, default: int | None = None) -> int:
+        """The value of an option that is a number; without ``default``, Beanstalk's own applies."""
+        fallback: Any = options.default(namespace, option) if default is None else default
+        return int(self.settings(namespace).get(option, fallback))
 
     def retention(self) -> dict[str, str]:
         """The parameters of devops/backups.yml that say for how long backups are kept."""
@@ -99,16 +102,20 @@ class Environment:
 
     def settings(self, namespace: str) -> dict[str, Any]:
         """Its settings in a namespace of Beanstalk, those of all environments included."""
-        return {
-            **self.tables.get("all", {}).get(namespace, {}),
-            **self.tables[self.short].get(namespace, {}),
-        }
+        found: dict[str, Any] = {}
+        for table in self._applying(self.parameters().get("Certificate", "")):
+            found |= self.tables.get(table, {}).get(namespace, {})
+        return found
+
+    def _applying(self, certificate: str) -> list[str]:
+        """The tables with its settings; a later one takes precedence."""
+        return ["all", *(["certificate"] if certificate else []), self.short]
 
     def most_instances(self) -> tuple[list[str], int]:
         """The instance types, and the number of instances at MaxSize during a deployment."""
-        types = str(self.settings(INSTANCES).get("InstanceTypes", "")).split(",")
-        size = self.find_number(GROUP, "MaxSize") or 0
-        return [one.strip() for one in types], size + math.ceil(size * BATCH / 100)
+        types = str(self.settings(INSTANCES).get("InstanceTypes", "")).replace(",", " ").split()
+        size = self.number(GROUP, "MaxSize")
+        return types, size + math.ceil(size * BATCH / 100)
 
     def refuse_plain_http(self) -> None:
         """Raise InvalidConfig for production without a certificate, unless the file allows that."""
@@ -129,10 +136,9 @@ class Environment:
         Includes the settings for environments with a certificate if ``outputs`` has one. Raises
         InvalidConfig when a setting refers to a missing output.
         """
-        wanted = ["all", *(["certificate"] if outputs.get("Certificate") else []), self.short]
         settings = {
             (namespace, name): _fill(value, outputs)
-            for table in wanted
+            for table in self._applying(outputs.get("Certificate", ""))
             for namespace, values in self.tables.get(table, {}).items()
             if ":" in namespace
             for name, value in values.items()
@@ -150,11 +156,17 @@ def read(settings: Settings) -> dict[str, Environment]:
     except tomllib.TOMLDecodeError as error:
         raise InvalidConfig(NAME, f"invalid TOML: {error}") from error
     found = {}
-    for short in tables:
-        _refuse_unknown(short, tables[short])
+    for short, table in tables.items():
+        if not isinstance(table, dict):
+            raise InvalidConfig(
+                NAME, f"{short!r} is not a table: begin it with a line such as [{short}]"
+            )
+        _refuse_unknown(short, table)
         if short not in COMMON:
             _refuse_name(short)
             found[short] = Environment(short, settings.name(short), tables)
+    if not found:
+        raise InvalidConfig(NAME, f"there is no environment: expected a table [staging.{STACK}]")
     _refuse_invalid(settings, tables, found)
     return found
 
@@ -206,32 +218,56 @@ def _refuse_long(environment: Environment, home: str) -> None:
 def _refuse_options(root: Path, table: str, values: Mapping[str, Any]) -> None:
     """Raise InvalidConfig for options that Beanstalk, or .ebextensions, would ignore or refuse."""
     used = re.findall(r"OptionName\"?: \"?(\w+)", "".join(_read_files(root)))
+    outputs = template_parameters.read_outputs(root, FOUNDATION, TEMPLATE)
+    if table != "certificate" and not values.get(STACK, {}).get("Certificate"):
+        outputs -= CERTIFICATE  # which are empty
     for namespace in (one for one in values if ":" in one):
         for name, value in values[namespace].items():
-            text = template_parameters.as_text(value)
-            problem = "" if "{" in text else options.find_problem(namespace, name, text)
+            problem = options.find_problem(namespace, name, value)
+            if unknown := set(re.findall(OUTPUT, str(value))) - outputs:
+                problem = (
+                    f"{name}: {{{min(unknown)}}} is not an output of {FOUNDATION} or {TEMPLATE}"
+                )
             if namespace == options.CUSTOM and name not in used:
                 problem = f"no file of {FILES} uses {name}"
             if problem:
                 raise InvalidConfig(NAME, f"[{table}] {problem}")
 
 
-def _refuse_sizes(root: Path, environment: Environment) -> None:
-    """Raise InvalidConfig where the group of instances cannot have the sizes that are wanted."""
-    least, most = (environment.find_number(GROUP, name) for name in ("MinSize", "MaxSize"))
-    shared = re.findall(rf"{IN_SERVICE}: (\d+)", "".join(_read_files(root)))
-    kept = environment.find_number(UPDATES, IN_SERVICE) or max(map(int, shared), default=0)
-    if least and most and least > most:
-        raise InvalidConfig(
-            NAME,
-            f"[{environment.short}.{GROUP!r}] MinSize {least} is more than MaxSize {most}",
-        )
-    if most and kept >= most:
-        raise InvalidConfig(
-            NAME,
-            f"[{environment.short}.{GROUP!r}] MaxSize {most} is not more than {IN_SERVICE}, which "
-            f"is {kept}: set [{environment.short}.{UPDATES!r}] {IN_SERVICE} = {most - 1}",
-        )
+def _refuse_contradictions(settings: Settings, environment: Environment) -> None:
+    """Raise InvalidConfig for valid values that AWS would refuse together."""
+    certificate, name = (environment.parameters()[one] for one in ("Certificate", "PublicName"))
+    least, most = (environment.number(GROUP, one) for one in ("MinSize", "MaxSize"))
+    shared = re.findall(rf"{IN_SERVICE}: (\d+)", "".join(_read_files(settings.root)))
+    kept = environment.number(UPDATES, IN_SERVICE, max(map(int, shared), default=0))
+    storage, limit = (environment.number(options.CUSTOM, one) for one in (STORAGE, STORAGE_LIMIT))
+    region = certificate.split(":")[3] if certificate else settings.home
+    for is_wrong, problem in (
+        (bool(certificate) != bool(name), "give both Certificate and PublicName, or neither"),
+        (region != settings.home, f"Certificate is in {region}: expected one in {settings.home}"),
+        (least > most, f"MinSize {least} is more than MaxSize {most}"),
+        (
+            kept >= most,
+            f"MaxSize {most} is not more than {IN_SERVICE}, which is {kept}: set "
+            f"[{environment.short}.{UPDATES!r}] {IN_SERVICE} = {most - 1}",
+        ),
+        (  # github.com/ministryofjustice/cloud-platform-environments/pull/24422 has RDS's message
+            limit * 10 < storage * 11,
+            f"{STORAGE_LIMIT} {limit} is less than 10 % above {STORAGE}, which is {storage}",
+        ),
+    ):
+        if is_wrong:
+            raise InvalidConfig(NAME, f"[{environment.short}] {problem}")
+
+
+def _refuse_shared(found: Iterable[Environment], parameter: str) -> None:
+    """Raise InvalidConfig if two environments have the same value of a parameter of the stack."""
+    seen: dict[str, str] = {}
+    for one in found:
+        value = one.parameters()[parameter]
+        other = seen.setdefault(value, one.short)
+        if value and other != one.short:
+            raise InvalidConfig(NAME, f"{other} and {one.short} have the same {parameter}, {value}")
 
 
 def _read_files(root: Path) -> list[str]:
@@ -240,11 +276,11 @@ def _read_files(root: Path) -> list[str]:
     return [read_text(root, str(path.relative_to(root))) for path in files]
 
 
-def _refuse_unknown(short: str, table: Any) -> None:
+def _refuse_unknown(short: str, table: Mapping[str, Any]) -> None:
     """Raise InvalidConfig for keys that are missing, or that would be ignored."""
     if short == "account":
         return
-    if short not in COMMON and not (isinstance(table, dict) and STACK in table):
+    if short not in COMMON and STACK not in table:
         raise InvalidConfig(NAME, f"[{short}.{STACK}] is missing")
     known = {"all": (ALARMS,), "certificate": ()}.get(short, (STACK, ALARMS, BACKUPS))
     for key, value in table.items():
@@ -278,7 +314,9 @@ def _refuse_invalid(
         if BACKUPS in tables[short]:
             _check_backups(settings, f"{short}.{BACKUPS}", tables[short][BACKUPS])
         _refuse_long(one, settings.home)
-        _refuse_sizes(settings.root, one)
+        _refuse_contradictions(settings, one)
+    for parameter in ("Network", "PublicName"):
+        _refuse_shared(found.values(), parameter)
 
 
 def _check_backups(settings: Settings, where: str, table: Mapping[str, Any]) -> None:
@@ -328,11 +366,11 @@ def find(settings: Settings, short: str) -> Environment:
 
 def _fill(value: Any, outputs: Mapping[str, str]) -> str:
     text = template_parameters.as_text(value)
-    for name in re.findall(r"{(\w+)}", text):
+    for name in re.findall(OUTPUT, text):
         if not outputs.get(name):
             raise InvalidConfig(
                 NAME,
                 f"{{{name}}} is an output of no stack: name one of devops/foundation.yml or "
                 "devops/environment.yml",
             )
-    return re.sub(r"{(\w+)}", lambda match: outputs[match[1]], text)
+    return re.sub(OUTPUT, lambda match: outputs[match[1]], text)

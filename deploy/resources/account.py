@@ -3,7 +3,7 @@
 import re
 
 from deploy.base.context import Run
-from deploy.base.errors import AwsFailure, Failure, state
+from deploy.base.errors import AwsFailure, Failure, InvalidConfig, state
 from deploy.config import environments
 from deploy.config.environments import Environment
 
@@ -48,6 +48,7 @@ def warn_of_quota(run: Run) -> None:
     """Print a warning if the environments can need more instances than the account may run.
 
     What else the account runs is not counted. Without an answer, it is unknown, and no failure.
+    Raises InvalidConfig for an instance type that does not exist in the region.
     """
     try:
         quota = run.aws.ask(
@@ -55,6 +56,9 @@ def warn_of_quota(run: Run) -> None:
         )["Quota"]["Value"]
         needed = _needed_vcpus(run)
     except AwsFailure as failure:
+        if failure.code == "InvalidInstanceType":
+            what = f"in {run.settings.region}, {failure.reason}"
+            raise InvalidConfig(environments.NAME, what) from failure
         run.console.say(f"whether the quota of instances suffices is unknown: {failure.what}")
         return
     if needed <= quota:
@@ -72,11 +76,13 @@ def warn_of_quota(run: Run) -> None:
 def _needed_vcpus(run: Run) -> int:
     """Of all environments, each with the largest of its instance types. Raises AwsFailure."""
     most = [one.most_instances() for one in environments.read(run.settings).values()]
-    types = {one for named, _ in most for one in named if STANDARD.match(one)}
+    types = sorted({one for named, _ in most for one in named})
     if not types:
         return 0
-    described = run.aws.every(
-        "ec2", "describe_instance_types", "InstanceTypes", InstanceTypes=sorted(types)
-    )
-    vcpus = {one["InstanceType"]: int(one["VCpuInfo"]["DefaultVCpus"]) for one in described}
-    return sum(size * max(vcpus.get(one, 0) for one in named) for named, size in most)
+    found = run.aws.every("ec2", "describe_instance_types", "InstanceTypes", InstanceTypes=types)
+    vcpus = {
+        one["InstanceType"]: int(one["VCpuInfo"]["DefaultVCpus"])
+        for one in found
+        if STANDARD.match(one["InstanceType"])
+    }
+    return sum(size * max((vcpus.get(one, 0) for one in named), default=0) for named, size in most)

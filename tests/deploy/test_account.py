@@ -51,6 +51,27 @@ def test_what_aws_does_not_answer_is_unknown(account, command, action, code):
     assert "whether the quota of instances suffices is unknown: " in output
 
 
+@pytest.mark.parametrize("after", ['MaxSize = "3"', ""])
+def test_every_maximum_is_counted(account, command, project, after):
+    """Also one in quotes, and Beanstalk's default of 4."""
+    path = project / "devops/environments.toml"
+    path.write_text(path.read_text().replace("MaxSize = 3", after))
+    needed = NEEDED if after else NEEDED + 2
+    account.vcpus = NEEDED - 1
+    assert f"can need {needed} vCPUs" in command(*CREATE)[1]
+
+
+@pytest.mark.parametrize("unknown", ["t3.mikro", "tt3.micro"])
+def test_an_instance_type_that_aws_does_not_know_is_refused(account, fails, project, unknown):
+    path = project / "devops/environments.toml"
+    path.write_text(path.read_text().replace("t3.micro", unknown))
+    output = fails(*CREATE)
+    assert f"devops/environments.toml: in {REGION}, The following supplied" in output
+    assert f"instance types do not exist: [{unknown}]" in output
+    assert "now: nothing was changed" in output
+    assert not account.stacks
+
+
 def test_other_families_have_quotas_of_their_own(account, command, project):
     path = project / "devops/environments.toml"
     path.write_text(path.read_text().replace("t3.small,t3a.small", "g4dn.xlarge"))

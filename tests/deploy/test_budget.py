@@ -89,4 +89,4 @@ def test_one_that_is_no_longer_wanted_is_removed(aws, command, amount, new):
 def test_an_invalid_amount_is_no_reason_to_continue(aws, fails, amount):
     made(aws, "foundation")
     amount("MonthlyBudget = -1")
-    assert "MonthlyBudget -1: expected 0 to" in fails(*BOOTSTRAP)
+    assert "MonthlyBudget -1: expected a whole number, 0 to" in fails(*BOOTSTRAP)

@@ -14,6 +14,8 @@ from tests.infrastructure.conftest import OUTPUTS
 from tests.support import cloudformation
 
 SETTINGS = settings.load({})
+CERTIFICATE = f"arn:aws:acm:{SETTINGS.home}:123456789012:certificate/1"
+PUBLIC = "hello.example.com"
 
 
 def find(short):
@@ -70,7 +72,10 @@ def test_values_are_text():
         ("[staging", "invalid TOML"),
         ("[Staging.stack]", "'Staging': expected 2 to 20 lower-case letters or digits"),
         ("[staging]", r"\[staging.stack\] is missing"),
-        ("staging = 1", r"\[staging.stack\] is missing"),
+        ("staging = 1", r"'staging' is not a table: begin it with a line such as \[staging\]"),
+        ("all = []", r"'all' is not a table"),
+        ("account = 250", r"'account' is not a table"),
+        ("", "there is no environment"),
         ("[prod]\nPlainHttp = 'yes'\n[prod.stack]", r"\[prod\] PlainHttp: expected true or false"),
         ("[prod]\nPlainHtp = true\n[prod.stack]", r"\[prod\] has 'PlainHtp': expected PlainHttp"),
         ("[prod.stack]\n[prod.stak]", r"\[prod\] has 'stak': expected PlainHttp"),
@@ -96,7 +101,7 @@ def test_a_file_that_cannot_be_used(run, project, text, what):
         ('Network = "10.20"', 'Network = "192.168"', r"\[staging.stack\] Network '192.168': must be 10"),
         ('PublicName = ""', 'PublicNam = ""', r"\[staging.stack\] has 'PublicNam': expected one of"),
         ('Network = "10.20"', "", r"\[staging.stack\] has no Network"),
-        ("MonthlyBudget = 250", "MonthlyBudget = -1", r"\[account\] MonthlyBudget -1: expected 0 to"),
+        ("MonthlyBudget = 250", "MonthlyBudget = -1", r"\[account\] MonthlyBudget -1: expected a whole number, 0 to"),
         ("MonthlyBudget = 250", "Budget = 1", r"\[account\] has 'Budget': expected one of MonthlyBudget"),
         ("[account]", "[account.alarms]", r"\[account\] has 'alarms': expected one of MonthlyBudget"),
         ("[all.alarms]", "[all.alarm]", r"\[all\] has 'alarm': expected \[all.alarms\], or a namespace"),
@@ -107,6 +112,29 @@ def test_a_file_that_cannot_be_used(run, project, text, what):
         ("MaxSize = 3", "MaxSize = 20000", r"MaxSize is '20000', and may be \[1, 10000\]"),
         ("aws:ec2:vpc", "aws:ec2:vcp", r"\[all\] there is no namespace aws:ec2:vcp"),
         ("DatabaseClass", "DatabaseClas", r"no file of .ebextensions uses DatabaseClas$"),
+        ("MinSize = 2", 'MinSize = "5"', "MinSize 5 is more than MaxSize 3"),
+        ("MaxSize = 3", 'MaxSize = "2"', "MaxSize 2 is not more than MinInstancesInService, which is 2"),
+        ("MinSize = 2\nMaxSize = 3", "MinSize = 5", "MinSize 5 is more than MaxSize 4"),
+        ("MinSize = 2", "MinSize = {x = 1}", "asg MinSize: expected text, a number, true or false"),
+        ('"t3.micro"', '["t3.micro"]', "InstanceTypes: expected text, a number, true or false"),
+        ("MinSize = 2", 'MinSzie = "{Vpc}"', "aws:autoscaling:asg has no option MinSzie"),
+        ("MinSize = 2", 'MinSize = "{Vpc}"', r"MinSize is '\{Vpc\}', and may be \[1, 10000\]"),
+        ("{InstanceProfile}", "{InstanceProfil}", r"\[all\] IamInstanceProfile: \{InstanceProfil\} is not an output"),
+        ('"{Key}"', '"{PublicName}"', r"\[all\] DatabaseKey: \{PublicName\} is not an output"),
+        ('PublicName = ""', f'PublicName = "{PUBLIC}"', "give both Certificate and PublicName, or neither"),
+        ('Certificate = ""', f'Certificate = "{CERTIFICATE}"', "give both Certificate and PublicName, or neither"),
+        ('Certificate = ""\nPublicName = ""',
+         f'Certificate = "{CERTIFICATE.replace("eu-west-1", "us-east-1")}"\nPublicName = "{PUBLIC}"',
+         "Certificate is in us-east-1: expected one in eu-west-1"),
+        ('Network = "10.21"', 'Network = "10.20"', "staging and prod have the same Network, 10.20"),
+        ('Network = "10.20"', 'Network = "10.300"', "Network '10.300': must be 10"),
+        ("HomeDays = 35", "HomeDays = 35.5", "HomeDays 35.5: expected a whole number, 7 to 3650"),
+        ("DatabaseMultiAZ = false", 'DatabaseMultiAZ = "yes"', "DatabaseMultiAZ is 'yes', and may be one of"),
+        ('"db.t4g.micro"', '"t4g.micro"', "DatabaseClass: expected a class such as db.t4g.small"),
+        ("DatabaseMultiAZ = false", "DatabaseMultiAZ = false\nDatabaseStorage = 5", "DatabaseStorage is '5'"),
+        ("DatabaseMultiAZ = false", "DatabaseMultiAZ = false\nDatabaseStorage = 95",
+         "DatabaseStorageLimit 100 is less than 10 % above DatabaseStorage, which is 95"),
+        ("RDS_PASSWORD", 'SENTRY_DSN = "https://example.com/1"\nRDS_PASSWORD', "SENTRY_DSN: expected a secret and its key"),
     ],
 )  # fmt: skip
 def test_a_value_that_a_template_does_not_allow(run, project, before, after, what):
@@ -119,11 +147,25 @@ def test_a_value_that_a_template_does_not_allow(run, project, before, after, wha
         environments.read(run.settings)
 
 
-def test_a_small_group_may_keep_fewer_instances_in_service(run, project):
+@pytest.mark.parametrize(
+    ("size", "kept"), [("2", "1"), ("2", "0"), ("1", "0"), ('"1"', '"0"'), ('"3"', '"2"')]
+)
+def test_a_small_group_may_keep_fewer_instances_in_service(run, project, size, kept):
     path = project / environments.NAME
-    own = '\n[staging."aws:autoscaling:updatepolicy:rollingupdate"]\nMinInstancesInService = 1\n'
-    path.write_text(path.read_text().replace("MaxSize = 3", f"MaxSize = 2\n{own}"))
+    own = (
+        f'[staging."aws:autoscaling:updatepolicy:rollingupdate"]\nMinInstancesInService = {kept}\n'
+    )
+    sizes = f"MinSize = 1\nMaxSize = {size}\n\n{own}"
+    path.write_text(path.read_text().replace("MinSize = 2\nMaxSize = 3", sizes))
     assert "staging" in environments.read(run.settings)
+
+
+def test_two_environments_cannot_have_the_same_public_name(run, project):
+    path = project / environments.NAME
+    both = f'Certificate = "{CERTIFICATE}"\nPublicName = "{PUBLIC}"'
+    path.write_text(path.read_text().replace('Certificate = ""\nPublicName = ""', both))
+    with pytest.raises(InvalidConfig, match=f"have the same PublicName, {PUBLIC}"):
+        environments.read(run.settings)
 
 
 @pytest.mark.parametrize(
@@ -163,5 +205,5 @@ def test_the_thresholds_are_those_of_the_stack(short):
 
 def test_a_template_whose_parameters_cannot_be_read(run, project):
     (project / environments.OPERATIONS).write_text("Parameters: [\n")
-    with pytest.raises(InvalidConfig, match="its parameters cannot be read"):
+    with pytest.raises(InvalidConfig, match="its Parameters cannot be read"):
         environments.read(run.settings)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from deploy.config import options
 from tests.support import cloudformation
 
 
@@ -9,6 +10,11 @@ def custom(name, **more):
     """A custom option, which is set on the environment."""
     option = {"Namespace": "aws:elasticbeanstalk:customoption", "OptionName": name}
     return {"Fn::GetOptionSetting": option | more}
+
+
+def default(name):
+    """The default that the deploy tool assumes."""
+    return options.default(options.CUSTOM, name)
 
 
 # The values of the first deployment. None means that the property is not set.
@@ -64,8 +70,12 @@ def test_properties_whose_change_replaces_the_database_are_unchanged(resources, 
 def test_other_properties_can_change_without_a_replacement(resources):
     """None of the properties that a growing or restored database must change causes a replacement."""
     properties = resources["Database"]["Properties"]
-    assert properties["AllocatedStorage"] == custom("DatabaseStorage", DefaultValue="20")
-    assert properties["MaxAllocatedStorage"] == custom("DatabaseStorageLimit", DefaultValue="100")
+    assert properties["AllocatedStorage"] == custom(
+        "DatabaseStorage", DefaultValue=default("DatabaseStorage")
+    )
+    assert properties["MaxAllocatedStorage"] == custom(
+        "DatabaseStorageLimit", DefaultValue=default("DatabaseStorageLimit")
+    )
     assert properties["EngineVersion"] == "18", "a minor version could be older than a snapshot's"
     changeable = {
         "AllocatedStorage", "MaxAllocatedStorage", "StorageType", "DBInstanceClass", "EngineVersion",

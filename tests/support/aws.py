@@ -31,6 +31,9 @@ ENDPOINTS = {"chatbot": {"us-east-2", "us-west-2", "eu-west-1", "ap-southeast-1"
 BEGINNING = datetime(2026, 11, 1, tzinfo=UTC)
 
 
+INSTANCE_TYPES = {"t3.micro", "t3.small", "t3a.small", "g4dn.xlarge"}
+
+
 def bundles(region=REGION):
     """Beanstalk's own bucket in a region."""
     return f"elasticbeanstalk-{region}-{ACCOUNT}"
@@ -618,7 +621,10 @@ class FakeAws:
         return {"AccountLevel": {"HttpPutResponseHopLimit": self.hops} if self.hops else {}}
 
     def ec2_describe_instance_types(self, InstanceTypes):
-        """All types have two vCPUs."""
+        """All types have two vCPUs. The error: github.com/scylladb/scylla-cluster-tests/issues/12419."""
+        if unknown := sorted(set(InstanceTypes) - INSTANCE_TYPES):
+            what = f"The following supplied instance types do not exist: [{', '.join(unknown)}]"
+            raise Refused("InvalidInstanceType", what)
         found = [{"InstanceType": one, "VCpuInfo": {"DefaultVCpus": 2}} for one in InstanceTypes]
         return {"InstanceTypes": found}
 
