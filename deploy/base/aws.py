@@ -51,7 +51,10 @@ THROTTLED = {
 }  # fmt: skip
 TIMED_OUT = {"RequestTimeout", "RequestTimeoutException"}
 TOO_MANY, PROXY, SERVER_ERROR = 429, 407, 500  # HTTP
-PAGE = re.compile(rb"\s*<(!doctype\s+)?html", re.IGNORECASE)
+# As botocore.parsers reads it: from a header, which EC2 leaves out of errors, or from an element of
+# EC2's and the oldest services' XML
+REQUEST_ID = re.compile("x-amzn?-request-?id", re.IGNORECASE)
+REQUEST_ID_ELEMENT = re.compile(rb"<request-?id>", re.IGNORECASE)
 # Permissions whose names are not those of the operations
 PERMISSIONS = {
     "s3:ListObjectsV2": "s3:ListBucket",
@@ -71,7 +74,7 @@ class Aws:
         self._changes = changes
         # One for all services and regions, as it asks for a code of MFA, or starts a program.
         # Opened by the first question, which reports its errors
-        self._open = functools.cache(lambda: session or boto3.Session())
+        self._open = functools.cache(lambda: session or open_session())
         self._clients: dict[tuple[str, str], Any] = {}
 
     def at(self, region: str) -> "Aws":
@@ -149,12 +152,11 @@ class Aws:
     def _client(self, service: str) -> Any:
         key = service, self.region
         if key not in self._clients:
-            self._clients[key] = client = self._open().client(
+            self._clients[key] = self._open().client(
                 service,
                 region_name=self.region,
                 config=Config(connect_timeout=10, read_timeout=60),
             )
-            client.meta.events.register("before-parse", _refuse_foreign, unique_id="foreign")
         return self._clients[key]
 
 
@@ -177,40 +179,39 @@ def _whole(answer: Answer) -> Answer:
     return answer | {"Body": body.read()} if hasattr(body, "read") else answer
 
 
+def open_session(**options: Any) -> boto3.Session:
+    """A session that takes no answer of a proxy or a sign-in page for one of AWS.
+
+    That holds for its own requests for credentials as well.
+    """
+    session = boto3.Session(**options)
+    # So many wildcards precede what botocore does for S3
+    session.events.register("before-parse.*.*", _refuse_foreign)
+    return session
+
+
 class _Foreign(Exception):
-    """A response that is not AWS's, such as the page of a proxy or a login page."""
+    """A response that is not AWS's."""
 
     def __init__(self, status: int) -> None:
-        super().__init__(f"HTTP {status}, with a content that is not AWS's, as of a proxy")
+        super().__init__(f"HTTP {status} is from something else: a proxy or a sign-in page")
         self.status = status
 
 
-def _refuse_foreign(operation_model: Any, response_dict: Answer, **_: Any) -> None:
-    """Raise _Foreign for a response that botocore would fail to read, or take for an empty one.
+def _refuse_foreign(response_dict: Answer, **_: Any) -> None:
+    """Raise _Foreign for a response without AWS's request ID.
 
-    An error of a server only loses its content: then botocore asks again, and reports the status.
+    botocore would fail to read it, take it for an empty one, or follow it to another server. An
+    error of a server only loses its content: then botocore asks again, and reports the status.
     """
-    status = response_dict["status_code"]
-    if status != PROXY and _is_of_aws(operation_model, response_dict):
+    status, body = response_dict["status_code"], response_dict["body"]
+    if any(REQUEST_ID.fullmatch(name) for name in response_dict["headers"]):
+        return
+    if isinstance(body, bytes) and REQUEST_ID_ELEMENT.search(body):
         return
     if status < SERVER_ERROR:
         raise _Foreign(status)
     response_dict["body"] = b""
-
-
-def _is_of_aws(operation_model: Any, response: Answer) -> bool:
-    """Whether the service's protocol has such responses; see smithy.io/2.0/aws/protocols."""
-    body = response["body"]
-    if hasattr(body, "read"):  # a stream, whose type is that of what was stored
-        return "html" not in response["headers"].get("content-type", "")
-    if PAGE.match(body):
-        return False
-    if not body or "json" not in operation_model.service_model.resolved_protocol:
-        return True
-    try:
-        return isinstance(json.loads(body), dict)
-    except ValueError:
-        return False
 
 
 def _refused(region: str, action: str, error: ClientError) -> AwsFailure:

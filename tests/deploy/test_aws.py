@@ -11,14 +11,25 @@ from botocore.exceptions import ClientError, ParamValidationError
 from botocore.retries.standard import ThrottledRetryableChecker
 
 from deploy.base import aws as deploy_aws
-from deploy.base.aws import Aws, command_line
+from deploy.base.aws import Aws, command_line, open_session
 from deploy.base.changes import Changes
 from deploy.base.console import Console
 from deploy.base.errors import AwsFailure
-from tests.support.aws import CREDENTIALS, REGION
+from tests.support.aws import ACCOUNT, CREDENTIALS, REGION
 
 URL = {"endpoint_url": "https://aws.test"}
-HTML = b"<!DOCTYPE html>\n<html><body>Please log in</body></html>"
+# Answers of proxies and sign-in pages
+FOREIGN = {
+    "page": b"<!DOCTYPE html>\n<html><body>Please log in</body></html>",
+    "XHTML": b'<?xml version="1.0"?><!DOCTYPE html><html><br></html>',
+    "comment": b"<!-- x --><html/>",
+    "mark": b"\xef\xbb\xbf<html/>",
+    "nothing": b"",
+    "object": b"{}",
+    "error": b'{"error": "login required"}',
+    "text": b"blocked",
+    "cut off": b"<DescribeEnvironmentsRes",
+}
 
 
 def failure(run, **more):
@@ -196,13 +207,12 @@ def test_the_name_of_an_operation_is_that_of_the_permission(aws, run):
 
 @pytest.fixture(scope="module")
 def stranger():
-    """Clients whose requests somebody else answers, with its ``status``, ``body`` and ``kind``."""
-    session = boto3.Session(**CREDENTIALS)
+    """Clients whose requests somebody else answers, with its ``status``, ``headers`` and ``body``."""
+    session = open_session(**CREDENTIALS)
     aws = Aws(REGION, Changes(Console()), session)
 
     def respond(request, **_):
-        headers = {"content-type": aws.kind, "content-length": str(len(aws.body))}
-        return AWSResponse(request.url, aws.status, headers, Raw(aws.body))
+        return AWSResponse(request.url, aws.status, aws.headers, Raw(aws.body))
 
     session.events.register("before-send", respond)
     with pytest.MonkeyPatch.context() as patch:
@@ -221,8 +231,9 @@ class Raw(io.BytesIO):
 def other(stranger):
     """Asks one of QUESTIONS, and somebody else answers."""
 
-    def ask(question, status, body, kind="text/html; charset=utf-8"):
-        stranger.status, stranger.body, stranger.kind = status, body, kind
+    def ask(question, status, body, *names):
+        stranger.status, stranger.body = status, body
+        stranger.headers = dict.fromkeys(("content-type", *names), "1")
         service, operation, parameters = QUESTIONS[question]
         return stranger.ask(service, operation, **parameters)
 
@@ -237,54 +248,40 @@ QUESTIONS = {
     "rest-xml": ("s3", "list_objects_v2", {"Bucket": "x"}),
     "stream": ("s3", "get_object", {"Bucket": "x", "Key": "x"}),
     "nothing": ("s3", "delete_object", {"Bucket": "x", "Key": "x"}),
+    "head": ("s3", "head_object", {"Bucket": "x", "Key": "x"}),
 }
 
 
 @pytest.mark.parametrize("status", [200, 302, 403, 407, 503])
-@pytest.mark.parametrize("question", QUESTIONS)
-def test_a_web_page_is_not_an_answer(other, status, question):
-    with pytest.raises(AwsFailure, match=f"AWS did not answer .*: HTTP {status}") as caught:
-        other(question, status, HTML)
-    assert caught.value.transient is (status != 407)
+@pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN)
+def test_what_has_no_request_id_is_not_an_answer(other, status, body):
+    for question in QUESTIONS:
+        with pytest.raises(AwsFailure, match=f"AWS did not answer .*: HTTP {status}") as caught:
+            other(question, status, body)
+        assert caught.value.transient is (status != 407), question
 
 
 @pytest.mark.parametrize(
-    ("question", "body"),
+    ("question", "body", "names"),
     [
-        ("query", b" \n<HTML>no</HTML>"),
-        ("query", b"<DescribeEnvironmentsRes"),
-        ("query", b"blocked"),
-        ("json", b"blocked"),
-        ("json", b"[]"),
-        ("json", b"\xff"),
-        ("rest-json", b'"x"'),
+        ("json", b'{"pipelineName": "x", "stageStates": []}', ["x-amzn-RequestId"]),
+        ("rest-json", b"{}", ["X-Amzn-Requestid"]),
+        ("rest-xml", b"<ListBucketResult/>", ["x-amz-request-id"]),
+        ("stream", b"<html>", ["x-amz-request-id"]),
+        ("nothing", b"", ["x-amz-request-id"]),
+        ("query", b"<R><DescribeEnvironmentsResult/></R>", ["x-amzn-requestid"]),
+        ("query", b"<R><DescribeEnvironmentsResult/><RequestId>1</RequestId></R>", []),
+        ("ec2", b"<R><requestId>1</requestId></R>", []),
     ],
 )
-def test_what_the_protocol_does_not_have_is_not_an_answer(other, question, body):
-    with pytest.raises(AwsFailure, match="AWS did not answer") as caught:
-        other(question, 200, body, "text/plain")
-    assert caught.value.transient
+def test_answers_of_aws_pass(other, question, body, names):
+    assert other(question, 200, body, *names)["ResponseMetadata"]
 
 
-def test_a_proxy_that_wants_a_password_is_not_waited_for(other):
-    with pytest.raises(AwsFailure, match=r"AWS did not answer .*: HTTP 407") as caught:
-        other("query", 407, b"")
-    assert not caught.value.transient
-
-
-@pytest.mark.parametrize(
-    ("question", "body"),
-    [
-        ("json", b'{"pipelineName": "x", "stageStates": []}'),
-        ("rest-json", b'{"ResourceTypeOptInPreference": {}}'),
-        ("rest-xml", b"<ListBucketResult/>"),
-        ("stream", b"<html>"),
-        ("query", b"<R><DescribeEnvironmentsResult/></R>"),
-        ("nothing", b""),
-    ],
-)
-def test_answers_of_aws_pass(other, question, body):
-    assert other(question, 200, body, "binary/octet-stream")["ResponseMetadata"]
+def test_errors_of_ec2_are_those_of_aws(other):
+    error = b"<Response><Errors><Error><Code>UnauthorizedOperation</Code></Error></Errors>"
+    with pytest.raises(AwsFailure, match="the permission ec2:GetEbsEncryptionByDefault is missing"):
+        other("ec2", 403, error + b"<RequestID>1</RequestID></Response>")
 
 
 # --- Sessions -----------------------------------------------------------------------------------
@@ -303,7 +300,10 @@ echo '  "SessionToken": "x", "Expiration": "2999-01-01T00:00:00Z"}}'
     )
     script.chmod(0o755)
     config = tmp_path / "config"
-    config.write_text(f"[profile some]\ncredential_process = {shlex.quote(str(script))}\n")
+    config.write_text(
+        f"[profile some]\ncredential_process = {shlex.quote(str(script))}\n"
+        f"[profile role]\nsource_profile = some\nrole_arn = arn:aws:iam::{ACCOUNT}:role/x\n"
+    )
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
@@ -311,20 +311,31 @@ echo '  "SessionToken": "x", "Expiration": "2999-01-01T00:00:00Z"}}'
     return lambda: log.read_text().count("started")
 
 
-def test_credentials_are_fetched_once_for_all_services_and_regions(process, monkeypatch):
+@pytest.fixture
+def answer(monkeypatch):
+    """Answers all requests of new sessions with a JSON object; returns their URLs."""
+
+    def respond_with(**headers):
+        asked = []
+
+        def respond(request, **_):
+            asked.append(request.url)
+            return AWSResponse(request.url, 200, headers, Raw(b"{}"))
+
+        def open_(make=boto3.Session):
+            session = make()
+            session.events.register("before-send", respond)
+            return session
+
+        monkeypatch.setattr(deploy_aws.boto3, "Session", open_)
+        return asked
+
+    return respond_with
+
+
+def test_credentials_are_fetched_once_for_all_services_and_regions(process, answer):
     """Otherwise each service and region would ask for an MFA code, which AWS accepts once."""
-    asked = []
-
-    def respond(request, **_):
-        asked.append(request.url)
-        return AWSResponse(request.url, 200, {}, Raw(b"{}"))
-
-    def open_(make=boto3.Session):
-        session = make()
-        session.events.register("before-send", respond)
-        return session
-
-    monkeypatch.setattr(deploy_aws.boto3, "Session", open_)
+    asked = answer(**{"x-amzn-requestid": "1"})
     aws = Aws(REGION, Changes(Console()))
     for one in (aws, aws.at("eu-central-1"), aws.at("eu-central-1").at(REGION)):
         one.ask("ecr", "describe_registry")
@@ -332,3 +343,10 @@ def test_credentials_are_fetched_once_for_all_services_and_regions(process, monk
     assert len(asked) == 6
     assert len({url.split("/")[2] for url in asked}) == 4
     assert process() == 1
+
+
+def test_requests_for_credentials_are_checked_as_well(process, answer, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "role")
+    answer()
+    with pytest.raises(AwsFailure, match="AWS did not answer kms:ListAliases: HTTP 200"):
+        Aws(REGION, Changes(Console())).ask("kms", "list_aliases")

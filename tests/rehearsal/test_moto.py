@@ -7,14 +7,14 @@ import sys
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
+from deploy.base.aws import open_session
 from tests.rehearsal.aws import gaps
-from tests.support.aws import REGION, keep_to_shape
+from tests.support.aws import CREDENTIALS, REGION, keep_to_shape
 
 PROBES = (
     *(f"the type {kind}" for kind in gaps.UNKNOWN),
@@ -65,10 +65,8 @@ def served(responses, service, parameters):
         ending.callback(server.stop)
         server.start()
         host, port = server.get_host_and_port()
-        yield lambda name: boto3.client(
-            name, REGION, endpoint_url=f"http://{host}:{port}",
-            aws_access_key_id="x", aws_secret_access_key="x",
-        )  # fmt: skip
+        session = open_session(**CREDENTIALS)  # so that all answers are like those of AWS
+        yield lambda name: session.client(name, REGION, endpoint_url=f"http://{host}:{port}")
 
 
 class Refusing:

@@ -6,16 +6,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class JsonServer:
-    """Answers each POST with the status and the value that ``reply(path, headers, body)`` returns."""
+    """Answers each POST with the status and the value that ``reply(path, headers, body)`` returns.
 
-    def __init__(self, reply):
+    ``more`` are headers of each answer.
+    """
+
+    def __init__(self, reply, more=None):
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 status, value = reply(self.path, self.headers, body)
                 content = json.dumps(value).encode()
                 self.send_response(status)
-                self.send_header("Content-Length", str(len(content)))
+                headers = {"Content-Length": str(len(content))} | (more or {})
+                for name, text in headers.items():
+                    self.send_header(name, text)
                 self.end_headers()
                 self.wfile.write(content)
 

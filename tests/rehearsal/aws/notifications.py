@@ -18,7 +18,7 @@ class Receiver(JsonServer):
         self.connection = "PENDING"
         self.account = FakeAws()  # of which only the part about Slack is asked
         self._subscribed = {}  # (channel, topic): the subscription
-        super().__init__(self.take)
+        super().__init__(self.take, {"x-amzn-RequestId": "1"})
 
     def take(self, path, headers, body):
         """The status and the answer."""
