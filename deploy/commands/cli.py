@@ -265,7 +265,7 @@ def list_secrets(run: Run, environment: Environment) -> None:
 @secrets.command("set")
 @environment
 @click.argument("name")
-@click.option("--previous", is_flag=True, help="Set the value from before the last change.")
+@click.option("--previous", is_flag=True, help="Set the value before its last change.")
 @with_run
 def set_secret(run: Run, environment: Environment, name: str, previous: bool) -> None:
     """Set the secret NAME of ENV, from a prompt or from standard input, and redeploy."""

@@ -8,7 +8,7 @@ After a failure the same command can be run again, and continues where it ended.
 import hashlib
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from deploy.base.context import Run
 from deploy.base.errors import Failure, NotFound, state
@@ -21,7 +21,9 @@ from deploy.resources import beanstalk, lock, secretsmanager, stacks
 PASSWORD_LENGTH = 40
 PATIENCE = 1800  # seconds until RDS has changed the password
 DIGEST = re.compile(r"[0-9a-f]{64}")
-KEYS_BEFORE = "API_KEYS_BEFORE"  # what API_KEYS were when writes were stopped (see writes.py)
+# Kept in the same secret: what API_KEYS were when writes were stopped (see writes.py), and the
+# previous value of each name, at the name with this ending
+KEYS_BEFORE, PREVIOUS = "API_KEYS_BEFORE", "_PREVIOUS"
 # What the application accepts, since it does not start with anything else. Which of its settings
 # can be set as secrets, and which are not secrets: tests hold both to web/config.py
 SETTABLE = {
@@ -90,47 +92,98 @@ def change(run: Run, environment: Environment, name: str, ask: Callable[[], str]
     Without ``ask``, to its previous value. Raises Failure, before it calls ``ask`` if ``name``
     cannot be set.
     """
-    known = {secret.name: secret for secret in read(run, environment)}
-    arn = find_secret(run, environment)
     with state("nothing was changed"):
         _refuse_name(environment, name)
-        if name in known and known[name].arn != arn:
-            remedy = f"{run.settings.program} secrets rotate {environment.short}"
-            raise Failure(f"{name} is not set by hand", next=remedy)
-        value = _valid(run, environment, name, ask()) if ask else ""
+        place = find_place(run, environment, name)
+        value = _valid(run, environment, name, ask()) if ask else None
     with lock.hold(run, environment.name):
         with state("nothing was changed"):
-            stored = secretsmanager.read(run, arn) or {}
+            label = _find_label(run, environment, name)
+            stored = secretsmanager.read(run, place.arn) or {}
             if name == "API_KEYS" and KEYS_BEFORE in stored:
                 remedy = f"{run.settings.program} writes allow {environment.short}"
                 raise Failure(f"writes to {environment.name} are stopped", next=remedy)
-            secretsmanager.write(run, arn, stored | {name: value or _previous(run, arn, name)})
+            again = f"{run.settings.program} deploy {environment.short} --version {label}"
+            stored = _replace(stored, place.key, value, again if label else "give it a value")
+            secretsmanager.write(run, place.arn, stored)
         run.changes.done(f"{name} of {environment.short} is set")
-        if name in known:
-            _use(run, environment, name, name in stored)
+        if label:
+            way_back = _way_back(run, environment, place, stored) if ask else again
+            _use(run, environment, name, label, way_back)
             return
     run.console.say(f"  next: name it in {environments.NAME}, {environments.SECRETS!r}:")
-    run.console.say(f'        {name} = "{{ApplicationSecret}}:{name}"')
+    run.console.say(f'        {name} = "{{ApplicationSecret}}:{place.key}"')
     run.console.say(f"        and run {run.settings.program} create {environment.short}")
 
 
-def _use(run: Run, environment: Environment, name: str, had_value: bool) -> None:
+def _use(run: Run, environment: Environment, name: str, label: str, way_back: str) -> None:
     with state(f"{name} is set; the running version does not use it yet"):
         try:
-            _redeploy(run, environment)
+            _redeploy(run, environment, label)
         except Failure as failure:
-            if had_value:
-                back = f"secrets set {environment.short} {name} --previous"
-                failure.next = (
-                    f"if the value is the cause: {run.settings.program} {back}; {failure.next}"
-                )
+            failure.next = f"{way_back}; {failure.next}"
             raise
 
 
+def find_place(run: Run, environment: Environment, name: str) -> Secret:
+    """Where ``name`` is stored, or will be. Raises Failure, also if it is not set by hand."""
+    own = _outputs(run, environment)["ApplicationSecret"]
+    known = {secret.name: secret for secret in read(run, environment)}
+    place = known.get(name, Secret(name, own, name, exists=False))
+    if place.arn != own:
+        remedy = f"{run.settings.program} secrets rotate {environment.short}"
+        raise Failure(f"{name} is not set by hand", next=remedy)
+    return place
+
+
+def find_usable(run: Run, environment: Environment) -> str:
+    """The label that ``environment`` runs, once AWS accepts an update of it. Raises Failure."""
+    current = beanstalk.wait_until_ready(run, environment)
+    beanstalk.refuse_stuck(run, current)
+    return current.version
+
+
+def _find_label(run: Run, environment: Environment, name: str) -> str:
+    """The label whose containers have the secret ``name``, or empty if none has. Raises Failure."""
+    if beanstalk.find(run, environment.name) is None or not beanstalk.find_option(
+        run, environment.name, environments.SECRETS, name
+    ):
+        return ""
+    return find_usable(run, environment)
+
+
+def _replace(stored: dict[str, Any], key: str, value: str | None, remedy: str) -> dict[str, Any]:
+    """``stored`` with ``value`` at ``key``, and the one before it, which None puts back.
+
+    A repetition keeps the one before. Raises NotFound.
+    """
+    present, before = stored.get(key), stored.get(key + PREVIOUS)
+    if value is None:
+        if before in (None, present):
+            raise NotFound(f"{key} has no other previous value", next=remedy)
+        return stored | {key: before}
+    kept = {} if present in (None, value) else {key + PREVIOUS: present}
+    return stored | kept | {key: value}
+
+
+def _way_back(run: Run, environment: Environment, place: Secret, stored: dict[str, Any]) -> str:
+    """What to do if the value now in ``stored`` is the cause of a failure."""
+    if stored.get(place.key + PREVIOUS) not in (None, stored[place.key]):
+        way = f"{run.settings.program} secrets set {environment.short} {place.name} --previous"
+        return f"if the value is the cause: {way}"
+    way = run.settings.aws(
+        f"elasticbeanstalk update-environment --environment-name {environment.name} "
+        f"--options-to-remove Namespace={environments.SECRETS},OptionName={place.name}"
+    )
+    return f"if the value is the cause: take {place.name} out of {environments.NAME}, and {way}"
+
+
 def _refuse_name(environment: Environment, name: str) -> None:
-    if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name) or name == KEYS_BEFORE:
-        raise Failure(f"{name!r} is not a name for an environment variable",
-                      next="use capital letters, digits and _")  # fmt: skip
+    if not re.fullmatch(r"[A-Z][A-Z0-9_]*(?<!_BEFORE)(?<!_PREVIOUS)", name):
+        raise Failure(
+            f"{name!r} is not a name for an environment variable",
+            next="use capital letters, digits and _, and another ending than _BEFORE or _PREVIOUS",
+        )
     if name in SETTINGS:
         raise Failure(
             f"{name} is a setting of the application, and not secret",
@@ -155,19 +208,6 @@ def _valid(run: Run, environment: Environment, name: str, value: str) -> str:
     return value
 
 
-def _previous(run: Run, arn: str, name: str) -> str:
-    """The value of ``name`` before the last change of the secret. Raises NotFound."""
-    value = (secretsmanager.read(run, arn, previous=True) or {}).get(name)
-    if not value:
-        raise NotFound(f"{name} has no previous value", next="give it a value")
-    return str(value)
-
-
-def find_secret(run: Run, environment: Environment) -> str:
-    """The ARN of the application's own secret. Raises Failure."""
-    return _outputs(run, environment)["ApplicationSecret"]
-
-
 def rotate(run: Run, environment: Environment) -> None:
     """Change the database password of ``environment``, without a failed request.
 
@@ -182,6 +222,7 @@ def rotate(run: Run, environment: Environment) -> None:
 
 def _rotate(run: Run, environment: Environment, arn: str) -> None:
     with state("nothing was changed"):
+        label = find_usable(run, environment)
         value = secretsmanager.read(run, arn)
         if not (value and value.get("password")):
             raise NotFound(f"there is no password in {arn}", next="restore it in Secrets Manager")
@@ -193,7 +234,7 @@ def _rotate(run: Run, environment: Environment, arn: str) -> None:
         else:
             run.console.say("continuing an interrupted rotation")
     with state("the database has the old password, and the new one is stored beside it"):
-        _redeploy(run, environment)
+        _redeploy(run, environment, label)
     with state("the database has either password, and every instance knows both"):
         run.aws.change(
             "rds", "modify_db_instance", shown={"MasterUserPassword": "..."},
@@ -267,7 +308,6 @@ def _wait_for_database(run: Run, name: str) -> None:
         )
 
 
-def _redeploy(run: Run, environment: Environment) -> None:
+def _redeploy(run: Run, environment: Environment, label: str) -> None:
     """Deploy the running version again, so that its containers get the current values."""
-    current = beanstalk.wait_until_ready(run, environment).version
-    rollout.deploy(run, environment, version.find(run, current), is_locked=True)
+    rollout.deploy(run, environment, version.find(run, label), is_locked=True)

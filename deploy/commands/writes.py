@@ -22,7 +22,7 @@ def stop(run: Run, environment: Environment) -> None:
     with lock.hold(run, environment.name):
         with state("nothing was changed"):
             key = smoke.find_key(run, environment)
-            arn = credentials.find_secret(run, environment)
+            arn = credentials.find_place(run, environment, NAME).arn
             stored = secretsmanager.read(run, arn) or {}
             if BEFORE not in stored:
                 own = {NAME: credentials.digest(key), BEFORE: stored.get(NAME, "")}
@@ -38,7 +38,7 @@ def allow(run: Run, environment: Environment) -> None:
     """Put back the keys from before ``stop``, or that none is needed. Raises Failure."""
     with lock.hold(run, environment.name):
         with state("nothing was changed"):
-            arn = credentials.find_secret(run, environment)
+            arn = credentials.find_place(run, environment, NAME).arn
             stored = secretsmanager.read(run, arn) or {}
             if BEFORE not in stored:
                 raise Failure(f"writes to {environment.name} were not stopped", next="none")

@@ -7,14 +7,10 @@ from deploy.base.context import Run
 from deploy.base.errors import AwsFailure, Failure
 
 
-def read(run: Run, name: str, previous: bool = False) -> dict[str, Any] | None:
-    """The value of the secret with this name or ARN, or None if there is none.
-
-    With ``previous``, the value before that. Raises Failure.
-    """
-    stage = {"VersionStage": "AWSPREVIOUS"} if previous else {}
+def read(run: Run, name: str) -> dict[str, Any] | None:
+    """The value of the secret with this name or ARN, or None if there is none. Raises Failure."""
     try:
-        answer = run.aws.ask("secretsmanager", "get_secret_value", SecretId=name, **stage)
+        answer = run.aws.ask("secretsmanager", "get_secret_value", SecretId=name)
     except AwsFailure as failure:
         # It has never existed, or is scheduled for deletion
         if failure.code in ("ResourceNotFoundException", "InvalidRequestException"):

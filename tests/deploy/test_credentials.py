@@ -233,46 +233,96 @@ def test_the_digest_of_an_empty_key_is_refused(vault, fails, given):
     assert vault[APPLICATION] == {}
 
 
-def test_the_running_version_is_deployed_again_when_it_uses_the_secret(
-    vault, steps, project, command, given
-):
-    path = project / "devops/environments.toml"
-    table = '"aws:elasticbeanstalk:application:environmentsecrets"]\n'
-    named = f'{table}TOKEN = "{{ApplicationSecret}}:TOKEN"\n'
-    path.write_text(path.read_text().replace(table, named))
-    assert "MISSING TOKEN" in command("secrets", "list", "staging")[1]
-    given("a value")
-    assert command("secrets", "set", "staging", "TOKEN")[0] == 0
-    assert steps[-1] == ("deploy",)
+DSN = "https://key@sentry.test/"
+NAMESPACE = "aws:elasticbeanstalk:application:environmentsecrets"
 
 
 @pytest.fixture
-def reported(project):
-    """The environments use SENTRY_DSN."""
+def named(project):
+    """devops/environments.toml names SENTRY_DSN, and stores it by another name."""
     path = project / "devops/environments.toml"
-    table = '"aws:elasticbeanstalk:application:environmentsecrets"]\n'
-    named = f'{table}SENTRY_DSN = "{{ApplicationSecret}}:SENTRY_DSN"\n'
-    path.write_text(path.read_text().replace(table, named))
+    table = f'[all."{NAMESPACE}"]\n'
+    line = 'SENTRY_DSN = "{ApplicationSecret}:DSN"\n'
+    path.write_text(path.read_text().replace(table, f"{table}{line}"))
+
+
+@pytest.fixture
+def used(aws, vault, named):
+    """And the containers of staging have it."""
+    option = {"Namespace": NAMESPACE, "OptionName": "SENTRY_DSN", "Value": f"{APPLICATION}:DSN"}
+    aws.environments[STAGING]["options"] = [option]
+
+
+def test_the_running_version_is_deployed_again_when_it_uses_the_secret(
+    vault, steps, used, command, given
+):
+    assert "MISSING SENTRY_DSN" in command("secrets", "list", "staging")[1]
+    given(f"{DSN}1")
+    assert command("secrets", "set", "staging", "SENTRY_DSN")[0] == 0
+    assert vault[APPLICATION] == {"DSN": f"{DSN}1"}
+    assert steps[-1] == ("deploy",)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_secret_that_no_container_has_is_said_to_need_a_command(
+    aws, vault, steps, named, command, given, exists
+):
+    if not exists:
+        del aws.environments[STAGING]
+    given(f"{DSN}1")
+    code, printed = command("secrets", "set", "staging", "SENTRY_DSN")
+    assert code == 0, printed
+    assert 'SENTRY_DSN = "{ApplicationSecret}:DSN"' in printed
+    assert "build_and_deploy.sh create staging" in printed
+    assert ("deploy",) not in steps
 
 
 def test_a_value_that_fails_is_taken_back_by_one_command(
-    vault, programs, reported, command, fails, given
+    vault, programs, used, command, fails, given
 ):
-    vault[APPLICATION]["SENTRY_DSN"] = "https://key@sentry.test/1"
+    vault[APPLICATION]["DSN"] = f"{DSN}1"
     programs.codes["eb deploy"] = 4
-    given("https://key@sentry.test/2")
-    output = " ".join(fails("secrets", "set", "staging", "SENTRY_DSN").split())
-    assert "secrets set staging SENTRY_DSN --previous" in output
+    for _ in range(2):  # a repetition forgets nothing
+        given(f"{DSN}2")
+        output = " ".join(fails("secrets", "set", "staging", "SENTRY_DSN").split())
+        assert "build_and_deploy.sh secrets set staging SENTRY_DSN --previous" in output
     programs.codes.clear()
+    given("a value")
+    command("secrets", "set", "staging", "TOKEN")
     code, printed = command("secrets", "set", "staging", "SENTRY_DSN", "--previous")
     assert code == 0, printed
-    assert vault[APPLICATION] == {"SENTRY_DSN": "https://key@sentry.test/1"}
+    assert vault[APPLICATION]["DSN"] == f"{DSN}1"
     assert "sentry.test" not in printed
+
+
+def test_the_previous_value_is_used_by_a_deployment_if_not_at_once(
+    vault, programs, used, command, fails
+):
+    vault[APPLICATION] |= {"DSN": f"{DSN}2", "DSN_PREVIOUS": f"{DSN}1"}
+    programs.codes["eb deploy"] = 4
+    output = fails("secrets", "set", "staging", "SENTRY_DSN", "--previous")
+    again = "build_and_deploy.sh deploy staging --version old"
+    assert again in output
+    programs.codes.clear()
+    repeated = fails("secrets", "set", "staging", "SENTRY_DSN", "--previous")
+    assert "no other previous value" in repeated
+    assert again in repeated
+    assert vault[APPLICATION]["DSN"] == f"{DSN}1"
+    assert command("deploy", "staging", "--version", "old")[0] == 0
+
+
+def test_a_first_value_that_fails_can_be_taken_out(vault, programs, used, fails, given):
+    programs.codes["eb deploy"] = 4
+    given(f"{DSN}1")
+    output = fails("secrets", "set", "staging", "SENTRY_DSN")
+    assert "take SENTRY_DSN out of devops/environments.toml, and aws elasticbeanstalk " in output
+    assert f"--options-to-remove Namespace={NAMESPACE},OptionName=SENTRY_DSN --region" in output
+    assert "--previous" not in output
 
 
 def test_without_a_previous_value_there_is_no_way_back(vault, fails):
     output = fails("secrets", "set", "staging", "TOKEN", "--previous")
-    assert "TOKEN has no previous value" in output
+    assert "TOKEN has no other previous value" in output
 
 
 DSNS = [
@@ -329,6 +379,7 @@ def test_a_secret_is_set_from_a_prompt(vault, command, monkeypatch):
         (["staging", "TOKEN"], "two\nlines", "has a line break"),
         (["staging", "TIME_ZONE"], "Mars/Base", "is a setting of the application"),
         (["staging", "API_KEYS_BEFORE"], "x", "is not a name for an environment variable"),
+        (["staging", "TOKEN_PREVIOUS"], "x", "is not a name for an environment variable"),
         (["staging", "RDS_PASSWORD"], "x", "secrets rotate staging"),
         (["nowhere", "TOKEN"], "x", "There are: staging, prod"),
     ],

@@ -83,7 +83,7 @@ class FakeAws:
         self.scans = [("COMPLETE", {})]  # the responses about them, one after the other
         self.environments, self.events = {}, []
         # Objects: of our bucket
-        self.objects, self.stacks, self.secrets, self.previous = {}, {}, {}, {}
+        self.objects, self.stacks, self.secrets = {}, {}, {}
         self.bundles, self.locations = {}, set()  # locations: regions that have Beanstalk's bucket
         self.may_create_buckets = False
         self.applications, self.published, self.approvals = [], [], []
@@ -635,17 +635,14 @@ class FakeAws:
     def sts_get_caller_identity(self):
         return {"Account": self.account, "Arn": f"arn:aws:iam::{self.account}:user/somebody"}
 
-    def secretsmanager_get_secret_value(self, SecretId, VersionStage="AWSCURRENT"):
-        current = VersionStage == "AWSCURRENT"
-        secrets, name = self._here("secrets" if current else "previous"), self._secret(SecretId)
+    def secretsmanager_get_secret_value(self, SecretId):
+        secrets, name = self._here("secrets"), self._secret(SecretId)
         if name not in secrets:
             raise Refused("ResourceNotFoundException")
         return {"SecretString": json.dumps(secrets[name])}
 
     def secretsmanager_put_secret_value(self, SecretId, SecretString, **_):
-        secrets, name = self._here("secrets"), self._secret(SecretId)
-        self._here("previous")[name] = secrets.get(name, {})
-        secrets[name] = json.loads(SecretString)
+        self._here("secrets")[self._secret(SecretId)] = json.loads(SecretString)
 
     @staticmethod
     def _secret(identity):
