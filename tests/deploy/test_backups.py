@@ -230,4 +230,6 @@ def test_destinations_are_two_other_regions(project, fails, regions):
 def test_days_are_those_that_the_template_allows(project, fails):
     path = project / environments.NAME
     path.write_text(path.read_text().replace("CopyDays = 35", "CopyDays = 1"))
-    assert "[prod.backups] CopyDays 1: expected a whole number, 7 to 3650" in fails("backups", "list", "prod")
+    assert "[prod.backups] CopyDays 1: expected a whole number, 7 to 3650" in fails(
+        "backups", "list", "prod"
+    )
