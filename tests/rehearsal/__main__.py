@@ -113,8 +113,8 @@ class Cloud:
 
     def _show_addresses(self):
         for name, environment in list(self._world.beanstalk.environments.items()):
-            if environment.balancer and name not in self._addresses and environment.label:
-                self._addresses.add(name)
+            if environment.balancer and environment.id not in self._addresses and environment.label:
+                self._addresses.add(environment.id)
                 port = environment.balancer.cname.rpartition(":")[2]
                 _say(f"{name} answers at http://{name}.localhost:{port}/docs")
 

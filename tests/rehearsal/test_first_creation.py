@@ -1,4 +1,4 @@
-"""The first creation of an environment, when something that it needs is missing outside of it.
+"""The first creation of an environment, when a resource of it or something outside of it is missing.
 
 With a certificate and a public name, as environments are meant to be: the script runs on this machine, but
 with another name server.
@@ -12,9 +12,10 @@ import pytest
 
 from tests.rehearsal.machines.names import Names
 from tests.rehearsal.project import replace
-from tests.support.aws import APPLICATION
+from tests.support.aws import APPLICATION, REGION
 from tests.support.certificates import Authority
 
+STAGING = f"{APPLICATION}-staging"
 DOMAIN = "greetings.test"
 NAMES = {"staging": f"staging.{DOMAIN}", "prod": f"hello.{DOMAIN}"}
 
@@ -56,22 +57,55 @@ def account(world):
     return world.once(Account)
 
 
+class Staging:
+    """Staging, which was created without success at first, because of its database. What was printed, and the version."""
+
+    def __init__(self, world):
+        account, databases = world.once(Account), world.cloud.region(REGION).databases
+        quota, databases.quota = databases.quota, 0
+        try:
+            self.failed = account.script(
+                "create", "staging", fails=True, BUILD_NUMBER="0", HEALTH_TIMEOUT="2"
+            )
+        finally:
+            databases.quota = quota
+        self.label = re.search(r"version (\S+) is published", self.failed)[1]
+        self.stack = world.environment("staging").stack.name
+        self.repeated = account.script("create", "staging", fails=True, HEALTH_TIMEOUT="2")
+        self.calls = list(world.beanstalk.calls)
+        client = world.cloud.client("elasticbeanstalk")
+        client.terminate_environment(EnvironmentName=STAGING)
+        wait = client.get_waiter("environment_terminated")
+        wait.wait(EnvironmentNames=[STAGING], WaiterConfig={"Delay": 1})
+        self.created = account.script("create", "staging", "--version", self.label)
+        account.names.point(NAMES["staging"], world.environment("staging").cname)
+
+
 @pytest.fixture
-def label(world, account):
-    """The version with which staging has been created; the record of staging was made after that."""
-
-    return world.once(create_staging)
+def staging(world):
+    return world.once(Staging)
 
 
-def create_staging(world):
-    account = world.once(Account)
-    printed = account.script("create", "staging", BUILD_NUMBER="0")
-    account.names.point(NAMES["staging"], world.environment("staging").cname)
-    return re.search(r"version (\S+) is published", printed)[1]
+def test_a_launch_whose_database_failed_is_terminated_and_begun_again(world, staging):
+    reason = "Database: Resource handler returned message: .*DB Instance quota exceeded"
+    for printed in (staging.failed, staging.repeated):
+        assert re.search(f"FAILED: a resource of {STAGING} failed: {reason}", printed)
+        assert f"now: its stack {staging.stack} is CREATE_FAILED, which AWS" in printed
+        first, second = (
+            f"aws elasticbeanstalk {command} {STAGING} --region {REGION}"
+            for command in (
+                "terminate-environment --environment-name",
+                "wait environment-terminated --environment-names",
+            )
+        )
+        assert re.search(f"next: .*{first}; {second}; run this again", printed)
+        assert "modify-db-instance" not in printed
+    assert "update_environment" not in staging.calls
+    assert f"{STAGING} runs {staging.label}: https://{NAMES['staging']}" in staging.created
 
 
-def test_a_public_name_before_and_after_its_record_is_made(world, account, label):
-    name = NAMES["prod"]
+def test_a_public_name_before_and_after_its_record_is_made(world, account, staging):
+    name, label = NAMES["prod"], staging.label
     printed = account.script("create", "prod", "--version", label)
     host = world.environment("prod").cname
     missing = "[Errno -2] Name or service not known"
@@ -105,9 +139,9 @@ def test_a_public_name_before_and_after_its_record_is_made(world, account, label
     assert f"make sure that DNS points {name} to {host}" in printed
 
 
-def test_requests_without_tls_are_redirected(world, account, label):
-    staging = world.environment("staging").balancer
-    with contextlib.closing(http.client.HTTPConnection(staging.address, timeout=10)) as connection:
+def test_requests_without_tls_are_redirected(world, staging):
+    address = world.environment("staging").balancer.address
+    with contextlib.closing(http.client.HTTPConnection(address, timeout=10)) as connection:
         connection.request("GET", "/hello/john?x=1", headers={"Host": NAMES["staging"]})
         response = connection.getresponse()
         assert response.status == 301

@@ -7,9 +7,10 @@ shortened.
 
 Not imitated: scaling, managed updates, settings that need other instances, a version together with
 settings, resources other than the database, its parameters and the redirect to HTTPS, and changes to these,
-termination, IAM, worker environments, and AWS's own network.
+the snapshot of a deleted database, IAM, worker environments, and AWS's own network.
 """
 
+import itertools
 import threading
 from datetime import UTC, datetime
 
@@ -23,6 +24,21 @@ from tests.support.certificates import Authority
 
 PLATFORM = "Docker running on 64bit Amazon Linux 2023"
 STACK = "64bit Amazon Linux 2023 v4.13.7 running Docker"
+# The last event of an operation that fails; see
+# docs.aws.amazon.com/elasticbeanstalk/latest/dg/AWSHowTo.eventbridge.html
+FAILURES = {
+    "Launching": (
+        "Create environment operation is complete, but with errors. For more information, see "
+        "troubleshooting documentation.",
+        "ERROR",
+    ),
+    "Updating": ("Failed to deploy application.", "ERROR"),
+    "Terminating": (
+        "The environment termination step failed because at least one of the environment "
+        "termination workflows failed.",
+        "INFO",
+    ),
+}
 
 
 class Invalid(Refused):
@@ -39,7 +55,7 @@ class Beanstalk:
         "check_dns_availability", "create_application", "describe_applications",
         "create_application_version", "describe_application_versions", "create_storage_location",
         "create_configuration_template", "create_environment", "update_environment",
-        "describe_environments", "describe_events",
+        "terminate_environment", "describe_environments", "describe_events",
         "describe_configuration_settings", "describe_instances_health",
         "describe_environment_health", "describe_environment_resources", "describe_platform_version", "list_platform_branches",
         "list_platform_versions", "list_available_solution_stacks", "abort_environment_update",
@@ -52,6 +68,7 @@ class Beanstalk:
         self._platform_arn = f"arn:aws:elasticbeanstalk:{region}::platform/{PLATFORM}/4.13.7"
         self.trust = Authority()
         self.applications, self.versions, self.environments = set(), {}, {}
+        self.terminated, self._numbers = [], itertools.count()
         self.templates = {}  # saved configurations
         self.denied = set()  # actions for which permission is missing
         self.calls = []
@@ -145,9 +162,14 @@ class Beanstalk:
             direct,
             saved,
             self.folder,
-            len(self.environments),
+            next(self._numbers),
             self.region,
+            label,
         )
+        for before in self.terminated:  # whose events have the same name
+            if before.name == EnvironmentName:
+                environment.events = list(before.events)
+        environment.operation_began = len(environment.events)
         self.environments[EnvironmentName] = environment
         environment.tell("createEnvironment is starting.")
         self._begin(environment, "Launching", lambda: self.deployments.launch(environment, label))
@@ -162,14 +184,7 @@ class Beanstalk:
             raise Invalid(f"No Application Version named '{VersionLabel}' found.")
         changed = self._direct(OptionSettings)
         removed = {(one["Namespace"], one["OptionName"]) for one in OptionsToRemove}
-        with self._lock:
-            if environment.status != "Ready":
-                raise Invalid(
-                    f"Environment named {EnvironmentName} is in an invalid state for this "
-                    "operation. Must be Ready."
-                )
-            environment.status = "Updating"
-        environment.operation_began = len(environment.events)
+        self._leave_ready(environment, "Updating")
         environment.tell("Environment update is starting.")
         if VersionLabel:
             work = lambda: self.deployments.update(environment, VersionLabel)  # noqa: E731
@@ -178,16 +193,32 @@ class Beanstalk:
         self._begin(environment, "Updating", work)
         return self._describe(environment)
 
+    def terminate_environment(self, EnvironmentName, **_):
+        self._note("terminate_environment")
+        environment = self._find(EnvironmentName)
+        self._leave_ready(environment, "Terminating")
+        environment.tell("terminateEnvironment is starting.")
+
+        def work():
+            self.deployments.terminate(environment)
+            self.terminated.append(self.environments.pop(EnvironmentName))
+            environment.status = "Terminated"
+
+        self._begin(environment, "Terminating", work)
+        return self._describe(environment)
+
     def abort_environment_update(self, EnvironmentName, **_):
         self._note("abort_environment_update")
         self._find(EnvironmentName).aborted.set()
         return {}
 
-    def describe_environments(self, EnvironmentNames=(), **_):
+    def describe_environments(self, EnvironmentNames=(), IncludeDeleted="true", **_):
+        """With those that were terminated, unless asked otherwise: the AWS CLI's `wait environment-terminated` needs it."""
+        deleted = self.terminated if IncludeDeleted == "true" else []
         found = [
             self._describe(environment)
-            for name, environment in self.environments.items()
-            if not EnvironmentNames or name in EnvironmentNames
+            for environment in (*self.environments.values(), *deleted)
+            if not EnvironmentNames or environment.name in EnvironmentNames
         ]
         return {"Environments": found}
 
@@ -233,6 +264,8 @@ class Beanstalk:
             "LoadBalancers": [{"Name": environment.load_balancer_arn}],
             "AutoScalingGroups": [{"Name": f"awseb-{environment.id}-AWSEBAutoScalingGroup"}],
         }
+        if not environment.balancer:
+            found |= {"LoadBalancers": [], "AutoScalingGroups": []}
         return {"EnvironmentResources": found}
 
     def check_dns_availability(self, CNAMEPrefix, **_):
@@ -290,7 +323,7 @@ class Beanstalk:
 
     def _describe(self, environment):
         colour, health = environment.colour()
-        known = {"VersionLabel": environment.label} if environment.label else {}
+        known = {"VersionLabel": environment.label or environment.wanted}
         if environment.balancer:
             known["CNAME"] = environment.cname
         return known | {
@@ -309,6 +342,16 @@ class Beanstalk:
             "DateUpdated": environment.updated,
         }
 
+    def _leave_ready(self, environment, status):
+        with self._lock:
+            if environment.status != "Ready":
+                raise Invalid(
+                    f"Environment named {environment.name} is in an invalid state for this "
+                    "operation. Must be Ready."
+                )
+            environment.status = status
+        environment.operation_began = len(environment.events)
+
     def _begin(self, environment, status, work):
         environment.status = status
         environment.aborted.clear()
@@ -319,14 +362,8 @@ class Beanstalk:
             except Exception as error:  # any exception ends the operation
                 words = str(error).replace("\n", " ")[:600]
                 environment.tell(words, "ERROR")
+                environment.tell(*FAILURES[status])
                 environment.status = "Ready"
-                launching = status == "Launching"
-                environment.tell(
-                    "Failed to launch environment."
-                    if launching
-                    else "Failed to deploy application.",
-                    "ERROR",
-                )
 
         thread = threading.Thread(target=run, daemon=True)
         self._threads.append(thread)

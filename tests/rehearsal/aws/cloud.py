@@ -110,7 +110,8 @@ class Region:
         """All that it consists of."""
         found = [self.registry.container]
         for environment in self.beanstalk.environments.values():
-            found += [environment.balancer.container, environment.database.container]
+            both = (environment.balancer, environment.database)
+            found += [one.container for one in both if one]
             for one in environment.instances:
                 found += [one.machine, one.application]
         return found

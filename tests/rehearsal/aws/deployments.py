@@ -8,9 +8,10 @@ from moto.acm.exceptions import CertificateNotFound
 from moto.acm.models import acm_backends
 
 from tests.rehearsal.aws.environment import Release
+from tests.rehearsal.aws.stack import NotMade, Stack
 from tests.rehearsal.machines.balancer import LoadBalancer
 from tests.rehearsal.machines.database import Database
-from tests.rehearsal.machines.docker import Failed
+from tests.rehearsal.machines.docker import Failed, remove
 from tests.rehearsal.machines.instance import Instance
 from tests.rehearsal.waiting import POLL, wait_for
 from tests.support import ebextensions
@@ -22,6 +23,7 @@ LOGS = ("eb-docker/containers/eb-current-app/stdouterr.log", "nginx/access.log")
 SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
 PROPERTIES = "aws:elasticbeanstalk:application:environment"
 HTTPS = "aws:elbv2:listener:443"
+CANCELLED = "Resource creation cancelled"  # because another resource failed
 # A change of these requires replacement, which CloudFormation refuses for custom-named resources
 REPLACED = (
     "DBInstanceIdentifier", "DBName", "DBSnapshotIdentifier", "MasterUsername", "Port", "StorageEncrypted", "KmsKeyId",
@@ -36,25 +38,83 @@ class Deployments:
         self._client, self._login, self.trust, self.versions = client, login, trust, versions
         self._databases = databases
         self.stalled = False  # whether deployments start and never end
+        self.silent = False  # whether new instances never report to Beanstalk
 
     def launch(self, environment, label):
+        """Create the environment: its resources, of which any may fail for good, and then its instances."""
         environment.release = self._release(environment, label)
+        environment.stack = Stack(self._client, environment.region, environment.id)
         self._stall(environment)
+        self._stream_logs(environment)
+        try:
+            self._make_resources(environment)
+        except NotMade as error:
+            self._leave_incomplete(environment, error)
+            return
+        count = int(environment.option("aws:autoscaling:asg", "MinSize"))
+        environment.instances = self._add(environment, environment.release, count)
+        environment.label, environment.status = label, "Ready"
+        environment.tell(f"Successfully launched environment: {environment.name}")
+
+    def _make_resources(self, environment):
+        try:
+            self._make_database(environment)
+        except Failed as failed:
+            raise NotMade("Database", str(failed), ["AWSEBV2LoadBalancer"]) from failed
+        try:
+            certificate = self._certificate(environment)
+        except Failed as failed:
+            raise NotMade("AWSEBV2LoadBalancerListener443", str(failed)) from failed
         environment.balancer = LoadBalancer(
             environment.option(
                 "aws:elasticbeanstalk:environment:process:default", "HealthCheckPath"
             ),
             environment.option("aws:elbv2:loadbalancer", "IdleTimeout"),
             self._redirected(environment),
-            self._certificate(environment),
+            certificate,
         )
         environment.tell(f"Created load balancer named: {environment.load_balancer_arn}")
-        self._stream_logs(environment)
-        self._make_database(environment)
-        count = int(environment.option("aws:autoscaling:asg", "MinSize"))
-        environment.instances = self._add(environment, environment.release, count)
-        environment.label, environment.status = label, "Ready"
-        environment.tell(f"Successfully launched environment: {environment.name}")
+        if self.silent:
+            raise NotMade(
+                "AWSEBInstanceLaunchWaitCondition",
+                "WaitCondition timed out. Received 0 conditions when expecting 1",
+            )
+
+    def _leave_incomplete(self, environment, error):
+        """End a launch with the events of github.com/pulumi/pulumi-aws/issues/198, after which nothing is removed."""
+        reasons = {error.resource: str(error)} | dict.fromkeys(error.others, CANCELLED)
+        reason = environment.stack.fail("CREATE_FAILED", reasons)
+        environment.tell(
+            f"Stack named '{environment.stack.name}' aborted operation. Current state: "
+            f"'CREATE_FAILED'  Reason: {reason}",
+            "ERROR",
+        )
+        for resource, why in reasons.items():
+            environment.tell(f"Creating {resource} failed Reason: {why}", "ERROR")
+        environment.tell(
+            f"Launched environment: {environment.name}. However, there were issues during launch. "
+            "See event log for details."
+        )
+        environment.status = "Ready"
+
+    def terminate(self, environment):
+        """Delete everything. Raises Failed if the database is protected, of which all else is deleted nevertheless."""
+        self._terminate(environment, environment.instances)
+        environment.instances = []
+        if environment.balancer:
+            remove(environment.balancer.container)
+            environment.balancer = None
+        if environment.database:
+            try:
+                self._databases.refuse_deletion(environment.name)
+            except Failed as failed:
+                reason = environment.stack.fail("DELETE_FAILED", {"Database": str(failed)})
+                environment.tell(f"Deleting Database failed Reason: {failed}", "ERROR")
+                raise Failed(f"Stack deletion failed: {reason}") from failed
+            environment.database.remove()
+            environment.database = None
+        environment.stack.delete()
+        environment.tell("terminateEnvironment completed successfully.")
 
     def _redirected(self, environment):
         """The path patterns that the listener's rule redirects from HTTP to HTTPS."""
@@ -89,6 +149,7 @@ class Deployments:
                 logs.create_log_group(logGroupName=group)
 
     def update(self, environment, label):
+        environment.stack.refuse_update()
         release = self._release(environment, label)
         before, environment.release = environment.release, release
         environment.tell("Deploying new version to instance(s).")
@@ -118,6 +179,7 @@ class Deployments:
             time.sleep(POLL)
 
     def configure(self, environment, changed, removed):
+        environment.stack.refuse_update()
         before = environment.direct
         kept = {option: value for option, value in before.items() if option not in removed}
         environment.direct = kept | changed
@@ -173,15 +235,16 @@ class Deployments:
         percentage = int(environment.option("aws:elasticbeanstalk:command", "BatchSize"))
         batch = max(1, count * percentage // 100)
         old = list(environment.instances)
-        extra = self._add(environment, release, batch)
+        missing = max(0, count - len(old))  # after a launch in which a hook failed
+        extra = self._add(environment, release, missing + batch)
         environment.instances = old + extra
         for instance in old[:count]:
             self._stop_if_aborted(environment)
             self._out(environment, instance)
             self._install(environment, instance, release)
             self._in(environment, instance)
-        environment.instances = old[:count]
-        self._terminate(environment, extra + old[count:])
+        environment.instances = old[:count] + extra[:missing]
+        self._terminate(environment, extra[missing:] + old[count:])
 
     def _add(self, environment, release, count):
         """Start new instances with ``release``, which serve; if one of them fails, remove them all."""
@@ -310,6 +373,7 @@ class Deployments:
         if environment.database is None:
             parameters = self._evaluated(environment, "DatabaseParameters")["Parameters"]
             environment.tell("Creating the database.")
+            self._databases.refuse_too_many()
             properties["MasterUserPassword"] = self._resolved(properties["MasterUserPassword"])
             snapshot = self._databases.find_restorable(properties)
             host = f"{environment.name}.{environment.region}.rds.internal"

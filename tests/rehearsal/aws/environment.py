@@ -43,12 +43,15 @@ class Release:
 class Environment:
     """One environment, its machines and its events."""
 
-    def __init__(self, name, application, direct, saved, folder, number, region=REGION):
+    def __init__(self, name, application, direct, saved, folder, number, region=REGION, wanted=""):
+        """``wanted`` is the version of its creation: https://docs.aws.amazon.com/cli/latest/reference/elasticbeanstalk/create-environment.html
+        shows it as the environment's from the beginning."""
         self.name, self.application, self.region = name, application, region
-        self.direct, self.saved = direct, saved
-        self.folder, self.id = folder / name, f"e-rehearse{number:02}"
+        self.direct, self.saved, self.wanted = direct, saved, wanted
+        self.id = f"e-rehearse{number:02}"
+        self.folder = folder / self.id
         self.status, self.label, self.release = "Launching", None, None
-        self.instances, self.balancer, self.database = [], None, None
+        self.stack, self.instances, self.balancer, self.database = None, [], None, None
         self.events, self.operation_began = [], 0
         self.updated = datetime.now(UTC)
         self.aborted = threading.Event()

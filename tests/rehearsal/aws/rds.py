@@ -40,12 +40,19 @@ class Databases:
     def __init__(self, region, environments, folder, client):
         self.region, self.environments = region, environments
         self.snapshots = {}
+        self.quota = 40  # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/CHAP_Limits.html
         self._folder, self._client = folder, client
 
     # --- The API -------------------------------------------------------------------------------
 
-    def modify_db_instance(self, DBInstanceIdentifier, MasterUserPassword, **_):
-        self.environments[DBInstanceIdentifier].database.change_password(MasterUserPassword)
+    def modify_db_instance(
+        self, DBInstanceIdentifier, MasterUserPassword=None, DeletionProtection=None, **_
+    ):
+        database = self._find(DBInstanceIdentifier)
+        if MasterUserPassword:
+            database.change_password(MasterUserPassword)
+        if DeletionProtection is not None:
+            database.properties["DeletionProtection"] = str(DeletionProtection).lower()
         return {"DBInstance": self._describe(DBInstanceIdentifier)}
 
     def describe_db_instances(self, DBInstanceIdentifier, **_):
@@ -80,6 +87,22 @@ class Databases:
         return {"DBSnapshot": self._describe_snapshot(copy)}
 
     # --- For AWS Backup and Beanstalk ------------------------------------------------------
+
+    def refuse_too_many(self):
+        """Raises Failed if the region has as many databases as the account may have there."""
+        if len([one for one in self.environments.values() if one.database]) >= self.quota:
+            raise Failed(
+                'Resource handler returned message: "DB Instance quota exceeded (Service: Rds, '
+                'Status Code: 400)" (HandlerErrorCode: ServiceLimitExceeded)'
+            )
+
+    def refuse_deletion(self, name):
+        """Raises Failed if the database ``name`` is protected."""
+        if self.environments[name].database.properties["DeletionProtection"] == "true":
+            raise Failed(
+                "Cannot delete protected DB Instance, please disable deletion protection and try "
+                "again."
+            )
 
     def take(self, identifier, name):
         """A snapshot of the database of the environment ``name``."""
@@ -134,12 +157,18 @@ class Databases:
             )
         return snapshot
 
+    def _find(self, name):
+        environment = self.environments.get(name)
+        if not (environment and environment.database):
+            raise Refused("DBInstanceNotFound", f"DBInstance {name} not found.")
+        return environment.database
+
     def _describe(self, name):
-        assert self.environments[name].database
         return {
             "DBInstanceIdentifier": name,
             "DBInstanceStatus": "available",
             "PendingModifiedValues": {},
+            "DeletionProtection": self._find(name).properties["DeletionProtection"] == "true",
         }
 
     def _describe_snapshot(self, one):

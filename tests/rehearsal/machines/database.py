@@ -88,6 +88,11 @@ class Database:
         state = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
         wait_for(lambda: self.query(state, "postgres") == ["1"])
 
+    def remove(self):
+        """Delete it, and its name."""
+        remove(*filter(None, (self.container, self.standby)))
+        del HOSTS[self.name]
+
     def become_read_only(self):
         """Refuse writes, as the old primary does for a moment before it is gone: it is a standby."""
         signal = "touch $PGDATA/standby.signal"
