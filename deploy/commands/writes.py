@@ -1,12 +1,16 @@
 """Stops and allows writes: while they are stopped, only the smoke test may save and delete.
 
-The application takes its keys from API_KEYS. Stopping replaces them by the smoke test's, and keeps
-what they were beside them in the same secret; allowing puts that back. Both are safe to repeat.
+The application takes its keys from API_KEYS. Stopping replaces them, and keeps what they were
+beside them in the same secret; allowing puts that back. Both are safe to repeat.
 """
+
+from secrets import token_hex
+from typing import Any
 
 from deploy.base.context import Run
 from deploy.base.errors import Failure, state
 from deploy.commands import credentials
+from deploy.config import environments
 from deploy.config.environments import SECRETS, Environment
 from deploy.delivery import rollout, smoke, version
 from deploy.resources import beanstalk, lock, secretsmanager
@@ -17,50 +21,75 @@ NAME, BEFORE = "API_KEYS", credentials.KEYS_BEFORE
 def stop(run: Run, environment: Environment) -> None:
     """Let nobody but the smoke test write, and see that every instance refuses it.
 
-    Raises Failure.
+    One more key is among the new ones, and known to this run only: an instance that accepts it has
+    no older ones. Raises Failure.
     """
+    proof = token_hex()
     with lock.hold(run, environment.name):
         with state("nothing was changed"):
-            key = smoke.find_key(run, environment)
-            arn = credentials.find_place(run, environment, NAME).arn
+            keys = (smoke.find_key(run, environment), proof)
+            arn = _find_secret(run, environment)
+            label = credentials.find_usable(run, environment)
             stored = secretsmanager.read(run, arn) or {}
-            if BEFORE not in stored:
-                own = {NAME: credentials.digest(key), BEFORE: stored.get(NAME, "")}
-                secretsmanager.write(run, arn, stored | own)
+            own = {NAME: ",".join(map(credentials.digest, keys))}
+            kept = {BEFORE: stored.get(BEFORE, stored.get(NAME, ""))}
+            secretsmanager.write(run, arn, stored | own | kept)
         with state("the keys are replaced, but instances may accept writes still"):
-            _use(run, environment, arn)
+            _use(run, environment, arn, label)
             if not run.changes.dry_run:
-                smoke.refuse_writes(run, environment, key)
-    run.changes.done(f"{environment.name} accepts no writes; `writes allow` ends that")
+                smoke.refuse_writes(run, environment, proof)
+    allowing = f"{run.settings.program} writes allow {environment.short}"
+    run.changes.done(f"{environment.name} accepts no writes; this ends that: {allowing}")
 
 
 def allow(run: Run, environment: Environment) -> None:
     """Put back the keys from before ``stop``, or that none is needed. Raises Failure."""
     with lock.hold(run, environment.name):
         with state("nothing was changed"):
-            arn = credentials.find_place(run, environment, NAME).arn
+            arn = _find_secret(run, environment)
             stored = secretsmanager.read(run, arn) or {}
             if BEFORE not in stored:
-                raise Failure(f"writes to {environment.name} were not stopped", next="none")
-            before = stored[BEFORE]
+                run.console.say(f"writes to {environment.name} are not stopped")
+                return
+            label = credentials.find_usable(run, environment)
         with state("writes are still stopped"):
-            if before:
-                secretsmanager.write(run, arn, {**stored, NAME: before})
-                _use(run, environment, arn)
+            if stored[BEFORE]:
+                secretsmanager.write(run, arn, stored | {NAME: stored[BEFORE]})
+                _use(run, environment, arn, label)
             else:
                 _forget(run, environment)
-            smoke.check(run, environment, smoke.find_key(run, environment))
-            rest = {name: value for name, value in stored.items() if name not in (NAME, BEFORE)}
-            secretsmanager.write(run, arn, rest | ({NAME: before} if before else {}))
-    run.changes.done(f"{environment.name} accepts writes as before")
+                smoke.check(run, environment, key="")
+            secretsmanager.write(run, arn, allowed(stored))
+    how = "with the keys from before" if stored[BEFORE] else "without a key, as before"
+    run.changes.done(f"{environment.name} accepts writes {how}")
 
 
-def _use(run: Run, environment: Environment, arn: str) -> None:
+def allowed(stored: dict[str, Any]) -> dict[str, Any]:
+    """The application's secrets as they were before ``stop``, if they are ``stored`` after it."""
+    if BEFORE not in stored:
+        return stored
+    rest = {name: value for name, value in stored.items() if name not in (NAME, BEFORE)}
+    return rest | ({NAME: stored[BEFORE]} if stored[BEFORE] else {})
+
+
+def _find_secret(run: Run, environment: Environment) -> str:
+    """The ARN of the secret that has the keys. Raises Failure."""
+    place = credentials.find_place(run, environment, NAME)
+    command = run.settings.program
+    if place.key != NAME:
+        raise Failure(
+            f"{NAME} of {environment.name} are stored as {place.key}",
+            next=f'in {environments.NAME}: {NAME} = "{{ApplicationSecret}}:{NAME}"; then '
+            f"{command} secrets set {environment.short} {NAME}; {command} create "
+            f"{environment.short}",
+        )
+    return place.arn
+
+
+def _use(run: Run, environment: Environment, arn: str, label: str) -> None:
     """Give every container the present value."""
-    current = beanstalk.wait_until_ready(run, environment)
     if beanstalk.find_option(run, environment.name, SECRETS, NAME):
-        target = version.find(run, current.version)
-        rollout.deploy(run, environment, target, is_locked=True)
+        rollout.deploy(run, environment, version.find(run, label), is_locked=True)
         return
     option = {"Namespace": SECRETS, "OptionName": NAME, "Value": f"{arn}:{NAME}"}
     beanstalk.change(run, environment, OptionSettings=[option])
@@ -68,7 +97,6 @@ def _use(run: Run, environment: Environment, arn: str) -> None:
 
 def _forget(run: Run, environment: Environment) -> None:
     """Let no container need a key."""
-    beanstalk.wait_until_ready(run, environment)
     if beanstalk.find_option(run, environment.name, SECRETS, NAME):
         option = {"Namespace": SECRETS, "OptionName": NAME}
         beanstalk.change(run, environment, OptionsToRemove=[option])

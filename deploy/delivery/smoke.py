@@ -183,27 +183,23 @@ def check_url(run: Run, url: str, key: str = "", label: str | None = None, host:
     return fault
 
 
-def refuse_writes(run: Run, environment: Environment, key: str) -> None:
+def refuse_writes(run: Run, environment: Environment, proof: str) -> None:
     """Raises Unhealthy unless ``environment`` answers 401 to whoever writes without a key.
 
-    A user that is saved nevertheless is deleted with ``key``.
+    And 400 to whoever has the key ``proof``, which older keys of an instance do not include. The
+    body is invalid, so that nothing is saved in any case.
     """
     place = locate(run, environment)
-    anybody, own = _Client(place.url, host=place.host), _Client(place.url, key, place.host)
-    own.user = anybody.user
+    anybody, known = (_Client(place.url, key, place.host) for key in ("", proof))
 
-    def find_fault(client: _Client) -> str:
-        for _ in range(PROBES):
-            answer, fault = client.ask_about_user("PUT", b'{"dateOfBirth": "2000-02-02"}')
-            if answer.status != 401:
-                return fault
+    def find_fault(_: _Client) -> str:
+        for client, status in PROBES * ((anybody, 401), (known, 400)):
+            answer, fault = client.ask_about_user("PUT", b"{}")
+            if answer.status != status:
+                return f"{fault}, not {status}"
         return ""
 
-    try:
-        _expect(run, anybody, "writes without a key are refused", find_fault)
-    finally:
-        if anybody.has_saved and _delete(own)[0] != 204:
-            run.console.say(f"the user {own.user} remains")
+    _expect(run, anybody, "every instance has the new keys, and refuses others", find_fault)
 
 
 def refuse_unknown(run: Run, place: Place, user: str) -> None:

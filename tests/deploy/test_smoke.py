@@ -410,20 +410,25 @@ def test_a_record_that_leads_to_another_service_is_told_and_gets_no_key(
 
 
 def test_writes_are_refused_where_a_key_is_needed(run, saved, env, serve, monkeypatch):
-    keys = hashlib.sha256(b"K3y").hexdigest()
+    keys = hashlib.sha256(b"proof").hexdigest()
     place = smoke.Place(serve(create_app(env | {"API_KEYS": keys})), "")
     monkeypatch.setattr(smoke, "locate", lambda *_: place)
-    smoke.refuse_writes(run, None, "K3y")
+    smoke.refuse_writes(run, None, "proof")
     assert saved() == set()
 
 
-def test_a_write_that_is_accepted_without_a_key_is_told_and_undone(
-    run, saved, env, serve, monkeypatch
-):
-    place = smoke.Place(serve(create_app(env)), "")
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ("", "400 .* not 401"),  # it needs none
+        (hashlib.sha256(b"older").hexdigest(), "401 .* not 400"),
+    ],
+)
+def test_an_instance_that_has_older_keys_is_found(run, saved, env, serve, monkeypatch, keys, fault):
+    place = smoke.Place(serve(create_app(env | {"API_KEYS": keys})), "")
     monkeypatch.setattr(smoke, "locate", lambda *_: place)
-    with pytest.raises(Unhealthy, match=r"without a key are refused: FAILED: PUT .* 204"):
-        smoke.refuse_writes(run, None, "K3y")
+    with pytest.raises(Unhealthy, match=f"has the new keys.*FAILED: PUT .* answered {fault}"):
+        smoke.refuse_writes(run, None, "proof")
     assert saved() == set()
 
 

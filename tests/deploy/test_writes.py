@@ -26,14 +26,22 @@ def refused(monkeypatch):
     """What a write without a key is answered with, and which environments were asked."""
     asked, answers = [], [401]
 
-    def refuse_writes(run, environment, key):
-        asked.append((environment.name, key))
+    def refuse_writes(run, environment, proof):
+        asked.append((environment.name, hashlib.sha256(proof.encode()).hexdigest()))
         if answers[-1] != 401:
-            raise Unhealthy("smoke test: writes without a key are refused: FAILED: answered 204")
+            raise Unhealthy("smoke test: every instance has the new keys: FAILED: answered 204")
 
     monkeypatch.setattr(smoke, "refuse_writes", refuse_writes)
     refuse_writes.asked, refuse_writes.answers = asked, answers
     return refuse_writes
+
+
+def stopped(vault, before=""):
+    """The secret while writes are stopped, with the digest of the key by which that is verified."""
+    smoke_test, _, proof = vault[APPLICATION]["API_KEYS"].partition(",")
+    assert (smoke_test, len(proof)) == (SMOKE, len(SMOKE))
+    assert vault[APPLICATION]["API_KEYS_BEFORE"] == before
+    return proof
 
 
 def options(aws):
@@ -41,18 +49,19 @@ def options(aws):
 
 
 def test_an_environment_without_keys_stops_writes_and_allows_them_again(
-    aws, vault, programs, command, refused
+    aws, vault, programs, command, refused, tested
 ):
     code, output = command("writes", "stop", "prod")
     assert code == 0, output
-    assert vault[APPLICATION] == {"TOKEN": "a value", "API_KEYS": SMOKE, "API_KEYS_BEFORE": ""}
+    assert refused.asked == [(PROD, stopped(vault))]
     assert options(aws) == [OPTION]
-    assert refused.asked == [(PROD, "K3y")]
+    assert "build_and_deploy.sh writes allow prod" in output
     assert not programs.calls("eb deploy")  # changed options reach the containers by themselves
     code, output = command("writes", "allow", "prod")
     assert code == 0, output
     assert vault[APPLICATION] == {"TOKEN": "a value"}
     assert options(aws) == []
+    assert [key for _, key, _ in tested.calls] == [""]  # which proves that none is needed
     assert not aws.asked("s3:DeleteObject")[2:]  # one lock for each
 
 
@@ -60,7 +69,7 @@ def test_the_keys_of_callers_are_put_back(aws, vault, programs, command, refused
     aws.environments[PROD]["options"] = [OPTION]
     vault[APPLICATION]["API_KEYS"] = f"{CALLER},{SMOKE}"
     command("writes", "stop", "prod")
-    assert vault[APPLICATION]["API_KEYS"] == SMOKE
+    assert refused.asked == [(PROD, stopped(vault, f"{CALLER},{SMOKE}"))]
     assert len(programs.calls("eb deploy")) == 1
     code, output = command("writes", "allow", "prod")
     assert code == 0, output
@@ -74,11 +83,11 @@ def test_an_instance_that_accepts_a_write_is_a_failure_and_can_be_repeated(
 ):
     refused.answers.append(204)
     output = fails("writes", "stop", "prod")
-    assert "writes without a key are refused: FAILED" in output
+    assert "every instance has the new keys: FAILED" in output
     assert "now: the keys are replaced, but instances may accept writes still" in output
     refused.answers.append(401)
     assert command("writes", "stop", "prod")[0] == 0
-    assert vault[APPLICATION]["API_KEYS_BEFORE"] == ""
+    assert [proof for _, proof in refused.asked][1:] == [stopped(vault)]
 
 
 def test_an_interrupted_stop_is_continued(aws, vault, command, fails, refused):
@@ -97,6 +106,18 @@ def test_an_interrupted_permission_is_continued(aws, vault, command, fails, refu
     assert vault[APPLICATION] == {"TOKEN": "a value"}
 
 
+def test_an_interrupted_permission_can_be_stopped(aws, vault, programs, command, fails, refused):
+    aws.environments[PROD]["options"] = [OPTION]
+    vault[APPLICATION]["API_KEYS"] = CALLER
+    command("writes", "stop", "prod")
+    programs.codes["eb deploy"] = 4
+    fails("writes", "allow", "prod")
+    assert vault[APPLICATION]["API_KEYS"] == CALLER
+    programs.codes.clear()
+    assert command("writes", "stop", "prod")[0] == 0
+    assert refused.asked[-1] == (PROD, stopped(vault, CALLER))
+
+
 def test_options_that_aws_reverts_are_a_failure(aws, vault, fails, refused):
     update = aws.elasticbeanstalk_update_environment
 
@@ -109,18 +130,48 @@ def test_options_that_aws_reverts_are_a_failure(aws, vault, fails, refused):
     assert not refused.asked
 
 
-def test_writes_that_were_not_stopped(aws, vault, fails):
-    assert f"writes to {PROD} were not stopped" in fails("writes", "allow", "prod")
+def test_writes_that_were_not_stopped(aws, vault, command):
+    code, output = command("writes", "allow", "prod")
+    assert code == 0
+    assert f"writes to {PROD} are not stopped" in output
     assert not aws.asked("secretsmanager:PutSecretValue")
+
+
+def test_keys_at_another_place_are_not_taken_for_none(aws, vault, project, fails):
+    named(project, '"{ApplicationSecret}:KEYS"')
+    vault[APPLICATION]["KEYS"] = CALLER
+    output = fails("writes", "stop", "prod")
+    assert f"API_KEYS of {PROD} are stored as KEYS" in output
+    assert 'API_KEYS = "{ApplicationSecret}:API_KEYS"; then' in output
+    assert not aws.asked("secretsmanager:PutSecretValue")
+
+
+def named(project, place):
+    """Name the keys in devops/environments.toml."""
+    path = project / "devops/environments.toml"
+    table = f'[all."{NAMESPACE}"]\n'
+    path.write_text(path.read_text().replace(table, f"{table}API_KEYS = {place}\n"))
 
 
 def test_keys_are_not_set_while_writes_are_stopped(vault, command, fails, refused, monkeypatch):
     command("writes", "stop", "prod")
     monkeypatch.setattr("deploy.commands.arguments.ask_for", lambda _: CALLER)
     assert "writes allow prod" in fails("secrets", "set", "prod", "API_KEYS")
-    assert vault[APPLICATION]["API_KEYS"] == SMOKE
+    stopped(vault)
 
 
+def held(aws):
+    aws.s3_put_object(records(), f"locks/{PROD}", b"somebody@else, process 1")
+    return "somebody@else, process 1"
+
+
+def stuck(aws):
+    name = f"awseb-{aws.environments[PROD]['id']}-stack"
+    aws.stacks[name] = {"status": "UPDATE_ROLLBACK_FAILED", "outputs": {}}
+    return "aws cloudformation continue-update-rollback --stack-name awseb-e-"
+
+
+@pytest.mark.parametrize("cause", [held, stuck])
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -130,13 +181,15 @@ def test_keys_are_not_set_while_writes_are_stopped(vault, command, fails, refuse
         ("secrets", "set", "prod", "TOKEN"),
     ],
 )
-def test_nothing_is_read_to_be_written_while_another_run_works(
-    aws, vault, fails, monkeypatch, arguments
+def test_nothing_is_written_where_it_could_not_be_used(
+    aws, vault, fails, monkeypatch, arguments, cause
 ):
     vault[OUTPUTS[PROD]["DatabaseSecret"]] = {"password": "old-one"}
-    aws.s3_put_object(records(), f"locks/{PROD}", b"somebody@else, process 1")
+    vault[APPLICATION]["API_KEYS_BEFORE"] = ""
+    aws.environments[PROD]["options"] = [OPTION, OPTION | {"OptionName": "TOKEN"}]
+    what = cause(aws)
     monkeypatch.setattr("deploy.commands.arguments.ask_for", lambda _: "another value")
-    assert "somebody@else, process 1" in fails(*arguments)
+    assert what in fails(*arguments)
     assert not aws.asked("secretsmanager:PutSecretValue")
 
 
