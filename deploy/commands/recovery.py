@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 
 from deploy.base.context import Run
 from deploy.base.errors import AwsFailure, Failure, Unhealthy, state
-from deploy.commands import create, protection
+from deploy.commands import create, protection, writes
 from deploy.config.environments import NAME, Environment
 from deploy.delivery import bundle, history, image, notify, smoke, standby, version
 from deploy.resources import (
@@ -246,11 +246,17 @@ def _make_stacks(run: Run, plan: Plan) -> dict[str, str]:
     outputs = create.apply_stack(run, plan.target, _parameters(run, plan))
     if outputs is None:
         raise Failure(f"the stacks of {plan.target.name} are gone", next="run it again")
-    if plan.target.name != plan.source.name:
-        for kind, output in SECRETS.items():
-            value = secretsmanager.read(run, f"{plan.source.name}/{kind}")
-            if value and value != secretsmanager.read(run, outputs[output]):
-                secretsmanager.write(run, outputs[output], value)
+    begun = beanstalk.find(run, plan.target.name)
+    if begun and begun.version:  # its secrets may have been changed since
+        return outputs
+    for kind in SECRETS:
+        stored = secretsmanager.read(run, f"{plan.source.name}/{kind}") or {}
+        value = writes.allowed(stored)
+        if value != stored:
+            run.console.say(f"writes were stopped in {plan.source.name}: here they are allowed")
+        own = f"{plan.target.name}/{kind}"  # the same secret, if the name is the same
+        if stored and value != secretsmanager.read(run, own):
+            secretsmanager.write(run, own, value)
     return outputs
 
 

@@ -456,3 +456,27 @@ def test_it_recovers_beside_the_running_environment(mistake, command):
     assert "a table [back], like [prod]" in output
     assert f"{BACK}-backups" in mistake.stacks
     assert f"{FIRST}/{BACK}-vault" in mistake.stacks
+
+
+OWN, CALLERS = "a digest", "of callers"
+STOPPED = {"API_KEYS": OWN, "API_KEYS_BEFORE": CALLERS}
+
+
+def test_callers_may_write_beside_an_environment_in_which_they_may_not(mistake, command):
+    mistake.secrets[f"{PROD}/application"] |= STOPPED
+    _, output = command(*YES, "--region", REGION, "--as", "back")
+    assert mistake.secrets[f"{BACK}/application"] == {"SENTRY_DSN": "a place", "API_KEYS": CALLERS}
+    assert STOPPED.items() <= mistake.secrets[f"{PROD}/application"].items()
+    assert f"writes were stopped in {PROD}: here they are allowed" in output
+    mistake.secrets[f"{BACK}/application"] = STOPPED  # by a command, since
+    command(*YES, "--region", REGION, "--as", "back")
+    assert mistake.secrets[f"{BACK}/application"] == STOPPED
+
+
+@pytest.mark.parametrize(("before", "after"), [(CALLERS, {"API_KEYS": CALLERS}), ("", {})])
+def test_callers_may_write_in_another_region(disaster, command, before, after):
+    secrets = disaster.at(FIRST, "secrets")
+    secrets[f"{PROD}/application"] = STOPPED | {"API_KEYS_BEFORE": before}
+    code, output = command(*YES)
+    assert code == 0, output
+    assert secrets[f"{PROD}/application"] == after
