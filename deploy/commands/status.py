@@ -9,12 +9,12 @@ from typing import TypeVar
 
 from deploy.base.context import Run
 from deploy.base.errors import AwsFailure, Failure, Interrupted, NotFound
-from deploy.commands import pipeline
+from deploy.commands import credentials, pipeline
 from deploy.config import environments
 from deploy.config.environments import Environment
 from deploy.delivery import approval, history
 from deploy.delivery.history import Entry
-from deploy.resources import backups, beanstalk, certificates, monitoring
+from deploy.resources import backups, beanstalk, certificates, monitoring, secretsmanager
 from deploy.resources.backups import Backup
 from deploy.resources.beanstalk import State
 
@@ -45,6 +45,7 @@ class Report:
     instances: dict[str, int] | None = None  # the number of instances that run each version
     deployments: list[Entry] | None = None  # the newest first
     alarms: list[Alarm] | None = None
+    writes_stopped: bool | None = None
     watched: bool | None = None  # whether its alarms watch the current load balancer
     pipeline_id: str | None = None  # by which the pipeline knows it; None also without a pipeline
     certificate_days: int | None = None  # None also if there is no certificate
@@ -167,6 +168,10 @@ def _report(
         unknown, "deployments",
         lambda: history.find_last(run, name, DEPLOYMENTS),
     )  # fmt: skip
+    report.writes_stopped = _answered(
+        unknown, "whether writes are stopped",
+        lambda: credentials.KEYS_BEFORE in (secretsmanager.read(run, f"{name}/application") or {}),
+    )  # fmt: skip
     report.watched = _answered(unknown, "dashboard", lambda: monitoring.is_watched(run, name))
     if known and parameters.get("Certificate"):
         report.certificate_days = _answered(
@@ -267,6 +272,7 @@ def _lines(report: Report, now: datetime) -> list[str]:
         lines.append(f"  certificate  {report.certificate_days} days left")
     if report.backups:
         lines.append(f"  backups      {_describe_backups(report, now)}")
+    lines += ["  NO WRITES    they are stopped: run writes allow"] if report.writes_stopped else []
     if report.watched is False:
         lines.append(
             "  NOT WATCHED  its alarms are missing, or on another load balancer: run create again"

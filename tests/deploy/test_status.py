@@ -67,6 +67,11 @@ def test_a_pipeline_that_knows_an_earlier_environment_is_reported(aws, watched, 
     assert output.count("NO PIPELINE") == 1
 
 
+def test_stopped_writes_are_reported(aws, watched, command):
+    aws.secrets[f"{PROD}/application"] = {"API_KEYS_BEFORE": ""}
+    assert command("status")[1].count("NO WRITES    they are stopped") == 1
+
+
 def test_it_can_show_one_environment(watched, command):
     _, output = command("status", "prod")
     assert PROD in output
@@ -210,6 +215,7 @@ def test_a_certificate_that_is_not_issued(aws, certificate, command):
         ("cloudwatch:DescribeAlarms", "alarms"),
         ("codepipeline:GetPipelineState", "pipeline"),
         ("acm:DescribeCertificate", "certificate"),
+        ("secretsmanager:GetSecretValue", "whether writes are stopped"),
     ],
 )
 def test_a_query_without_a_response_is_shown_as_unknown(
