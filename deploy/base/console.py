@@ -16,7 +16,7 @@ class Console:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._given = stream
-        self._live = False
+        self._live = self._has_changed = False
 
     @property
     def _stream(self) -> TextIO:
@@ -30,6 +30,7 @@ class Console:
     def command(self, line: str) -> None:
         """Write a command that changes something, in a form that can be pasted into a shell."""
         self._clear()
+        self._has_changed = True
         print(f"+ {line}", file=self._stream, flush=True)
 
     def result(self, text: str) -> None:
@@ -44,8 +45,11 @@ class Console:
 
     def failure(self, failure: Failure) -> None:
         """Write what happened, the current state, and what to do."""
+        default = (
+            "nothing more was done by this run" if self._has_changed else "nothing was changed"
+        )
         self.say(f"FAILED: {failure.what}")
-        self.say(f"  now: {failure.now or 'nothing more was done by this run'}")
+        self.say(f"  now: {failure.now or default}")
         self.say(f"  next: {failure.next or 'run it again; it continues where it stopped'}")
 
     def waiting(self, name: str) -> Callable[[str, str], None]:

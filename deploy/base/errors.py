@@ -8,7 +8,7 @@ class Failure(Exception):
     """An expected failure. ``commands.cli`` prints its three sentences and exits with code 1.
 
     ``now`` may be left empty where it is raised: a caller that knows the current state fills it in,
-    with ``state``.
+    with ``state``; without one, it is whether the run has changed anything.
     """
 
     def __init__(self, what: str, now: str = "", next: str = "") -> None:  # noqa: A002
@@ -43,7 +43,7 @@ class InvalidConfig(Failure):
     """A file of this checkout has an invalid value."""
 
     def __init__(self, file: str, problem: str) -> None:
-        super().__init__(f"{file}: {problem}", "nothing was changed", f"correct {file}")
+        super().__init__(f"{file}: {problem}", next=f"correct {file}")
 
 
 class Locked(Failure):

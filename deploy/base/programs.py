@@ -29,8 +29,7 @@ class Tools:
             if _find(name) is None:
                 raise Failure(
                     f"{name!r} is not installed",
-                    "nothing was changed",
-                    INSTALL.get(name, f"install {name}"),
+                    next=INSTALL.get(name, f"install {name}"),
                 )
 
     def ask(self, *command: str, timeout: float = 60) -> str:

@@ -9,7 +9,7 @@ import click
 
 from deploy.base import settings, signals
 from deploy.base.context import Run
-from deploy.base.errors import Failure, Interrupted, InvalidConfig, state
+from deploy.base.errors import Failure, Interrupted, InvalidConfig
 from deploy.base.settings import PROGRAM
 from deploy.commands import (
     arguments,
@@ -135,11 +135,10 @@ def smoke_command(run: Run, target: Environment | str, label: str | None) -> Non
 
     A URL is tested with the key in SMOKE_KEY, if any.
     """
-    with state("nothing was changed"):
-        if isinstance(target, str):
-            smoke.check_url(run, target, run.settings.env.get("SMOKE_KEY", ""), label)
-        else:
-            smoke.check_publicly(run, target, smoke.find_key(run, target), label)
+    if isinstance(target, str):
+        smoke.check_url(run, target, run.settings.env.get("SMOKE_KEY", ""), label)
+    else:
+        smoke.check_publicly(run, target, smoke.find_key(run, target), label)
 
 
 @main.command("status")
@@ -155,11 +154,10 @@ def status_command(run: Run, environment: Environment | None, as_json: bool, wat
     """
     if as_json and watch:
         raise click.UsageError("--json and --watch do not go together")
-    with state("nothing was changed"):
-        if watch:
-            status.watch(run, environment)
-        elif not status.show(run, environment, as_json):
-            sys.exit(1)
+    if watch:
+        status.watch(run, environment)
+    elif not status.show(run, environment, as_json):
+        sys.exit(1)
 
 
 @main.command("create")

@@ -37,8 +37,7 @@ def create(
     owner.read_for_use(run.settings.root)
     account.refuse_unsafe(run, environment)
     account.warn_of_quota(run)
-    with state("nothing was changed"):
-        _announce(run, environment, label)
+    _announce(run, environment, label)
     apply_foundation(run)  # which has the bucket of the lock
     budget.apply(run)
     with lock.hold(run, environment.name):

@@ -36,11 +36,10 @@ def bootstrap(
     calendar, responsible = window.read(root), owner.read_for_use(root)
     run.console.say(calendar.explain_now())
     account.warn_of_quota(run)
-    with state("nothing was changed"):
-        parameters = _parameters(run, calendar, responsible)
-        if parameters["Connected"] == "true":
-            _refuse_unprotected(run, responsible.repository, is_protected)
-        token = _valid(ask_token()) if ask_token else None
+    parameters = _parameters(run, calendar, responsible)
+    if parameters["Connected"] == "true":
+        _refuse_unprotected(run, responsible.repository, is_protected)
+    token = _valid(ask_token()) if ask_token else None
     create.apply_foundation(run)
     budget.apply(run)
     with state(f"the stack {run.settings.foundation} exists"):

@@ -89,9 +89,8 @@ def _refuse_other_replication(run: Run, destinations: tuple[str, str]) -> None:
         raise Failure(
             f"the account's registry in {run.settings.region} already has a replication "
             f"configuration, which ours would replace: {found}",
-            "nothing was changed",
-            f"add a rule for {run.settings.application} to {', '.join(destinations)} there, and "
-            "let the owner of that configuration create the stack of devops/replication.yml",
+            next=f"add a rule for {run.settings.application} to {', '.join(destinations)} there, "
+            "and let the owner of that configuration create the stack of devops/replication.yml",
         )
 
 

@@ -76,14 +76,13 @@ def start(
     """
     began = datetime.now(UTC)
     there = run.at(region or backups.find_destinations(source)[0])
-    with state("nothing was changed"):
-        found = plan(there, source, wish)
-        for line in explain(there, found, began):
-            run.console.say(line)
-        if run.changes.dry_run:
-            return
-        if not confirm():
-            raise Failure("the recovery was not confirmed", next="run it with --yes")
+    found = plan(there, source, wish)
+    for line in explain(there, found, began):
+        run.console.say(line)
+    if run.changes.dry_run:
+        return
+    if not confirm():
+        raise Failure("the recovery was not confirmed", next="run it with --yes")
     recover(there, found, wish, began)
 
 

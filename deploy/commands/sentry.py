@@ -81,13 +81,12 @@ def apply(run: Run, ask_token: Callable[[], str]) -> None:
         raise InvalidConfig(
             owner.NAME, "sentry is missing: add it, with organization, project and team"
         )
-    with state("nothing was changed"):
-        stored = secretsmanager.read(run, f"{run.settings.application}/sentry") or {}
-        token = stored.get("token") or ask_token()
-        sentry = _Sentry(run, project.host, project.organization, token)
-        actions = _actions(run, sentry, responsible)
-        monitors = _monitors(sentry, project.project)
-        known = {one["name"]: str(one["id"]) for one in sentry.every("workflows/")}
+    stored = secretsmanager.read(run, f"{run.settings.application}/sentry") or {}
+    token = stored.get("token") or ask_token()
+    sentry = _Sentry(run, project.host, project.organization, token)
+    actions = _actions(run, sentry, responsible)
+    monitors = _monitors(sentry, project.project)
+    known = {one["name"]: str(one["id"]) for one in sentry.every("workflows/")}
     for name, body in _alerts(run, actions, monitors).items():
         with state("the alerts before this one are as they should be"):
             if name in known:

@@ -185,8 +185,7 @@ def refuse_region(settings: Settings) -> None:
         raise Failure(
             f"{settings.region} ({settings.region_variable}) is not a region of this service, "
             f"which has {', '.join(known)}",
-            "nothing was changed",
-            f"unset {settings.region_variable}; or, if the service is to move, change "
+            next=f"unset {settings.region_variable}; or, if the service is to move, change "
             f"default_region in {CONFIG}, or {DESTINATIONS} in {NAME}",
         )
 
@@ -368,9 +367,5 @@ def _fill(value: Any, outputs: Mapping[str, str]) -> str:
     text = template_parameters.as_text(value)
     for name in re.findall(OUTPUT, text):
         if not outputs.get(name):
-            raise InvalidConfig(
-                NAME,
-                f"{{{name}}} is an output of no stack: name one of devops/foundation.yml or "
-                "devops/environment.yml",
-            )
+            raise InvalidConfig(NAME, f"{{{name}}} is an output of no stack, or is empty")
     return re.sub(OUTPUT, lambda match: outputs[match[1]], text)

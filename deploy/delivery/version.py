@@ -30,20 +30,19 @@ def find(run: Run, label: str) -> Version:
     Raises NotFound if the version or its image does not exist, and Failure if its bundle has
     changed.
     """
-    with state("nothing was changed"):
-        described = _describe(run, label)
-        if described is None:
-            raise NotFound(
-                f"there is no version {label}",
-                next=f"build it, or name one of these: {' '.join(newest(run, 5)) or '(none)'}",
-            )
-        _read_bundle(run, label, described)
-        digest = find_digest(run, label)
-        if digest is None:
-            raise NotFound(
-                f"the image of version {label} is gone from the registry",
-                next=f"name another version, or build the commit {commit(label)} again",
-            )
+    described = _describe(run, label)
+    if described is None:
+        raise NotFound(
+            f"there is no version {label}",
+            next=f"build it, or name one of these: {' '.join(newest(run, 5)) or '(none)'}",
+        )
+    _read_bundle(run, label, described)
+    digest = find_digest(run, label)
+    if digest is None:
+        raise NotFound(
+            f"the image of version {label} is gone from the registry",
+            next=f"name another version, or build the commit {commit(label)} again",
+        )
     return Version(label, digest)
 
 
@@ -149,8 +148,7 @@ def last_built(run: Run) -> str:
     if not path.exists():
         raise NotFound(
             "no version was built in this checkout",
-            "nothing was changed",
-            f"build one, or name one with --version: {' '.join(newest(run, 5))}",
+            next=f"build one, or name one with --version: {' '.join(newest(run, 5))}",
         )
     return path.read_text().strip()
 

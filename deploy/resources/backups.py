@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from deploy.base.context import Run
-from deploy.base.errors import AwsFailure, Failure, InvalidConfig, NotFound, state
+from deploy.base.errors import AwsFailure, Failure, InvalidConfig, NotFound
 from deploy.base.waiting import Pending, wait_until
 from deploy.config.environments import NAME, Environment
 
@@ -60,8 +60,7 @@ def find(run: Run, environment: Environment) -> dict[str, Backup | str]:
 
 def show(run: Run, environment: Environment, now: datetime) -> bool:
     """Print the newest complete backup of each region; whether none is late. Raises Failure."""
-    with state("nothing was changed"):
-        found = find(run, environment)
+    found = find(run, environment)
     for region, one in found.items():
         run.console.result(explain(region, one, now))
     return not any(is_late(one, now) for one in found.values())

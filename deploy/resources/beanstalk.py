@@ -85,14 +85,12 @@ def wait_until_ready(run: Run, environment: Environment) -> State:
         if state is None:
             raise NotFound(
                 f"there is no environment {name} in {run.settings.region}",
-                "nothing was changed",
-                command,
+                next=command,
             )
         if state.status in ("Terminating", "Terminated"):
             raise Failure(
                 f"{name} is being terminated",
-                "nothing was changed",
-                f"wait until it is gone, then: {command}",
+                next=f"wait until it is gone, then: {command}",
             )
         if state.status == "Ready":
             return state

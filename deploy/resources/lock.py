@@ -67,13 +67,11 @@ def _locked(records: Bucket, key: str, found: tuple[bytes, str, datetime] | None
         return Locked(
             f"the lock of {name} is {duration(age.total_seconds())} old, which is longer than any "
             f"run takes: {holder}",
-            "nothing was changed by this run",
-            f"make sure that this run has ended, then remove its lock: {remove}",
+            next=f"make sure that this run has ended, then remove its lock: {remove}",
         )
     return Locked(
         f"another run is working on {name}: {holder}",
-        "nothing was changed by this run",
-        f"wait until it has ended. If it was killed: {remove}",
+        next=f"wait until it has ended. If it was killed: {remove}",
     )
 
 

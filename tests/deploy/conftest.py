@@ -126,9 +126,7 @@ class Programs(Tools):
     def require(self, *names):
         for name in names:
             if name in self.missing:
-                raise settings.Failure(
-                    f"{name!r} is not installed", "nothing was changed", "install it"
-                )
+                raise settings.Failure(f"{name!r} is not installed", next="install it")
 
     def try_to_ask(self, *command, timeout=60):
         if command[0] == "git" and not self._code(command):

@@ -58,8 +58,12 @@ def test_results_are_for_programs_and_all_else_for_people(capsys):
 
 def test_a_failure_is_always_three_sentences():
     stream = io.StringIO()
-    Console(stream).failure(Failure("it broke"))
+    console = Console(stream)
+    console.failure(Failure("it broke"))
     what, now, next_ = stream.getvalue().splitlines()
     assert what == "deploy: FAILED: it broke"
-    assert now.startswith("deploy:   now: nothing more")
+    assert now == "deploy:   now: nothing was changed"
+    console.command("eb deploy")
+    console.failure(Failure("it broke"))
+    assert "deploy:   now: nothing more was done by this run\n" in stream.getvalue()
     assert next_.startswith("deploy:   next: run it again")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.deploy.conftest import PROD, STAGING, made
 from tests.deploy.test_rollout import good, recorded
-from tests.support.aws import APPLICATION, REGION, identify, records
+from tests.support.aws import APPLICATION, OUTPUTS, REGION, identify, records
 
 FOUNDATION = f"{APPLICATION}-foundation"
 LOCK = f"locks/{STAGING}"
@@ -281,8 +281,17 @@ def test_an_unknown_platform_is_refused(aws, nothing, fails):
     )
 
 
+def test_an_output_that_a_stack_lacks(aws, nothing, fails, monkeypatch):
+    monkeypatch.delitem(OUTPUTS[STAGING], "Key")
+    output = fails("create", "staging", "--version", "new")
+    assert "{Key} is an output of no stack" in output
+    assert "now: the stacks exist" in output
+
+
 def test_an_unknown_version_is_refused(aws, nothing, fails):
-    assert "there is no version other" in fails("create", "staging", "--version", "other")
+    output = fails("create", "staging", "--version", "other")
+    assert "there is no version other" in output
+    assert "now: the stacks exist" in output
     assert not aws.environments
 
 

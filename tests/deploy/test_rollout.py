@@ -155,7 +155,7 @@ def test_a_lock_of_another_run_is_respected(aws, staging, programs, fails, monke
     aws.objects[LOCK]["at"] = monkeypatch_now(monkeypatch, aws)
     output = fails("deploy", "staging", "--version", "new")
     assert f"another run is working on {STAGING}: somebody@else, process 1" in output
-    assert "nothing was changed by this run" in output
+    assert f"now: {STAGING} is unchanged" in output
     assert aws.objects[LOCK]["content"].startswith(b"somebody@else")
     assert not programs.calls("eb deploy")
 

@@ -92,7 +92,7 @@ def test_runs_that_are_refused_stopped_or_interrupted(world, base, second):
         again = project.begin("deploy", "staging", "--version", second)
         told = read_until(again, "is Updating")
     assert "another run is working on birthday-greetings-staging" in refused
-    assert "nothing was changed by this run" in refused
+    assert "is unchanged" in refused
     assert first.returncode == 130
     assert "What was started on AWS continues there" in interrupted
     assert endless.returncode == 1
