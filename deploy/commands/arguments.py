@@ -38,10 +38,10 @@ class Options:
         except settings.InvalidSetting as error:
             raise click.UsageError(str(error)) from error
 
-    def run(self, dry_run: bool) -> Run:
-        """One run of a command. Says which region it is for, if that is not the home region."""
+    def run(self, dry_run: bool, in_region: bool = True) -> Run:
+        """One run of a command. Says which region it is in, if that is not the home region."""
         loaded = self.load()
-        if loaded.region != loaded.home:
+        if in_region and loaded.region != loaded.home:
             self.console.say(
                 f"in {loaded.region}, not in the home region {loaded.home} "
                 f"({loaded.region_variable})"
@@ -54,28 +54,30 @@ class Options:
 pass_options = click.make_pass_decorator(Options, ensure=True)
 
 
-def with_run(function: Command) -> Command:
-    """A command that gets its Run as the first argument, and has --dry-run."""
+def _giving_run(has_dry_run: bool, in_region: bool) -> Callable[[Command], Command]:
+    """A decorator: the command gets its Run as the first argument."""
 
-    @functools.wraps(function)
-    def command(options: Options, /, dry_run: bool, **given: Any) -> Any:
-        return function(options.run(dry_run), **given)
+    def decorate(function: Command) -> Command:
+        @functools.wraps(function)
+        def command(options: Options, /, dry_run: bool = False, **given: Any) -> Any:
+            return function(options.run(dry_run, in_region), **given)
 
-    return click.option(
-        "--dry-run",
-        is_flag=True,
-        help="Print the commands that would change something, and do not run them.",
-    )(pass_options(command))
+        option = click.option(
+            "--dry-run",
+            is_flag=True,
+            help="Print the commands that would change something, and do not run them.",
+        )
+        return option(pass_options(command)) if has_dry_run else pass_options(command)
+
+    return decorate
 
 
-def with_harmless_run(function: Command) -> Command:
-    """The same for a command that changes nothing."""
-
-    @functools.wraps(function)
-    def command(options: Options, /, **given: Any) -> Any:
-        return function(options.run(dry_run=False), **given)
-
-    return pass_options(command)
+with_run = _giving_run(has_dry_run=True, in_region=True)
+# For a command that changes nothing
+with_harmless_run = _giving_run(has_dry_run=False, in_region=True)
+# For commands that act in regions of their own
+with_run_elsewhere = _giving_run(has_dry_run=True, in_region=False)
+with_harmless_run_elsewhere = _giving_run(has_dry_run=False, in_region=False)
 
 
 class _Environment(click.ParamType[Environment | str]):

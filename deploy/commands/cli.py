@@ -32,7 +32,9 @@ from deploy.commands.arguments import (
     pass_options,
     target,
     with_harmless_run,
+    with_harmless_run_elsewhere,
     with_run,
+    with_run_elsewhere,
     yes,
 )
 from deploy.config import environments, owner, window
@@ -307,7 +309,7 @@ def backups_group() -> None:
 
 @backups_group.command("install")
 @environment
-@with_run
+@with_run_elsewhere
 def install_backups(run: Run, environment: Environment) -> None:
     """Create or update vaults, plan and alarms of ENV in its three regions. Safe to run again."""
     protection.install(run, environment)
@@ -315,7 +317,7 @@ def install_backups(run: Run, environment: Environment) -> None:
 
 @backups_group.command("list")
 @environment
-@with_harmless_run
+@with_harmless_run_elsewhere
 def list_backups(run: Run, environment: Environment) -> None:
     """Show the newest complete backup of ENV in each region: exit code 1 if one is late."""
     if not backups.show(run, environment, datetime.now(UTC)):
@@ -325,7 +327,9 @@ def list_backups(run: Run, environment: Environment) -> None:
 @main.command("recover")
 @environment
 @click.option(
-    "--region", metavar="REGION", help="The region; the default is the first of Destinations."
+    "--region",
+    metavar="REGION",
+    help="The region; the default is AWS_REGION if it is not home, or the first of Destinations.",
 )
 @click.option(
     "--as", "short", metavar="NAME", help="The new environment's name; the default is ENV."
@@ -352,7 +356,7 @@ def list_backups(run: Run, environment: Environment) -> None:
 )
 @yes
 @label
-@with_run
+@with_run_elsewhere
 def recover_command(
     run: Run, /, environment: Environment, region: str | None, yes: bool, **wanted: Any
 ) -> None:

@@ -72,9 +72,12 @@ def start(
 ) -> None:
     """Plan the recovery, say what it does and loses, and carry it out if ``confirm`` says so.
 
-    In ``region``, or else in the first destination of the backups. Raises Failure.
+    In ``region``, else in that of the run if it is not home, else in the first destination of the
+    backups. Raises Failure.
     """
-    began = datetime.now(UTC)
+    began, here = datetime.now(UTC), run.settings
+    if region is None and here.region != here.home:
+        region = here.region
     there = run.at(region or backups.find_destinations(source)[0])
     found = plan(there, source, wish)
     for line in explain(there, found, began):
@@ -149,8 +152,11 @@ def recover(run: Run, plan: Plan, wish: Wish, began: datetime) -> None:
 
 
 def _refuse_region(run: Run, source: Environment, snapshot: str | None) -> None:
-    """Raises Failure for a region without backups, whose name may be mistyped."""
-    if snapshot or source.destinations() is None:
+    """Raises Failure for a region without backups, whose name may be mistyped.
+
+    A snapshot made by hand needs none.
+    """
+    if snapshot and source.destinations() is None:
         return
     known = backups.find_regions(run, source)
     if run.settings.region not in known:

@@ -219,6 +219,26 @@ def test_a_region_and_a_snapshot_can_be_chosen(disaster, command):
     assert "30 h 0 min ago" in output
 
 
+@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_the_region_of_the_environment_is_taken(disaster, command, monkeypatch, name):
+    monkeypatch.setenv(name, SECOND)
+    code, output = command("recover", "prod", "--dry-run")
+    assert code == 0, output
+    assert f"{PROD} in {SECOND}, from a backup" in output
+    assert (
+        f"{PROD} in {FIRST}, from a backup"
+        in command("recover", "prod", "--dry-run", "--region", FIRST)[1]
+    )
+    monkeypatch.setenv(name, REGION)
+    assert f"{PROD} in {FIRST}, from a backup" in command("recover", "prod", "--dry-run")[1]
+
+
+def test_another_region_of_the_environment_is_refused(disaster, fails, monkeypatch):
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    assert f"{PROD} has no backups in us-east-1" in fails(*YES)
+    assert not disaster.calls
+
+
 def test_another_version_can_be_chosen(disaster, command):
     disaster.at(FIRST, "images")["old"] = digest("old")
     key = next(key for key in disaster.at(FIRST, "objects") if key.endswith(" old"))
@@ -298,6 +318,8 @@ def begun(aws):
         refused("at home by its own name", "--region", REGION, what=f"{PROD}, or a remnant of it, exists", next_="--as"),
         refused("a region without backups", "--region", "eu-centrall-1",
                 what=f"{PROD} has no backups in eu-centrall-1", next_=f"{REGION}, {FIRST}, {SECOND}"),
+        refused("another region with a snapshot", "--region", "us-east-1", "--to-snapshot", "one",
+                what=f"{PROD} has no backups in us-east-1"),
         refused("a name that cannot be", "--as", "Prod!", what="expected 2 to 20 lower-case letters"),
     ],
 )  # fmt: skip
