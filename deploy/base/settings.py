@@ -66,6 +66,13 @@ class Settings:
         is_default = self.region == self.home and not self.region_variable
         return PROGRAM if is_default else f"AWS_REGION={self.region} {PROGRAM}"
 
+    def elsewhere(self, command: str) -> str:
+        """``command`` of this program, but that the region may be that of a forgotten terminal."""
+        if self.region == self.home or not self.region_variable:
+            return f"{self.program} {command}"
+        stay = f"to stay in {self.region}: {self.program} {command}"
+        return f"unset {self.region_variable}; or, {stay}"
+
     @property
     def eb_options(self) -> tuple[str, ...]:
         """The options with which ``eb`` works in the region, as whoever all other requests do.

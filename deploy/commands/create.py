@@ -33,6 +33,8 @@ def create(
     settings.
     """
     environments.refuse_region(run.settings)
+    with state("nothing was changed"):
+        _refuse_empty(run, environment)
     environment.refuse_plain_http()
     owner.read_for_use(run.settings.root)
     account.refuse_unsafe(run, environment)
@@ -42,6 +44,16 @@ def create(
     budget.apply(run)
     with lock.hold(run, environment.name):
         _create(run, environment, label, allow_dirty)
+
+
+def _refuse_empty(run: Run, environment: Environment) -> None:
+    """Raise Failure where a recovery is to create the environment, with its data."""
+    region = run.settings.region
+    if region in (environment.destinations() or ()) and not beanstalk.find(run, environment.name):
+        raise Failure(
+            f"there is no {environment.name} in {region} yet, and it would be without data",
+            next=run.settings.elsewhere(f"recover {environment.short}"),
+        )
 
 
 def _create(run: Run, environment: Environment, label: str | None, allow_dirty: bool) -> None:

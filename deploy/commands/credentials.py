@@ -284,7 +284,7 @@ def _outputs(run: Run, environment: Environment) -> dict[str, str]:
             if outputs is None:
                 raise NotFound(
                     f"there is no stack {stack}",
-                    next=f"{run.settings.program} create {environment.short}",
+                    next=run.settings.elsewhere(f"create {environment.short}"),
                 )
             found |= outputs
     return found

@@ -80,7 +80,7 @@ def find(run: Run, wanted: Environment | None = None) -> Overview:
     if wanted is not None and wanted.name not in found:
         raise NotFound(
             f"there is no environment {wanted.name} in {run.settings.region}",
-            next=f"{run.settings.program} create {wanted.short}",
+            next=run.settings.elsewhere(f"create {wanted.short}"),
         )
     known = {one.name: one for one in environments.read(run.settings).values()}
     overview = Overview(run.settings.region, [])

@@ -84,7 +84,7 @@ def repository(run: Run) -> str:
             raise
         raise NotFound(
             "there is no repository for images yet",
-            next=f"{run.settings.program} create staging, which creates it",
+            next=run.settings.elsewhere("create staging") + ", which creates it",
         ) from failure
     return str(found["repositories"][0]["repositoryUri"])
 

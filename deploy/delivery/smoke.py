@@ -243,7 +243,7 @@ def locate(run: Run, environment: Environment) -> Place:
     found = beanstalk.find(run, environment.name)
     if found is None or not found.cname:
         raise NotFound(f"{environment.name} has no address",
-                       next=f"{run.settings.program} create {environment.short}")  # fmt: skip
+                       next=run.settings.elsewhere(f"create {environment.short}"))  # fmt: skip
     if outputs.get("PublicName"):
         return Place(f"https://{outputs['PublicName']}", found.cname)
     return Place(f"http://{found.cname}", "")

@@ -78,7 +78,7 @@ def wait_until_ready(run: Run, environment: Environment) -> State:
     Raises NotFound when there is none, Failure when it is being terminated, or is not ready within
     the time for one deployment.
     """
-    name, command = environment.name, f"{run.settings.program} create {environment.short}"
+    name, command = environment.name, run.settings.elsewhere(f"create {environment.short}")
 
     def look() -> State | Pending:
         state = find(run, name)

@@ -80,7 +80,7 @@ class Bucket:
         """The command that creates the bucket, for the environment in ``key``, or else any."""
         settings = self.run.settings
         _, _, rest = key.partition(f"/{settings.application}-")
-        return f"{settings.program} create {rest.partition('/')[0] or 'staging'}"
+        return settings.elsewhere(f"create {rest.partition('/')[0] or 'staging'}")
 
 
 def find_records(run: Run) -> Bucket:

@@ -51,7 +51,8 @@ def test_in_another_region_the_command_names_it(aws, staging, fails, monkeypatch
     aws.region = "eu-south-1"
     aws.add_environment("prod", "old")
     output = fails("rollback", "prod")
-    assert "next: AWS_REGION=eu-south-1 scripts/build_and_deploy.sh create prod\n" in output
+    there = "AWS_REGION=eu-south-1 scripts/build_and_deploy.sh create prod"
+    assert f"next: unset AWS_REGION; or, to stay in eu-south-1: {there}\n" in output
 
 
 def test_a_missing_bucket_of_beanstalk_is_explained(aws, fresh, fails):

@@ -119,7 +119,16 @@ def test_nothing_is_created_in_a_region_that_nobody_chose(
 def test_commands_for_another_region_say_so(aws, fails, monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     output = fails("status", "staging")
-    assert f"next: AWS_REGION=eu-central-1 {SCRIPT} create staging" in output
+    there = f"AWS_REGION=eu-central-1 {SCRIPT} create staging"
+    assert f"next: unset AWS_DEFAULT_REGION; or, to stay in eu-central-1: {there}\n" in output
+
+
+@pytest.mark.parametrize("words", ["backups install", "backups list", "recover"])
+def test_commands_that_act_in_other_regions_do_not_say_this_one(aws, command, monkeypatch, words):
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    output = command(*words.split(), "prod")[1]
+    assert "eu-central-1" in output
+    assert "in us-east-1, not in" not in output
 
 
 @pytest.mark.parametrize(

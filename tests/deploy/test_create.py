@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.deploy.conftest import PROD, STAGING, made
+from tests.deploy.conftest import DESTINATIONS, PROD, STAGING, made
 from tests.deploy.test_rollout import good, recorded
 from tests.support.aws import APPLICATION, OUTPUTS, REGION, identify, records
 
@@ -672,3 +672,19 @@ def test_a_dry_run_when_nothing_would_change(aws, nothing, command):
 
 def test_good_is_what_the_other_tests_mean():
     assert good("x")["instances"] == ["x", "x"]
+
+
+@pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
+def test_production_is_not_created_empty_beside_its_backups(
+    aws, staging, fails, monkeypatch, dry_run
+):
+    """In a forgotten terminal, or before the recovery."""
+    monkeypatch.setenv("AWS_REGION", DESTINATIONS[0])
+    there, script = DESTINATIONS[0], "scripts/build_and_deploy.sh"
+    remedy = f"next: unset AWS_REGION; or, to stay in {there}: AWS_REGION={there} {script}"
+    if not dry_run:
+        assert f"{remedy} create prod\n" in fails("rollback", "prod")
+    output = fails("create", "prod", *dry_run)
+    assert f"there is no {PROD} in {there} yet, and it would be without data" in output
+    assert f"{remedy} recover prod\n" in output
+    assert not aws.asked("cloudformation:CreateChangeSet")
