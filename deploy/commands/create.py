@@ -201,6 +201,13 @@ def _change(
     parameters: dict[str, Any] = {"EnvironmentName": environment.name, "OptionSettings": options}
     if label:
         parameters["VersionLabel"] = version.find(run, label).label
+    # In one request, as in github.com/hashicorp/terraform-provider-aws
+    # internal/service/elasticbeanstalk/environment.go
+    unwanted = environment.unwanted(options) & set(beanstalk.find_options(run, environment.name))
+    if unwanted:
+        parameters["OptionsToRemove"] = [
+            {"Namespace": namespace, "OptionName": name} for namespace, name in sorted(unwanted)
+        ]
     with state(f"{environment.name} is unchanged"):
         run.aws.change("elasticbeanstalk", "update_environment", **parameters)
 

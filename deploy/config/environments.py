@@ -148,6 +148,16 @@ class Environment:
             for (namespace, name), value in sorted(settings.items())
         ]
 
+    def unwanted(self, wanted: list[dict[str, str]]) -> set[tuple[str, str]]:
+        """The options of environments with a certificate that are not ``wanted``.
+
+        By namespace and name. They stay set when an environment has no certificate any more.
+        """
+        https = self.tables.get("certificate", {})
+        return {(namespace, name) for namespace, values in https.items() for name in values} - {
+            (one["Namespace"], one["OptionName"]) for one in wanted
+        }
+
 
 def read(settings: Settings) -> dict[str, Environment]:
     """All environments of the checkout, by their short names. Raises InvalidConfig."""

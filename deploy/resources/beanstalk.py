@@ -195,8 +195,8 @@ def refuse_ignored_files(run: Run, name: str, since: Mark) -> None:
             raise Unhealthy(f"Beanstalk ignored a configuration file: {event['Message']}")
 
 
-def find_option(run: Run, name: str, namespace: str, option: str) -> str:
-    """The value of an option of the environment ``name``; empty if it has none.
+def find_options(run: Run, name: str) -> dict[tuple[str, str], str]:
+    """The options of the environment ``name`` that have a value, by namespace and name.
 
     Raises AwsFailure.
     """
@@ -206,10 +206,19 @@ def find_option(run: Run, name: str, namespace: str, option: str) -> str:
         ApplicationName=run.settings.application,
         EnvironmentName=name,
     )["ConfigurationSettings"]
-    for one in settings[0]["OptionSettings"]:
-        if (one["Namespace"], one["OptionName"]) == (namespace, option):
-            return one.get("Value") or ""
-    return ""
+    return {
+        (one["Namespace"], one["OptionName"]): one["Value"]
+        for one in settings[0]["OptionSettings"]
+        if one.get("Value")
+    }
+
+
+def find_option(run: Run, name: str, namespace: str, option: str) -> str:
+    """The value of an option of the environment ``name``; empty if it has none.
+
+    Raises AwsFailure.
+    """
+    return find_options(run, name).get((namespace, option), "")
 
 
 def change(run: Run, environment: Environment, **options: Any) -> None:

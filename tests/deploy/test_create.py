@@ -370,6 +370,33 @@ def test_the_public_name_is_tested_on_demand(nothing, https, command, fails, tes
     assert "DNS points hello.example.com to prod.elasticbeanstalk.test" in output
 
 
+def test_without_its_certificate_an_environment_serves_http_again(
+    aws, nothing, https, project, command, tested
+):
+    """What create set for the certificate would otherwise stay, and redirect every request."""
+    command("create", "prod", "--version", "new")
+    before = {one["OptionName"] for one in aws.environments[PROD]["options"]}
+    accept_plain_http(project, "true")
+    edit(project, f'"arn:aws:acm:{REGION}.*"', '""')
+    edit(project, '"hello.example.com"', '""')
+    for _ in range(2):
+        code, output = command("create", "prod")
+        assert code == 0, output
+    removed = {
+        "ListenerEnabled",
+        "Protocol",
+        "SSLCertificateArns",
+        "SSLPolicy",
+        "HttpsRedirectPaths",
+    }
+    after = {one["OptionName"] for one in aws.environments[PROD]["options"]}
+    assert before - after == removed
+    first, second = aws.asked("elasticbeanstalk:UpdateEnvironment")
+    assert {one["OptionName"] for one in first["OptionsToRemove"]} == removed
+    assert "OptionsToRemove" not in second
+    assert tested.calls[-1] == ("http://prod.elasticbeanstalk.test", "K3y", "new")
+
+
 # --- Required settings of the account -----------------------------------------------------------------
 
 
