@@ -3,7 +3,7 @@
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -269,16 +269,6 @@ def _refuse_contradictions(settings: Settings, environment: Environment) -> None
             raise InvalidConfig(NAME, f"[{environment.short}] {problem}")
 
 
-def _refuse_shared(found: Iterable[Environment], parameter: str) -> None:
-    """Raise InvalidConfig if two environments have the same value of a parameter of the stack."""
-    seen: dict[str, str] = {}
-    for one in found:
-        value = one.parameters()[parameter]
-        other = seen.setdefault(value, one.short)
-        if value and other != one.short:
-            raise InvalidConfig(NAME, f"{other} and {one.short} have the same {parameter}, {value}")
-
-
 def _read_files(root: Path) -> list[str]:
     """The texts of .ebextensions. Raises InvalidConfig."""
     files = sorted((root / FILES).glob("*.config"))
@@ -324,8 +314,6 @@ def _refuse_invalid(
             _check_backups(settings, f"{short}.{BACKUPS}", tables[short][BACKUPS])
         _refuse_long(one, settings.home)
         _refuse_contradictions(settings, one)
-    for parameter in ("Network", "PublicName"):
-        _refuse_shared(found.values(), parameter)
 
 
 def _check_backups(settings: Settings, where: str, table: Mapping[str, Any]) -> None:

@@ -126,7 +126,6 @@ def test_a_file_that_cannot_be_used(run, project, text, what):
         ('Certificate = ""\nPublicName = ""',
          f'Certificate = "{CERTIFICATE.replace("eu-west-1", "us-east-1")}"\nPublicName = "{PUBLIC}"',
          "Certificate is in us-east-1: expected one in eu-west-1"),
-        ('Network = "10.21"', 'Network = "10.20"', "staging and prod have the same Network, 10.20"),
         ('Network = "10.20"', 'Network = "10.300"', "Network '10.300': must be 10"),
         ("HomeDays = 35", "HomeDays = 35.5", "HomeDays 35.5: expected a whole number, 7 to 3650"),
         ("DatabaseMultiAZ = false", 'DatabaseMultiAZ = "yes"', "DatabaseMultiAZ is 'yes', and may be one of"),
@@ -158,14 +157,6 @@ def test_a_small_group_may_keep_fewer_instances_in_service(run, project, size, k
     sizes = f"MinSize = 1\nMaxSize = {size}\n\n{own}"
     path.write_text(path.read_text().replace("MinSize = 2\nMaxSize = 3", sizes))
     assert "staging" in environments.read(run.settings)
-
-
-def test_two_environments_cannot_have_the_same_public_name(run, project):
-    path = project / environments.NAME
-    both = f'Certificate = "{CERTIFICATE}"\nPublicName = "{PUBLIC}"'
-    path.write_text(path.read_text().replace('Certificate = ""\nPublicName = ""', both))
-    with pytest.raises(InvalidConfig, match=f"have the same PublicName, {PUBLIC}"):
-        environments.read(run.settings)
 
 
 @pytest.mark.parametrize(
