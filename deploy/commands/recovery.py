@@ -38,7 +38,6 @@ from deploy.resources.beanstalk import State
 
 CUSTOM = "aws:elasticbeanstalk:customoption"
 SNAPSHOT, STORAGE, LIMIT = "DatabaseSnapshot", "DatabaseStorage", "DatabaseStorageLimit"
-STORAGE_LIMIT = 100  # GiB, the default of .ebextensions/40-database.config
 SECRETS = {"application": "ApplicationSecret", "smoke-test": "SmokeTestSecret"}  # and their outputs
 MINUTES = 45  # on AWS: two stacks, a copy of the snapshot, an environment with its database
 
@@ -304,10 +303,11 @@ def _make_environment(run: Run, plan: Plan, outputs: dict[str, str], snapshot: s
     size = plan.backup.size
     own = {
         SNAPSHOT: snapshot,
-        STORAGE: str(max(size, 20)),
-        LIMIT: str(max(STORAGE_LIMIT, math.ceil(size * 1.5))),
+        STORAGE: str(max(size, plan.target.number(CUSTOM, STORAGE))),
+        LIMIT: str(max(math.ceil(size * 1.5), plan.target.number(CUSTOM, LIMIT))),
     }
-    options = plan.target.options(outputs) + [
+    options = [one for one in plan.target.options(outputs) if one["OptionName"] not in own]
+    options += [
         {"Namespace": CUSTOM, "OptionName": option, "Value": value} for option, value in own.items()
     ]
     if beanstalk.find(run, name) is None:

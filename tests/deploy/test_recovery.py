@@ -137,6 +137,24 @@ def test_a_larger_database_gets_its_storage_and_more_to_grow(disaster, command):
     assert options(disaster)[namespace, "DatabaseStorageLimit"] == "135"
 
 
+def test_a_limit_of_the_storage_that_the_file_sets_is_kept_and_given_once(
+    disaster, project, command
+):
+    path = project / environments.NAME
+    path.write_text(
+        path.read_text().replace(
+            "DatabaseMultiAZ = true", "DatabaseMultiAZ = true\nDatabaseStorageLimit = 500"
+        )
+    )
+    code, output = command(*YES)
+    assert code == 0, output
+    [created] = disaster.asked("elasticbeanstalk:CreateEnvironment")
+    given = [
+        one for one in created["OptionSettings"] if one["OptionName"] == "DatabaseStorageLimit"
+    ]
+    assert [one["Value"] for one in given] == ["500"]
+
+
 def test_a_second_run_creates_nothing(disaster, command):
     command(*YES)
     disaster.calls.clear()
