@@ -18,6 +18,7 @@ from deploy.commands import (
     pipeline,
     protection,
     recovery,
+    recovery_plan,
     sentry,
     status,
     writes,
@@ -366,7 +367,7 @@ def recover_command(
     region. After an interruption, the same command continues. A dry run says what it would create.
     """
     wanted["short"] = wanted["short"] or environment.short
-    wish = recovery.Wish(**wanted)
+    wish = recovery_plan.Wish(**wanted)
     recovery.start(run, environment, region, wish, lambda: yes or arguments.confirm("Begin?"))
 
 
