@@ -14,6 +14,7 @@ from deploy.resources import (
     bucket,
     budget,
     certificates,
+    events,
     lock,
     monitoring,
     stacks,
@@ -68,7 +69,7 @@ def _create(run: Run, environment: Environment, label: str | None, allow_dirty: 
     with state("the stacks exist"):
         options = environment.options(outputs)
         is_new = beanstalk.find(run, name) is None
-        since = beanstalk.Mark() if is_new else beanstalk.mark(run, name)
+        since = events.Mark() if is_new else events.find_mark(run, name)
         begin = _launch if is_new else _change
         begin(run, environment, options, label, allow_dirty)
     with state(f"{name} was not verified"):
@@ -212,22 +213,22 @@ def _change(
         run.aws.change("elasticbeanstalk", "update_environment", **parameters)
 
 
-def _verify(run: Run, environment: Environment, since: beanstalk.Mark, is_new: bool) -> None:
+def _verify(run: Run, environment: Environment, since: events.Mark, is_new: bool) -> None:
     name = environment.name
     current = beanstalk.wait_until_ready(run, environment)
     with state(f"{name} has version {current.version or 'none'}, which was not verified"):
         if not is_new:
             remedy = f"correct {environments.NAME}, and run it again"
-            beanstalk.refuse_errors(run, name, since, remedy)
+            events.refuse_errors(run, name, since, remedy)
         key = smoke.find_key(run, environment)
     try:
         if not current.version:
             raise Unhealthy("its creation failed")
         beanstalk.wait_until_running(run, name, current.version)
-        beanstalk.refuse_ignored_files(run, name, since)
+        events.refuse_ignored_files(run, name, since)
         smoke.check(run, environment, key, current.version)
     except Unhealthy as failure:
-        beanstalk.show_events(run, name)
+        events.show(run, name)
         beanstalk.refuse_stuck(run, current)
         raise Failure(
             f"{name} exists, but does not serve as it should: {failure.what}",

@@ -26,6 +26,7 @@ from deploy.resources import (
     backups,
     beanstalk,
     bucket,
+    events,
     lock,
     monitoring,
     secretsmanager,
@@ -172,12 +173,12 @@ def _verify(run: Run, plan: Plan, user: str | None) -> tuple[State, str]:
         if not current.version:
             raise Unhealthy("its creation failed")
         beanstalk.wait_until_running(run, name, plan.label)
-        beanstalk.refuse_ignored_files(run, name, beanstalk.Mark())
+        events.refuse_ignored_files(run, name, events.Mark())
         detour = smoke.check_url(run, place.url, key, plan.label, place.host)
         if user is not None:
             smoke.refuse_unknown(run, place, user)
     except Unhealthy as failure:
-        beanstalk.show_events(run, name)
+        events.show(run, name)
         beanstalk.refuse_stuck(run, current)
         raise Failure(
             f"{name} exists, but does not serve as it should: {failure.what}",

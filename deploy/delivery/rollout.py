@@ -16,7 +16,7 @@ from deploy.base.errors import AwsFailure, Failure, state
 from deploy.config.environments import Environment
 from deploy.delivery import history, notify, smoke, standby, version
 from deploy.delivery.version import Version
-from deploy.resources import beanstalk, lock, monitoring
+from deploy.resources import beanstalk, events, lock, monitoring
 
 LOOK = "find the cause in the events above and in what this shows: {}; fix it and build again"
 
@@ -89,12 +89,12 @@ def deploy(
                 rollout.record("deploy", before)
             if forward:
                 version.refuse_older(run, name, before, label)
-            since = beanstalk.mark(run, name)
+            since = events.find_mark(run, name)
         run.console.say(f"{name}: from {before} to {label}")
         with notify.reporting(run, environment, label), monitoring.announced(run, environment):
             try:
                 rollout.install(label)
-                run.changes.quietly(lambda: beanstalk.refuse_ignored_files(run, name, since))
+                run.changes.quietly(lambda: events.refuse_ignored_files(run, name, since))
             except Failure as failure:
                 rollout.record("failed", label, failure.what)
                 _restore(rollout, failure)
@@ -128,7 +128,7 @@ def _restore(rollout: _Rollout, failure: Failure) -> NoReturn:
     before, failed = rollout.before, rollout.label
     logs = run.settings.eb(f"logs {name}")
     run.console.say(f"{name}: version {failed} failed: {failure.what}. The last events:")
-    beanstalk.show_events(run, name)
+    events.show(run, name)
     with state(f"some instances of {name} may run {failed}, and others {before}"):
         beanstalk.stop_update(run, rollout.environment)
     if before == failed:

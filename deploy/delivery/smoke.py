@@ -7,120 +7,23 @@ An environment is tested at its own host, by its public name: DNS may not lead t
 another one. Whether the public name leads to it is said beside the result.
 """
 
-import http.client
 import json
 import random
 import re
-import ssl
-import string
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, NamedTuple
 
 from deploy.base.context import Run
 from deploy.base.errors import AwsFailure, Failure, NotFound, Unhealthy
 from deploy.config.environments import Environment
+from deploy.delivery.client import Client, Place
 from deploy.resources import beanstalk, secretsmanager, stacks
 
-LETTERS = 16  # random characters in the name of the user, so that nobody else has it
 PAUSE = 2.0  # seconds
 PROBES = 20  # calls of /livez, enough to reach each of a handful of instances
-TIMEOUT = 10  # seconds for one answer
 ATTEMPTS = 3  # to reach an environment by its public name
-
-
-class Answer(NamedTuple):
-    """Status (0 if there was none), media type and body of a response."""
-
-    status: int
-    kind: str
-    body: str
-
-
-class Place(NamedTuple):
-    """Where an environment serves."""
-
-    url: str  # its public address
-    host: str  # its own, to which DNS points the name in the URL; empty if the URL has it already
-
-    @property
-    def name(self) -> str:
-        """The host in the URL."""
-        return urllib.parse.urlsplit(self.url).netloc
-
-    def remedy(self, detour: str) -> str:
-        """What to change in DNS because of the ``detour`` that it makes."""
-        return f"point {self.name} to {self.host}: {detour}"
-
-
-class _Named(urllib.request.HTTPSHandler):
-    """Expects the certificate to be for ``name``, whatever host the URL names."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        context = ssl.create_default_context()
-
-        class Connection(http.client.HTTPSConnection):
-            def connect(self) -> None:
-                http.client.HTTPConnection.connect(self)  # through a proxy, where there is one
-                self.sock = context.wrap_socket(self.sock, server_hostname=name)
-
-        self._connection = Connection
-
-    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(self._connection, req)
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Redirects are answers: urllib would send the key along, to any host."""
-
-    def redirect_request(self, *_: Any) -> None:
-        """No further request."""
-
-
-class _Client:
-    """A client of one service, with an API key if there is one, and a test user."""
-
-    def __init__(self, url: str, key: str = "", host: str = "") -> None:
-        self.url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
-        parts = urllib.parse.urlsplit(self.url)
-        handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
-        self._at = self.url
-        if host:
-            self._headers["Host"] = parts.netloc
-            port = f":{parts.port}" if parts.port else ""
-            self._at = parts._replace(netloc=f"{host}{port}").geturl()
-            handlers.append(_Named(parts.hostname or ""))
-        self._opener = urllib.request.build_opener(*handlers)
-        self.user = "SmokeTest" + "".join(random.choices(string.ascii_letters, k=LETTERS))  # noqa: S311  # it need only be unlikely that a user has this name
-        self.has_saved = False  # or may have: a PUT without an answer counts
-
-    def ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
-        """The answer to a request; status 0 and the reason when there is none within TIMEOUT."""
-        request = urllib.request.Request(self._at + path, body, self._headers, method=method)  # noqa: S310  # the operator's own
-        try:
-            with self._opener.open(request, timeout=TIMEOUT) as response:
-                kind = response.headers.get_content_type()
-                return Answer(response.status, kind, response.read().decode())
-        except urllib.error.HTTPError as error:
-            with error:
-                kind = error.headers.get_content_type()
-                return Answer(error.code, kind, error.read().decode("utf-8", "replace"))
-        except (OSError, ValueError) as error:
-            return Answer(0, "", str(error))
-
-    def ask_about_user(self, method: str, body: bytes | None = None) -> tuple[Answer, str]:
-        """The response, and the message for it if it is wrong. A PUT may have saved something."""
-        had_saved, self.has_saved = self.has_saved, self.has_saved or method == "PUT"
-        answer = self.ask(method, f"/hello/{self.user}", body)
-        if method == "PUT" and 400 <= answer.status < 500:  # refused
-            self.has_saved = had_saved
-        return answer, f"{method} /hello/{self.user} answered {answer.status} {answer.body[:200]!r}"
 
 
 def check(run: Run, environment: Environment, key: str, label: str | None = None) -> None:
@@ -166,7 +69,7 @@ def check_url(run: Run, url: str, key: str = "", label: str | None = None, host:
     ``host`` it connects to that one, by the name in ``url``; the result is then why that name by
     itself does not lead there, and empty if it does.
     """
-    client, fault = _Client(url, key, host), ""
+    client, fault = Client(url, key, host), ""
     try:
         for check in (_alive(label), _GREETING, _PROBLEM, _CLOSED):
             _expect(run, client, *check)
@@ -190,9 +93,9 @@ def refuse_writes(run: Run, environment: Environment, proof: str) -> None:
     body is invalid, so that nothing is saved in any case.
     """
     place = locate(run, environment)
-    anybody, known = (_Client(place.url, key, place.host) for key in ("", proof))
+    anybody, known = (Client(place.url, key, place.host) for key in ("", proof))
 
-    def find_fault(_: _Client) -> str:
+    def find_fault(_: Client) -> str:
         for client, status in PROBES * ((anybody, 401), (known, 400)):
             answer, fault = client.ask_about_user("PUT", b"{}")
             if answer.status != status:
@@ -204,14 +107,14 @@ def refuse_writes(run: Run, environment: Environment, proof: str) -> None:
 
 def refuse_unknown(run: Run, place: Place, user: str) -> None:
     """Raises Unhealthy unless ``user``, who is never shown, is greeted at ``place``."""
-    client = _Client(place.url, host=place.host)
+    client = Client(place.url, host=place.host)
     answer = client.ask("GET", f"/hello/{urllib.parse.quote(user, safe='')}")
     if answer.status != 200:
         raise Unhealthy(f"the person of --greet is not greeted: the answer is {answer.status}")
     run.console.say("the person of --greet is greeted: ok")
 
 
-def _expect(run: Run, client: _Client, name: str, find_fault: Callable[[_Client], str]) -> None:
+def _expect(run: Run, client: Client, name: str, find_fault: Callable[[Client], str]) -> None:
     show = run.console.waiting(f"smoke test: {name}")
     deadline = time.monotonic() + run.settings.smoke_timeout
     while fault := find_fault(client):
@@ -222,9 +125,9 @@ def _expect(run: Run, client: _Client, name: str, find_fault: Callable[[_Client]
     run.console.say(f"smoke test: {name}: ok")
 
 
-def _find_detour(run: Run, client: _Client) -> str:
+def _find_detour(run: Run, client: Client) -> str:
     """Why DNS does not lead to the service of ``client``; empty if its user is found that way."""
-    public = _Client(client.url)  # without the key: somebody else's host must not learn it
+    public = Client(client.url)  # without the key: somebody else's host must not learn it
     public.user = client.user
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -268,8 +171,8 @@ def find_key(run: Run, environment: Environment) -> str:
     return key
 
 
-def _alive(label: str | None) -> tuple[str, Callable[[_Client], str]]:
-    def find_fault(client: _Client) -> str:
+def _alive(label: str | None) -> tuple[str, Callable[[Client], str]]:
+    def find_fault(client: Client) -> str:
         for _ in range(PROBES):
             answer = client.ask("GET", "/livez")
             try:
@@ -283,7 +186,7 @@ def _alive(label: str | None) -> tuple[str, Callable[[_Client], str]]:
     return f"version {label}" if label else "alive", find_fault
 
 
-def _greeting(client: _Client) -> str:
+def _greeting(client: Client) -> str:
     """A fault if the greeting does not match; around midnight, two days are right."""
     today = datetime.now(UTC).date()
     born, expected = _choose(today, random.randrange(2, 300))  # noqa: S311  # any day will do
@@ -313,27 +216,27 @@ def _choose(today: date, days: int) -> tuple[date, int]:
     return birthday.replace(year=1999), (birthday - today).days
 
 
-def _problem(client: _Client) -> str:
+def _problem(client: Client) -> str:
     answer, fault = client.ask_about_user("PUT", b'{"dateOfBirth": "2001-02-29"}')
     if (answer.status, answer.kind) == (400, "application/problem+json"):
         return ""
     return f"the 29 February 2001: {fault} {answer.kind}"
 
 
-def _deleted(client: _Client) -> str:
+def _deleted(client: Client) -> str:
     status, fault = _delete(client)
     # 405: a version that cannot delete yet, after a rollback
     return "" if status in (204, 405) else fault
 
 
-def _delete(client: _Client) -> tuple[int, str]:
+def _delete(client: Client) -> tuple[int, str]:
     answer, fault = client.ask_about_user("DELETE")
     if answer.status == 204:
         client.has_saved = False
     return answer.status, fault
 
 
-def _closed(client: _Client) -> str:
+def _closed(client: Client) -> str:
     answer = client.ask("GET", "/readyz")
     return "" if answer.status == 404 else f"GET /readyz answered {answer.status}, not 404"
 

@@ -1,22 +1,16 @@
 """Environments on Elastic Beanstalk: their state, their events, and waiting for them."""
 
-import re
 from collections import Counter
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any
 
 from deploy.base.context import Run
 from deploy.base.errors import AwsFailure, Failure, NotFound, Unhealthy
 from deploy.base.waiting import Pending, wait_until
 from deploy.config.environments import Environment
-from deploy.resources import stacks
+from deploy.resources import events, stacks
 
 EB_GRACE = 120  # seconds beyond the time limit of `eb`, which it does not always respect
-SHOWN = 12  # number of events to show after a failure
-# Beanstalk skips a whole file that has an unknown key, and only prints a warning. If that file
-# declares the database, the database is removed.
-IGNORED = re.compile(r"\.ebextensions|configuration files?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -44,14 +38,6 @@ class Machinery:
     load_balancer: str  # app/NAME/ID
     target_group: str  # targetgroup/NAME/ID
     group: str  # of the instances
-
-
-@dataclass
-class Mark:
-    """A position in the events of an environment, by AWS's clock."""
-
-    at: datetime | None = None
-    seen: set[tuple[datetime, str]] = field(default_factory=set)
 
 
 def find(run: Run, name: str) -> State | None:
@@ -94,7 +80,7 @@ def wait_until_ready(run: Run, environment: Environment) -> State:
             )
         if state.status == "Ready":
             return state
-        return Pending(state.status, _last_message(run, name))
+        return Pending(state.status, events.find_last(run, name))
 
     found = wait_until(run, name, look, run.settings.deploy_timeout)
     if isinstance(found, Pending):
@@ -188,13 +174,6 @@ def update(run: Run, name: str, label: str) -> None:
     run.changes.quietly(lambda: wait_until_running(run, name, label))
 
 
-def refuse_ignored_files(run: Run, name: str, since: Mark) -> None:
-    """Raise Unhealthy if Beanstalk ignored a configuration file after ``since``."""
-    for event in events(run, name, since):
-        if event["Severity"] == "WARN" and IGNORED.search(event["Message"]):
-            raise Unhealthy(f"Beanstalk ignored a configuration file: {event['Message']}")
-
-
 def find_options(run: Run, name: str) -> dict[tuple[str, str], str]:
     """The options of the environment ``name`` that have a value, by namespace and name.
 
@@ -226,29 +205,15 @@ def change(run: Run, environment: Environment, **options: Any) -> None:
 
     Raises Failure.
     """
-    since = mark(run, environment.name)
+    since = events.find_mark(run, environment.name)
     run.aws.change(
         "elasticbeanstalk", "update_environment", EnvironmentName=environment.name, **options
     )
     if run.changes.dry_run:
         return
     current = wait_until_ready(run, environment)
-    refuse_errors(run, environment.name, since, "run it again")
+    events.refuse_errors(run, environment.name, since, "run it again")
     wait_until_running(run, environment.name, current.version)
-
-
-def refuse_errors(run: Run, name: str, since: Mark, remedy: str) -> None:
-    """AWS accepts options, and may find only later that it cannot apply them. Raises Failure."""
-    errors = [
-        one["Message"] for one in events(run, name, since) if one["Severity"] in ("ERROR", "FATAL")
-    ]
-    if errors:
-        show_events(run, name)
-        raise Failure(
-            f"{name} did not accept the settings: {errors[0]}",
-            "AWS rolled back what it could",
-            f"see the events above; {remedy}",
-        )
 
 
 def stop_update(run: Run, environment: Environment) -> None:
@@ -315,59 +280,6 @@ def _find_database(run: Run, name: str) -> dict[str, Any] | None:
         return None
     database: dict[str, Any] = found["DBInstances"][0]
     return database
-
-
-def mark(run: Run, name: str) -> Mark:
-    """The current position in the events of ``name``. Raises AwsFailure."""
-    found = _last_events(run, name, SHOWN)
-    if not found:
-        return Mark()
-    newest = max(one["EventDate"] for one in found)
-    return Mark(newest, {_key(one) for one in found if one["EventDate"] == newest})
-
-
-def events(run: Run, name: str, since: Mark) -> list[dict[str, Any]]:
-    """The events of ``name`` after ``since``, the newest last. Raises AwsFailure."""
-    found = run.aws.every(
-        "elasticbeanstalk", "describe_events", "Events",
-        ApplicationName=run.settings.application, EnvironmentName=name,
-        **({"StartTime": since.at} if since.at else {}),
-    )  # fmt: skip
-    new = [one for one in found if _key(one) not in since.seen]
-    return sorted(new, key=lambda one: one["EventDate"])
-
-
-def show_events(run: Run, name: str) -> None:
-    """Print the last events of ``name``. It is not a failure if they cannot be read."""
-    try:
-        found = _last_events(run, name, SHOWN)
-    except AwsFailure as failure:
-        run.console.say(f"the events of {name} cannot be read: {failure.what}")
-        return
-    for one in sorted(found, key=lambda one: one["EventDate"]):
-        run.console.say(f"  {one['EventDate']:%H:%M:%S} {one['Severity']:5} {one['Message']}")
-
-
-def _last_events(run: Run, name: str, count: int) -> list[dict[str, Any]]:
-    """The last ``count`` events, the newest first. Raises AwsFailure."""
-    found: list[dict[str, Any]] = run.aws.ask(
-        "elasticbeanstalk", "describe_events",
-        ApplicationName=run.settings.application, EnvironmentName=name, MaxRecords=count,
-    )["Events"]  # fmt: skip
-    return found
-
-
-def _key(event: dict[str, Any]) -> tuple[datetime, str]:
-    return event["EventDate"], event["Message"]
-
-
-def _last_message(run: Run, name: str) -> str:
-    """The last event, for display only: an error while reading it does not end a wait."""
-    try:
-        found = _last_events(run, name, 1)
-    except AwsFailure as failure:
-        return f"its events cannot be read: {failure.what}"
-    return str(found[0]["Message"]) if found else ""
 
 
 def _minutes(run: Run) -> int:

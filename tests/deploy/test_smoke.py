@@ -18,7 +18,7 @@ from werkzeug.serving import make_server
 
 from deploy.base.errors import Unhealthy
 from deploy.config import environments
-from deploy.delivery import smoke
+from deploy.delivery import client, smoke
 from tests.support.certificates import Authority
 from web import create_app
 from web.birthday import days_until_birthday
@@ -377,14 +377,14 @@ def test_with_a_record_nothing_lacks(https, dns, check):
 @pytest.fixture
 def other():
     """What another service answers."""
-    return SimpleNamespace(answer=smoke.Answer(404, "application/problem+json", ""))
+    return SimpleNamespace(answer=client.Answer(404, "application/problem+json", ""))
 
 
 @pytest.fixture
 def keys(dns, other, monkeypatch):
     """The headers of requests to another service, to which the public name leads."""
     dns["hello.example.com"] = "127.0.0.2"
-    keys, ask = [], smoke._Client.ask
+    keys, ask = [], client.Client.ask
 
     def answer(client, method, path, body=None):
         if client._at != client.url:  # at the host
@@ -392,7 +392,7 @@ def keys(dns, other, monkeypatch):
         keys.append(client._headers)
         return other.answer
 
-    monkeypatch.setattr(smoke._Client, "ask", answer)
+    monkeypatch.setattr(client.Client, "ask", answer)
     return keys
 
 
@@ -403,7 +403,7 @@ def test_a_record_that_leads_to_another_service_is_told_and_gets_no_key(
     https, keys, other, check, status, body
 ):
     """As after a recovery, after somebody swapped two names, or at a provider's page."""
-    other.answer = smoke.Answer(status, "", body)
+    other.answer = client.Answer(status, "", body)
     fault = check(https, "K3y", host="127.0.0.1")
     assert fault == f"another service answers there, with {status}"
     assert keys == [{}] * smoke.ATTEMPTS
@@ -411,7 +411,7 @@ def test_a_record_that_leads_to_another_service_is_told_and_gets_no_key(
 
 def test_writes_are_refused_where_a_key_is_needed(run, saved, env, serve, monkeypatch):
     keys = hashlib.sha256(b"proof").hexdigest()
-    place = smoke.Place(serve(create_app(env | {"API_KEYS": keys})), "")
+    place = client.Place(serve(create_app(env | {"API_KEYS": keys})), "")
     monkeypatch.setattr(smoke, "locate", lambda *_: place)
     smoke.refuse_writes(run, None, "proof")
     assert saved() == set()
@@ -425,7 +425,7 @@ def test_writes_are_refused_where_a_key_is_needed(run, saved, env, serve, monkey
     ],
 )
 def test_an_instance_that_has_older_keys_is_found(run, saved, env, serve, monkeypatch, keys, fault):
-    place = smoke.Place(serve(create_app(env | {"API_KEYS": keys})), "")
+    place = client.Place(serve(create_app(env | {"API_KEYS": keys})), "")
     monkeypatch.setattr(smoke, "locate", lambda *_: place)
     with pytest.raises(Unhealthy, match=f"has the new keys.*FAILED: PUT .* answered {fault}"):
         smoke.refuse_writes(run, None, "proof")
@@ -436,7 +436,7 @@ def test_a_public_name_that_leads_to_another_service_fails_and_gets_no_key(
     https, keys, run, monkeypatch
 ):
     prod = environments.find(run.settings, "prod")
-    monkeypatch.setattr(smoke, "locate", lambda *_: smoke.Place(https, "127.0.0.1"))
+    monkeypatch.setattr(smoke, "locate", lambda *_: client.Place(https, "127.0.0.1"))
     with pytest.raises(
         Unhealthy, match=f"does not lead to {prod.name}: another service answers there, with 404"
     ):
@@ -451,7 +451,7 @@ def ada(client):
 
 
 def test_a_person_is_greeted_at_a_host_by_the_name_of_its_certificate(run, https, ada, capsys):
-    smoke.refuse_unknown(run, smoke.Place(https, "127.0.0.1"), "Ada")
+    smoke.refuse_unknown(run, client.Place(https, "127.0.0.1"), "Ada")
     printed = capsys.readouterr().err
     assert "the person of --greet is greeted: ok" in printed
     assert "Ada" not in printed
@@ -459,10 +459,10 @@ def test_a_person_is_greeted_at_a_host_by_the_name_of_its_certificate(run, https
 
 def test_a_missing_user_is_a_failure(run, https):
     with pytest.raises(Unhealthy, match="the answer is 404"):
-        smoke.refuse_unknown(run, smoke.Place(https, "127.0.0.1"), "Grace")
+        smoke.refuse_unknown(run, client.Place(https, "127.0.0.1"), "Grace")
 
 
 def test_a_certificate_for_another_name_is_refused(run, https, ada):
     other = https.replace("hello", "other")
     with pytest.raises(Unhealthy, match="the answer is 0"):
-        smoke.refuse_unknown(run, smoke.Place(other, "127.0.0.1"), "Ada")
+        smoke.refuse_unknown(run, client.Place(other, "127.0.0.1"), "Ada")
