@@ -216,6 +216,7 @@ def _change(
 def _verify(run: Run, environment: Environment, since: events.Mark, is_new: bool) -> None:
     name = environment.name
     current = beanstalk.wait_until_ready(run, environment)
+    beanstalk.refuse_stuck(run, current)  # before waiting for what cannot become well
     with state(f"{name} has version {current.version or 'none'}, which was not verified"):
         if not is_new:
             remedy = f"correct {environments.NAME}, and run it again"
@@ -229,7 +230,6 @@ def _verify(run: Run, environment: Environment, since: events.Mark, is_new: bool
         smoke.check(run, environment, key, current.version)
     except Unhealthy as failure:
         events.show(run, name)
-        beanstalk.refuse_stuck(run, current)
         raise Failure(
             f"{name} exists, but does not serve as it should: {failure.what}",
             f"{name} has version {current.version or 'none'}",

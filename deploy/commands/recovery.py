@@ -167,6 +167,7 @@ def _verify(run: Run, plan: Plan, user: str | None) -> tuple[State, str]:
     """The environment, once it serves, and what DNS lacks. Raises Failure."""
     name = plan.target.name
     current = beanstalk.wait_until_ready(run, plan.target)
+    beanstalk.refuse_stuck(run, current)
     key = smoke.find_key(run, plan.target)
     place = smoke.locate(run, plan.target)
     try:
@@ -179,7 +180,6 @@ def _verify(run: Run, plan: Plan, user: str | None) -> tuple[State, str]:
             smoke.refuse_unknown(run, place, user)
     except Unhealthy as failure:
         events.show(run, name)
-        beanstalk.refuse_stuck(run, current)
         raise Failure(
             f"{name} exists, but does not serve as it should: {failure.what}",
             f"{name} has version {current.version or 'none'}; the old environment is unchanged",
