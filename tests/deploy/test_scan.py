@@ -43,7 +43,9 @@ def debian(run, monkeypatch):
         assert "apt-get" in command[-1]
         said.asked += 1
         return (
-            (0, said.newer, "") if said.newer else (100, "", "Could not resolve 'archive.example.com'")
+            (0, said.newer, "")
+            if said.newer
+            else (100, "", "Could not resolve 'archive.example.com'")
         )
 
     monkeypatch.setattr(run.tools, "try_to_ask", ask)
