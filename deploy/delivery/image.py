@@ -29,13 +29,14 @@ def terms(package):  # older packages name their licence in a classifier only
 found = {(one.name, one.version, terms(one.metadata)) for one in importlib.metadata.distributions()}
 print(json.dumps(sorted(found)))
 """
-# Debian's packages of which its archive has a newer version: binary and source package, version
+# Debian's packages of which its archive has a newer version: binary and source package, version.
+# Those that would be added have no installed version, in brackets. No failure may pass for nothing
 LIST_UPGRADES = r"""
 apt-get -qq -o APT::Update::Error-Mode=any update || exit
-apt-get -qqs dist-upgrade | sed -n 's/^Inst \([^ ]*\) [^(]*(\([^ ]*\) .*/\1 \2/p' |
+newer=$(apt-get -qqs dist-upgrade) || exit
+echo "$newer" | sed -n 's/^Inst \([^ ]*\) \[[^]]*\] (\([^ ]*\) .*/\1 \2/p' |
 while read -r name version; do
-    # Nothing for a package that would be added
-    dpkg-query --show --showformat "\${Package} \${source:Package} $version\n" "$name" || true
+    dpkg-query --show --showformat "\${Package} \${source:Package} $version\n" "$name" || exit
 done
 """
 UNKNOWN = "sha256:" + 64 * "0"  # stands for the digest of an image that a dry run did not push

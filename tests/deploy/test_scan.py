@@ -1,12 +1,13 @@
 """ECR's scan of an image, and the vulnerabilities that are accepted until a given date."""
 
+import subprocess
 from datetime import date
 from types import SimpleNamespace
 
 import pytest
 
 from deploy.base.errors import Failure, InvalidConfig
-from deploy.delivery import scan
+from deploy.delivery import image, scan
 
 TODAY = date(2026, 11, 25)
 DIGEST = "sha256:" + "a" * 64
@@ -102,6 +103,36 @@ def test_a_critical_finding_with_a_fix_or_an_exploit_fails(look, findings, line,
     with pytest.raises(Failure, match="the image has 1 critical vulnerabilities that have a fix"):
         look(("ACTIVE", findings))
     assert line in capsys.readouterr().err
+
+
+APT = """Inst zlib1g [1:1.3-1] (1:1.4-1 Debian:13/stable [amd64])
+Inst an-addition (2.0 Debian:13/stable [amd64])
+Conf zlib1g (1:1.4-1 Debian:13/stable [amd64])"""
+
+
+@pytest.mark.parametrize(
+    ("update", "upgrade", "dpkg", "expected"),
+    [
+        ("exit 0", f"echo '{APT}'", "echo zlib1g zlib 1:1.4-1", (0, NEWER)),  # no addition
+        ("exit 0", "exit 0", "exit 1", (0, "")),
+        ("exit 100", "exit 0", "exit 1", (100, "")),
+        ("exit 0", "exit 100", "exit 1", (100, "")),
+        ("exit 0", f"echo '{APT}'", "exit 2", (2, "")),
+    ],
+)
+def test_debian_is_asked_and_its_failure_is_no_answer(tmp_path, update, upgrade, dpkg, expected):
+    """The programs of the image are fakes; the shell between them is real."""
+    apt = f'for one; do if [ "$one" = update ]; then {update}; fi; done\n{upgrade}'
+    for name, text in (("apt-get", apt), ("dpkg-query", dpkg)):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    ended = subprocess.run(
+        ["sh", "-c", image.LIST_UPGRADES],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stdout) == expected
 
 
 def test_without_an_answer_about_fixes_nothing_passes(look, debian):
