@@ -30,9 +30,10 @@ pytestmark = pytest.mark.usefixtures("compose")
 
 
 class Stack:
-    """The running stack."""
+    """The running stack of the checkout ``folder``."""
 
-    def __init__(self):
+    def __init__(self, folder="."):
+        self.folder = folder
         self.project = f"birthday-{secrets.token_hex(4)}"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -42,10 +43,14 @@ class Stack:
     def compose(self, *arguments, check=True, timeout=1800):
         command = ["docker", "compose", "--project-name", self.project, *arguments]
         ended = subprocess.run(
-            command, env=self.env, capture_output=True, text=True, timeout=timeout
+            command, env=self.env, cwd=self.folder, capture_output=True, text=True, timeout=timeout
         )
         assert not check or ended.returncode == 0, ended.stdout + ended.stderr
         return ended.stdout
+
+    def down(self):
+        down = ("down", "--volumes", "--rmi", "local", "--timeout", "2")
+        self.compose("--profile", "test", *down)
 
     def url(self, path):
         return f"http://127.0.0.1:{self.port}{path}"
@@ -58,11 +63,10 @@ class Stack:
 def stack(image):
     stack = Stack()
     try:
-        stack.compose("up", "--build", "--wait")
+        stack.compose("up", "--wait")
         yield stack
     finally:
-        stack.compose("--profile", "test", "down", "--volumes", "--timeout", "2")
-        docker("image", "rm", "birthday-greetings-test", check=False)
+        stack.down()
 
 
 @pytest.fixture
@@ -87,6 +91,42 @@ def test_up_to_a_greeting(stack):
     assert request("PUT", stack.url("/hello/John"), body)[0] == 204
     assert "Hello, John!" in request("GET", stack.url("/hello/John"))[1]
     assert json.loads(request("GET", stack.url("/livez"))[1])["version"] == "under-test"
+
+
+def test_it_says_where_it_serves_once_it_does(stack):
+    said = stack.compose("logs", "--no-log-prefix", "address")
+    assert said == f"Serving on {stack.url('')}\n"
+
+
+def test_what_is_in_the_checkout_is_what_runs(stack, tmp_path):
+    """Not what another checkout has built, nor what this one had before; `up -d` ends when it serves."""
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", ".", str(clone)], check=True)
+    other = Stack(clone)
+    text = clone / "web/birthday.py"
+    try:
+        for word in ("Goodbye", "Welcome"):
+            text.write_text(re.sub(r'f"\w+, ', f'f"{word}, ', text.read_text()))
+            other.compose("up", "--detach")
+            request("PUT", other.url("/hello/Ann"), b'{"dateOfBirth": "1990-05-17"}')
+            assert f"{word}, Ann!" in request("GET", other.url("/hello/Ann"))[1]
+    finally:
+        other.down()
+    request("PUT", stack.url("/hello/Ann"), b'{"dateOfBirth": "1990-05-17"}')
+    assert "Hello, Ann!" in request("GET", stack.url("/hello/Ann"))[1]
+
+
+def test_an_invalid_setting_is_explained_and_nothing_else_starts(stack):
+    """By a container that Compose names, and that is not restarted for ever."""
+    other = Stack()
+    other.env |= {"TIME_ZONE": "Mars/Phobos"}
+    try:
+        with pytest.raises(AssertionError, match='service "migrate"'):
+            other.compose("up", "--detach")
+        assert "Invalid TIME_ZONE 'Mars/Phobos'" in other.compose("logs", "migrate")
+        assert not other.compose("ps", "--quiet", "web", "nginx")
+    finally:
+        other.down()
 
 
 def test_the_port_of_the_database_is_not_published(stack):
@@ -307,16 +347,16 @@ def test_services_have_no_more_privileges_than_they_need(stack):
     services = json.loads(stack.compose("--profile", "test", "config", "--format", "json"))[
         "services"
     ]
-    for name in ("db", "migrate", "web", "nginx"):
+    for name in ("db", "migrate", "web", "nginx", "address"):
         assert services[name]["cap_drop"] == ["ALL"], name
         assert services[name]["security_opt"] == ["no-new-privileges:true"], name
     assert {name for name in services if services[name].get("cap_add")} == {"nginx"}
-    in_network = {name for name in services if "database" in services[name]["networks"]}
+    in_network = {name for name in services if "database" in services[name].get("networks", {})}
     assert in_network == {"db", "migrate", "web", "test"}
     assert [*services["db"]["networks"]] == ["database"]
     for name, service in services.items():
         assert service["logging"]["options"]["max-size"], name
-    for name in ("db", "web", "nginx"):
+    for name in ("db", "web", "nginx", "address"):
         status = stack.compose("exec", "-T", name, "cat", "/proc/1/status")
         assert "NoNewPrivs:\t1" in status, name
         allowed = int(re.search(r"CapPrm:\s+(\w+)", status)[1], 16)
