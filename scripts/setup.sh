@@ -3,14 +3,19 @@
 #
 # Usage: scripts/setup.sh TICKET [REPOSITORY]
 #
-# TICKET, such as GREET-12, names the folder (in the current one) and the branch. REPOSITORY is anything that git
-# can clone; the default is that of this script's checkout. The script verifies that git, make, Docker
-# and pyenv are installed and says how to get those that are not, clones, creates a virtual environment with a Python
-# from pyenv, installs everything into it, makes git run the checks before each commit, and runs the tests.
-# Safe to run again: it continues where it stopped, and does not touch your work.
+# TICKET, such as GREET-12, names the folder (in the current one) and the branch. REPOSITORY is anything that git can
+# clone; the default is that of this script's checkout. The script clones, installs everything into a virtual
+# environment, makes git run the checks before each commit, and runs the tests. It is safe to run again: it continues
+# where it stopped, and does not touch your work.
+#
+# It needs
+#   git, make  to clone, and for every command of this project
+#   Python     3.11 to 3.14; if there is none, pyenv, by which it installs the image's
+# Docker is needed only to try the image, docker compose and the rehearsals; the script says if it is missing.
 #
 # Exit codes: 0 the tests pass; 1 it failed, and the last line says what to do; 2 wrong usage.
 set -euo pipefail
+shopt -s inherit_errexit 2>/dev/null || true # which bash 3.2, that of macOS, does not have
 
 python=3.13 # that of the image
 
@@ -22,8 +27,11 @@ die() {
     exit 1
 }
 
-usage() {
-    say "$1. See the head of this script."
+usage() { sed -n '2,/^set /s/^#\( \|$\)//p' "${BASH_SOURCE[0]}"; }
+
+wrong() {
+    say "$1"
+    say "  next: scripts/setup.sh --help"
     exit 2
 }
 
@@ -41,15 +49,30 @@ hint() {
 
 verify() {
     local tool missing=''
-    for tool in git make docker pyenv; do
+    for tool in git make; do
         command -v "$tool" >/dev/null && continue
         missing=yes
-        say "there is no $tool: $(hint "$tool")"
+        say "$tool is not installed: $(hint "$tool")"
     done
+    if [ -z "$(fitting)" ] && ! command -v pyenv >/dev/null; then
+        missing=yes
+        say "neither Python 3.11 to 3.14 nor pyenv, which installs one, was found: $(hint pyenv)"
+    fi
     [ -z "$missing" ] || die "something is missing; nothing was changed" "install it and run this again"
-    docker compose version >/dev/null 2>&1 || die "Docker has no Compose; nothing was changed" "$(hint docker)"
-    docker info >/dev/null 2>&1 ||
-        die "Docker is installed, but its engine does not answer; nothing was changed" "start it; on Linux, be a member of the group docker (and log in again)"
+    if ! docker compose version >/dev/null 2>&1 || ! docker info >/dev/null 2>&1; then
+        say "Docker with Compose is not installed, or not running: docker compose up, make test-docker and make cloud"
+        say "  need it, and nothing else: $(hint docker)"
+    fi
+}
+
+# A Python that the project supports, if there is one. Each is tried: pyenv's names exist for versions that are not active
+fitting() {
+    local name
+    for name in "python$python" python3 python3.14 python3.12 python3.11; do
+        "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null || continue
+        command -v "$name"
+        return
+    done
 }
 
 origin() {
@@ -69,14 +92,16 @@ checkout() { # TICKET REPOSITORY
     elif git -C "$1" show-ref --quiet --verify "refs/remotes/origin/$1"; then
         git -C "$1" switch --quiet --track "origin/$1" || die "$1 cannot be switched to its branch" "commit or stash what you have there"
     else
-        git -C "$1" switch --quiet --create "$1" || die "the branch $1 cannot be made" "look at the message above"
+        git -C "$1" switch --quiet --create "$1" || die "cannot create the branch $1" "look at the message above"
     fi
 }
 
 lost() { die "pyenv does not find Python $python, which it has installed" "look at the message above"; }
 
 interpreter() {
-    local version prefix
+    local found version prefix
+    found=$(fitting)
+    [ -z "$found" ] || { echo "$found" && return; }
     pyenv install --skip-existing "$python" >&2 ||
         die "pyenv cannot install Python $python" "look at the message above; its prerequisites: https://github.com/pyenv/pyenv/wiki#suggested-build-environment"
     # Each in an assignment: "echo" succeeds whatever failed inside its $( )
@@ -87,8 +112,9 @@ interpreter() {
 
 main() {
     local ticket=${1:-} repository interpreter
-    [[ $# -eq 1 || $# -eq 2 ]] || usage "one ticket is needed"
-    [[ $ticket =~ ^[A-Za-z][A-Za-z0-9]*-[0-9]+$ ]] || usage "'$ticket' is no ticket: letters, a hyphen and a number are expected, such as GREET-12"
+    case $ticket in -h | --help) usage && return ;; esac
+    [[ $# -eq 1 || $# -eq 2 ]] || wrong "expected one ticket, and a repository or none"
+    [[ $ticket =~ ^[A-Za-z][A-Za-z0-9]*-[0-9]+$ ]] || wrong "invalid ticket '$ticket': expected letters, a hyphen and a number, such as GREET-12"
     verify
     repository=${2:-$(origin)} || exit
     checkout "$ticket" "$repository"
