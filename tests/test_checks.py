@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -39,11 +40,24 @@ def test_ci_runs_the_tests_of_every_marker_and_those_without():
 
 
 def test_every_check_is_run_from_this_checkout():
-    for hook in HOOKS.values():
+    for name, hook in HOOKS.items():
         assert hook["language"] == "system"
+        if name == "packages":  # which installs them
+            continue
         words = hook["entry"].split()
         program = next(word for word in words if "=" not in word and word != "env")
         assert program.startswith((".venv/bin/", "scripts/")), hook["entry"]
+
+
+def test_a_worktree_gets_its_packages_at_the_first_commit(tmp_path):
+    """Its hooks are those of the checkout that it belongs to, but its .venv does not exist."""
+    (tmp_path / "Makefile").write_text(".venv/%:\n\t@echo installing $@\n")
+    first = next(iter(HOOKS))
+    entry = shlex.split(HOOKS[first]["entry"])
+    made = subprocess.run(entry, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert made.stdout == "installing .venv/installed\ninstalling .venv/checkov/installed\n"
+    assert subprocess.run(entry, capture_output=True, text=True, check=True).stdout == ""
+    assert HOOKS[first]["fail_fast"]  # the others could only say that their program is not found
 
 
 # By the detector of .ci/secrets.baseline: what it reports, of which line; in parts, to be no finding
