@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from deploy.delivery import scan
+from tools import interrupts
 
 LOCKS = ("uv", "build", "main", "dev", "checkov")  # dev includes those of run and deploy
 
@@ -45,4 +46,4 @@ def audit(lock: str, today: date) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main, "not all locks were checked")

@@ -12,6 +12,8 @@ from html import escape
 from itertools import combinations, pairwise
 from pathlib import Path
 
+from tools import interrupts
+
 FOLDER = Path(__file__).parent.parent / "docs"
 WIDTH = 1200
 SIZE, SMALL, TITLE = 14, 12.5, 17  # pixels, of letters
@@ -328,4 +330,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main, "the picture that it was drawing may be incomplete")

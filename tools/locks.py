@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools import install
+from tools import install, interrupts
 
 FOLDER = Path("requirements")
 LOCKS = ("uv", "build", "main", "run", "deploy", "dev", "checkov")
@@ -55,14 +55,14 @@ def check(source: Path, lock: Path) -> None:
 
 def write(source: Path, lock: Path, options: list[str]) -> None:
     """Resolve ``source`` into ``lock``; pinned versions are kept if they still fit."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=lock.parent) as folder:
         new = Path(folder, lock.name)
         if lock.exists():
             shutil.copy(lock, new)
         _compile(source, new, options)
         packages = new.read_text()
         new.write_text(f"{packages}{FINGERPRINT}{_fingerprint(source, packages)}\n")
-        shutil.copy(new, lock)
+        new.replace(lock)
 
 
 def _fingerprint(source: Path, packages: str) -> str:
@@ -101,4 +101,4 @@ def _compile(source: Path, target: Path, options: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main, "each lock is the old one or the new one; run it again")

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tools import interrupts
+
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 LENGTHS = range(4, 21)  # see the limits in deploy/config/environments.py
 CONFIG, DATABASE = ".elasticbeanstalk/config.yml", ".ebextensions/40-database.config"
@@ -117,4 +119,4 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main, "some files may have the new name; git checkout . undoes it")

@@ -27,6 +27,7 @@ import yaml
 from deploy.base import settings
 from deploy.config import environments
 from deploy.resources import budget
+from tools import interrupts
 
 TEMPLATES = Path("devops")
 EXTENSIONS = Path(".ebextensions")
@@ -147,4 +148,4 @@ def _plain(value: Any, given: set[str]) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main, "not all templates were checked")

@@ -18,6 +18,7 @@ from PIL import Image
 from tests.support import cloudwatch
 from tests.support.aws import ACCOUNT, APPLICATION, LOAD_BALANCER, REGION, TARGET_GROUP
 from tests.support.cloudformation import Stack
+from tools import interrupts
 
 PICTURE = Path("docs/dashboard.png")
 WIDTH = 1600  # pixels
@@ -265,4 +266,4 @@ def _incident(name, minute):
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main, "the picture may be incomplete")

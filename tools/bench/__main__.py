@@ -31,6 +31,7 @@ from pathlib import Path
 import psutil
 import psycopg2
 
+from tools import interrupts
 from tools.bench import chart
 from tools.postgres import Server, ensure_database
 
@@ -321,4 +322,4 @@ def number(pattern: str, output: str) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main, "its servers are stopped, and its data is removed")
