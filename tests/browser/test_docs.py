@@ -1,8 +1,11 @@
 """The documentation in a browser."""
 
+import re
+
 import pytest
 
 TELEPHONE = {"viewport": {"width": 375, "height": 800}}
+NARROW = {"viewport": {"width": 320, "height": 800}}  # a page of 1280 pixels, enlarged to 400 %
 DARK = {"color_scheme": "dark"}
 
 # What axe-core finds in Swagger UI itself: low contrast, a skipped heading level, an unlabelled text
@@ -47,7 +50,7 @@ def documentation(tab):
     return page
 
 
-@pytest.mark.parametrize("options", [{}, DARK, TELEPHONE], ids=["light", "dark", "telephone"])
+@pytest.mark.parametrize("options", [{}, DARK, NARROW], ids=["light", "dark", "narrow"])
 def test_a_birthday_is_saved_greeted_and_deleted(new_tab, options):
     tab = new_tab(**options)
     page = documentation(tab)
@@ -57,6 +60,36 @@ def test_a_birthday_is_saved_greeted_and_deleted(new_tab, options):
     assert "Hello, John! " in body
     assert Operation(page, "deleteUser").open().execute() == (204, "")
     assert tab.overflow <= 0
+
+
+def test_names_of_response_headers_are_legible_in_the_dark(new_tab):
+    page = documentation(new_tab(**DARK))
+    Operation(page, "getGreeting").block.locator(".opblock-summary-control").click()
+    row = page.locator("table.headers tr", has_text="X-Request-ID").first
+    text = row.locator("td").first.evaluate("cell => getComputedStyle(cell).color")
+    assert all(int(part) > 200 for part in re.findall(r"\d+", text)), text
+
+
+def test_on_a_slow_line_the_page_says_that_it_loads(new_tab):
+    """Before Swagger UI's style sheet and program have arrived."""
+    tab = new_tab()
+    held = []
+
+    def hold(route):
+        held.append(route)
+
+    tab.page.route("**/docs/swagger-ui*", hold)
+    tab.page.goto(tab.server + "/docs", wait_until="commit")
+    painted = "performance.getEntriesByName('first-contentful-paint').length"
+    for _ in range(600):  # the page's policy forbids wait_for_function to repeat an expression
+        if tab.page.evaluate(painted):
+            break
+        tab.page.wait_for_timeout(50)
+    assert "Loading the documentation" in tab.page.locator("#docs").inner_text()
+    for route in held:
+        route.continue_()
+    tab.page.locator("#operations-hello-getGreeting").wait_for()
+    assert "Loading the documentation" not in tab.page.locator("#docs").inner_text()
 
 
 @pytest.mark.parametrize("name", ["Владимир", "علی\u200cرضا", "Zoë"], ids=ascii)
