@@ -67,6 +67,9 @@ test-browser: .venv/installed ## Try the documentation in a browser (skipped wit
 bench: .venv/installed ## Measure throughput, latency, CPU and memory (needs wrk)
 	$(RUN) tools.bench $(ARGS)
 
+migration: .venv/installed ## Generate the migration that the models need, and check it (MESSAGE="Add a column")
+	@$(RUN) tools.migration "$(MESSAGE)"
+
 ##@ Ship
 
 deploy: .venv/installed ## Check, test, build, deploy to staging and to production
@@ -101,7 +104,7 @@ clean: ## Remove everything built and installed here, but not the data
 	@[ ! -d .venv ] || find .venv -mindepth 1 -delete  # in a dev container it is a volume
 	rm -rf dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help run dev ci check check-format format lock test test-image test-docker test-faults test-browser bench deploy
+.PHONY: help run dev ci check check-format format lock migration test test-image test-docker test-faults test-browser bench deploy
 .PHONY: cloud rehearse rehearse-pipeline rehearse-recovery rehearse-machines rename diagram dashboard clean
 
 # The dependencies of checkov cannot be installed beside the others

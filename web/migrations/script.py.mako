@@ -1,4 +1,4 @@
-"""${message}
+"""${message}.
 
 Say here why, and how the version before this one goes on working with it.
 """
@@ -6,14 +6,14 @@ Say here why, and how the version before this one goes on working with it.
 import sqlalchemy as sa
 from alembic import op
 
-revision = ${repr(up_revision)}
-down_revision = ${repr(down_revision)}
+revision = "${up_revision}"
+down_revision = ${f'"{down_revision}"' if down_revision else None}
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    """What changes."""
+    """Make the change."""
     ${upgrades if upgrades else "pass"}
 
 
