@@ -10,6 +10,16 @@ import yaml
 
 from deploy.base.errors import InvalidConfig
 from deploy.base.settings import SafeLoader, read_text
+from deploy.base.tables import Rule
+
+# Parameters that depend on the owner, AWS or the name of the environment
+GIVEN = {
+    "OperationsEmail", "EscalationEmail", "Environment", "Foundation", "Repository", "Escalate",
+    "LoadBalancer", "TargetGroup", "AutoScalingGroup", "ApplicationLog", "ProxyLog",
+    "WatchedCertificate", "Vault", "FirstVaultArn", "SecondVaultArn", "DatabaseKey",
+    "ApplicationSecretArn", "SmokeTestSecretArn", "FirstCopyRegion", "SecondCopyRegion",
+    "EnvironmentId",
+}  # fmt: skip
 
 
 class _Loader(SafeLoader):  # type: ignore[misc]
@@ -46,25 +56,37 @@ def _parse(section: str) -> Any:
     return yaml.load(section, _Loader)  # noqa: S506  # a SafeLoader
 
 
-def find_problem(declared: Mapping[str, Any], value: Any) -> str:
-    """What the declaration of a parameter expects instead of ``value``; empty if it is valid.
+def read_rules(root: Path, template: str) -> dict[str, Rule]:
+    """The rules of the parameters of ``template`` that people choose. Raises InvalidConfig."""
+    declared = read_parameters(root, template)
+    return {name: _rule(one) for name, one in declared.items() if name not in GIVEN}
 
-    A number whose minimum is a whole one is whole.
-    """
-    text = as_text(value)
+
+def _rule(declared: Mapping[str, Any]) -> Rule:
+    """A number whose minimum is a whole one is whole."""
     if declared["Type"] == "Number":
         low, high = declared.get("MinValue", float("-inf")), declared.get("MaxValue", float("inf"))
         kind, name = (int, "a whole number, ") if isinstance(low, int) else (int | float, "")
-        is_number = isinstance(value, kind) and not isinstance(value, bool)
-        return "" if is_number and low <= value <= high else f"expected {name}{low} to {high}"
-    allowed = declared.get("AllowedValues")
-    if allowed and text not in allowed:
-        return f"expected {' or '.join(allowed)}"
-    if "AllowedPattern" in declared and not re.fullmatch(declared["AllowedPattern"], text):
-        return str(declared["ConstraintDescription"])
-    return ""
+        return Rule(
+            f"expected {name}{low} to {high}",
+            lambda value: (
+                isinstance(value, kind) and not isinstance(value, bool) and low <= value <= high
+            ),
+        )
+    if allowed := declared.get("AllowedValues"):
+        return Rule(f"expected {' or '.join(allowed)}", lambda value: as_text(value) in allowed)
+    pattern = re.compile(declared.get("AllowedPattern", r"(?s).*"))
+    return Rule(
+        declared.get("ConstraintDescription", "expected text"),
+        lambda value: pattern.fullmatch(as_text(value)) is not None,
+    )
 
 
 def as_text(value: Any) -> str:
     """``value`` as CloudFormation wants it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def as_texts(values: Mapping[str, Any]) -> dict[str, str]:
+    """The same for each of ``values``."""
+    return {name: as_text(value) for name, value in values.items()}

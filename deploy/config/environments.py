@@ -2,50 +2,36 @@
 
 import math
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from deploy.base import template_parameters
 from deploy.base.errors import Failure, InvalidConfig
 from deploy.base.settings import CONFIG, REGION, Settings, read_text
-from deploy.config import options
+from deploy.base.tables import Rule, check, kind, parse_toml
+from deploy.base.template_parameters import as_text, as_texts, read_outputs, read_rules
+from deploy.config import names, options
 
 NAME = "devops/environments.toml"
-COMMON = ("account", "all", "certificate")  # tables that are not environments
 SECRETS = "aws:elasticbeanstalk:application:environmentsecrets"
 GROUP, INSTANCES = "aws:autoscaling:asg", "aws:ec2:instances"
 UPDATES = "aws:autoscaling:updatepolicy:rollingupdate"
 IN_SERVICE = "MinInstancesInService"  # CloudFormation: below the group's maximum
-FILES = ".ebextensions"
 BATCH = 50  # percent more instances during a deployment, as in .ebextensions/20-deployment.config
 PRODUCTION = "prod"
-# Limits in characters. CloudFormation names a role after its stack and its logical name, adds up to
-# 13, and cuts what exceeds IAM's 64; the patterns of devops/pipeline.yml would not match what is
-# left. CreateEnvironment itself accepts 40
-NAME_MAX = 64 - len("-InstanceRole-") - 13
-FOUNDATION_MAX = 64 - len("-MonitoringRole-") - 13
-VAULT_MAX = 50  # of CreateBackupVault
 # The entries of a table besides Beanstalk's namespaces
 STACK, ALARMS, BACKUPS, PLAIN_HTTP = "stack", "alarms", "backups", "PlainHttp"
 DESTINATIONS = "Destinations"  # of backups
+TABLE = kind(dict, "a table, which begins with a line such as [staging]")
+SWITCH = kind(bool, "true or false")
+NAMESPACES = {"aws:*": kind(dict, 'a table, such as [staging."aws:autoscaling:asg"]')}
+OWN = {STACK: TABLE, ALARMS: TABLE, BACKUPS: TABLE, PLAIN_HTTP: SWITCH} | NAMESPACES
 BUDGET, FOUNDATION = "devops/budget.yml", "devops/foundation.yml"
 TEMPLATE = "devops/environment.yml"
 OPERATIONS, PLAN = "devops/operations.yml", "devops/backups.yml"
 REPLICATION, VAULT = "devops/replication.yml", "devops/vault.yml"
-OUTPUT = r"{(\w+)}"  # of a stack, in the value of an option
 CERTIFICATE = {"Certificate", "PublicName"}  # outputs that are empty without a certificate
 STORAGE, STORAGE_LIMIT = "DatabaseStorage", "DatabaseStorageLimit"  # GiB
-# Parameters that depend on the owner, AWS or the name of the environment
-GIVEN = {
-    "OperationsEmail", "EscalationEmail", "Environment", "Foundation", "Repository", "Escalate",
-    "LoadBalancer", "TargetGroup", "AutoScalingGroup", "ApplicationLog", "ProxyLog",
-    "WatchedCertificate", "Vault", "FirstVaultArn", "SecondVaultArn", "DatabaseKey",
-    "ApplicationSecretArn", "SmokeTestSecretArn", "FirstCopyRegion", "SecondCopyRegion",
-    "EnvironmentId",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,11 +49,11 @@ class Environment:
 
     def parameters(self) -> dict[str, str]:
         """The parameters of its stack, devops/environment.yml."""
-        return _as_text(self.tables[self.short][STACK])
+        return as_texts(self.tables[self.short][STACK])
 
     def thresholds(self) -> dict[str, str]:
         """The parameters of devops/operations.yml that say when an alarm fires."""
-        return _as_text(self.tables["all"][ALARMS] | self.tables[self.short].get(ALARMS, {}))
+        return as_texts(self.tables["all"][ALARMS] | self.tables[self.short].get(ALARMS, {}))
 
     def destinations(self) -> tuple[str, str] | None:
         """The two regions to which its backups are copied, or None if it has no backups."""
@@ -80,47 +66,44 @@ class Environment:
         return tuple(one for one in (home, *found) if one != region) if found else ()
 
     def renamed(self, short: str, application: str) -> "Environment":
-        """Another environment, with the same settings.
-
-        Raises InvalidConfig if its name is invalid.
-        """
-        _refuse_name(short)
+        """Another environment with the same settings. Raises InvalidConfig for its name."""
+        _refuse_name(application, short, self.destinations() or ())
         own = self.tables.get(short, self.tables[self.short])
-        other = Environment(short, f"{application}-{short}", {**self.tables, short: own})
-        _refuse_long(other, "")
-        return other
+        return Environment(short, f"{application}-{short}", {**self.tables, short: own})
 
     def number(self, namespace: str, option: str, default: int | None = None) -> int:
         """The value of an option that is a number; without ``default``, Beanstalk's own applies."""
         fallback: Any = options.default(namespace, option) if default is None else default
-        return int(self.settings(namespace).get(option, fallback))
+        return int(self._options(self._certificate).get((namespace, option), fallback))
 
     def retention(self) -> dict[str, str]:
         """The parameters of devops/backups.yml that say for how long backups are kept."""
         table = self.tables[self.short][BACKUPS]
-        return _as_text({name: value for name, value in table.items() if name != DESTINATIONS})
+        return as_texts({name: value for name, value in table.items() if name != DESTINATIONS})
 
-    def settings(self, namespace: str) -> dict[str, Any]:
-        """Its settings in a namespace of Beanstalk, those of all environments included."""
-        found: dict[str, Any] = {}
-        for table in self._applying(self.parameters().get("Certificate", "")):
-            found |= self.tables.get(table, {}).get(namespace, {})
-        return found
+    @property
+    def _certificate(self) -> str:
+        return self.parameters().get("Certificate", "")
 
-    def _applying(self, certificate: str) -> list[str]:
-        """The tables with its settings; a later one takes precedence."""
-        return ["all", *(["certificate"] if certificate else []), self.short]
+    def _options(self, certificate: str) -> dict[tuple[str, str], Any]:
+        """Its options as the file has them, by namespace and name, with or without HTTPS."""
+        applying = ("all", *(["certificate"] if certificate else []), self.short)  # the last wins
+        return {
+            key: value
+            for table in applying
+            for key, value in options.collect(self.tables.get(table, {})).items()
+        }
 
     def most_instances(self) -> tuple[list[str], int]:
         """The instance types, and the number of instances at MaxSize during a deployment."""
-        types = str(self.settings(INSTANCES).get("InstanceTypes", "")).replace(",", " ").split()
+        named = self._options(self._certificate).get((INSTANCES, "InstanceTypes"), "")
+        types = str(named).replace(",", " ").split()
         size = self.number(GROUP, "MaxSize")
         return types, size + math.ceil(size * BATCH / 100)
 
     def refuse_plain_http(self) -> None:
         """Raise InvalidConfig for production without a certificate, unless the file allows that."""
-        table = self.tables[self.short]
-        if not self.is_production or table[STACK].get("Certificate") or table.get(PLAIN_HTTP):
+        if not self.is_production or self._certificate or self.tables[self.short].get(PLAIN_HTTP):
             return
         raise InvalidConfig(
             NAME,
@@ -136,16 +119,11 @@ class Environment:
         Includes the settings for environments with a certificate if ``outputs`` has one. Raises
         InvalidConfig when a setting refers to a missing output.
         """
-        settings = {
-            (namespace, name): _fill(value, outputs)
-            for table in self._applying(outputs.get("Certificate", ""))
-            for namespace, values in self.tables.get(table, {}).items()
-            if ":" in namespace
-            for name, value in values.items()
-        }
         return [
-            {"Namespace": namespace, "OptionName": name, "Value": value}
-            for (namespace, name), value in sorted(settings.items())
+            {"Namespace": namespace, "OptionName": name, "Value": _fill(value, outputs)}
+            for (namespace, name), value in sorted(
+                self._options(outputs.get("Certificate", "")).items()
+            )
         ]
 
     def unwanted(self, wanted: list[dict[str, str]]) -> set[tuple[str, str]]:
@@ -153,38 +131,32 @@ class Environment:
 
         By namespace and name. They stay set when an environment has no certificate any more.
         """
-        https = self.tables.get("certificate", {})
-        return {(namespace, name) for namespace, values in https.items() for name in values} - {
-            (one["Namespace"], one["OptionName"]) for one in wanted
-        }
+        https = options.collect(self.tables.get("certificate", {}))
+        return https.keys() - {(one["Namespace"], one["OptionName"]) for one in wanted}
 
 
 def read(settings: Settings) -> dict[str, Environment]:
     """All environments of the checkout, by their short names. Raises InvalidConfig."""
-    try:
-        tables = tomllib.loads(read_text(settings.root, NAME))
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidConfig(NAME, f"invalid TOML: {error}") from error
-    found = {}
-    for short, table in tables.items():
-        if not isinstance(table, dict):
-            raise InvalidConfig(
-                NAME, f"{short!r} is not a table: begin it with a line such as [{short}]"
-            )
-        _refuse_unknown(short, table)
-        if short not in COMMON:
-            _refuse_name(short)
-            found[short] = Environment(short, settings.name(short), tables)
+    tables = parse_toml(NAME, read_text(settings.root, NAME))
+    own = [one for one in tables if one not in names.RESERVED]
+    for short in own:
+        _refuse_name(settings.application, short, ())
+    _refuse_invalid(settings, tables)
+    found = {one: Environment(one, settings.name(one), tables) for one in own}
     if not found:
         raise InvalidConfig(NAME, f"there is no environment: expected a table [staging.{STACK}]")
-    _refuse_invalid(settings, tables, found)
+    for one in found.values():
+        _refuse_name(settings.application, one.short, (settings.home, *(one.destinations() or ())))
+        _refuse_contradictions(settings, one)
     return found
 
 
-def read_budget(settings: Settings) -> str:
-    """The monthly budget of the account in USD, 0 for none. Raises InvalidConfig."""
-    account = next(iter(read(settings).values())).tables.get("account", {})
-    return template_parameters.as_text(account.get("MonthlyBudget", 0))
+def find(settings: Settings, short: str) -> Environment:
+    """The environment ``short``. Raises InvalidConfig when the file does not have it."""
+    known = read(settings)
+    if short not in known:
+        raise InvalidConfig(NAME, f"there is no {short!r}. There are: {', '.join(known)}")
+    return known[short]
 
 
 def refuse_region(settings: Settings) -> None:
@@ -200,54 +172,16 @@ def refuse_region(settings: Settings) -> None:
         )
 
 
-def _refuse_name(short: str) -> None:
-    if not re.fullmatch(r"[a-z0-9]{2,20}", short) or short in COMMON:
-        raise InvalidConfig(NAME, f"{short!r}: expected 2 to 20 lower-case letters or digits")
-
-
-def _refuse_long(environment: Environment, home: str) -> None:
-    """Raise InvalidConfig for names that AWS would refuse, half an hour into a command."""
-    foundation = f"{environment.name.removesuffix(environment.short)}foundation"
-    names = [
-        (foundation, FOUNDATION_MAX, "the stack of devops/foundation.yml"),
-        (environment.name, NAME_MAX, "an environment"),
-    ]
-    if found := environment.destinations():
-        vaults = (f"{environment.name}-{region}" for region in (home, *found))
-        names += [(name, VAULT_MAX, "a backup vault") for name in vaults]
-    for name, limit, owner in names:
-        if len(name) > limit:
-            raise InvalidConfig(
-                NAME,
-                f"{environment.short!r}: {name} has {len(name)} characters, and the name of "
-                f"{owner} at most {limit}: use a shorter name",
-            )
-
-
-def _refuse_options(root: Path, table: str, values: Mapping[str, Any]) -> None:
-    """Raise InvalidConfig for options that Beanstalk, or .ebextensions, would ignore or refuse."""
-    used = re.findall(r"OptionName\"?: \"?(\w+)", "".join(_read_files(root)))
-    outputs = template_parameters.read_outputs(root, FOUNDATION, TEMPLATE)
-    if table != "certificate" and not values.get(STACK, {}).get("Certificate"):
-        outputs -= CERTIFICATE  # which are empty
-    for namespace in (one for one in values if ":" in one):
-        for name, value in values[namespace].items():
-            problem = options.find_problem(namespace, name, value)
-            if unknown := set(re.findall(OUTPUT, str(value))) - outputs:
-                problem = (
-                    f"{name}: {{{min(unknown)}}} is not an output of {FOUNDATION} or {TEMPLATE}"
-                )
-            if namespace == options.CUSTOM and name not in used:
-                problem = f"no file of {FILES} uses {name}"
-            if problem:
-                raise InvalidConfig(NAME, f"[{table}] {problem}")
+def _refuse_name(application: str, short: str, regions: tuple[str, ...]) -> None:
+    if problem := names.find_problem(application, short, regions):
+        raise InvalidConfig(NAME, f"{short!r}: {problem}")
 
 
 def _refuse_contradictions(settings: Settings, environment: Environment) -> None:
     """Raise InvalidConfig for valid values that AWS would refuse together."""
     certificate, name = (environment.parameters()[one] for one in ("Certificate", "PublicName"))
     least, most = (environment.number(GROUP, one) for one in ("MinSize", "MaxSize"))
-    shared = re.findall(rf"{IN_SERVICE}: (\d+)", "".join(_read_files(settings.root)))
+    shared = re.findall(rf"{IN_SERVICE}: (\d+)", options.read_extensions(settings.root))
     kept = environment.number(UPDATES, IN_SERVICE, max(map(int, shared), default=0))
     storage, limit = (environment.number(options.CUSTOM, one) for one in (STORAGE, STORAGE_LIMIT))
     region = certificate.split(":")[3] if certificate else settings.home
@@ -269,101 +203,48 @@ def _refuse_contradictions(settings: Settings, environment: Environment) -> None
             raise InvalidConfig(NAME, f"[{environment.short}] {problem}")
 
 
-def _read_files(root: Path) -> list[str]:
-    """The texts of .ebextensions. Raises InvalidConfig."""
-    files = sorted((root / FILES).glob("*.config"))
-    return [read_text(root, str(path.relative_to(root))) for path in files]
+def _refuse_invalid(settings: Settings, tables: Mapping[str, Any]) -> None:
+    """Raise InvalidConfig for what would be ignored, for what is missing, and for wrong values."""
+    root = settings.root
+    shapes = {
+        "account": read_rules(root, BUDGET),
+        "all": {ALARMS: TABLE} | NAMESPACES,
+        "certificate": NAMESPACES,
+    }
+    check(NAME, "", tables, {"*": TABLE}, optional="*")
+    for short, table in tables.items():
+        shape = shapes.get(short, OWN)
+        check(NAME, f"[{short}] ", table, shape, optional=shape.keys() - {STACK})
+    outputs = read_outputs(root, FOUNDATION, TEMPLATE)
+    for short, table in tables.items():
+        has_certificate = short == "certificate" or table.get(STACK, {}).get("Certificate")
+        found = outputs if has_certificate else outputs - CERTIFICATE
+        if problem := options.find_first_problem(root, table, found):
+            raise InvalidConfig(NAME, f"[{short}] {problem}")
+        if short not in names.RESERVED:
+            check(NAME, f"[{short}.{STACK}] ", table[STACK], read_rules(root, TEMPLATE))
+            alarms = tables.get("all", {}).get(ALARMS, {}) | table.get(ALARMS, {})
+            check(NAME, f"[{short}.{ALARMS}] ", alarms, read_rules(root, OPERATIONS))
+            if BACKUPS in table:
+                rules = {DESTINATIONS: _two_regions(settings.home)} | read_rules(root, PLAN)
+                check(NAME, f"[{short}.{BACKUPS}] ", table[BACKUPS], rules)
 
 
-def _refuse_unknown(short: str, table: Mapping[str, Any]) -> None:
-    """Raise InvalidConfig for keys that are missing, or that would be ignored."""
-    if short == "account":
-        return
-    if short not in COMMON and STACK not in table:
-        raise InvalidConfig(NAME, f"[{short}.{STACK}] is missing")
-    known = {"all": (ALARMS,), "certificate": ()}.get(short, (STACK, ALARMS, BACKUPS))
-    for key, value in table.items():
-        if key == PLAIN_HTTP and short not in COMMON:
-            if not isinstance(value, bool):
-                raise InvalidConfig(NAME, f"[{short}] {key}: expected true or false")
-        elif not (isinstance(value, dict) and (key in known or ":" in key)):
-            names = [PLAIN_HTTP] if short not in COMMON else []
-            names += [f"[{short}.{name}]" for name in known]
-            raise InvalidConfig(
-                NAME,
-                f"[{short}] has {key!r}: expected {', '.join([*names, 'or a namespace such as '])}"
-                f'[{short}."aws:autoscaling:asg"]',
-            )
-
-
-def _refuse_invalid(
-    settings: Settings, tables: Mapping[str, Any], found: Mapping[str, Environment]
-) -> None:
-    """Raise InvalidConfig for values that the templates do not allow, and for missing values."""
-    watched = template_parameters.read_parameters(settings.root, OPERATIONS)
-    stack = template_parameters.read_parameters(settings.root, TEMPLATE)
-    account = template_parameters.read_parameters(settings.root, BUDGET)
-    for table, values in tables.items():
-        _refuse_options(settings.root, table, values)
-    _check("account", tables.get("account", {}), account, is_whole=False)
-    for short, one in found.items():
-        _check(f"{short}.{STACK}", one.tables[short][STACK], stack)
-        merged = tables.get("all", {}).get(ALARMS, {}) | tables[short].get(ALARMS, {})
-        _check(f"{short}.{ALARMS}", merged, watched)
-        if BACKUPS in tables[short]:
-            _check_backups(settings, f"{short}.{BACKUPS}", tables[short][BACKUPS])
-        _refuse_long(one, settings.home)
-        _refuse_contradictions(settings, one)
-
-
-def _check_backups(settings: Settings, where: str, table: Mapping[str, Any]) -> None:
-    regions = table.get(DESTINATIONS)
-    if not (
-        isinstance(regions, list)
-        and len(regions) == len(set(map(str, regions))) == 2
-        and all(REGION.fullmatch(str(one)) for one in regions)
-        and settings.home not in regions
-    ):
-        raise InvalidConfig(
-            NAME,
-            f"[{where}] {DESTINATIONS} {regions!r}: expected two different regions other than "
-            f'{settings.home}, such as ["eu-central-1", "eu-north-1"]',
-        )
-    days = {name: value for name, value in table.items() if name != DESTINATIONS}
-    _check(where, days, template_parameters.read_parameters(settings.root, PLAN))
-
-
-def _check(where: str, values: Any, declared: Mapping[str, Any], *, is_whole: bool = True) -> None:
-    settable = {name: one for name, one in declared.items() if name not in GIVEN}
-    if not isinstance(values, dict):
-        raise InvalidConfig(NAME, f"[{where}]: expected a table of {', '.join(settable)}")
-    for name, value in values.items():
-        if name not in settable:
-            raise InvalidConfig(
-                NAME, f"[{where}] has {name!r}: expected one of {', '.join(settable)}"
-            )
-        if problem := template_parameters.find_problem(settable[name], value):
-            raise InvalidConfig(NAME, f"[{where}] {name} {value!r}: {problem}")
-    missing = [one for one in settable if one not in values] if is_whole else []
-    if missing:
-        raise InvalidConfig(NAME, f"[{where}] has no {', '.join(missing)}")
-
-
-def _as_text(values: Mapping[str, Any]) -> dict[str, str]:
-    return {name: template_parameters.as_text(value) for name, value in values.items()}
-
-
-def find(settings: Settings, short: str) -> Environment:
-    """The environment ``short``. Raises InvalidConfig when the file does not have it."""
-    known = read(settings)
-    if short not in known:
-        raise InvalidConfig(NAME, f"there is no {short!r}. There are: {', '.join(known)}")
-    return known[short]
+def _two_regions(home: str) -> Rule:
+    return Rule(
+        f'expected two different regions other than {home}, such as ["eu-central-1", "eu-north-1"]',
+        lambda found: (
+            isinstance(found, list)
+            and len(found) == len({str(one) for one in found} - {home}) == 2
+            and all(REGION.fullmatch(str(one)) for one in found)
+        ),
+    )
 
 
 def _fill(value: Any, outputs: Mapping[str, str]) -> str:
-    text = template_parameters.as_text(value)
-    for name in re.findall(OUTPUT, text):
+    text = as_text(value)
+    for name in options.find_outputs(text):
         if not outputs.get(name):
             raise InvalidConfig(NAME, f"{{{name}}} is an output of no stack, or is empty")
-    return re.sub(OUTPUT, lambda match: outputs[match[1]], text)
+        text = text.replace(f"{{{name}}}", outputs[name])
+    return text

@@ -10,13 +10,54 @@ command.
 import functools
 import json
 import re
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
+from deploy.base.settings import read_text
 from deploy.base.template_parameters import as_text
 
 CATALOGUE = Path(__file__).with_suffix(".json")
 CUSTOM = "aws:elasticbeanstalk:customoption"
+EXTENSIONS = ".ebextensions"
+
+
+def collect(table: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
+    """The options in a table of devops/environments.toml, by namespace and name."""
+    return {
+        (namespace, name): value
+        for namespace, values in table.items()
+        if ":" in namespace
+        for name, value in values.items()
+    }
+
+
+def read_extensions(root: Path) -> str:
+    """The text of the files of .ebextensions. Raises InvalidConfig."""
+    files = sorted((root / EXTENSIONS).glob("*.config"))
+    return "".join(read_text(root, str(path.relative_to(root))) for path in files)
+
+
+def find_outputs(value: str) -> list[str]:
+    """The names of the outputs of stacks that a ``value`` refers to, such as "{Key}"."""
+    return re.findall(r"{(\w+)}", value)
+
+
+def find_first_problem(root: Path, table: Mapping[str, Any], outputs: Set[str]) -> str:
+    """What is wrong with the first invalid option in ``table``; empty if all are valid.
+
+    ``outputs`` are those that it may refer to. Raises InvalidConfig for a file of .ebextensions.
+    """
+    used = re.findall(r"OptionName\"?: \"?(\w+)", read_extensions(root))
+    for (namespace, name), value in collect(table).items():
+        problem = find_problem(namespace, name, value)
+        if unknown := set(find_outputs(str(value))) - outputs:
+            problem = f"{name}: {{{min(unknown)}}} is not an output of a stack, or is empty"
+        if namespace == CUSTOM and name not in used:
+            problem = f"no file of {EXTENSIONS} uses {name}"
+        if problem:
+            return problem
+    return ""
 
 
 def find_problem(namespace: str, name: str, value: Any) -> str:

@@ -16,32 +16,38 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deploy.base.errors import InvalidConfig
 from deploy.base.settings import read_text
+from deploy.base.tables import check, kind, text
 
 NAME = "devops/owner.json"
-EMAIL = (r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address such as owner@example.com")
-CHANNEL = (r"[CG][A-Z0-9]{6,}", "the id of a channel, such as C00000001, not its name")
+EMAIL = text(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address such as owner@example.com")
+CHANNEL = text(r"[CG][A-Z0-9]{6,}", "the id of a channel, such as C00000001, not its name")
+SLUG = text(r"[a-z0-9][a-z0-9_-]*", "a name as in Sentry's addresses, such as birthday-greetings")
 KEYS = {
-    "team": (r"[a-z][a-z0-9-]{1,39}", "2 to 40 lower-case letters, digits and hyphens"),
+    "team": text(r"[a-z][a-z0-9-]{1,39}", "2 to 40 lower-case letters, digits and hyphens"),
     "email": EMAIL,
     "escalation": EMAIL,
-    "repository": (r"[\w.-]+/[\w.-]+", "owner/name of a repository on GitHub"),
+    "repository": text(r"[\w.-]+/[\w.-]+", "owner/name of a repository on GitHub"),
+    "slack": kind(dict, "an object; without Slack, leave the key out"),
+    "sentry": kind(dict, "an object; without Sentry, leave the key out"),
 }
-SLACK = {
-    "workspace": (r"T[A-Z0-9]{6,}", "the id of a workspace, such as T00000000, not its name"),
-    "channel": CHANNEL,
-    "deployments": CHANNEL,
-}
-SLUG = (r"[a-z0-9][a-z0-9_-]*", "a name as in Sentry's addresses, such as birthday-greetings")
-SENTRY = {
-    "organization": SLUG,
-    "project": SLUG,
-    "team": SLUG,
-    "host": (r"([a-z0-9-]+\.)+[a-z]+|http://127\.0\.0\.1:\d+", "a host such as sentry.io"),
-    "channel": (r"#[\w-]+|", "the name of a channel, such as #greetings, or nothing"),
+OPTIONAL = {
+    "slack": {
+        "workspace": text(
+            r"T[A-Z0-9]{6,}", "the id of a workspace, such as T00000000, not its name"
+        ),
+        "channel": CHANNEL,
+        "deployments": CHANNEL,
+    },
+    "sentry": {
+        "organization": SLUG,
+        "project": SLUG,
+        "team": SLUG,
+        "host": text(r"([a-z0-9-]+\.)+[a-z]+|http://127\.0\.0\.1:\d+", "a host such as sentry.io"),
+        "channel": text(r"#[\w-]+|", "the name of a channel, such as #greetings, or nothing"),
+    },
 }
 PLACEHOLDER = re.compile(r".*@example\.com|example/.*|example|[TC]0+[0-9]?")
 
@@ -82,24 +88,18 @@ class Owner:
         return {"OperationsEmail": self.email, "EscalationEmail": self.escalation}
 
 
-def load(text: str) -> Owner:
-    """The owner that the JSON document ``text`` describes. Raises InvalidConfig."""
+def load(content: str) -> Owner:
+    """The owner that the JSON document ``content`` describes. Raises InvalidConfig."""
     try:
-        document = json.loads(text)
+        document = json.loads(content)
     except ValueError as error:
         raise InvalidConfig(NAME, f"invalid JSON: {error}") from error
     if not isinstance(document, dict):
         raise InvalidConfig(NAME, "expected an object, {...}")
+    check(NAME, "", document, KEYS, optional=OPTIONAL)
+    for name in (one for one in OPTIONAL if one in document):
+        check(NAME, f"{name}.", document[name], OPTIONAL[name])
     slack, sentry = document.pop("slack", None), document.pop("sentry", None)
-    _check(document, KEYS, "")
-    for name, value, keys in (("slack", slack, SLACK), ("sentry", sentry, SENTRY)):
-        if value is not None and not isinstance(value, dict):
-            raise InvalidConfig(
-                NAME,
-                f"{name}: expected an object; without {name.capitalize()}, leave the key out",
-            )
-        if value is not None:
-            _check(value, keys, f"{name}.")
     if document["email"].casefold() == document["escalation"].casefold():
         raise InvalidConfig(
             NAME,
@@ -114,8 +114,8 @@ def load(text: str) -> Owner:
         )
     return Owner(
         **document,
-        slack=None if slack is None else Slack(**slack),
-        sentry=None if sentry is None else Sentry(**sentry),
+        slack=Slack(**slack) if slack else None,
+        sentry=Sentry(**sentry) if sentry else None,
     )
 
 
@@ -130,7 +130,7 @@ def read_for_use(root: Path) -> Owner:
     given = {name: value for name, value in vars(owner).items() if isinstance(value, str)}
     for table, part in (("slack", owner.slack), ("sentry", owner.sentry)):
         given |= {f"{table}.{name}": value for name, value in vars(part).items()} if part else {}
-    found = [f"{name} {text!r}" for name, text in given.items() if PLACEHOLDER.fullmatch(text)]
+    found = [f"{name} {value!r}" for name, value in given.items() if PLACEHOLDER.fullmatch(value)]
     if found:
         raise InvalidConfig(
             NAME,
@@ -138,13 +138,3 @@ def read_for_use(root: Path) -> Owner:
             "or Sentry, remove its key",
         )
     return owner
-
-
-def _check(table: dict[str, Any], keys: dict[str, tuple[str, str]], where: str) -> None:
-    for key, (pattern, expected) in keys.items():
-        if key not in table:
-            raise InvalidConfig(NAME, f"{where}{key} is missing: expected {expected}")
-        if not (isinstance(table[key], str) and re.fullmatch(pattern, table[key])):
-            raise InvalidConfig(NAME, f"{where}{key} {table[key]!r}: expected {expected}")
-    for key in sorted(table.keys() - keys.keys()):
-        raise InvalidConfig(NAME, f"{where}{key}: unknown key; expected {', '.join(keys)}")

@@ -3,23 +3,50 @@
 It is configured in devops/release_window.toml, whose comments explain the format.
 """
 
-import heapq
-import re
-import tomllib
-from collections.abc import Iterator
+import itertools
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from deploy.base.errors import InvalidConfig
 from deploy.base.settings import read_text
+from deploy.base.tables import Rule, check, kind, parse_toml, tables, text
 
 NAME = "devops/release_window.toml"
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-MIDNIGHT = 24 * 60  # minutes
 HORIZON = 400  # days to search ahead for the next opening
+TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]"
+
+
+def _is_zone(name: Any) -> bool:
+    try:
+        return bool(ZoneInfo(name))
+    except (ValueError, OSError, LookupError, TypeError, AttributeError):
+        return False
+
+
+def _are_days(found: Any) -> bool:
+    return isinstance(found, list) and all(one in DAYS for one in found) and bool(found)
+
+
+KEYS = {
+    "time_zone": Rule("expected a name such as Europe/Berlin", _is_zone),
+    "window": tables("window", least=1),
+    "freeze": tables("freeze"),
+}
+WINDOW = {
+    "days": Rule(f"expected a list of {', '.join(DAYS)}", _are_days),
+    "from": text(TIME, "a time such as '09:00', in quotes, up to '23:59'"),
+    "to": text(rf"{TIME}|24:00", "a time such as '09:00', in quotes, up to '24:00'"),
+}
+DATE = kind(date, "a date such as 2026-12-24")
+FREEZE = {
+    "first": DATE,
+    "last": DATE,
+    "reason": text(r"(?s).*\S.*", "a sentence for those who wait"),
+}
 
 
 @dataclass(frozen=True)
@@ -77,8 +104,17 @@ class Calendar:
 
     def next_opening(self, moment: datetime) -> datetime | None:
         """The first minute at or after ``moment`` at which it is open, within 400 days."""
-        later = (one for one in self._candidates(moment) if one >= moment)
-        return next((one for one in later if self.is_open(one)), None)
+        # A window opens when it begins, when a freeze ends, or when the clocks change: at these
+        # minutes of a quarter of an hour, as all time zones differ from UTC by quarters
+        minutes = sorted({0, *(window.begin % 15 for window in self.windows)})
+        hour = moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        later = (
+            hour + timedelta(minutes=15 * quarter + minute)
+            for quarter in range(HORIZON * 96)
+            for minute in minutes
+        )
+        found = itertools.chain([moment], later)
+        return next((one for one in found if one >= moment and self.is_open(one)), None)
 
     def explain(self, moment: datetime) -> str:
         """Text that says whether the window is open at ``moment``, why, and when it next opens."""
@@ -118,42 +154,14 @@ class Calendar:
         local = moment.astimezone(self.zone)
         return f"{DAYS[local.weekday()]} {local:%Y-%m-%d %H:%M} in {self.zone.key}"
 
-    def _candidates(self, moment: datetime) -> Iterator[datetime]:
-        """In their order, and lazily: the next opening is usually among the first of 20,000."""
-        # A window opens when it begins, when a freeze ends at midnight, or when the clocks go
-        # forward into it, which happens on the hour or half-hour
-        half_hour = moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-        half_hours = (half_hour + timedelta(minutes=30 * one) for one in range(1, HORIZON * 48))
-        today = moment.astimezone(self.zone).date()
-        begins = (self._begins(window, today, fold) for window in self.windows for fold in (0, 1))
-        return heapq.merge([moment], half_hours, *begins)
 
-    def _begins(self, window: Window, today: date, fold: int) -> Iterator[datetime]:
-        clock = time(window.begin // 60, window.begin % 60, fold=fold)
-        for day in range(HORIZON):
-            begin = datetime.combine(today + timedelta(days=day), clock, self.zone)
-            yield begin.astimezone(UTC)
-
-
-def load(text: str) -> Calendar:
-    """The calendar that the TOML document ``text`` describes. Raises InvalidConfig."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidConfig(NAME, f"invalid TOML: {error}") from error
-    _expect_keys(document, "the file", {"time_zone", "window"}, {"freeze"})
-    try:
-        zone = ZoneInfo(document["time_zone"])
-    except (ValueError, OSError, LookupError, TypeError):
-        raise InvalidConfig(
-            NAME,
-            f"time_zone {document['time_zone']!r}: expected a name such as Europe/Berlin",
-        ) from None
-    windows = tuple(_window(one, number) for number, one in _tables(document, "window"))
-    freezes = tuple(_freeze(one, number) for number, one in _tables(document, "freeze"))
-    if not windows:
-        raise InvalidConfig(NAME, "there is no [[window]]: expected at least one")
-    return Calendar(zone, windows, freezes)
+def load(document: str) -> Calendar:
+    """The calendar that the TOML ``document`` describes. Raises InvalidConfig."""
+    found = parse_toml(NAME, document)
+    check(NAME, "", found, KEYS, optional=("freeze",))
+    windows = tuple(_window(one, number) for number, one in enumerate(found["window"], 1))
+    freezes = tuple(_freeze(one, number) for number, one in enumerate(found.get("freeze", []), 1))
+    return Calendar(ZoneInfo(found["time_zone"]), windows, freezes)
 
 
 def read(root: Path) -> Calendar:
@@ -169,59 +177,18 @@ def parse_moment(text: str) -> datetime:
     return moment
 
 
-def _tables(document: dict[str, Any], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    tables = document.get(name, [])
-    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
-        raise InvalidConfig(NAME, f"{name}: expected tables that begin with [[{name}]]")
-    yield from enumerate(tables, 1)
-
-
 def _window(table: dict[str, Any], number: int) -> Window:
-    where = f"window {number}"
-    _expect_keys(table, where, {"days", "from", "to"})
-    days = table["days"]
-    if not (isinstance(days, list) and days and all(day in DAYS for day in days)):
-        raise InvalidConfig(NAME, f"{where}: days {days!r}: expected a list of {', '.join(DAYS)}")
-    begin, end = (_minute(table[key], f"{where}: {key}") for key in ("from", "to"))
-    if begin == MIDNIGHT:
-        raise InvalidConfig(NAME, f"{where}: from '24:00': expected 00:00 of the following day")
+    check(NAME, f"window {number}: ", table, WINDOW)
+    begin, end = (int(table[key][:2]) * 60 + int(table[key][3:]) for key in ("from", "to"))
     if begin == end:
-        raise InvalidConfig(NAME, f"{where}: it is empty; a whole day is from 00:00 to 24:00")
-    return Window(frozenset(DAYS.index(day) for day in days), begin, end)
+        raise InvalidConfig(
+            NAME, f"window {number}: it is empty; a whole day is from 00:00 to 24:00"
+        )
+    return Window(frozenset(DAYS.index(day) for day in table["days"]), begin, end)
 
 
 def _freeze(table: dict[str, Any], number: int) -> Freeze:
-    where = f"freeze {number}"
-    _expect_keys(table, where, {"first", "last", "reason"})
-    for key in ("first", "last"):
-        if not isinstance(table[key], date) or isinstance(table[key], datetime):
-            raise InvalidConfig(
-                NAME, f"{where}: {key} {table[key]!r}: expected a date such as 2026-12-24"
-            )
+    check(NAME, f"freeze {number}: ", table, FREEZE)
     if table["last"] < table["first"]:
-        raise InvalidConfig(NAME, f"{where}: it ends on {table['last']}, before it begins")
-    if not (isinstance(table["reason"], str) and table["reason"].strip()):
-        raise InvalidConfig(NAME, f"{where}: reason: expected a sentence for those who wait")
+        raise InvalidConfig(NAME, f"freeze {number}: it ends on {table['last']}, before it begins")
     return Freeze(table["first"], table["last"], table["reason"].strip())
-
-
-def _minute(text: Any, where: str) -> int:
-    match = re.fullmatch(r"([0-9]{2}):([0-9]{2})", text) if isinstance(text, str) else None
-    minute = int(match[1]) * 60 + int(match[2]) if match else -1
-    if not match or int(match[2]) > 59 or minute > MIDNIGHT:
-        raise InvalidConfig(NAME, f"{where} {text!r}: expected a time such as '09:00', in quotes")
-    return minute
-
-
-def _expect_keys(
-    table: dict[str, Any],
-    where: str,
-    needed: set[str],
-    optional: frozenset[str] | set[str] = frozenset(),
-) -> None:
-    for key in sorted(needed - set(table)):
-        raise InvalidConfig(NAME, f"{where}: {key!r} is missing")
-    for key in sorted(set(table) - needed - optional):
-        raise InvalidConfig(
-            NAME, f"{where}: unknown key {key!r}; expected {', '.join(sorted(needed | optional))}"
-        )

@@ -16,7 +16,8 @@ def apply(run: Run) -> None:
     InvalidConfig.
     """
     there, name = run.at(REGION), f"{run.settings.application}-budget"
-    amount = environments.read_budget(run.settings)
+    tables = next(iter(environments.read(run.settings).values())).tables
+    amount = str(tables.get("account", {}).get("MonthlyBudget", 0))
     email = owner.read_for_use(run.settings.root).email
     try:
         if float(amount):

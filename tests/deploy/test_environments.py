@@ -43,7 +43,7 @@ def test_every_output_that_is_named_is_one_of_a_stack():
 @pytest.mark.parametrize("short", ["staging", "prod"])
 def test_the_parameters_are_those_of_the_stack(short):
     declared = set(cloudformation.load("devops/environment.yml")["Parameters"])
-    given = {name for name in declared if name in environments.GIVEN}
+    given = {name for name in declared if name in template_parameters.GIVEN}
     assert set(find(short).parameters()) | given == declared
 
 
@@ -71,15 +71,24 @@ def test_values_are_text():
     [
         ("[staging", "invalid TOML"),
         ("[Staging.stack]", "'Staging': expected 2 to 20 lower-case letters or digits"),
-        ("[staging]", r"\[staging.stack\] is missing"),
-        ("staging = 1", r"'staging' is not a table: begin it with a line such as \[staging\]"),
-        ("all = []", r"'all' is not a table"),
-        ("account = 250", r"'account' is not a table"),
+        ("[staging]", r"\[staging\] stack is missing: expected a table"),
+        (
+            "staging = 1",
+            r"staging 1: expected a table, which begins with a line such as \[staging\]",
+        ),
+        ("all = []", r"all \[\]: expected a table"),
+        ("account = 250", "account 250: expected a table"),
         ("", "there is no environment"),
-        ("[prod]\nPlainHttp = 'yes'\n[prod.stack]", r"\[prod\] PlainHttp: expected true or false"),
-        ("[prod]\nPlainHtp = true\n[prod.stack]", r"\[prod\] has 'PlainHtp': expected PlainHttp"),
-        ("[prod.stack]\n[prod.stak]", r"\[prod\] has 'stak': expected PlainHttp"),
-        ("[prod]\nstack = 1", r"\[prod\] has 'stack': expected PlainHttp"),
+        (
+            "[prod]\nPlainHttp = 'yes'\n[prod.stack]",
+            r"\[prod\] PlainHttp 'yes': expected true or false",
+        ),
+        (
+            "[prod]\nPlainHtp = true\n[prod.stack]",
+            r"\[prod\] PlainHtp: unknown key; expected stack, alarms",
+        ),
+        ("[prod.stack]\n[prod.stak]", r"\[prod\] stak: unknown key; expected stack"),
+        ("[prod]\nstack = 1", r"\[prod\] stack 1: expected a table"),
     ],
 )
 def test_a_file_that_cannot_be_used(run, project, text, what):
@@ -94,18 +103,18 @@ def test_a_file_that_cannot_be_used(run, project, text, what):
         ("ErrorPercent = 2", "ErrorPercent = 200", r"\[staging.alarms\] ErrorPercent 200: expected 0.1 to 100"),
         ("ErrorPercent = 2", "ErrorPercent = '2'", r"\[staging.alarms\] ErrorPercent '2': expected 0.1 to 100"),
         ("ErrorPercent = 2", "ErrorPercent = true", r"ErrorPercent True: expected 0.1 to 100"),
-        ("ErrorPercent = 2", "", r"\[staging.alarms\] has no ErrorPercent"),
-        ("ErrorPercent = 2", "ErorPercent = 2", r"\[staging.alarms\] has 'ErorPercent': expected one of"),
+        ("ErrorPercent = 2", "", r"\[staging.alarms\] ErrorPercent is missing: expected 0.1 to 100"),
+        ("ErrorPercent = 2", "ErorPercent = 2", r"\[staging.alarms\] ErorPercent: unknown key; expected ErrorPercent"),
         ("TrafficExpected = false", "TrafficExpected = 'no'", "TrafficExpected 'no': expected true or"),
         ("DatabaseConnections = 120", "DatabaseConnections = 0", r"\[prod.alarms\] DatabaseConnections 0"),
         ('Network = "10.20"', 'Network = "192.168"', r"\[staging.stack\] Network '192.168': must be 10"),
-        ('PublicName = ""', 'PublicNam = ""', r"\[staging.stack\] has 'PublicNam': expected one of"),
-        ('Network = "10.20"', "", r"\[staging.stack\] has no Network"),
+        ('PublicName = ""', 'PublicNam = ""', r"\[staging.stack\] PublicNam: unknown key; expected Network"),
+        ('Network = "10.20"', "", r"\[staging.stack\] Network is missing: must be 10"),
         ("MonthlyBudget = 250", "MonthlyBudget = -1", r"\[account\] MonthlyBudget -1: expected a whole number, 0 to"),
-        ("MonthlyBudget = 250", "Budget = 1", r"\[account\] has 'Budget': expected one of MonthlyBudget"),
-        ("[account]", "[account.alarms]", r"\[account\] has 'alarms': expected one of MonthlyBudget"),
-        ("[all.alarms]", "[all.alarm]", r"\[all\] has 'alarm': expected \[all.alarms\], or a namespace"),
-        ("[prod.alarms]", "[prod.stack.alarms]", "expected one of Network"),
+        ("MonthlyBudget = 250", "Budget = 1", r"\[account\] Budget: unknown key; expected MonthlyBudget"),
+        ("[account]", "[account.alarms]", r"\[account\] alarms: unknown key; expected MonthlyBudget"),
+        ("[all.alarms]", "[all.alarm]", r"\[all\] alarm: unknown key; expected alarms, aws:\*"),
+        ("[prod.alarms]", "[prod.stack.alarms]", "alarms: unknown key; expected Network"),
         ("MinSize = 2\nMaxSize = 3", "MinSize = 4\nMaxSize = 3", "MinSize 4 is more than MaxSize 3"),
         ("MaxSize = 3", "MaxSize = 2", "MaxSize 2 is not more than MinInstancesInService, which is 2"),
         ("MinSize = 2", "MinSzie = 2", r"\[staging\] aws:autoscaling:asg has no option MinSzie"),
@@ -191,7 +200,7 @@ def test_an_environment_has_thresholds_of_its_own_or_those_of_all():
 @pytest.mark.parametrize("short", ["staging", "prod"])
 def test_the_thresholds_are_those_of_the_stack(short):
     declared = set(cloudformation.load(environments.OPERATIONS)["Parameters"])
-    assert set(find(short).thresholds()) == declared - environments.GIVEN
+    assert set(find(short).thresholds()) == declared - template_parameters.GIVEN
 
 
 def test_a_template_whose_parameters_cannot_be_read(run, project):

@@ -34,7 +34,7 @@ def test_a_team_without_slack():
         ("email", ["a@b.test"], "expected an e-mail address"),
         ("escalation", "", "escalation '': expected an e-mail address"),
         ("repository", "https://host/a/b", "expected owner/name of a repository"),
-        ("slack", "#greeters", "slack: expected an object"),
+        ("slack", "#greeters", "slack '#greeters': expected an object"),
         ("slack", {}, "slack.workspace is missing"),
         (
             "slack",
@@ -47,7 +47,7 @@ def test_a_team_without_slack():
             OWNER["slack"] | {"channel": "CABCDEF34"},
             "slack.deployments is the team's channel",
         ),
-        ("sentry", "greeters", "sentry: expected an object"),
+        ("sentry", "greeters", "sentry 'greeters': expected an object"),
         (
             "sentry",
             OWNER["sentry"] | {"team": "The Team"},

@@ -6,7 +6,7 @@ import re
 import pytest
 from moto.iam.policy_validation import IAMPolicyDocumentValidator
 
-from deploy.config import environments
+from deploy.config import names
 from tests.infrastructure import permissions
 from tests.infrastructure.permissions import (
     APPLICATION,
@@ -154,11 +154,11 @@ def test_a_deployment_passes_its_own_roles_only(who, other):
 
 def test_a_role_is_passed_whatever_the_names_are():
     """CloudFormation adds up to 13 random characters, and cuts names of more than 64."""
-    instance_role = f"{'x' * environments.NAME_MAX}-InstanceRole-{'X' * 13}"
+    instance_role = f"{'x' * names.NAME_MAX}-InstanceRole-{'X' * 13}"
     assert len(instance_role) == 64
     for stack, limit in (
-        (FOUNDATION, environments.FOUNDATION_MAX),
-        (ENVIRONMENTS[PROD], environments.NAME_MAX),
+        (FOUNDATION, names.FOUNDATION_MAX),
+        (ENVIRONMENTS[PROD], names.NAME_MAX),
     ):
         for name, one in stack.template["Resources"].items():
             if one["Type"] == "AWS::IAM::Role":
