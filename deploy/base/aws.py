@@ -84,8 +84,20 @@ class Aws:
         return other
 
     def ask(self, service: str, operation: str, **parameters: Any) -> Answer:
-        """The response to a query. Raises AwsFailure."""
-        return self._call(service, operation, parameters)
+        """The response to a query, with the content of a streamed body. Raises AwsFailure."""
+        answer: Answer = self._translated(
+            service, operation, lambda client: _whole(getattr(client, operation)(**parameters))
+        )
+        return answer
+
+    def find(self, service: str, operation: str, absent: str, **parameters: Any) -> Answer | None:
+        """The same; None for an error whose "code: reason" begins with the pattern ``absent``."""
+        try:
+            return self.ask(service, operation, **parameters)
+        except AwsFailure as failure:
+            if not re.match(absent, f"{failure.code}: {failure.reason}"):
+                raise
+            return None
 
     def pages(self, service: str, operation: str, **parameters: Any) -> list[Answer]:
         """All pages of the response to a query. Raises AwsFailure."""
@@ -115,7 +127,7 @@ class Aws:
         """
         return self._changes.make(
             command_line(self.region, service, operation, parameters | dict(shown or {})),
-            lambda: self._call(service, operation, parameters),
+            lambda: self.ask(service, operation, **parameters),
             otherwise or {},
         )
 
@@ -126,12 +138,6 @@ class Aws:
     def caller(self) -> str:
         """The ARN of the caller's identity."""
         return str(self.ask("sts", "get_caller_identity")["Arn"])
-
-    def _call(self, service: str, operation: str, parameters: dict[str, Any]) -> Answer:
-        answer: Answer = self._translated(
-            service, operation, lambda client: _whole(getattr(client, operation)(**parameters))
-        )
-        return answer
 
     def _translated(self, service: str, operation: str, call: Any) -> Any:
         action = service
@@ -174,7 +180,7 @@ def _pages(client: Any, operation: str, parameters: dict[str, Any]) -> Iterator[
 
 
 def _whole(answer: Answer) -> Answer:
-    """``answer``, with the content of a streamed body, which may be cut off."""
+    """``answer``, with the content of a body, which may be cut off."""
     body: Any = answer.get("Body")
     return answer | {"Body": body.read()} if hasattr(body, "read") else answer
 

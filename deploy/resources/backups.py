@@ -110,18 +110,17 @@ def find_unfinished(run: Run, environment: Environment, chosen: Backup) -> list[
 def find_snapshot(run: Run, identifier: str) -> Backup:
     """A complete snapshot in the region of ``run``, by its identifier. Raises Failure."""
     kind = AWS_BACKUP if identifier.startswith(f"{AWS_BACKUP}:") else "manual"
-    try:
-        [found] = run.aws.ask(
-            "rds", "describe_db_snapshots", DBSnapshotIdentifier=identifier, SnapshotType=kind
-        )["DBSnapshots"]
-    except AwsFailure as failure:
-        if not failure.code.startswith("DBSnapshotNotFound"):
-            raise
+    answer = run.aws.find(
+        "rds", "describe_db_snapshots", "DBSnapshotNotFound",
+        DBSnapshotIdentifier=identifier, SnapshotType=kind,
+    )  # fmt: skip
+    if answer is None:
         raise NotFound(
             f"there is no snapshot {identifier} in {run.settings.region}: it was never there, or "
             "has expired",
             next="name another one, or leave it out to use the newest complete backup",
-        ) from failure
+        )
+    [found] = answer["DBSnapshots"]
     if found["Status"] != AVAILABLE:
         raise Failure(
             f"the snapshot {identifier} is {found['Status']}, {found.get('PercentProgress', 0)} %",

@@ -272,14 +272,10 @@ def _ways_out(run: Run, current: State, status: str) -> list[str]:
 
 
 def _find_database(run: Run, name: str) -> dict[str, Any] | None:
-    try:
-        found = run.aws.ask("rds", "describe_db_instances", DBInstanceIdentifier=name)
-    except AwsFailure as failure:
-        if failure.code != "DBInstanceNotFound":
-            raise
-        return None
-    database: dict[str, Any] = found["DBInstances"][0]
-    return database
+    found = run.aws.find(
+        "rds", "describe_db_instances", "DBInstanceNotFound", DBInstanceIdentifier=name
+    )
+    return found["DBInstances"][0] if found else None
 
 
 def _minutes(run: Run) -> int:

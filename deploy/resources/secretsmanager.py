@@ -4,18 +4,16 @@ import json
 from typing import Any
 
 from deploy.base.context import Run
-from deploy.base.errors import AwsFailure, Failure
+from deploy.base.errors import Failure
 
 
 def read(run: Run, name: str) -> dict[str, Any] | None:
     """The value of the secret with this name or ARN, or None if there is none. Raises Failure."""
-    try:
-        answer = run.aws.ask("secretsmanager", "get_secret_value", SecretId=name)
-    except AwsFailure as failure:
-        # It has never existed, or is scheduled for deletion
-        if failure.code in ("ResourceNotFoundException", "InvalidRequestException"):
-            return None
-        raise
+    # It has never existed, or is scheduled for deletion
+    absent = "ResourceNotFoundException|InvalidRequestException"
+    answer = run.aws.find("secretsmanager", "get_secret_value", absent, SecretId=name)
+    if answer is None:
+        return None
     try:
         value = json.loads(answer["SecretString"])
     except (KeyError, ValueError):

@@ -1,14 +1,13 @@
-"""Creates, updates and previews CloudFormation stacks."""
+"""The life of CloudFormation stacks: created, updated, stuck, removed."""
 
 import shlex
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from deploy.base import template_parameters
 from deploy.base.context import Run
-from deploy.base.errors import AwsFailure, Failure, state
+from deploy.base.errors import Failure, state
 from deploy.base.waiting import Pending, wait_until
+from deploy.resources import change_sets
 
 PATIENCE = 3600  # seconds for one stack; none of ours has a resource that takes long
 GOOD = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
@@ -31,8 +30,6 @@ ENDED = {  # what else an operation may end with
 }
 REVIEWED = "REVIEW_IN_PROGRESS"  # nothing is in progress; until a change set is executed
 BEGINNINGS = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS")
-PLANNED = ("CREATE_COMPLETE", "FAILED")  # the ends of a change set's creation
-EMPTY = ("didn't contain changes", "No updates are to be performed")
 
 
 def find(run: Run, name: str, executed: bool = False) -> dict[str, Any] | None:
@@ -40,14 +37,11 @@ def find(run: Run, name: str, executed: bool = False) -> dict[str, Any] | None:
 
     An empty stack, made for a change set, counts as none unless that has been ``executed``.
     """
-    try:
-        found = run.aws.ask("cloudformation", "describe_stacks", StackName=name)["Stacks"]
-    except AwsFailure as failure:
-        if failure.code == "ValidationError" and "does not exist" in failure.reason:
-            return None
-        raise
-    stack: dict[str, Any] = found[0]
-    return None if stack["StackStatus"] == REVIEWED and not executed else stack
+    answer = run.aws.find(
+        "cloudformation", "describe_stacks", "ValidationError: .*does not exist", StackName=name
+    )
+    stack: dict[str, Any] | None = answer["Stacks"][0] if answer else None
+    return stack if stack and (executed or stack["StackStatus"] != REVIEWED) else None
 
 
 def find_outputs(run: Run, name: str) -> dict[str, str] | None:
@@ -105,145 +99,58 @@ def _apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) ->
         )
         _delete(run, name)
         stack = None
-    if stack and stack["StackStatus"] in STUCK:
-        raise _stuck(run, name, stack["StackStatus"], _reason(run, name))
+    if stack:
+        _refuse_stuck(run, name, stack["StackStatus"])
     words = [
         "cloudformation", "deploy", "--stack-name", name, "--template-file", template,
         "--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset",
         "--tags", f"Application={run.settings.application}",
         "--parameter-overrides", *(f"{key}={value}" for key, value in parameters.items()),
     ]  # fmt: skip
-    command = run.settings.aws(shlex.join(words))
-    change_set = _ChangeSet(run, name, template, parameters, stack)
-    if run.changes.dry_run:
-        run.changes.make(command, lambda: None, None)
-        change_set.preview()
+    run.console.command(run.settings.aws(shlex.join(words)))
+    change_set = change_sets.create(run, name, template, parameters, stack)
+    if change_set is None:
+        run.console.say(f"the stack {name} is up to date")
+    elif run.changes.dry_run:
+        change_sets.show(run, change_set)
+        change_sets.discard(run, change_set, stack)
     else:
-        run.changes.make(command, change_set.execute, None)
+        _execute(run, name, change_set)
 
 
-class _ChangeSet:
-    """A change set, which is CloudFormation's plan for a change."""
-
-    def __init__(
-        self,
-        run: Run,
-        name: str,
-        template: str,
-        parameters: Mapping[str, str],
-        stack: dict[str, Any] | None,
-    ) -> None:
-        self._run, self._name, self._is_new = run, name, stack is None
-        self._template, self._parameters = template, parameters
-        given = {one["ParameterKey"] for one in (stack or {}).get("Parameters", [])}
-        declared = template_parameters.read_parameters(run.settings.root, template)
-        # As `aws cloudformation deploy` does it: parameters not given now keep their previous
-        # values
-        self._kept = sorted(given & declared.keys() - parameters.keys())
-
-    def execute(self) -> None:
-        """Execute the change set and wait. Raises Failure."""
-        run, name = self._run, self._name
-        change_set = self._create()
-        if change_set is None:
-            run.console.say(f"the stack {name} is as it should be")
-            return
-        token = change_set["ChangeSetName"]  # identifies the events of this change
-        self._call(
-            "execute_change_set",
-            ChangeSetName=change_set["ChangeSetId"],
-            ClientRequestToken=token,
+def _execute(run: Run, name: str, change_set: change_sets.ChangeSet) -> None:
+    token = change_set["ChangeSetName"]  # identifies the events of this change
+    change_sets.ask(
+        run,
+        "execute_change_set",
+        ChangeSetName=change_set["ChangeSetId"],
+        ClientRequestToken=token,
+    )
+    stack = _settled(run, name, token)
+    status = stack["StackStatus"] if stack else "gone"
+    _refuse_stuck(run, name, status, token)
+    if status not in GOOD:
+        raise Failure(
+            f"the stack {name} is {status}: {_reason(run, name, token)}",
+            ENDED.get(status, "somebody has changed the stack meanwhile"),
+            f"see {_command(run, 'describe-stack-events', name)}",
         )
-        stack = _settled(run, name, token)
-        status = stack["StackStatus"] if stack else "gone"
-        if status in STUCK:
-            raise _stuck(run, name, status, _reason(run, name, token))
-        if status not in GOOD:
-            raise Failure(
-                f"the stack {name} is {status}: {_reason(run, name, token)}",
-                ENDED.get(status, "somebody has changed the stack meanwhile"),
-                f"see {_command(run, 'describe-stack-events', name)}",
-            )
-
-    def preview(self) -> None:
-        """Print what would change, and leave nothing behind. Raises Failure."""
-        run, name = self._run, self._name
-        change_set = self._create()
-        if change_set is None:
-            run.console.say(f"{name}: nothing would change")
-            return
-        run.console.say(f"{name} would change:")
-        changes = run.aws.every(
-            "cloudformation", "describe_change_set", "Changes",
-            ChangeSetName=change_set["ChangeSetId"],
-        )  # fmt: skip
-        for one in changes:
-            resource = one["ResourceChange"]
-            replaced = resource.get("Replacement", "False")
-            run.console.say(
-                f"  {resource['Action']:8} {resource['LogicalResourceId']} "
-                f"{resource['ResourceType']}"
-                f"{'' if replaced == 'False' else f', replacement: {replaced}'}"
-            )
-        self._discard(change_set)
-
-    def _create(self) -> dict[str, Any] | None:
-        """The change set, complete, or None if nothing would change. Raises Failure."""
-        answer = self._call(
-            "create_change_set",
-            StackName=self._name,
-            ChangeSetName=f"change-{datetime.now(UTC):%Y%m%d%H%M%S%f}",
-            ChangeSetType="CREATE" if self._is_new else "UPDATE",
-            TemplateBody=(self._run.settings.root / self._template).read_text(),
-            Capabilities=["CAPABILITY_IAM"],
-            Parameters=[
-                {"ParameterKey": key, "ParameterValue": value}
-                for key, value in self._parameters.items()
-            ]
-            + [{"ParameterKey": key, "UsePreviousValue": True} for key in self._kept],
-            Tags=[{"Key": "Application", "Value": self._run.settings.application}],
-        )
-
-        def look() -> dict[str, Any] | Pending:
-            found = self._call("describe_change_set", ChangeSetName=answer["Id"])
-            return found if found["Status"] in PLANNED else Pending(found["Status"])
-
-        name = f"the change set of {self._name}"
-        found = wait_until(self._run, name, look, PATIENCE)
-        if isinstance(found, Pending):
-            raise Failure(f"{name} is still {found.state}", next="run it again")
-        if found["Status"] == "CREATE_COMPLETE":
-            return found
-        self._discard(found)
-        reason = found.get("StatusReason", "")
-        if any(words in reason for words in EMPTY):
-            return None
-        raise Failure(f"CloudFormation refuses the change of {self._name}: {reason}",
-                      next=f"correct {self._template} or its parameters")  # fmt: skip
-
-    def _discard(self, change_set: dict[str, Any]) -> None:
-        if self._is_new:  # an empty stack was made for it
-            self._call("delete_stack", StackName=self._name)
-        else:
-            self._call("delete_change_set", ChangeSetName=change_set["ChangeSetId"])
-
-    def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        # Not through `change`: it is shown as one command, which a dry run previews and discards
-        return self._run.aws.ask("cloudformation", operation, **parameters)
 
 
 def _command(run: Run, operation: str, name: str) -> str:
     return run.settings.aws(f"cloudformation {operation} --stack-name {name}")
 
 
-def _stuck(run: Run, name: str, status: str, reason: str) -> Failure:
-    happened, _ = STUCK[status]
-    return Failure(
-        f"the stack {name} is {status}: {reason}",
-        f"{happened}; CloudFormation refuses to update it",
-        f"see {_command(run, 'describe-stack-events', name)}, remove the cause, then "
-        f"{way_out(run, name, status)}, and run this again",
-    )
+def _refuse_stuck(run: Run, name: str, status: str, token: str = "") -> None:
+    """Raise Failure for a status that refuses every update; ``token`` is of the present change."""
+    if status in STUCK:
+        happened, _ = STUCK[status]
+        raise Failure(
+            f"the stack {name} is {status}: {_reason(run, name, token)}",
+            f"{happened}; CloudFormation refuses to update it",
+            f"see {_command(run, 'describe-stack-events', name)}, remove the cause, then "
+            f"{way_out(run, name, status)}, and run this again",
+        )
 
 
 def _settled(run: Run, name: str, token: str = "") -> dict[str, Any] | None:

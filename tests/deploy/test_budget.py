@@ -41,7 +41,7 @@ def test_it_is_made_once_and_writes_to_the_team_itself(aws, command):
         "OperationsEmail": "team@greetings.test",
         "MonthlyBudget": "250",
     }
-    assert f"the stack {APPLICATION}-budget is as it should be" in command(*BOOTSTRAP)[1]
+    assert f"the stack {APPLICATION}-budget is up to date" in command(*BOOTSTRAP)[1]
 
 
 @pytest.mark.parametrize("region", ["eu-central-1", "eu-north-1"])

@@ -143,7 +143,7 @@ def test_the_first_dry_run_removes_the_empty_stack_that_shows_it(aws, command):
 def test_a_dry_run_when_nothing_would_change(aws, authorised, command):
     command(*BOOTSTRAP)
     _, output = command("bootstrap", "--dry-run")
-    assert output.count("nothing would change") == 3
+    assert output.count(" is up to date") == 3
     assert not aws.change_sets
 
 

@@ -34,7 +34,7 @@ def test_environments_are_created_from_nothing_and_a_repetition_changes_nothing(
     passwords = {one.database.properties["MasterUserPassword"] for one in (staging, prod)}
     assert len(passwords) == 2
     printed = world.project.script("create", "staging")
-    assert "the stack birthday-greetings-staging is as it should be" in printed
+    assert "the stack birthday-greetings-staging is up to date" in printed
     assert "create_environment" not in world.beanstalk.calls
     seen(f"both created from nothing in {seconds:.0f} s")
 

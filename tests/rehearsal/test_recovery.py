@@ -175,7 +175,7 @@ def test_backups_are_installed_and_the_running_image_is_in_three_regions(home, s
     ]  # fmt: skip
     assert "LATE" not in printed
     again = home.type("install")
-    assert again.count("is as it should be") == 7
+    assert again.count("is up to date") == 7
     assert "imagetools" not in again
     seen(f"image {images[0][:19]}... in three regions")
 

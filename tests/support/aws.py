@@ -438,6 +438,7 @@ class FakeAws:
         """In two pages, the first of which has no changes."""
         found = dict(self.change_sets[ChangeSetName])
         del found["changed"], found["template"]
+        found["StackName"] = found["StackName"].rpartition("/")[2]
         if found["Changes"] and not NextToken:
             return found | {"Changes": [], "NextToken": "more"}
         return found
