@@ -7,7 +7,7 @@ So a service adds its topic to what is there, whoever made it, and removes no to
 
 from typing import Any
 
-from deploy.base.aws import DENIED
+from deploy.base.answers import DENIED
 from deploy.base.context import Run
 from deploy.base.errors import AwsFailure, Failure, NotFound
 from deploy.base.waiting import Pending, wait_until
