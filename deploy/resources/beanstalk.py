@@ -31,29 +31,19 @@ class State:
         return f"awseb-{self.id}-stack"
 
 
-@dataclass(frozen=True)
-class Machinery:
-    """The resources that Beanstalk created for an environment, by their names in CloudWatch."""
-
-    load_balancer: str  # app/NAME/ID
-    target_group: str  # targetgroup/NAME/ID
-    group: str  # of the instances
-
-
 def find(run: Run, name: str) -> State | None:
     """The state of the environment ``name``, or None if there is none. Raises AwsFailure."""
-    found = run.aws.ask(
-        "elasticbeanstalk", "describe_environments",
-        ApplicationName=run.settings.application, EnvironmentNames=[name], IncludeDeleted=False,
-    )["Environments"]  # fmt: skip
-    return _state(found[0]) if found else None
+    return find_all(run, EnvironmentNames=[name]).get(name)
 
 
-def find_all(run: Run) -> dict[str, State]:
-    """The states of all environments of the application, by name. Raises AwsFailure."""
+def find_all(run: Run, **only: Any) -> dict[str, State]:
+    """The states of all environments of the application, by name. Raises AwsFailure.
+
+    Or of those that the parameters ``only`` of DescribeEnvironments say.
+    """
     found = run.aws.every(
         "elasticbeanstalk", "describe_environments", "Environments",
-        ApplicationName=run.settings.application, IncludeDeleted=False,
+        ApplicationName=run.settings.application, IncludeDeleted=False, **only,
     )  # fmt: skip
     return {one["EnvironmentName"]: _state(one) for one in found}
 
@@ -65,18 +55,15 @@ def wait_until_ready(run: Run, environment: Environment) -> State:
     the time for one deployment.
     """
     name, command = environment.name, run.settings.elsewhere(f"create {environment.short}")
+    abort = f"elasticbeanstalk abort-environment-update --environment-name {name}"
 
     def look() -> State | Pending:
         state = find(run, name)
         if state is None:
-            raise NotFound(
-                f"there is no environment {name} in {run.settings.region}",
-                next=command,
-            )
+            raise NotFound(f"there is no environment {name} in {run.settings.region}", next=command)
         if state.status in ("Terminating", "Terminated"):
             raise Failure(
-                f"{name} is being terminated",
-                next=f"wait until it is gone, then: {command}",
+                f"{name} is being terminated", next=f"wait until it is gone, then: {command}"
             )
         if state.status == "Ready":
             return state
@@ -87,10 +74,7 @@ def wait_until_ready(run: Run, environment: Environment) -> State:
         raise Failure(
             f"{name} is still {found.state} after {_minutes(run)} minutes",
             "this run has ended; the operation continues on AWS",
-            f"see {run.settings.eb(f'events {name}')}; or stop it: "
-            + run.settings.aws(
-                f"elasticbeanstalk abort-environment-update --environment-name {name}"
-            ),
+            f"see {run.settings.eb(f'events {name}')}; or stop it: {run.settings.aws(abort)}",
         )
     return found
 
@@ -110,26 +94,6 @@ def find_difference(run: Run, name: str, label: str) -> str:
     return (
         f"{name} is {state.status}, with version {state.version or 'unknown'}, "
         f"{state.colour}/{state.health}, its instances at: {', '.join(sorted(labels)) or 'unknown'}"
-    )
-
-
-def find_machinery(run: Run, name: str) -> Machinery | None:
-    """The resources of the environment ``name``, or None if some are missing. Raises AwsFailure."""
-    found = run.aws.ask("elasticbeanstalk", "describe_environment_resources", EnvironmentName=name)[
-        "EnvironmentResources"
-    ]
-    if not (found["LoadBalancers"] and found["AutoScalingGroups"]):
-        return None
-    balancer = found["LoadBalancers"][0]["Name"]  # an ARN
-    groups = run.aws.every(
-        "elbv2", "describe_target_groups", "TargetGroups", LoadBalancerArn=balancer
-    )
-    if not groups:
-        return None
-    return Machinery(
-        balancer.partition(":loadbalancer/")[2],
-        groups[0]["TargetGroupArn"].rpartition(":")[2],
-        found["AutoScalingGroups"][0]["Name"],
     )
 
 
@@ -193,27 +157,20 @@ def find_options(run: Run, name: str) -> dict[tuple[str, str], str]:
 
 
 def find_option(run: Run, name: str, namespace: str, option: str) -> str:
-    """The value of an option of the environment ``name``; empty if it has none.
-
-    Raises AwsFailure.
-    """
+    """The value of an option of the environment ``name``, or empty. Raises AwsFailure."""
     return find_options(run, name).get((namespace, option), "")
 
 
 def change(run: Run, environment: Environment, **options: Any) -> None:
-    """Change options of ``environment``, and see that its instances run with them.
-
-    Raises Failure.
-    """
+    """Change options of ``environment``, and see that its instances use them. Raises Failure."""
     since = events.find_mark(run, environment.name)
     run.aws.change(
         "elasticbeanstalk", "update_environment", EnvironmentName=environment.name, **options
     )
-    if run.changes.dry_run:
-        return
-    current = wait_until_ready(run, environment)
-    events.refuse_errors(run, environment.name, since, "run it again")
-    wait_until_running(run, environment.name, current.version)
+    if not run.changes.dry_run:
+        current = wait_until_ready(run, environment)
+        events.refuse_errors(run, environment.name, since, "run it again")
+        wait_until_running(run, environment.name, current.version)
 
 
 def stop_update(run: Run, environment: Environment) -> None:
@@ -251,7 +208,10 @@ def _ways_out(run: Run, current: State, status: str) -> list[str]:
     name, aws, program = current.name, run.settings.aws, run.settings.program
     if status.startswith("UPDATE_"):
         return [stacks.way_out(run, current.stack, status), "run this again"]
-    database = _find_database(run, name)
+    answer = run.aws.find(
+        "rds", "describe_db_instances", "DBInstanceNotFound", DBInstanceIdentifier=name
+    )
+    database = answer["DBInstances"][0] if answer else None
     protected = database and database.get("DeletionProtection")
     unprotect = f"rds modify-db-instance --db-instance-identifier {name} --no-deletion-protection"
     terminate = [
@@ -269,13 +229,6 @@ def _ways_out(run: Run, current: State, status: str) -> list[str]:
         *terminate,
         f"{program} recover {short} --region {run.settings.region} --as NAME --to-snapshot {kept}",
     ]
-
-
-def _find_database(run: Run, name: str) -> dict[str, Any] | None:
-    found = run.aws.find(
-        "rds", "describe_db_instances", "DBInstanceNotFound", DBInstanceIdentifier=name
-    )
-    return found["DBInstances"][0] if found else None
 
 
 def _minutes(run: Run) -> int:

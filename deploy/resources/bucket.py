@@ -5,14 +5,16 @@ for recoveries from other regions, and the records of builds. Other accounts can
 and take them in a region where we have no bucket yet, so each request names the owner.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from deploy.base.aws import Answer
 from deploy.base.context import Run
 from deploy.base.errors import AwsFailure, NotFound
+
+T = TypeVar("T")
 
 
 class Missing(NotFound):
@@ -35,40 +37,25 @@ class Bucket:
         self, key: str, body: bytes, shown: Mapping[str, str] | None = None, **condition: Any
     ) -> None:
         """Write the object ``key`` if the ``condition`` is met; ``shown`` is as in Aws.change."""
-        with self._existing(key):
-            self.run.aws.change(
-                "s3", "put_object", shown=shown, Bucket=self.name, Key=key, Body=body,
-                **condition, ExpectedBucketOwner=self.account,
-            )  # fmt: skip
+        put = partial(self.run.aws.change, "s3", "put_object", shown=shown)
+        self._call(put, key, Key=key, Body=body, **condition)
 
     def get(self, key: str) -> Answer:
         """The object ``key``: Body, ETag, LastModified."""
-        with self._existing(key):
-            return self.run.aws.ask(
-                "s3", "get_object", Bucket=self.name, Key=key, ExpectedBucketOwner=self.account
-            )
+        return self._call(partial(self.run.aws.ask, "s3", "get_object"), key, Key=key)
 
     def delete(self, key: str, etag: str) -> None:
         """Delete the object ``key``, unless it has another ETag by now."""
-        with self._existing(key):
-            self.run.aws.change(
-                "s3", "delete_object", Bucket=self.name, Key=key,
-                IfMatch=etag, ExpectedBucketOwner=self.account,
-            )  # fmt: skip
+        self._call(partial(self.run.aws.change, "s3", "delete_object"), key, Key=key, IfMatch=etag)
 
     def find_keys(self, prefix: str) -> list[str]:
         """The keys that begin with ``prefix``, sorted."""
-        with self._existing(prefix):
-            found = self.run.aws.every(
-                "s3", "list_objects_v2", "Contents",
-                Bucket=self.name, Prefix=prefix, ExpectedBucketOwner=self.account,
-            )  # fmt: skip
-        return sorted(one["Key"] for one in found)
+        list_ = partial(self.run.aws.every, "s3", "list_objects_v2", "Contents")
+        return sorted(one["Key"] for one in self._call(list_, prefix, Prefix=prefix))
 
-    @contextmanager
-    def _existing(self, key: str) -> Iterator[None]:
+    def _call(self, act: Callable[..., T], key: str, **parameters: Any) -> T:
         try:
-            yield
+            return act(Bucket=self.name, **parameters, ExpectedBucketOwner=self.account)
         except AwsFailure as failure:
             if failure.code != "NoSuchBucket":
                 raise
@@ -86,19 +73,17 @@ class Bucket:
 def find_records(run: Run) -> Bucket:
     """Our own bucket, as devops/foundation.yml names it. Raises AwsFailure."""
     region, account = run.settings.region, run.aws.account()
-    return Bucket(
-        run, f"{run.settings.application}-records-{region}-{account}", account,
-        f"the stack {run.settings.foundation} in {region} is missing, or older than this checkout",
-    )  # fmt: skip
+    reason = (
+        f"the stack {run.settings.foundation} in {region} is missing, or older than this checkout"
+    )
+    return Bucket(run, f"{run.settings.application}-records-{region}-{account}", account, reason)
 
 
 def find_bundles(run: Run) -> Bucket:
     """Beanstalk's bucket, by the name that AWS gives it. Raises AwsFailure."""
     region, account = run.settings.region, run.aws.account()
-    return Bucket(
-        run, f"elasticbeanstalk-{region}-{account}", account,
-        f"no environment was created in {region} yet",
-    )  # fmt: skip
+    reason = f"no environment was created in {region} yet"
+    return Bucket(run, f"elasticbeanstalk-{region}-{account}", account, reason)
 
 
 def create_bundles(run: Run) -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from deploy.base.context import Run
@@ -10,7 +11,6 @@ from deploy.base.errors import AwsFailure, NotFound, state
 from deploy.config import owner
 from deploy.config.environments import OPERATIONS, Environment
 from deploy.resources import stacks
-from deploy.resources.beanstalk import Machinery, find_machinery
 
 LOGS = "/aws/elasticbeanstalk/{}/var/log"
 APPLICATION_LOG = f"{LOGS}/eb-docker/containers/eb-current-app/stdouterr.log"
@@ -18,6 +18,15 @@ PROXY_LOG = f"{LOGS}/nginx/access.log"
 IN_PROGRESS = "DeploymentInProgress"  # a metric in the namespace of the environment
 MINUTE = 60  # seconds, the period of the alarm on it
 RETENTION = 90  # days, as in .ebextensions/60-monitoring.config
+
+
+@dataclass(frozen=True)
+class Machinery:
+    """The resources that Beanstalk created for an environment, by their names in CloudWatch."""
+
+    load_balancer: str  # app/NAME/ID
+    target_group: str  # targetgroup/NAME/ID
+    group: str  # of the instances
 
 
 def name(environment: Environment) -> str:
@@ -90,8 +99,7 @@ def announced(run: Run, environment: Environment) -> Iterator[None]:
         _unannounced(run, environment, failure)
         ended.set()
     repeating = threading.Thread(target=repeat, name=IN_PROGRESS, daemon=True)
-    if not run.changes.dry_run:
-        repeating.start()
+    run.changes.quietly(repeating.start)
     try:
         yield
     finally:
@@ -125,6 +133,26 @@ def parameters(
         "ProxyLog": PROXY_LOG.format(environment.name),
         "WatchedCertificate": certificate,
     } | environment.thresholds()
+
+
+def find_machinery(run: Run, name: str) -> Machinery | None:
+    """The resources of the environment ``name``, or None if some are missing. Raises AwsFailure."""
+    found = run.aws.ask("elasticbeanstalk", "describe_environment_resources", EnvironmentName=name)[
+        "EnvironmentResources"
+    ]
+    if not (found["LoadBalancers"] and found["AutoScalingGroups"]):
+        return None
+    balancer = found["LoadBalancers"][0]["Name"]  # an ARN
+    groups = run.aws.every(
+        "elbv2", "describe_target_groups", "TargetGroups", LoadBalancerArn=balancer
+    )
+    if not groups:
+        return None
+    return Machinery(
+        balancer.partition(":loadbalancer/")[2],
+        groups[0]["TargetGroupArn"].rpartition(":")[2],
+        found["AutoScalingGroups"][0]["Name"],
+    )
 
 
 def _ensure_log(run: Run, group: str) -> None:

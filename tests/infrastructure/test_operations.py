@@ -10,7 +10,7 @@ from PIL import Image
 from deploy.base import settings
 from deploy.config import environments
 from deploy.resources import monitoring
-from deploy.resources.beanstalk import Machinery
+from deploy.resources.monitoring import Machinery
 from tests.infrastructure.conftest import direct
 from tests.support import cloudwatch, dashboard
 from tests.support.aws import ACCOUNT, APPLICATION, LOAD_BALANCER, REGION, TARGET_GROUP

@@ -69,7 +69,7 @@ def deployed():
     from deploy.base import settings
     from deploy.config import environments
     from deploy.resources import monitoring
-    from deploy.resources.beanstalk import Machinery
+    from deploy.resources.monitoring import Machinery
 
     prod = environments.find(settings.load({}), environments.PRODUCTION)
     machinery = Machinery(
