@@ -22,10 +22,11 @@ class Console:
     def _stream(self) -> TextIO:
         return self._given or sys.stderr
 
-    def say(self, text: str) -> None:
-        """Write a sentence."""
+    def say(self, text: str, next: str = "") -> None:  # noqa: A002
+        """Write a sentence, and what to do ``next``."""
         self._clear()
-        print(f"{PREFIX}{text}", file=self._stream, flush=True)
+        more = f"\n{PREFIX}  next: {next}" if next else ""
+        print(f"{PREFIX}{text}{more}", file=self._stream, flush=True)
 
     def command(self, line: str) -> None:
         """Write a command that changes something, in a form that can be pasted into a shell."""

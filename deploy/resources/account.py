@@ -19,28 +19,23 @@ def refuse_unsafe(run: Run, environment: Environment) -> None:
     Both are settings of the account in the region, for all instances. Raises Failure for
     production if one of them is missing, and prints a warning for any other environment.
     """
-    missing = []
+    missing = {}
     if not run.aws.ask("ec2", "get_ebs_encryption_by_default")["EbsEncryptionByDefault"]:
-        missing.append((
-            "the volumes of new instances are not encrypted",
-            "ec2 enable-ebs-encryption-by-default",
-        ))  # fmt: skip
+        what = "the volumes of new instances are not encrypted"
+        missing[what] = "ec2 enable-ebs-encryption-by-default"
     level = run.aws.ask("ec2", "get_instance_metadata_defaults").get("AccountLevel", {})
     if level.get("HttpPutResponseHopLimit") != HOPS:
-        missing.append((
-            "a container on a new instance can obtain the instance's credentials",
-            f"ec2 modify-instance-metadata-defaults --http-put-response-hop-limit {HOPS}",
-        ))  # fmt: skip
-    remedies = "; ".join(run.settings.aws(remedy) for _, remedy in missing)
+        what = "a container on a new instance can obtain the instance's credentials"
+        remedy = f"ec2 modify-instance-metadata-defaults --http-put-response-hop-limit {HOPS}"
+        missing[what] = remedy
+    remedies = "; ".join(map(run.settings.aws, missing.values()))
     if missing and environment.is_production:
         raise Failure(
-            f"the account is not ready for production: {', and '.join(w for w, _ in missing)}",
+            f"the account is not ready for production: {', and '.join(missing)}",
             next=f"{remedies}. This applies to all that the account starts in this region",
         )
-    for what, _ in missing:
-        run.console.say(f"{what}, which production would refuse")
     if missing:
-        run.console.say(f"  next: {remedies}")
+        run.console.say(f"{', and '.join(missing)}, which production would refuse", remedies)
 
 
 def warn_of_quota(run: Run) -> None:
@@ -64,11 +59,9 @@ def warn_of_quota(run: Run) -> None:
         return
     run.console.say(
         f"the account may run {quota:.0f} vCPUs in {run.settings.region}, and the environments of "
-        f"{environments.NAME} can need {needed} vCPUs at MaxSize, during a deployment"
-    )
-    run.console.say(
-        "  next: aws service-quotas request-service-quota-increase --service-code ec2 "
-        f"--quota-code {QUOTA} --desired-value {needed} --region {run.settings.region}"
+        f"{environments.NAME} can need {needed} vCPUs at MaxSize, during a deployment",
+        "aws service-quotas request-service-quota-increase --service-code ec2 "
+        f"--quota-code {QUOTA} --desired-value {needed} --region {run.settings.region}",
     )
 
 

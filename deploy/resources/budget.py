@@ -26,5 +26,5 @@ def apply(run: Run) -> None:
         else:
             stacks.remove(there, name)
     except Failure as failure:
-        run.console.say(f"the budget is unchanged: {failure.what}")
-        run.console.say(f"  next: {failure.next}; this command can be repeated")
+        again = f"{failure.next}; this command can be repeated"
+        run.console.say(f"the budget is unchanged: {failure.what}", again)

@@ -91,8 +91,7 @@ def _give_back(records: Bucket, key: str, own: bytes) -> None:
         elif found or run.changes.dry_run:
             records.delete(key, found[1] if found else '"..."')
     except Failure as failure:
-        run.console.say(f"the lock could not be released: {failure.what}")
-        run.console.say(f"  next: {_remove(records, key)}")
+        run.console.say(f"the lock could not be released: {failure.what}", _remove(records, key))
 
 
 def _read(records: Bucket, key: str) -> tuple[bytes, str, datetime] | None:

@@ -31,8 +31,8 @@ def connect(run: Run, responsible: Owner) -> None:
     try:
         _connect(run, run.at(region), responsible)
     except Failure as failure:
-        run.console.say(f"Slack is left as it is: {failure.what}")
-        run.console.say(f"  next: {failure.next}; this command can be repeated")
+        again = f"{failure.next}; this command can be repeated"
+        run.console.say(f"Slack is left as it is: {failure.what}", again)
 
 
 def _connect(run: Run, there: Run, responsible: Owner) -> None:
