@@ -3,16 +3,15 @@
 The accepted ones are listed in devops/vulnerabilities.toml, whose comments explain the format.
 """
 
-import re
-import tomllib
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from deploy.base.context import Run
-from deploy.base.errors import AwsFailure, Failure, InvalidConfig
+from deploy.base.errors import AwsFailure, Failure
 from deploy.base.settings import read_text
+from deploy.base.tables import check, kind, parse_toml, tables, text
 from deploy.base.waiting import Pending, wait_until
 from deploy.delivery import image
 
@@ -20,7 +19,11 @@ NAME = "devops/vulnerabilities.toml"
 PATIENCE = 900  # seconds until ECR has scanned an image; it takes a minute or two
 DONE = ("COMPLETE", "ACTIVE")  # scanned once, or continuously by Amazon Inspector
 UNDER_WAY = ("PENDING", "IN_PROGRESS")
-KEYS = {"id", "until", "reason"}
+RULES = {
+    "id": text(r"[A-Z]+-[\w-]+", "an id such as CVE-2026-12345"),
+    "until": kind(date, "a date such as 2026-12-31"),
+    "reason": text(r"(?s).*\S.*", "a sentence for the next reader"),
+}
 
 
 class Accepted(NamedTuple):
@@ -41,16 +44,14 @@ class Finding(NamedTuple):
     counts: bool  # it has a fix, or is exploited
 
 
-def load(text: str) -> list[Accepted]:
-    """The vulnerabilities that the TOML document ``text`` accepts. Raises InvalidConfig."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidConfig(NAME, f"invalid TOML: {error}") from error
-    entries = document.pop("accepted", [])
-    if document or not (isinstance(entries, list) and all(isinstance(e, dict) for e in entries)):
-        raise InvalidConfig(NAME, "expected nothing but tables that begin with [[accepted]]")
-    return [_accepted(one, f"accepted {number}") for number, one in enumerate(entries, 1)]
+def load(document: str) -> list[Accepted]:
+    """The vulnerabilities that the TOML ``document`` accepts. Raises InvalidConfig."""
+    found = parse_toml(NAME, document)
+    check(NAME, "", found, {"accepted": tables("accepted")}, optional="accepted")
+    entries = found.get("accepted", [])
+    for number, entry in enumerate(entries, 1):
+        check(NAME, f"accepted {number}: ", entry, RULES)
+    return [Accepted(one["id"], one["until"], one["reason"].strip()) for one in entries]
 
 
 def read(root: Path) -> list[Accepted]:
@@ -173,18 +174,3 @@ def _enhanced(finding: dict[str, Any]) -> Finding:
 
 def _join(packages: list[dict[str, Any]], key: str) -> str:
     return ", ".join(sorted({one.get(key, "?") for one in packages})) or "?"
-
-
-def _accepted(entry: dict[str, Any], where: str) -> Accepted:
-    if set(entry) != KEYS:
-        raise InvalidConfig(NAME, f"{where}: expected {', '.join(sorted(KEYS))}")
-    identity, until, reason = entry["id"], entry["until"], entry["reason"]
-    if not (isinstance(identity, str) and re.fullmatch(r"[A-Z]+-[\w-]+", identity)):
-        raise InvalidConfig(
-            NAME, f"{where}: id {identity!r}: expected an id such as CVE-2026-12345"
-        )
-    if not isinstance(until, date) or isinstance(until, datetime):
-        raise InvalidConfig(NAME, f"{where}: until {until!r}: expected a date such as 2026-12-31")
-    if not (isinstance(reason, str) and reason.strip()):
-        raise InvalidConfig(NAME, f"{where}: reason: expected a sentence for the next reader")
-    return Accepted(identity, until, reason.strip())
