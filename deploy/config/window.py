@@ -38,7 +38,9 @@ KEYS = {
 }
 WINDOW = {
     "days": Rule(f"expected a list of {', '.join(DAYS)}", _are_days),
-    "from": text(TIME, "a time such as '09:00', in quotes, up to '23:59'"),
+    "from": text(
+        TIME, "a time such as '09:00', in quotes; after 23:59 comes 00:00 of the following day"
+    ),
     "to": text(rf"{TIME}|24:00", "a time such as '09:00', in quotes, up to '24:00'"),
 }
 DATE = kind(date, "a date such as 2026-12-24")

@@ -18,6 +18,7 @@ ENDED = ("CREATE_COMPLETE", "FAILED")
 EMPTY = ("didn't contain changes", "No updates are to be performed")
 
 ChangeSet = dict[str, Any]  # as AWS describes it
+Stack = dict[str, Any] | None  # the same, of the stack that is there
 
 
 def create(
@@ -25,7 +26,7 @@ def create(
     name: str,
     template: str,
     parameters: Mapping[str, str],
-    stack: Mapping[str, Any] | None,
+    stack: Stack,
 ) -> ChangeSet | None:
     """What would change in ``stack`` of this name, or create it; None if nothing would.
 
@@ -49,9 +50,12 @@ def create(
         ],
         Tags=[{"Key": "Application", "Value": run.settings.application}],
     )
+    return _complete(run, name, template, answer["Id"], stack)
 
+
+def _complete(run: Run, name: str, template: str, identity: str, stack: Stack) -> ChangeSet | None:
     def look() -> ChangeSet | Pending:
-        found = ask(run, "describe_change_set", ChangeSetName=answer["Id"])
+        found = ask(run, "describe_change_set", ChangeSetName=identity)
         return found if found["Status"] in ENDED else Pending(found["Status"])
 
     found = wait_until(run, f"the change set of {name}", look, PATIENCE)
@@ -83,7 +87,7 @@ def show(run: Run, change_set: ChangeSet) -> None:
         )
 
 
-def discard(run: Run, change_set: ChangeSet, stack: Mapping[str, Any] | None) -> None:
+def discard(run: Run, change_set: ChangeSet, stack: Stack) -> None:
     """Remove the change set; without a ``stack``, the empty one that was made for it, too."""
     if stack:
         ask(run, "delete_change_set", ChangeSetName=change_set["ChangeSetId"])

@@ -181,10 +181,7 @@ def test_an_accepted_vulnerability_does_not_count_until_its_date_has_passed(look
         ("[[accepted", "invalid TOML"),
         ("accepted = 1", r"accepted 1: expected tables that begin with \[\[accepted\]\]"),
         ("[[acepted]]\nid = 1", "acepted: unknown key; expected accepted"),
-        (
-            accept().replace("reason", "why"),
-            "accepted 1: why: unknown key; expected id, until, reason",
-        ),
+        (accept().replace("reason", "why"), "why: unknown key; expected id, until, reason"),
         (accept("a b"), "id 'a b': expected an id such as CVE-2026-12345"),
         (accept(until="'soon'"), "until 'soon': expected a date"),
         (accept(until="2026-12-31T10:00:00"), "until .*: expected a date"),
