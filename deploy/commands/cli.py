@@ -40,7 +40,7 @@ from deploy.commands.arguments import (
 )
 from deploy.config import environments, owner, window
 from deploy.config.environments import Environment
-from deploy.delivery import approval, build, rollout, scan, smoke, version
+from deploy.delivery import approval, build, prune, rollout, scan, smoke, version
 from deploy.resources import backups
 
 EPILOG = """\b
@@ -400,7 +400,7 @@ def prune_versions(run: Run, yes: bool) -> None:
     Keeps the newest 50, those that run anywhere, and those that a rollback would deploy. Images
     are not deleted.
     """
-    version.prune(run, lambda question: yes or arguments.confirm(question))
+    prune.prune(run, lambda question: yes or arguments.confirm(question))
 
 
 def start(words: list[str] | None = None, options: Options | None = None) -> int:

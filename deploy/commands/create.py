@@ -7,7 +7,7 @@ from deploy.base.context import Run
 from deploy.base.errors import AwsFailure, Failure, NotFound, Unhealthy, state
 from deploy.config import environments, owner
 from deploy.config.environments import FOUNDATION, TEMPLATE, Environment
-from deploy.delivery import build, history, smoke, standby, version
+from deploy.delivery import build, history, smoke, version
 from deploy.resources import (
     account,
     beanstalk,
@@ -235,8 +235,7 @@ def _verify(run: Run, environment: Environment, since: events.Mark, is_new: bool
             f"{name} has version {current.version or 'none'}",
             "fix the cause shown in the events above, and run it again",
         ) from failure
-    history.record(run, name, "deploy", current.version)
-    standby.record(run, environment, current.version)
+    history.record(run, environment, "deploy", current.version)
     run.console.say(f"{name} runs {current.version}: {smoke.locate(run, environment).url}")
 
 

@@ -7,7 +7,7 @@ from deploy.base.errors import Failure, state
 from deploy.commands import create
 from deploy.config import owner
 from deploy.config.environments import PLAN, REPLICATION, VAULT, Environment
-from deploy.delivery import history, image, standby
+from deploy.delivery import history, image, version
 from deploy.resources import account, backups, beanstalk, stacks
 
 
@@ -106,9 +106,10 @@ def _copy_running(run: Run, environment: Environment, destinations: tuple[str, s
             where = ", ".join(destinations)
             run.console.say(f"version {label} would be copied to {where}, where it is missing")
             continue
+        found = version.find(run, label)
         for region in destinations:
             image.copy(run, run.at(region), label)
-        standby.keep(run, environment, label, destinations)
+            history.add(run.at(region), environment.name, "deploy", found)
 
 
 def protect(run: Run, environment: Environment) -> None:

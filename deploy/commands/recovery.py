@@ -74,7 +74,7 @@ def recover(run: Run, plan: Plan, wish: Wish, began: datetime) -> None:
         _make_environment(run, plan, outputs, snapshot)
         current, dns = _verify(run, plan, wish.user)
         create.restrict_instances(run, plan.target)
-        history.record(run, plan.target.name, "deploy", plan.label)
+        history.record(run, plan.target, "deploy", plan.label, elsewhere=False)
         monitoring.watch(run, plan.target, outputs["Certificate"])
         if wish.protect:
             _protect(run, plan)

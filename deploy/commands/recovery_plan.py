@@ -6,8 +6,8 @@ from datetime import datetime
 from deploy.base.context import Run
 from deploy.base.errors import Failure
 from deploy.config.environments import Environment
-from deploy.delivery import image, standby, version
-from deploy.resources import account, backups, beanstalk, certificates
+from deploy.delivery import history, image, version
+from deploy.resources import account, backups, beanstalk, bucket, certificates
 from deploy.resources.backups import Backup
 
 CUSTOM, SNAPSHOT = "aws:elasticbeanstalk:customoption", "DatabaseSnapshot"
@@ -137,23 +137,26 @@ def _choose_version(
     run: Run, source: Environment, wanted: str | None
 ) -> tuple[str, str, bytes | None]:
     """Label, digest, and the bundle if this region does not have the version yet."""
-    kept = standby.find(run, source, wanted)
+    try:
+        kept, log = history.find(run, source.name, wanted), history.read(run, source.name)
+    except bucket.Missing:  # where no backups were installed
+        kept, log = None, []
+    label = kept.label if kept else wanted or _find_running(run, source)
+    if label and version.exists(run, label):
+        return label, version.find(run, label).digest, None
+    known = list(dict.fromkeys(reversed(log)))
     if kept is None:
-        label = wanted or _find_running(run, source)
-        if label and version.exists(run, label):
-            return label, version.find(run, label).digest, None
-        known = " ".join(standby.labels(run, source))
         raise Failure(
             f"{wanted or f'the last version of {source.name}'} is not recorded in "
             f"{run.settings.region}",
-            next=f"name another version with --version: {known or '(none is recorded)'}",
+            next=f"name another version with --version: {' '.join(known) or '(none is recorded)'}",
         )
     found = image.find_digest(run, kept.label)
     if found != kept.digest:
-        there = [one for one in standby.labels(run, source) if image.find_digest(run, one)]
+        there = [one for one in known if image.find_digest(run, one)]
         raise Failure(
             f"the image of version {kept.label} is not in {run.settings.region}: it is "
-            f"{found or 'missing'}, and was {kept.digest}",
+            f"{found or 'missing'}, and was {kept.digest or 'not recorded'}",
             next=f"name another one with --version: {' '.join(there) or '(none has its image)'}; "
             f"or build the commit {version.commit(kept.label)} with AWS_REGION="
             f"{run.settings.region} and name the version which that publishes",

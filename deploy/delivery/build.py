@@ -42,11 +42,11 @@ def build(run: Run, allow_dirty: bool = False, test: bool = False) -> Version:
             image.refuse_index(run, label)
             scan.refuse_critical(run, name, digest, datetime.now(UTC).date())
             provenance.keep(run, label, name, digest)
-        _publish_version(run, label, f"{repository}@{digest}")
+        packed = _publish_version(run, label, f"{repository}@{digest}")
     if not run.changes.dry_run:
         run.settings.artifact.with_name("version").write_text(f"{label}\n")
     run.changes.done(f"version {label} is published: image {digest}")
-    return Version(label, digest)
+    return Version(label, digest, packed)
 
 
 def new_label(run: Run, allow_dirty: bool) -> str:
@@ -101,7 +101,8 @@ def _publish_image(run: Run, name: str, label: str, test: bool) -> str:
     return digest
 
 
-def _publish_version(run: Run, label: str, pinned: str) -> None:
+def _publish_version(run: Run, label: str, pinned: str) -> bytes:
+    """Returns the bundle."""
     artifact = run.settings.artifact
     run.changes.quietly(lambda: bundle.write(pinned, artifact, run.settings.root))
     packed = b"" if run.changes.dry_run else artifact.read_bytes()
@@ -116,3 +117,4 @@ def _publish_version(run: Run, label: str, pinned: str) -> None:
             "is used again"
         )
         raise
+    return packed

@@ -14,7 +14,7 @@ from typing import NoReturn
 from deploy.base.context import Run
 from deploy.base.errors import AwsFailure, Failure, state
 from deploy.config.environments import Environment
-from deploy.delivery import history, notify, smoke, standby, version
+from deploy.delivery import history, notify, smoke, version
 from deploy.delivery.version import Version
 from deploy.resources import beanstalk, events, lock, monitoring
 
@@ -56,9 +56,7 @@ class _Rollout:
 
     def record(self, kind: history.Kind, label: str, detail: str = "") -> None:
         """Record in the history that the environment now runs ``label``, or failed to."""
-        history.record(self.run, self.environment.name, kind, label, detail)
-        if kind != "failed":
-            standby.record(self.run, self.environment, label)
+        history.record(self.run, self.environment, kind, label, detail)
 
 
 def deploy(

@@ -2,26 +2,22 @@
 
 import hashlib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from deploy.base.context import Run
-from deploy.base.errors import AwsFailure, Failure, NotFound, state
-from deploy.delivery import history
+from deploy.base.errors import AwsFailure, Failure, NotFound
 from deploy.delivery.image import find_digest
-from deploy.resources import beanstalk, bucket
+from deploy.resources import bucket
 
 SEAL = re.compile(r"\[bundle sha256:[0-9a-f]{64}\]\Z")  # behind a commit's subject: any text
-KEPT = 50  # the newest versions, kept whether or not they run
 
 
-@dataclass(frozen=True)
-class Version:
-    """A published version, and the digest of its image."""
+class Version(NamedTuple):
+    """A published version."""
 
     label: str  # the commit and a build number, such as 0123456789ab-7
-    digest: str
+    digest: str  # of its image
+    bundle: bytes
 
 
 def find(run: Run, label: str) -> Version:
@@ -30,20 +26,13 @@ def find(run: Run, label: str) -> Version:
     Raises NotFound if the version or its image does not exist, and Failure if its bundle has
     changed.
     """
-    described = _describe(run, label)
-    if described is None:
-        raise NotFound(
-            f"there is no version {label}",
-            next=f"build it, or name one of these: {' '.join(newest(run, 5)) or '(none)'}",
-        )
-    _read_bundle(run, label, described)
-    digest = find_digest(run, label)
+    bundle, digest = read_bundle(run, label), find_digest(run, label)
     if digest is None:
         raise NotFound(
             f"the image of version {label} is gone from the registry",
             next=f"name another version, or build the commit {commit(label)} again",
         )
-    return Version(label, digest)
+    return Version(label, digest, bundle)
 
 
 def exists(run: Run, label: str) -> bool:
@@ -64,11 +53,10 @@ def read_bundle(run: Run, label: str) -> bytes:
     """The bundle of ``label``. Raises Failure when it is not the one that was built."""
     described = _describe(run, label)
     if described is None:
-        raise NotFound(f"there is no version {label}", next="deploy another one")
-    return _read_bundle(run, label, described)
-
-
-def _read_bundle(run: Run, label: str, described: dict[str, Any]) -> bytes:
+        raise NotFound(
+            f"there is no version {label}",
+            next=f"build it, or name one of these: {' '.join(newest(run, 5)) or '(none)'}",
+        )
     sealed = SEAL.search(described.get("Description", ""))
     if not sealed:
         raise Failure(
@@ -179,43 +167,3 @@ def refuse_older(run: Run, environment: str, before: str, label: str) -> None:
             "run this command in a clone with the full history; if the commit is no longer on any "
             "branch, deploy without --forward",
         )
-
-
-def prune(run: Run, confirm: Callable[[str], bool]) -> None:
-    """Delete the versions that are no longer needed, if ``confirm`` says so. Raises Failure."""
-    with state("nothing was deleted"):
-        unneeded = find_unneeded(run)
-    if not unneeded:
-        run.console.say("all versions are needed")
-        return
-    run.console.say(f"{len(unneeded)} versions are not needed, the oldest first:")
-    for one in unneeded:
-        run.console.say(f"  {one}")
-    if not (run.changes.dry_run or confirm(f"Delete these {len(unneeded)} versions?")):
-        raise Failure("the deletion was not confirmed", "nothing was deleted", "run it with --yes")
-    delete(run, unneeded)
-    run.changes.done(f"{len(unneeded)} versions were deleted")
-
-
-def find_unneeded(run: Run) -> list[str]:
-    """The labels that are no longer needed, oldest first. Raises Failure.
-
-    The newest 50 are needed, and the versions that any environment runs or would be rolled back to.
-    """
-    labels = newest(run)
-    needed = set(labels[:KEPT])
-    for name, found in beanstalk.find_all(run).items():
-        before = history.version_before(history.read(run, name), found.version)
-        needed |= {found.version, before or ""} | set(beanstalk.find_running(run, name))
-    return [label for label in reversed(labels) if label not in needed]
-
-
-def delete(run: Run, labels: list[str]) -> None:
-    """Delete the versions ``labels`` and their bundles; their images stay. Raises AwsFailure."""
-    for number, label in enumerate(labels):
-        with state(f"{number} of {len(labels)} versions were deleted"):
-            run.aws.change(
-                "elasticbeanstalk", "delete_application_version",
-                ApplicationName=run.settings.application, VersionLabel=label,
-                DeleteSourceBundle=True,
-            )  # fmt: skip

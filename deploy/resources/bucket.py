@@ -1,8 +1,8 @@
 """The two buckets in S3: Beanstalk's, which has the bundles, and our own, which has the rest.
 
-Ours belongs to the stack that all environments share, and has the locks, the history, the versions
-for recoveries from other regions, and the records of builds. Other accounts can guess both names,
-and take them in a region where we have no bucket yet, so each request names the owner.
+Ours belongs to the stack that all environments share, and has the locks, the history, and the
+records of builds. Other accounts can guess both names, and take them in a region where we have no
+bucket yet, so each request names the owner.
 """
 
 from collections.abc import Callable, Mapping

@@ -20,7 +20,7 @@ from deploy.base.errors import Unhealthy
 from deploy.base.programs import Tools
 from deploy.commands import cli
 from deploy.delivery import smoke
-from tests.support.aws import APPLICATION, REGION, FakeAws
+from tests.support.aws import APPLICATION, REGION, FakeAws, records
 from tests.support.checkout import Checkout
 from tests.support.owner import OWNER
 
@@ -270,3 +270,9 @@ def made(aws, stack, region=REGION):
     name = f"{APPLICATION}-{stack}"
     key = name if region == REGION else f"{region}/{name}"
     aws.stacks[key] = {"status": "CREATE_COMPLETE", "outputs": dict(OUTPUTS[name])}
+
+
+def add_history(aws, *entries, name=STAGING):
+    """Add earlier deployments, such as "deploy old"."""
+    for number, entry in enumerate(entries):
+        aws.s3_put_object(records(), f"deployments/{name}/20260101T0000{number:02}000000Z {entry}")

@@ -1,15 +1,15 @@
 """Backups in three regions: installed, and listed."""
 
-import json
 import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from deploy.config import environments
+from deploy.delivery import history
 from deploy.resources import backups
-from tests.deploy.conftest import PROD
-from tests.support.aws import ACCOUNT, APPLICATION, REGION, REGISTRY, digest, records
+from tests.deploy.conftest import PROD, add_history
+from tests.support.aws import ACCOUNT, APPLICATION, REGION, REGISTRY, digest
 
 FIRST, SECOND = "eu-central-1", "eu-north-1"
 VAULT, PLAN = f"{PROD}-vault", f"{PROD}-backups"
@@ -95,11 +95,9 @@ def test_a_dry_run_changes_nothing(aws, command):
     assert f"{PLAN} would change:" in output
 
 
-def test_images_of_the_deployed_versions_are_copied_once(aws, staging, command, programs):
+def test_images_of_the_deployed_versions_are_copied_once(aws, staging, command, programs, run):
     """ECR does not replicate images that were pushed before replication was configured."""
-    for label in ("older", "old"):
-        key = f"deployments/{PROD}/20260101T00000{len(label)}Z deploy {label}"
-        aws.s3_put_object(records(), key, b"{}")
+    add_history(aws, "deploy older", "deploy old", name=PROD)
     copied = {}
 
     def copy():
@@ -112,14 +110,11 @@ def test_images_of_the_deployed_versions_are_copied_once(aws, staging, command, 
     programs.effects["docker buildx imagetools create"] = copy
     code, output = command("backups", "install", "prod")
     assert code == 0, output
-    assert {region: sorted(labels) for region, labels in copied.items()} == {
-        FIRST: ["old"], SECOND: ["old"],
-    }  # fmt: skip
-    assert f"{REGISTRY}/{APPLICATION}@{digest('old')}" in programs.calls("imagetools")[0]
+    assert copied == {FIRST: ["older", "old"], SECOND: ["older", "old"]}
+    assert f"{REGISTRY}/{APPLICATION}@{digest('older')}" in programs.calls("imagetools")[0]
     for region in (FIRST, SECOND):
-        [(key, kept)] = aws.at(region, "objects").items()
-        assert key.startswith(f"standby/{PROD}/")
-        assert json.loads(kept["content"])["image"] == digest("old")
+        assert history.read(run.at(region), PROD) == ["older", "old"]
+        assert history.find(run.at(region), PROD).digest == digest("old")
     programs.called.clear()
     assert command("backups", "install", "prod")[0] == 0
     assert not programs.calls("imagetools")

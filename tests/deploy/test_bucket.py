@@ -3,8 +3,7 @@
 import pytest
 
 from deploy.resources import bucket
-from tests.deploy.conftest import PROD, STAGING
-from tests.deploy.test_rollout import history
+from tests.deploy.conftest import PROD, STAGING, add_history
 from tests.support import cloudformation
 from tests.support.aws import ACCOUNT, APPLICATION, REGION, bundles, records
 
@@ -71,7 +70,7 @@ def test_the_first_environment_brings_both_buckets(aws, command):
 
 
 def test_requests_are_refused_by_buckets_of_other_accounts(aws, staging, command):
-    history(aws, "deploy older", "deploy old")
+    add_history(aws, "deploy older", "deploy old")
     assert command()[0] == 0
     assert command("rollback", "staging")[0] == 0
     for action in ("s3:PutObject", "s3:DeleteObject", "s3:ListObjectsV2"):

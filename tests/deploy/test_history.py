@@ -1,9 +1,19 @@
-"""The history of deployments, and the version before the present one."""
+"""The history of deployments: here for a rollback, and in the other regions for a recovery."""
 
 import pytest
 
+from deploy.base.errors import Failure
+from deploy.config import environments
 from deploy.delivery import history
-from tests.support.aws import records
+from tests.deploy.conftest import DESTINATIONS, PROD, STAGING, add_history
+from tests.support.aws import APPLICATION, REGION, bundles, digest, records
+
+FIRST, SECOND = DESTINATIONS
+
+
+@pytest.fixture
+def prod(run):
+    return environments.find(run.settings, "prod")
 
 
 @pytest.mark.parametrize(
@@ -16,6 +26,7 @@ from tests.support.aws import records
         (["deploy a", "deploy b", "rollback a", "deploy b", "rollback a"], "a", None),
         (["deploy a", "deploy b", "deploy b"], "b", "a"),
         (["deploy a", "deploy b", "deploy a", "deploy c"], "c", "a"),
+        (["deploy a", "failed b", "deploy c"], "c", "a"),
         (["deploy a"], "a", None),
         ([], "a", None),
         (["deploy a", "deploy b"], "z", None),
@@ -23,21 +34,99 @@ from tests.support.aws import records
     ],
 )
 def test_the_version_before(entries, current, before):
-    log = history.versions(
-        f"2026010{number}T000000Z {entry}" for number, entry in enumerate(entries)
-    )
+    log = history.versions(tuple(entry.split()) for entry in entries)
     assert history.version_before(log, current) == before
 
 
-def test_entries_are_read_in_the_order_in_which_they_were_made(fresh, run):
-    for label in ("b", "a", "d", "c", "e"):
-        history.record(run, "x", "deploy", label)
-    assert history.read(run, "x") == list("badce")
+def test_entries_are_read_in_the_order_in_which_they_were_made(staging, run, prod):
+    for label in ("old", "new", "older", "new"):
+        history.record(run, prod, "deploy", label)
+    assert history.read(run, PROD) == ["old", "new", "older", "new"]
 
 
 def test_objects_of_others_are_no_entries(aws, fresh, run):
     """For example the folder object that the S3 console creates."""
-    for key in ("deployments/x/", "deployments/x/notes.txt", "deployments/x/a b c d"):
-        aws.s3_put_object(records(), key)
-    history.record(run, "x", "deploy", "a")
-    assert history.read(run, "x") == ["a"]
+    for name in ("", "notes.txt", "a b c d", "20260101T000000000000Z deploy a b"):
+        aws.s3_put_object(records(), f"deployments/{STAGING}/{name}")
+    add_history(aws, "deploy a")
+    assert history.read(run, STAGING) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "entries"),
+    [
+        (set(), ["deploy old", "deploy new"]),  # the version that ran before as well
+        ({"new"}, ["deploy old", "failed new", "rollback old"]),
+    ],
+)
+def test_the_entries_in_the_other_regions_are_those_at_home(
+    aws, staging, command, tested, broken, entries
+):
+    tested.broken = broken
+    command("deploy", "prod", "--version", "new")
+    for region in (REGION, FIRST, SECOND):
+        keys = sorted(aws.at(region, "objects"))
+        assert [key.partition("Z ")[2] for key in keys] == entries, region
+        assert all(key.startswith(f"deployments/{PROD}/") for key in keys)
+
+
+def test_environments_without_backups_have_nothing_elsewhere(aws, staging, command):
+    code, output = command("deploy", "staging", "--version", "new")
+    assert code == 0
+    assert "backups" not in output
+    assert not aws.at(FIRST, "objects")
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", None])
+def test_a_region_that_refuses_the_record_does_not_fail_the_deployment(
+    aws, staging, command, run, code
+):
+    aws.fail("s3:PutObject", code, when=lambda asked: FIRST in asked["Bucket"])
+    status, output = command("deploy", "prod", "--version", "new")
+    assert status == 0, output
+    assert f"the deployment is not recorded in {FIRST}: " in output
+    assert history.read(run.at(SECOND), PROD) == ["old", "new"]
+    assert f"{PROD} runs new" in output
+
+
+def test_before_backups_are_installed_it_says_once_what_to_do(aws, staging, command):
+    add_history(aws, "deploy old", name=PROD)
+    for region in DESTINATIONS:
+        del aws.stacks[f"{region}/{APPLICATION}-foundation"]
+    code, output = command("deploy", "prod", "--version", "new")
+    assert code == 0, output
+    assert output.count(f"deploy: prod has no backups in {FIRST}, {SECOND} yet\n") == 1
+    assert "deploy:   next: scripts/build_and_deploy.sh backups install prod\n" in output
+    assert "not recorded" not in output
+
+
+def test_the_newest_that_ran_is_found_and_any_other_by_its_label(staging, run, prod):
+    for kind, label in (("deploy", "new"), ("deploy", "old"), ("failed", "older")):
+        history.record(run, prod, kind, label)
+    there = run.at(FIRST)
+    assert history.find(there, PROD).label == "old"
+    assert history.find(there, PROD, "new") == ("new", digest("new"), b"a bundle")
+    assert history.find(there, PROD, "older") is None
+    assert history.find(there, PROD.removesuffix("d")) is None
+
+
+def test_a_version_that_cannot_be_read_is_recorded_without_its_bundle(
+    aws, staging, run, prod, capsys
+):
+    """So that a later rollback to it is refused, and no other version is taken for the one before."""
+    aws.s3_put_object(bundles(), f"{APPLICATION}/new.zip", b"something else")
+    history.record(run, prod, "deploy", "new")
+    assert "version new is recorded without its bundle: the bundle of" in capsys.readouterr().err
+    assert history.read(run, PROD) == ["new"]
+    assert history.find(run.at(FIRST), PROD) == ("new", "", b"")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b'{"who": "", "detail": "", "image": "y", "bundle": 1}']
+)
+def test_an_entry_that_cannot_be_read_is_not_a_missing_one(aws, staging, run, content):
+    key = f"deployments/{PROD}/20261126T120000000000Z deploy new"
+    aws.s3_put_object(records(), key, content)
+    for read in (history.find, lambda *asked: history.find_last(*asked, 1)):
+        with pytest.raises(Failure, match=f"{key} cannot be read"):
+            read(run, PROD)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from deploy.resources.lock import OLD
-from tests.deploy.conftest import PROD, STAGING, commit
+from tests.deploy.conftest import PROD, STAGING, add_history, commit
 from tests.support.aws import bundles, identify, records
 
 BUCKET = records()
@@ -18,19 +18,13 @@ def recorded(aws, name=STAGING):
     return [key.partition(" ")[2] for key in sorted(aws.objects) if key.startswith(prefix)]
 
 
-def history(aws, *entries, name=STAGING):
-    for number, entry in enumerate(entries):
-        key = f"deployments/{name}/20260101T0000{number:02}Z {entry}"
-        aws.s3_put_object(BUCKET, key, b"{}")
-
-
 def sent(aws):
     """The texts of the notifications, as sent by e-mail."""
     return [json.loads(one["Message"])["email"] for one in aws.published]
 
 
 def test_a_deployment_is_verified_tested_and_recorded(aws, staging, programs, command, tested):
-    history(aws, "deploy old")
+    add_history(aws, "deploy old")
     code, output = command("deploy", "staging", "--version", "new")
     assert code == 0, output
     assert f"{STAGING} runs new" in output
@@ -254,7 +248,7 @@ def test_a_failure_that_left_everything_as_it_was_needs_no_rollback(staging, pro
 
 
 def test_a_failed_deployment_is_rolled_back(aws, staging, programs, fails, tested):
-    history(aws, "deploy old")
+    add_history(aws, "deploy old")
     tested.broken = {"new"}
     output = fails("deploy", "staging", "--version", "new")
     assert f"{STAGING}: rolling back to old" in output
@@ -384,7 +378,7 @@ def test_credentials_that_expire_are_not_waited_for(aws, staging, programs, fail
 
 
 def test_a_rollback_deploys_the_previous_version(aws, staging, command):
-    history(aws, "deploy older", "deploy old")
+    add_history(aws, "deploy older", "deploy old")
     code, output = command("rollback", "staging")
     assert code == 0, output
     assert staging["label"] == "older"
@@ -400,7 +394,7 @@ def test_a_rollback_without_a_previous_version_is_refused(staging, programs, fai
 
 @pytest.mark.parametrize("code", ["AccessDenied", None])
 def test_a_history_that_cannot_be_read_is_not_an_empty_one(aws, staging, programs, fails, code):
-    history(aws, "deploy older", "deploy old")
+    add_history(aws, "deploy older", "deploy old")
     aws.fail("s3:ListObjectsV2", code)
     output = fails("rollback", "staging")
     assert "has no version before" not in output
@@ -408,13 +402,13 @@ def test_a_history_that_cannot_be_read_is_not_an_empty_one(aws, staging, program
 
 
 def test_what_was_deployed_by_other_means_is_recorded(aws, staging, command):
-    history(aws, "deploy older")
+    add_history(aws, "deploy older")
     command("deploy", "staging", "--version", "new")
     assert recorded(aws) == ["deploy older", "deploy old", "deploy new"]
 
 
 def test_a_version_in_the_history_is_not_recorded_again(aws, staging, command):
-    history(aws, "deploy old")
+    add_history(aws, "deploy old")
     command("deploy", "staging", "--version", "new")
     assert recorded(aws) == ["deploy old", "deploy new"]
 
@@ -423,7 +417,10 @@ def test_a_failed_record_is_not_a_failed_deployment(aws, staging, command):
     aws.fail("s3:PutObject", when=lambda one: one["Key"].startswith("deployments"))
     code, output = command("deploy", "staging", "--version", "new")
     assert code == 0
-    assert "the deployment is not in the history: the permission s3:PutObject is missing" in output
+    assert (
+        "the deployment is not recorded in eu-west-1: the permission s3:PutObject is missing"
+        in output
+    )
 
 
 # --- Notifications ------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 from deploy.base.errors import Interrupted
 from deploy.commands import status
 from deploy.commands.status import Alarm, Overview, Report
+from deploy.config import environments
 from deploy.delivery import history
 from deploy.delivery.history import Entry
 from deploy.resources.beanstalk import State
@@ -35,7 +36,8 @@ def report(command, *arguments):
 
 
 def test_it_shows_everything_on_one_screen(aws, watched, run, command):
-    history.record(run, PROD, "failed", "new", "smoke test: FAILED")
+    prod = environments.find(run.settings, "prod")
+    history.record(run, prod, "failed", "new", "smoke test: FAILED")
     aws.alarms[f"{PROD}-database-busy"] = (
         "MetricAlarm", "ALARM", "The database is busy. What to do: https://x", TOPIC,
     )  # fmt: skip
@@ -79,7 +81,7 @@ def test_it_can_show_one_environment(watched, command):
 
 
 def test_json_contains_everything(aws, watched, run, command):
-    history.record(run, STAGING, "deploy", "old")
+    history.record(run, environments.find(run.settings, "staging"), "deploy", "old")
     aws.alarms[f"{APPLICATION}-messages-dropped"] = ("MetricAlarm", "ALARM", "Dropped.", TOPIC)
     code, found = report(command)
     assert code == 0

@@ -165,7 +165,7 @@ def test_backups_are_installed_and_the_running_image_is_in_three_regions(home, s
     for region in (FIRST, SECOND):
         client = home.cloud.client("s3", region)
         keys = [one["Key"] for one in client.list_objects_v2(Bucket=records(region))["Contents"]]
-        assert any(key.startswith(f"standby/{PROD}/") and key.endswith(label) for key in keys)
+        assert any(key.startswith(f"deployments/{PROD}/") and key.endswith(label) for key in keys)
         secrets = home.cloud.client("secretsmanager", region)
         names = {one["Name"] for one in secrets.list_secrets()["SecretList"]}
         assert names == {f"{PROD}/application", f"{PROD}/smoke-test"}
