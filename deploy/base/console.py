@@ -16,7 +16,8 @@ class Console:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._given = stream
-        self._live = self._has_changed = False
+        self._live = False
+        self.has_changed = False  # whether this run has changed anything, which a failure says
 
     @property
     def _stream(self) -> TextIO:
@@ -31,7 +32,6 @@ class Console:
     def command(self, line: str) -> None:
         """Write a command that changes something, in a form that can be pasted into a shell."""
         self._clear()
-        self._has_changed = True
         print(f"+ {line}", file=self._stream, flush=True)
 
     def result(self, text: str) -> None:
@@ -46,9 +46,7 @@ class Console:
 
     def failure(self, failure: Failure) -> None:
         """Write what happened, the current state, and what to do."""
-        default = (
-            "nothing more was done by this run" if self._has_changed else "nothing was changed"
-        )
+        default = "nothing more was done by this run" if self.has_changed else "nothing was changed"
         self.say(f"FAILED: {failure.what}")
         self.say(f"  now: {failure.now or default}")
         self.say(f"  next: {failure.next or 'run it again; it continues where it stopped'}")

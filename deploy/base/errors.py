@@ -7,8 +7,8 @@ from contextlib import contextmanager
 class Failure(Exception):
     """An expected failure. ``commands.cli`` prints its three sentences and exits with code 1.
 
-    ``now`` may be left empty where it is raised: a caller that knows the current state fills it in,
-    with ``state``; without one, it is whether the run has changed anything.
+    ``now`` may be left empty where it is raised. It is then whether the run has changed anything,
+    unless a caller that knows more fills it in, with ``state``.
     """
 
     def __init__(self, what: str, now: str = "", next: str = "") -> None:  # noqa: A002

@@ -18,26 +18,25 @@ def build(run: Run, allow_dirty: bool = False, test: bool = False) -> Version:
     An interrupted build is continued: a published image is used again. Raises Failure.
     """
     run.tools.require("docker", "git", *(["make"] if test else []))
-    with state("nothing was built"):
-        label = new_label(run, allow_dirty)
-        repository = image.repository(run)
-        if version.exists(run, label):
-            raise Failure(
-                f"version {label} exists, and is never replaced",
-                next=f"deploy it ('deploy ENV --version {label}'), or set another BUILD_NUMBER",
-            )
-        digest = image.find_digest(run, label)
-    name = f"{repository}:{label}"
-    if digest is None:
-        digest = _publish_image(run, name, label, test)
-    elif label.endswith("-dirty"):
-        raise Failure(f"there is an image {label} of files that were not committed",
-                      "nothing was built", "set another BUILD_NUMBER")  # fmt: skip
-    else:
-        run.console.say(f"image {label} was published by an interrupted run: using it")
-        with state(f"the image {label} is published, no version was created"):
-            image.pull(run, name)
+    label = new_label(run, allow_dirty)
+    repository = image.repository(run)
+    if version.exists(run, label):
+        raise Failure(
+            f"version {label} exists, and is never replaced",
+            next=f"deploy it ('deploy ENV --version {label}'), or set another BUILD_NUMBER",
+        )
+    name, digest = f"{repository}:{label}", image.find_digest(run, label)
+    is_published = digest is not None
+    if is_published and label.endswith("-dirty"):
+        raise Failure(
+            f"there is an image {label} of files that were not committed",
+            next="set another BUILD_NUMBER",
+        )
+    digest = digest or _publish_image(run, name, label, test)
     with state(f"the image {label} is published, no version was created"):
+        if is_published:
+            run.console.say(f"image {label} was published by an interrupted run: using it")
+            image.pull(run, name)
         if not run.changes.dry_run:
             image.refuse_index(run, label)
             scan.refuse_critical(run, name, digest, datetime.now(UTC).date())

@@ -51,7 +51,7 @@ def record(
 
     A failure is only reported, because the deployment has ended.
     """
-    here, missing = run.settings.region, []
+    here, missing, done = run.settings.region, [], []
     copies = environment.copy_regions(here, run.settings.home) if elsewhere else ()
     try:
         found = version.find(run, label)
@@ -62,11 +62,14 @@ def record(
     for region in (here, *copies):
         try:
             add(run.at(region), environment.name, kind, found, detail)
+            done.append(region)
         except bucket.Missing:
             missing.append(region)
         except Failure as failure:
             run.console.say(f"the deployment is not recorded in {region}: {failure.what}")
             run.console.say("  a later rollback or recovery there will not know it")
+    if done:
+        run.changes.done(f"{environment.name}: recorded in {', '.join(done)}: {kind} {label}")
     if missing:
         run.console.say(f"{environment.short} has no backups in {', '.join(missing)} yet")
         run.console.say(f"  next: {run.settings.program} backups install {environment.short}")

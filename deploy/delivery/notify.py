@@ -96,6 +96,7 @@ def _report(
                 "urgent": {"DataType": "String", "StringValue": str(urgent).lower()}
             },
         )  # fmt: skip
+        run.changes.done(f"{environment.name}: the notification was sent")
     except AwsFailure as failure:
         run.console.say(f"no notification was sent: {failure.what}")
 

@@ -12,8 +12,7 @@ KEPT = 50  # the newest versions, kept whether or not they run
 
 def prune(run: Run, confirm: Callable[[str], bool]) -> None:
     """Delete the versions that are no longer needed, if ``confirm`` says so. Raises Failure."""
-    with state("nothing was deleted"):
-        unneeded = find_unneeded(run)
+    unneeded = find_unneeded(run)
     if not unneeded:
         run.console.say("all versions are needed")
         return

@@ -5,6 +5,8 @@ wait until it is ready, and remember the version that it runs
 deploy, and see that every instance runs the new version, healthy
 smoke test it by its public name
 record it, in the other regions too, send the notification, unlock
+
+Each step says so when it is done.
 """
 
 from contextlib import nullcontext
@@ -34,6 +36,7 @@ class _Rollout:
     def install(self, label: str) -> None:
         """Deploy ``label`` and see that it serves. Raises Failure."""
         beanstalk.update(self.run, self.environment.name, label)
+        self.run.changes.done(f"{self.environment.name}: every instance runs {label}")
         smoke.check(self.run, self.environment, self.key, label)
 
     def serves(self, label: str) -> bool:
@@ -74,20 +77,18 @@ def deploy(
     """
     name, label = environment.name, target.label
     run.tools.require("eb", *(["git"] if forward else []))
-    with state("nothing was deployed"):
-        key = smoke.find_key(run, environment)
+    key = smoke.find_key(run, environment)
     with nullcontext() if is_locked else lock.hold(run, name):
-        with state("nothing was changed"):
-            current = beanstalk.wait_until_ready(run, environment)
-            beanstalk.refuse_stuck(run, current)
-            before = current.version
-            rollout = _Rollout(run, environment, before, label, key)
-            # Deployed by other means, such as the console: a later rollback must know of it
-            if before not in (label, *history.read(run, name)[-1:]):
-                rollout.record("deploy", before)
-            if forward:
-                version.refuse_older(run, name, before, label)
-            since = events.find_mark(run, name)
+        current = beanstalk.wait_until_ready(run, environment)
+        beanstalk.refuse_stuck(run, current)
+        before = current.version
+        if forward:
+            version.refuse_older(run, name, before, label)
+        since = events.find_mark(run, name)
+        rollout = _Rollout(run, environment, before, label, key)
+        # Deployed by other means, such as the console: a later rollback must know of it
+        if before not in (label, *history.read(run, name)[-1:]):
+            rollout.record("deploy", before)
         run.console.say(f"{name}: from {before} to {label}")
         with notify.reporting(run, environment, label), monitoring.announced(run, environment):
             try:
@@ -103,8 +104,7 @@ def deploy(
 def rollback(run: Run, environment: Environment) -> None:
     """Deploy the version that ``environment`` ran before the present one. Raises Failure."""
     with lock.hold(run, environment.name):
-        with state("nothing was changed"):
-            target = version.find(run, _find_before(run, environment))
+        target = version.find(run, _find_before(run, environment))
         deploy(run, environment, target, kind="rollback", is_locked=True)
 
 

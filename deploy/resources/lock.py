@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from deploy.base import signals
 from deploy.base.console import duration
 from deploy.base.context import Run
-from deploy.base.errors import AwsFailure, Failure, Locked, state
+from deploy.base.errors import AwsFailure, Failure, Locked
 from deploy.resources import bucket
 from deploy.resources.bucket import Bucket
 
@@ -28,20 +28,20 @@ def hold(run: Run, name: str) -> Iterator[None]:
         f"{getpass.getuser()}@{platform.node()}, process {os.getpid()}, "
         f"since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     ).encode()
-    with state(f"{name} is unchanged"):
-        records = bucket.find_records(run)
+    records = bucket.find_records(run)
     ours = True  # assumed until AWS denies it: a signal may arrive before the response
     try:
         try:
-            with state(f"{name} is unchanged"):
+            with run.changes.uncounted():
                 _take(records, key, own)
         except Failure as failure:
             ours = isinstance(failure, AwsFailure) and failure.transient
             raise
+        run.changes.done(f"{name}: locked")
         yield
     finally:
         if ours:
-            with signals.deferred():
+            with signals.deferred(), run.changes.uncounted():
                 _give_back(records, key, own)
 
 
@@ -67,11 +67,13 @@ def _locked(records: Bucket, key: str, found: tuple[bytes, str, datetime] | None
         return Locked(
             f"the lock of {name} is {duration(age.total_seconds())} old, which is longer than any "
             f"run takes: {holder}",
-            next=f"make sure that this run has ended, then remove its lock: {remove}",
+            f"{name} is unchanged",
+            f"make sure that this run has ended, then remove its lock: {remove}",
         )
     return Locked(
         f"another run is working on {name}: {holder}",
-        next=f"wait until it has ended. If it was killed: {remove}",
+        f"{name} is unchanged",
+        f"wait until it has ended. If it was killed: {remove}",
     )
 
 
@@ -90,6 +92,7 @@ def _give_back(records: Bucket, key: str, own: bytes) -> None:
             run.console.say(f"the lock of {key} is held by another run now: {found[0].decode()}")
         elif found or run.changes.dry_run:
             records.delete(key, found[1] if found else '"..."')
+            run.changes.done(f"{key.partition('/')[2]}: unlocked")
     except Failure as failure:
         run.console.say(f"the lock could not be released: {failure.what}", _remove(records, key))
 

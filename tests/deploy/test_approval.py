@@ -107,7 +107,7 @@ def test_a_query_without_a_response_is_not_an_empty_result(aws, fails, code):
     aws.fail("codepipeline:GetPipelineState", code)
     output = fails("release")
     assert "codepipeline:GetPipelineState" in output
-    assert "the pending version stays pending" in output
+    assert "now: nothing was changed" in output
 
 
 def test_a_refused_approval_is_a_failure(aws, release):

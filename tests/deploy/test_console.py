@@ -4,8 +4,9 @@ import io
 
 import pytest
 
+from deploy.base.changes import Changes
 from deploy.base.console import Console
-from deploy.base.errors import Failure
+from deploy.base.errors import AwsFailure, Failure
 
 
 @pytest.fixture
@@ -63,7 +64,36 @@ def test_a_failure_is_always_three_sentences():
     what, now, next_ = stream.getvalue().splitlines()
     assert what == "deploy: FAILED: it broke"
     assert now == "deploy:   now: nothing was changed"
-    console.command("eb deploy")
-    console.failure(Failure("it broke"))
-    assert "deploy:   now: nothing more was done by this run\n" in stream.getvalue()
     assert next_.startswith("deploy:   next: run it again")
+
+
+NOTHING, SOMETHING = "nothing was changed", "nothing more was done by this run"
+
+
+@pytest.mark.parametrize(
+    ("result", "dry_run", "now"),
+    [
+        (None, False, SOMETHING),
+        (None, True, NOTHING),
+        (AwsFailure("refused", ""), False, NOTHING),
+        (AwsFailure("no answer", "", transient=True), False, SOMETHING),  # it may have been done
+    ],
+)
+def test_a_failure_says_whether_anything_was_changed(result, dry_run, now):
+    stream = io.StringIO()
+    console = Console(stream)
+    changes = Changes(console, dry_run)
+
+    def act():
+        if result:
+            raise result
+
+    try:
+        with changes.uncounted():
+            changes.make("take a lock", lambda: None, None)
+        changes.make("eb deploy", act, None)
+        failure = Failure("it broke")
+    except AwsFailure as refused:
+        failure = refused
+    console.failure(failure)
+    assert f"deploy:   now: {now}\n" in stream.getvalue()

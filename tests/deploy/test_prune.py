@@ -62,7 +62,7 @@ def test_few_versions_are_all_kept(aws, staging, command):
 )
 def test_after_a_query_without_a_response_nothing_is_deleted(aws, many, fails, action, code):
     aws.fail(action, code)
-    assert "now: nothing was deleted" in fails("versions", "prune", "--yes")
+    assert "now: nothing was changed" in fails("versions", "prune", "--yes")
     assert len(many) == 60
 
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from deploy.resources.lock import OLD
-from tests.deploy.conftest import PROD, STAGING, add_history, commit
-from tests.support.aws import bundles, identify, records
+from tests.deploy.conftest import DESTINATIONS, PROD, STAGING, add_history, commit
+from tests.support.aws import REGION, bundles, identify, records
 
 BUCKET = records()
 LOCK = f"locks/{STAGING}"
@@ -35,6 +35,23 @@ def test_a_deployment_is_verified_tested_and_recorded(aws, staging, programs, co
     assert recorded(aws) == ["deploy old", "deploy new"]
     assert LOCK not in aws.objects
     assert "K3y" not in output
+
+
+def test_each_step_is_said_as_it_runs(staging, command):
+    _, output = command("deploy", "prod", "--version", "new")
+    said = [line.removeprefix("deploy: ") for line in output.splitlines() if " aws " not in line]
+    regions = ", ".join((REGION, *DESTINATIONS))
+    assert said == [
+        f"{PROD}: locked",
+        f"{PROD}: recorded in {regions}: deploy old",  # which nobody had recorded
+        f"{PROD}: from old to new",
+        f"+ eb deploy {PROD} --version new --timeout 40 --region {REGION}",
+        f"{PROD}: every instance runs new",
+        f"{PROD}: recorded in {regions}: deploy new",
+        f"{PROD}: the notification was sent",
+        f"{PROD}: unlocked",
+        f"{PROD} runs new",
+    ]
 
 
 def test_an_environment_is_tested_by_its_public_name_wherever_that_leads(
@@ -110,6 +127,7 @@ def test_a_query_without_a_response_ends_it_before_anything_is_deployed(
     output = fails("deploy", "staging", "--version", "new")
     assert "gone" not in output
     assert "there is no" not in output
+    assert "now: nothing was changed" in output
     assert not programs.calls("eb deploy")
     assert staging["label"] == "old"
 
