@@ -18,6 +18,7 @@ class Run:
     changes: Changes
     aws: Aws
     tools: Tools
+    lock_wait: float = 0  # seconds to wait for another run that holds a lock
 
     def at(self, region: str) -> "Run":
         """The same in another region."""

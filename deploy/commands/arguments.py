@@ -30,6 +30,7 @@ class Options:
     session: Any = None
     tools: Callable[[Changes, Path], Tools] = Tools
     root: Path = settings.ROOT
+    lock_wait: float = 0  # seconds
 
     def load(self) -> Settings:
         """The settings of the checkout. Raises UsageError for an environment variable."""
@@ -48,7 +49,8 @@ class Options:
             )
         changes = Changes(self.console, dry_run)
         aws = Aws(loaded.region, changes, self.session)
-        return Run(loaded, self.console, changes, aws, self.tools(changes, self.root))
+        tools = self.tools(changes, self.root)
+        return Run(loaded, self.console, changes, aws, tools, self.lock_wait)
 
 
 pass_options = click.make_pass_decorator(Options, ensure=True)
@@ -113,6 +115,21 @@ forward = click.option(
     "--forward",
     is_flag=True,
     help="Deploy only if the running version is not newer, by git's history.",
+)
+
+
+def _keep_lock_wait(context: click.Context, _: click.Parameter, minutes: int | None) -> None:
+    if minutes is not None:
+        context.ensure_object(Options).lock_wait = 60 * minutes
+
+
+lock_wait = click.option(
+    "--lock-wait",
+    metavar="MINUTES",
+    type=click.IntRange(min=0),
+    expose_value=False,
+    callback=_keep_lock_wait,
+    help="Wait for another run that works on the environment, instead of failing at once.",
 )
 
 

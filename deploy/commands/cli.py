@@ -30,6 +30,7 @@ from deploy.commands.arguments import (
     environment,
     forward,
     label,
+    lock_wait,
     pass_options,
     target,
     with_harmless_run,
@@ -72,6 +73,7 @@ Exit codes:
 @click.option("--dry-run", is_flag=True, help="Without a COMMAND: only print what would be done.")
 @allow_dirty
 @forward
+@lock_wait
 @click.pass_context
 def main(context: click.Context, dry_run: bool, allow_dirty: bool, forward: bool) -> None:
     """Build the image once, publish it, and deploy it to staging and then to production.
@@ -111,6 +113,7 @@ def build_command(run: Run, allow_dirty: bool) -> None:
 @environment
 @label
 @forward
+@lock_wait
 @with_run
 def deploy(run: Run, environment: Environment, label: str | None, forward: bool) -> None:
     """Deploy a version to ENV, smoke test it, and roll back if anything is wrong.
@@ -123,6 +126,7 @@ def deploy(run: Run, environment: Environment, label: str | None, forward: bool)
 
 @main.command()
 @environment
+@lock_wait
 @with_run
 def rollback(run: Run, environment: Environment) -> None:
     """Deploy the version that ENV ran before the current one."""
@@ -167,6 +171,7 @@ def status_command(run: Run, environment: Environment | None, as_json: bool, wat
 @environment
 @label
 @allow_dirty
+@lock_wait
 @with_run
 def create_command(
     run: Run, environment: Environment, label: str | None, allow_dirty: bool
@@ -267,6 +272,7 @@ def list_secrets(run: Run, environment: Environment) -> None:
 @environment
 @click.argument("name")
 @click.option("--previous", is_flag=True, help="Set the value before its last change.")
+@lock_wait
 @with_run
 def set_secret(run: Run, environment: Environment, name: str, previous: bool) -> None:
     """Set the secret NAME of ENV, from a prompt or from standard input, and redeploy."""
@@ -276,6 +282,7 @@ def set_secret(run: Run, environment: Environment, name: str, previous: bool) ->
 
 @secrets.command("rotate")
 @environment
+@lock_wait
 @with_run
 def rotate_secret(run: Run, environment: Environment) -> None:
     """Change the database password of ENV, without a failed request."""
@@ -289,6 +296,7 @@ def writes_group() -> None:
 
 @writes_group.command("stop")
 @environment
+@lock_wait
 @with_run
 def stop_writes(run: Run, environment: Environment) -> None:
     """Answer 401 to everybody who saves or deletes in ENV, but the smoke test."""
@@ -297,6 +305,7 @@ def stop_writes(run: Run, environment: Environment) -> None:
 
 @writes_group.command("allow")
 @environment
+@lock_wait
 @with_run
 def allow_writes(run: Run, environment: Environment) -> None:
     """Let ENV accept writes as before they were stopped."""
@@ -357,6 +366,7 @@ def list_backups(run: Run, environment: Environment) -> None:
 )
 @yes
 @label
+@lock_wait
 @with_run_elsewhere
 def recover_command(
     run: Run, /, environment: Environment, region: str | None, yes: bool, **wanted: Any

@@ -6,103 +6,126 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from deploy.base import signals
 from deploy.base.console import duration
 from deploy.base.context import Run
 from deploy.base.errors import AwsFailure, Failure, Locked
+from deploy.base.waiting import Pending, wait_until
 from deploy.resources import bucket
-from deploy.resources.bucket import Bucket
 
 OLD = timedelta(hours=4)  # longer than a deployment and its rollback can take
+TAKEN = ("PreconditionFailed", "ConditionalRequestConflict")
 
 
 @contextmanager
 def hold(run: Run, name: str) -> Iterator[None]:
     """Hold the lock of ``name`` within this context, and release it however that ends.
 
-    Raises Locked, with the lock's holder and age, when another run holds it, and Failure.
+    While another run holds it, waits for as long as ``run`` says. Raises Locked, with the lock's
+    holder and age, if that does not suffice, and Failure.
     """
-    key = f"locks/{name}"
-    own = (
-        f"{getpass.getuser()}@{platform.node()}, process {os.getpid()}, "
-        f"since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    ).encode()
-    records = bucket.find_records(run)
-    ours = True  # assumed until AWS denies it: a signal may arrive before the response
+    lock = _Lock(run, name)
     try:
-        try:
-            with run.changes.uncounted():
-                _take(records, key, own)
-        except Failure as failure:
-            ours = isinstance(failure, AwsFailure) and failure.transient
-            raise
+        found = wait_until(run, f"the lock of {name}", lock.take, run.lock_wait)
+        if isinstance(found, Pending):
+            waited = f", still after {duration(run.lock_wait)}" if run.lock_wait else ""
+            raise Locked(
+                f"another run is working on {name}{waited}: {found.detail}",
+                f"{name} is unchanged",
+                "wait until it has ended, such as with --lock-wait MINUTES. If it was killed: "
+                + lock.removal,
+            )
         run.changes.done(f"{name}: locked")
         yield
     finally:
-        if ours:
+        if lock.is_ours:
             with signals.deferred(), run.changes.uncounted():
-                _give_back(records, key, own)
+                lock.give_back()
 
 
-def _take(records: Bucket, key: str, own: bytes) -> None:
-    try:
-        records.put(key, own, IfNoneMatch="*")
-    except AwsFailure as failure:
-        if failure.code not in ("PreconditionFailed", "ConditionalRequestConflict"):
+class _Content(NamedTuple):
+    holder: bytes
+    etag: str
+    at: datetime
+
+
+class _Lock:
+    """The lock of one environment, and whether this run holds it."""
+
+    def __init__(self, run: Run, name: str) -> None:
+        self._run, self._name, self._key = run, name, f"locks/{name}"
+        self._records = bucket.find_records(run)
+        self._own = (
+            f"{getpass.getuser()}@{platform.node()}, process {os.getpid()}, "
+            f"since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        ).encode()
+        self.is_ours = self._was_taken = False
+
+    @property
+    def removal(self) -> str:
+        """The command that removes the lock by hand."""
+        command = f"s3api delete-object --bucket {self._records.name} --key {self._key}"
+        return self._run.settings.aws(command)
+
+    def take(self) -> Pending | None:
+        """None as soon as this run holds the lock, else who does. Raises Failure."""
+        if self._was_taken and (found := self._read()):
+            return self._describe(found)
+        self.is_ours = True  # until AWS denies it: a signal may arrive before the response
+        try:
+            with self._run.changes.uncounted():
+                self._records.put(self._key, self._own, IfNoneMatch="*")
+        except bucket.Missing:
+            self.is_ours = False
             raise
-        found = _read(records, key)
-        # After a lost response the client tries again, and finds its own lock
-        if found is None or found[0] != own:
-            raise _locked(records, key, found) from failure
+        except AwsFailure as failure:
+            if failure.code not in TAKEN:
+                self.is_ours = failure.transient
+                raise
+            found = self._read()
+            # After a lost response the client tries again, and finds its own lock
+            self.is_ours = found is not None and found.holder == self._own
+            self._was_taken = not self.is_ours
+            return None if self.is_ours else self._describe(found)
+        return None
 
+    def _describe(self, found: _Content | None) -> Pending:
+        """Who holds it. Raises Locked for a lock that nobody will release."""
+        if found is None:
+            return Pending("held by another run", "one that ended a moment ago")
+        holder, age = found.holder.decode(errors="replace"), datetime.now(UTC) - found.at
+        if age > OLD:
+            raise Locked(
+                f"the lock of {self._name} is {duration(age.total_seconds())} old, which is longer "
+                f"than any run takes: {holder}",
+                f"{self._name} is unchanged",
+                f"make sure that this run has ended, then remove its lock: {self.removal}",
+            )
+        return Pending("held by another run", holder)
 
-def _locked(records: Bucket, key: str, found: tuple[bytes, str, datetime] | None) -> Locked:
-    name = key.partition("/")[2]
-    holder, age = "another run, which ended a moment ago", timedelta()
-    if found:
-        holder, age = found[0].decode(errors="replace"), datetime.now(UTC) - found[2]
-    remove = _remove(records, key)
-    if age > OLD:
-        return Locked(
-            f"the lock of {name} is {duration(age.total_seconds())} old, which is longer than any "
-            f"run takes: {holder}",
-            f"{name} is unchanged",
-            f"make sure that this run has ended, then remove its lock: {remove}",
-        )
-    return Locked(
-        f"another run is working on {name}: {holder}",
-        f"{name} is unchanged",
-        f"wait until it has ended. If it was killed: {remove}",
-    )
+    def give_back(self) -> None:
+        """Remove the lock if it is this run's. Errors are only reported."""
+        console = self._run.console
+        try:
+            found = None if self._run.changes.dry_run else self._read()
+            if found and found.holder != self._own:
+                console.say(
+                    f"the lock of {self._name} is held by another run now: {found.holder.decode()}"
+                )
+            elif found or self._run.changes.dry_run:
+                self._records.delete(self._key, found.etag if found else '"..."')
+                self._run.changes.done(f"{self._name}: unlocked")
+        except Failure as failure:
+            console.say(f"the lock could not be released: {failure.what}", self.removal)
 
-
-def _remove(records: Bucket, key: str) -> str:
-    """The command that removes a lock by hand."""
-    command = f"s3api delete-object --bucket {records.name} --key {key}"
-    return records.run.settings.aws(command)
-
-
-def _give_back(records: Bucket, key: str, own: bytes) -> None:
-    """Remove the lock if it is this run's. Errors are only reported."""
-    run = records.run
-    try:
-        found = None if run.changes.dry_run else _read(records, key)
-        if found and found[0] != own:
-            run.console.say(f"the lock of {key} is held by another run now: {found[0].decode()}")
-        elif found or run.changes.dry_run:
-            records.delete(key, found[1] if found else '"..."')
-            run.changes.done(f"{key.partition('/')[2]}: unlocked")
-    except Failure as failure:
-        run.console.say(f"the lock could not be released: {failure.what}", _remove(records, key))
-
-
-def _read(records: Bucket, key: str) -> tuple[bytes, str, datetime] | None:
-    """Content, ETag and time of the lock, or None if there is none."""
-    try:
-        found = records.get(key)
-    except AwsFailure as failure:
-        if failure.code == "NoSuchKey":
-            return None
-        raise
-    return found["Body"], found["ETag"], found["LastModified"]
+    def _read(self) -> _Content | None:
+        """The content of the lock, or None if there is none."""
+        try:
+            found = self._records.get(self._key)
+        except AwsFailure as failure:
+            if failure.code == "NoSuchKey":
+                return None
+            raise
+        return _Content(found["Body"], found["ETag"], found["LastModified"])

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from deploy.resources.lock import OLD
 from tests.deploy.conftest import DESTINATIONS, PROD, STAGING, add_history, commit
 from tests.support.aws import REGION, bundles, identify, records
 
@@ -85,10 +84,6 @@ def no_image(aws):
     del aws.images["new"]
 
 
-def held(aws):
-    aws.s3_put_object(BUCKET, LOCK, b"somebody@else, process 1")
-
-
 @pytest.mark.parametrize(
     ("change", "what"),
     [
@@ -157,77 +152,6 @@ def test_the_version_built_last_is_deployed(staging, project, command):
     (project / "dist/version").write_text("new\n")
     assert command("deploy", "staging")[0] == 0
     assert staging["label"] == "new"
-
-
-# --- The lock -----------------------------------------------------------------------------------
-
-
-def test_a_lock_of_another_run_is_respected(aws, staging, programs, fails, monkeypatch):
-    held(aws)
-    aws.objects[LOCK]["at"] = monkeypatch_now(monkeypatch, aws)
-    output = fails("deploy", "staging", "--version", "new")
-    assert f"another run is working on {STAGING}: somebody@else, process 1" in output
-    assert f"now: {STAGING} is unchanged" in output
-    assert aws.objects[LOCK]["content"].startswith(b"somebody@else")
-    assert not programs.calls("eb deploy")
-
-
-def test_a_lock_that_is_too_old_says_so(aws, staging, fails, monkeypatch):
-    held(aws)
-    aws.objects[LOCK]["at"] = monkeypatch_now(monkeypatch, aws) - OLD * 1.1
-    output = fails("deploy", "staging", "--version", "new")
-    assert "is 264 min 0 s old, which is longer than any run takes: somebody@else" in output
-    assert f"aws s3api delete-object --bucket {BUCKET} --key {LOCK} --region eu-west-1" in output
-    assert LOCK in aws.objects
-
-
-def monkeypatch_now(monkeypatch, aws):
-    """Set AWS's clock to that of this machine."""
-    import deploy.resources.lock
-
-    class Clock(deploy.resources.lock.datetime):
-        @classmethod
-        def now(cls, zone=None):
-            return aws.time
-
-    monkeypatch.setattr("deploy.resources.lock.datetime", Clock)
-    return aws.time
-
-
-def test_a_lost_response_to_taking_the_lock_is_not_another_run(aws, staging, command):
-    """The client retries the request, and finds its own lock."""
-    put = aws.s3_put_object
-
-    def twice(**parameters):
-        if parameters["Key"] == LOCK:
-            put(**parameters)
-        return put(**parameters)
-
-    aws.s3_put_object = twice
-    assert command("deploy", "staging", "--version", "new")[0] == 0
-    assert LOCK not in aws.objects
-
-
-def test_a_lock_that_another_run_now_holds_is_not_released(aws, staging, programs, command):
-    """Somebody removed our lock by hand, and started another run."""
-
-    def stolen():
-        del aws.objects[LOCK]
-        held(aws)
-
-    programs.effects["eb deploy"] = stolen
-    code, output = command("deploy", "staging", "--version", "new")
-    assert code == 0
-    assert aws.objects[LOCK]["content"].startswith(b"somebody@else")
-    assert "is held by another run now" in output
-
-
-def test_a_lock_that_cannot_be_released_is_not_a_failure(aws, staging, command):
-    aws.fail("s3:DeleteObject")
-    code, output = command("deploy", "staging", "--version", "new")
-    assert code == 0
-    assert "the lock could not be released: the permission s3:DeleteObject is missing" in output
-    assert f"next: aws s3api delete-object --bucket {BUCKET} --key {LOCK}" in output
 
 
 # --- Failures -----------------------------------------------------------------------------------
