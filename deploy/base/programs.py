@@ -70,16 +70,6 @@ class Tools:
             shlex.join(command), lambda: self._run(command, timeout, env or {}), 0
         )
 
-    def feed(
-        self, text: str, *command: str, env: Mapping[str, str] | None = None
-    ) -> tuple[int, str]:
-        """Exit code and error messages of a program that reads ``text``, which is shown nowhere."""
-        ended = subprocess.run(
-            _resolved(command), cwd=self._root, env=os.environ | dict(env or {}),
-            input=text.encode(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        return ended.returncode, ended.stderr.decode(errors="replace")
-
     def _run(self, command: Sequence[str], timeout: float | None, env: Mapping[str, str]) -> int:
         sys.stderr.flush()
         process = None

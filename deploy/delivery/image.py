@@ -1,8 +1,8 @@
 """The image, which is built locally and published to ECR under a tag that is never reused."""
 
+import json
 import os
 import tempfile
-from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,34 +96,24 @@ def build(run: Run, name: str, label: str) -> None:
     arguments = [f"APP_VERSION={label}", *([f"BASES={bases}"] if bases else [])]
     # Outside CI, local images will do, and there may be no network
     newest = ["--pull"] if run.settings.env.get("PULL") == "true" else []
-    code = run.tools.change(
+    _change(
+        run, "the image cannot be built", BUILD_ENV,
         # --load: another builder than Docker's own would keep the image to itself
-        "docker", "build", "--load", *newest, "--platform", PLATFORM,
-        *(word for one in arguments for word in ("--build-arg", one)),
-        "--tag", name, ".", env=BUILD_ENV,
+        "build", "--load", *newest, "--platform", PLATFORM,
+        *(word for one in arguments for word in ("--build-arg", one)), "--tag", name, ".",
     )  # fmt: skip
-    if code:
-        raise Failure("the image cannot be built", next="see the output of docker above")
 
 
 def push(run: Run, name: str) -> None:
-    """Publish the image ``name``. Raises Failure."""
-    with _logged_in(run, name.partition("/")[0]) as env:
-        code = run.tools.change("docker", "push", "--quiet", name, env=env)
-    if code:
-        raise Failure(
-            "the image cannot be pushed",
-            "no version was published; a tag exists only when all of its image was pushed",
-            "see the output of docker above, then run it again",
-        )
+    """Publish the image ``name``; its tag exists only once all of it is pushed. Raises Failure."""
+    with _logged_in({name: run}) as env:
+        _change(run, "the image cannot be pushed", env, "push", "--quiet", name)
 
 
 def pull(run: Run, name: str) -> None:
     """Pull the image ``name``, which was published earlier. Raises Failure."""
-    with _logged_in(run, name.partition("/")[0]) as env:
-        code = run.tools.change("docker", "pull", "--quiet", name, env=env)
-    if code:
-        raise Failure("the image cannot be pulled", next="see the output of docker above")
+    with _logged_in({name: run}) as env:
+        _change(run, "the image cannot be pulled", env, "pull", "--quiet", name)
 
 
 def copy(run: Run, there: Run, label: str) -> None:
@@ -142,20 +132,19 @@ def copy(run: Run, there: Run, label: str) -> None:
             next="find out which one is right; a tag is never reused",
         )
     source, target = f"{repository(run)}@{digest}", f"{repository(there)}:{label}"
-    with (
-        _logged_in(run, source.partition("/")[0]) as env,
-        _logged_in(there, target.partition("/")[0], env) as both,
-    ):
+    cannot = (
+        f"the image {label} cannot be copied to {there.settings.region}, which needs buildx 0.12"
+    )
+    with _logged_in({source: run, target: there}) as env:
         # Not by pull and push, which could change the manifest and therefore the digest
-        code = run.tools.change(
-            "docker", "buildx", "imagetools", "create", "--prefer-index=false",
-            "--tag", target, source, env=both,
-        )  # fmt: skip
-    if code:
-        raise Failure(
-            f"the image {label} cannot be copied to {there.settings.region}",
-            next="see the output of docker above; it needs buildx 0.12 or newer",
-        )
+        _change(run, cannot, env, "buildx", "imagetools", "create", "--prefer-index=false",
+                "--tag", target, source)  # fmt: skip
+
+
+def _change(run: Run, cannot: str, env: dict[str, str], *arguments: str) -> None:
+    """Run docker. Raises Failure, which says ``cannot``."""
+    if run.tools.change("docker", *arguments, env=env):
+        raise Failure(cannot, next="see the output of docker above, then run it again")
 
 
 def list_packages(run: Run, name: str) -> str:
@@ -186,33 +175,20 @@ def list_upgrades(run: Run, name: str) -> dict[str, str]:
 
 
 @contextmanager
-def _logged_in(
-    run: Run, registry: str, given: dict[str, str] | None = None
-) -> Iterator[dict[str, str]]:
-    """A temporary configuration of Docker, which stores the password in plain text.
+def _logged_in(images: dict[str, Run]) -> Iterator[dict[str, str]]:
+    """The environment of docker with a temporary configuration, to access the registries.
 
-    Or the ``given`` configuration, extended by another registry.
+    ``images`` has the run in the region of each. The file is as `docker login` writes it where it
+    finds no keychain; in one, the password would outlive this run
+    (github.com/docker/cli/blob/master/cli/config/config.go).
     """
-    if run.changes.dry_run:
-        yield {}
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        env = given or _docker_environment(run, Path(folder))
+    logins = {}
+    for name, run in images.items():
         answer = run.aws.ask("ecr", "get_authorization_token")["authorizationData"][0]
-        user, _, password = b64decode(answer["authorizationToken"]).decode().partition(":")
-        code, reason = run.tools.feed(
-            password, "docker", "login", "--username", user, "--password-stdin", registry, env=env
-        )
-        if code:
-            # Docker warns that the password is stored in plain text, which is why the directory is
-            # temporary
-            reason = "; ".join(line for line in reason.splitlines() if "WARNING" not in line)
-            raise Failure(
-                f"the registry {registry} refuses the login: {reason}",
-                "nothing was published",
-                "check that the clock is right, and that docker reaches the registry",
-            )
-        yield env
+        logins[name.partition("/")[0]] = {"auth": answer["authorizationToken"]}
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "config.json").write_text(json.dumps({"auths": logins}))
+        yield _docker_environment(run, Path(folder))
 
 
 def _docker_environment(run: Run, folder: Path) -> dict[str, str]:

@@ -55,12 +55,6 @@ def test_a_dry_run_starts_nothing(tmp_path, capfd):
     assert capfd.readouterr().err == "+ touch 'a file'\n"
 
 
-def test_the_input_of_a_program_is_not_shown(tools, tmp_path, capfd):
-    assert tools.feed("text", "sh", "-c", "cat >read; echo no >&2; exit 2") == (2, "no\n")
-    assert (tmp_path / "read").read_text() == "text"
-    assert "text" not in capfd.readouterr().err
-
-
 WAITING = """
 import sys
 from pathlib import Path

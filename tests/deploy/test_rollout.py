@@ -475,7 +475,7 @@ def test_without_a_command_it_checks_and_tests_before_it_deploys(aws, staging, p
     label = aws.environments[PROD]["label"]
     image = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/birthday-greetings:{label}"
     assert steps == [
-        "make ci", "docker build", f"make test-image IMAGE={image}", "docker login",
+        "make ci", "docker build", f"make test-image IMAGE={image}",
         "docker push", f"eb deploy {STAGING}", f"eb deploy {PROD}",
     ]  # fmt: skip
     assert staging["label"] == label

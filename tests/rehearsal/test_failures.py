@@ -62,7 +62,7 @@ def test_a_build_that_was_refused_is_continued(world, base):
         printed = world.project.script("build", BUILD_NUMBER="refused", fails=True)
     finally:
         images.password = password
-    assert "refuses the login" in printed
+    assert "the image cannot be pushed" in printed
     assert "nothing was published" in printed
     with world.denied("create_application_version"):
         printed = world.project.script("build", BUILD_NUMBER="refused", fails=True)
