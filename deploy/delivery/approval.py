@@ -1,8 +1,7 @@
 """The approval that the pipeline waits for: given while the release window is open."""
 
-from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from deploy.base.context import Run
 from deploy.base.errors import Failure
@@ -48,7 +47,14 @@ def release(run: Run, now: datetime) -> None:
 
 def find_pending(run: Run, pipeline: str) -> list[Approval]:
     """The approvals that are pending in ``pipeline``. Raises AwsFailure."""
-    return list(_pending(run.aws.ask("codepipeline", "get_pipeline_state", name=pipeline)))
+    return [
+        Approval(stage["stageName"], action["actionName"], latest["token"],
+                 stage["latestExecution"]["pipelineExecutionId"])
+        for stage in run.aws.ask("codepipeline", "get_pipeline_state", name=pipeline)["stageStates"]
+        for action in stage["actionStates"]
+        for latest in [action.get("latestExecution", {})]
+        if latest.get("token") and latest.get("status") == "InProgress"
+    ]  # fmt: skip
 
 
 def _find(run: Run, pipeline: str, execution: str) -> Approval | None:
@@ -58,15 +64,6 @@ def _find(run: Run, pipeline: str, execution: str) -> Approval | None:
 
     found = wait_until(run, "the approval", look, PATIENCE if execution else 0)
     return None if isinstance(found, Pending) else found
-
-
-def _pending(pipeline: dict[str, Any]) -> Iterator[Approval]:
-    for stage in pipeline["stageStates"]:
-        for action in stage["actionStates"]:
-            latest = action.get("latestExecution", {})
-            if latest.get("token") and latest.get("status") == "InProgress":
-                execution = stage["latestExecution"]["pipelineExecutionId"]
-                yield Approval(stage["stageName"], action["actionName"], latest["token"], execution)
 
 
 def _approve(run: Run, pipeline: str, approval: Approval, why: str) -> None:
@@ -94,8 +91,4 @@ def _notify(run: Run, pipeline: str, approval: Approval, why: str) -> None:
         f"{run.settings.console_url}/codesuite/codepipeline/pipelines/{pipeline}/view",
         "Rejecting it lets the versions after it pass.",
     ]
-    run.aws.change(
-        "sns", "publish",
-        TopicArn=topic, Subject=notify.subject(title),
-        MessageStructure="json", Message=notify.structure(title, lines),
-    )  # fmt: skip
+    notify.publish(run, topic, title, lines)
