@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 from deploy.base.context import Run
 from deploy.base.errors import AwsFailure, Failure, state
@@ -37,13 +38,10 @@ def build(run: Run, allow_dirty: bool = False, test: bool = False) -> Version:
         if is_published:
             run.console.say(f"image {label} was published by an interrupted run: using it")
             image.pull(run, name)
-        if not run.changes.dry_run:
-            image.refuse_index(run, label)
-            scan.refuse_critical(run, name, digest, datetime.now(UTC).date())
-            provenance.keep(run, label, name, digest)
-        packed = _publish_version(run, label, f"{repository}@{digest}")
-    if not run.changes.dry_run:
-        run.settings.artifact.with_name("version").write_text(f"{label}\n")
+        run.changes.quietly(lambda: _examine(run, label, name, digest))
+        packed = bundle.make(f"{repository}@{digest}", run.settings.root)
+        _publish_version(run, label, packed)
+    run.changes.quietly(lambda: _keep(run.settings.artifact, label, packed))
     run.changes.done(f"version {label} is published: image {digest}")
     return Version(label, digest, packed)
 
@@ -100,14 +98,15 @@ def _publish_image(run: Run, name: str, label: str, test: bool) -> str:
     return digest
 
 
-def _publish_version(run: Run, label: str, pinned: str) -> bytes:
-    """Returns the bundle."""
-    artifact = run.settings.artifact
-    run.changes.quietly(lambda: bundle.write(pinned, artifact, run.settings.root))
-    packed = b"" if run.changes.dry_run else artifact.read_bytes()
-    seal = "[bundle sha256:...]" if run.changes.dry_run else version.seal(packed)
+def _examine(run: Run, label: str, name: str, digest: str) -> None:
+    image.refuse_index(run, label)
+    scan.refuse_critical(run, name, digest, datetime.now(UTC).date())
+    provenance.keep(run, label, name, digest)
+
+
+def _publish_version(run: Run, label: str, packed: bytes) -> None:
     try:
-        version.publish(run, label, packed, description(run, seal))
+        version.publish(run, label, packed, description(run, version.seal(packed)))
     except Failure as failure:
         if isinstance(failure, AwsFailure) and failure.code == TOO_MANY:
             failure.next = f"{run.settings.program} versions prune"
@@ -116,4 +115,10 @@ def _publish_version(run: Run, label: str, pinned: str) -> bytes:
             "is used again"
         )
         raise
-    return packed
+
+
+def _keep(artifact: Path, label: str, packed: bytes) -> None:
+    """Where `eb deploy` finds the bundle, and ``version.last_built`` the label."""
+    artifact.parent.mkdir(parents=True, exist_ok=True)
+    artifact.write_bytes(packed)
+    artifact.with_name("version").write_text(f"{label}\n")

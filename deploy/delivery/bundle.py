@@ -10,11 +10,16 @@ from deploy.base.errors import Failure
 
 DOCKERRUN = "Dockerrun.aws.json"
 FOLDERS = (".ebextensions", ".platform")
+ALLOWED = {  # with their modes
+    r"\.ebextensions/\d\d-[a-z-]+\.config": 0o644,
+    r"\.platform/(config)?hooks/(prebuild|predeploy|postdeploy)/\d\d_\w+\.sh": 0o755,
+    r"\.platform/nginx/(conf\.d/)?[\w-]+\.conf": 0o644,
+}
 PINNED = re.compile(r"[a-z0-9.:/_-]+@sha256:[0-9a-f]{64}")
 
 
-def write(image: str, output: Path, root: Path) -> None:
-    """Write the bundle of ``root`` that runs ``image`` to ``output``.
+def make(image: str, root: Path) -> bytes:
+    """The bundle of the checkout ``root`` that runs ``image``.
 
     The same files and image give the same bytes. Raises Failure when ``image`` is not
     REPOSITORY@sha256:DIGEST, since instances could then run different images; when Beanstalk would
@@ -32,10 +37,7 @@ def write(image: str, output: Path, root: Path) -> None:
             if path.is_file():  # links are followed: the bundle has files only
                 name = path.relative_to(root).as_posix()
                 content[name] = (_mode(name), _whole(name, path.read_bytes()))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_suffix(".unfinished")
-    unfinished.write_bytes(_pack(content))
-    unfinished.replace(output)
+    return _pack(content)
 
 
 def replace_image(bundle: bytes, image: str) -> bytes:
@@ -65,9 +67,8 @@ def _pack(content: Mapping[str, tuple[int, bytes]]) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as bundle:
         for name, (mode, data) in content.items():
-            entry = zipfile.ZipInfo(
-                name
-            )  # dated 1980, so that the time of the build makes no difference
+            # Dated 1980, so that the time of the build makes no difference
+            entry = zipfile.ZipInfo(name)
             entry.create_system = 3  # Unix; otherwise the modes are ignored
             entry.external_attr = (0o100000 | mode) << 16
             bundle.writestr(entry, data)
@@ -86,12 +87,7 @@ def _whole(name: str, data: bytes) -> bytes:
 
 
 def _mode(name: str) -> int:
-    if re.fullmatch(r"\.ebextensions/\d\d-[a-z-]+\.config", name):
-        return 0o644
-    if re.fullmatch(
-        r"\.platform/(config)?hooks/(prebuild|predeploy|postdeploy)/\d\d_\w+\.sh", name
-    ):
-        return 0o755
-    if re.fullmatch(r"\.platform/nginx/(conf\.d/)?[\w-]+\.conf", name):
-        return 0o644
+    for allowed, mode in ALLOWED.items():
+        if re.fullmatch(allowed, name):
+            return mode
     raise Failure(f"Beanstalk would not read {name}", next="remove or rename it")

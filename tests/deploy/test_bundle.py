@@ -17,13 +17,12 @@ IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/birthday-greetings@sha256:
 
 
 @pytest.fixture
-def written(tmp_path):
-    bundle.write(IMAGE, tmp_path / "a/bundle.zip", Path())
-    return tmp_path / "a/bundle.zip"
+def written():
+    return bundle.make(IMAGE, Path())
 
 
 def test_it_contains_only_what_beanstalk_reads(written):
-    with zipfile.ZipFile(written) as archive:
+    with zipfile.ZipFile(io.BytesIO(written)) as archive:
         names = archive.namelist()
     assert names[0] == "Dockerrun.aws.json"
     assert {name.split("/")[0] for name in names} == {
@@ -33,7 +32,7 @@ def test_it_contains_only_what_beanstalk_reads(written):
 
 
 def test_the_image_is_in_it_by_its_digest(written):
-    with zipfile.ZipFile(written) as archive:
+    with zipfile.ZipFile(io.BytesIO(written)) as archive:
         dockerrun = json.loads(archive.read("Dockerrun.aws.json"))
     assert dockerrun["AWSEBDockerrunVersion"] == "1"
     assert dockerrun["Image"] == {"Name": IMAGE, "Update": "true"}
@@ -41,19 +40,17 @@ def test_the_image_is_in_it_by_its_digest(written):
 
 
 def test_hooks_are_executable_and_the_same_for_changed_settings(written):
-    with zipfile.ZipFile(written) as archive:
+    with zipfile.ZipFile(io.BytesIO(written)) as archive:
         hooks = [one for one in archive.infolist() if one.filename.endswith("10_migrate.sh")]
         assert len(hooks) == 2
         assert {one.external_attr >> 16 for one in hooks} == {0o100755}
         assert len({archive.read(one) for one in hooks}) == 1
 
 
-def test_the_same_files_give_the_same_bytes(written, tmp_path):
+def test_the_same_files_give_the_same_bytes(written):
     for path in Path(".ebextensions").iterdir():
         path.touch()
-    bundle.write(IMAGE, tmp_path / "b.zip", Path())
-    assert (tmp_path / "b.zip").read_bytes() == written.read_bytes()
-    assert not list(tmp_path.glob("*.unfinished"))
+    assert bundle.make(IMAGE, Path()) == written
 
 
 def test_eb_uses_this_bundle_and_creates_none():
@@ -65,9 +62,9 @@ def test_eb_uses_this_bundle_and_creates_none():
 @pytest.mark.parametrize(
     "image", ["birthday-greetings", "x/y:latest", "x/y@sha256:12", f"{IMAGE} x"]
 )
-def test_an_image_that_is_not_pinned_is_refused(image, tmp_path):
+def test_an_image_that_is_not_pinned_is_refused(image):
     with pytest.raises(Failure, match="is not pinned"):
-        bundle.write(image, tmp_path / "b.zip", Path())
+        bundle.make(image, Path())
 
 
 @pytest.mark.parametrize(
@@ -86,8 +83,7 @@ def test_a_file_that_would_be_shipped_for_nothing_is_refused(name, tmp_path):
     (tmp_path / name).parent.mkdir(parents=True)
     (tmp_path / name).touch()
     with pytest.raises(Failure, match="Beanstalk would not read"):
-        bundle.write(IMAGE, tmp_path / "b.zip", tmp_path)
-    assert not (tmp_path / "b.zip").exists()
+        bundle.make(IMAGE, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +100,7 @@ def test_a_checkout_as_on_windows_is_refused(name, content, tmp_path):
     (tmp_path / name).parent.mkdir(parents=True)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(Failure, match=f"{name} has Windows line endings"):
-        bundle.write(IMAGE, tmp_path / "b.zip", tmp_path)
-    assert not (tmp_path / "b.zip").exists()
+        bundle.make(IMAGE, tmp_path)
 
 
 def test_git_gives_everybody_the_same_bytes(tmp_path):
@@ -132,9 +127,9 @@ OTHER = IMAGE.replace("eu-west-1", "eu-central-1")
 
 
 def test_another_image_changes_nothing_else(written):
-    changed = bundle.replace_image(written.read_bytes(), OTHER)
-    assert changed != written.read_bytes()
-    assert bundle.replace_image(changed, IMAGE) == written.read_bytes()
+    changed = bundle.replace_image(written, OTHER)
+    assert changed != written
+    assert bundle.replace_image(changed, IMAGE) == written
     with zipfile.ZipFile(io.BytesIO(changed)) as archive:
         assert json.loads(archive.read("Dockerrun.aws.json"))["Image"]["Name"] == OTHER
 

@@ -28,12 +28,10 @@ def plain_http(project):
 
 
 @pytest.fixture
-def disaster(aws, staging, command, tmp_path, project):
+def disaster(aws, staging, command, project):
     """Production ran "new" and was backed up; its home region no longer answers any request."""
-    path = tmp_path / "bundle.zip"
-    bundle.write(f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{APPLICATION}@{digest('new')}", path,
-                 project)  # fmt: skip
-    aws.add_version("new", bundle=path.read_bytes())
+    name = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{APPLICATION}@{digest('new')}"
+    aws.add_version("new", bundle=bundle.make(name, project))
     command("deploy", "prod", "--version", "new")
     aws.vaults = {
         f"{PROD}-{FIRST}": {
