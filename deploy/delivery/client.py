@@ -1,7 +1,7 @@
 """An HTTP client of one environment: at its own host, by its public name, with a test user."""
 
-import http.client
 import random
+import socket
 import ssl
 import string
 import urllib.error
@@ -14,11 +14,16 @@ TIMEOUT = 10  # seconds for one answer
 
 
 class Answer(NamedTuple):
-    """Status (0 if there was none), media type and body of a response."""
+    """Status (0 if there was none), media type and body of a response, and what was asked."""
 
     status: int
     kind: str
     body: str
+    request: str = ""
+
+    def __str__(self) -> str:
+        """A message for a wrong response."""
+        return f"{self.request} answered {self.status} {self.body[:200]!r}"
 
 
 class Place(NamedTuple):
@@ -37,22 +42,14 @@ class Place(NamedTuple):
         return f"point {self.name} to {self.host}: {detour}"
 
 
-class _Named(urllib.request.HTTPSHandler):
-    """Expects the certificate to be for ``name``, whatever host the URL names."""
+class _Named(ssl.SSLContext):
+    """Expects the certificate to be for ``name``, whatever host is connected to."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        context = ssl.create_default_context()
+    name: str
 
-        class Connection(http.client.HTTPSConnection):
-            def connect(self) -> None:
-                http.client.HTTPConnection.connect(self)  # through a proxy, where there is one
-                self.sock = context.wrap_socket(self.sock, server_hostname=name)
-
-        self._connection = Connection
-
-    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(self._connection, req)
+    def wrap_socket(self, sock: socket.socket, *_: Any, **__: Any) -> ssl.SSLSocket:
+        """As the original, but for the name."""
+        return super().wrap_socket(sock, server_hostname=self.name)
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -75,29 +72,35 @@ class Client:
             self._headers["Host"] = parts.netloc
             port = f":{parts.port}" if parts.port else ""
             self._at = parts._replace(netloc=f"{host}{port}").geturl()
-            handlers.append(_Named(parts.hostname or ""))
+            context = _Named(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_default_certs()
+            context.name = parts.hostname or ""
+            handlers.append(urllib.request.HTTPSHandler(context=context))
         self._opener = urllib.request.build_opener(*handlers)
         self.user = "SmokeTest" + "".join(random.choices(string.ascii_letters, k=LETTERS))  # noqa: S311  # it need only be unlikely that a user has this name
         self.has_saved = False  # or may have: a PUT without an answer counts
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
         """The answer to a request; status 0 and the reason when there is none within TIMEOUT."""
+        asked = f"{method} {path}"
         request = urllib.request.Request(self._at + path, body, self._headers, method=method)  # noqa: S310  # the operator's own
         try:
             with self._opener.open(request, timeout=TIMEOUT) as response:
                 kind = response.headers.get_content_type()
-                return Answer(response.status, kind, response.read().decode())
+                return Answer(response.status, kind, response.read().decode(), asked)
         except urllib.error.HTTPError as error:
             with error:
                 kind = error.headers.get_content_type()
-                return Answer(error.code, kind, error.read().decode("utf-8", "replace"))
+                return Answer(error.code, kind, error.read().decode("utf-8", "replace"), asked)
         except (OSError, ValueError) as error:
-            return Answer(0, "", str(error))
+            return Answer(0, "", str(error), asked)
 
-    def ask_about_user(self, method: str, body: bytes | None = None) -> tuple[Answer, str]:
-        """The response, and the message for it if it is wrong. A PUT may have saved something."""
+    def ask_about_user(self, method: str, body: bytes | None = None) -> Answer:
+        """The response to a request about the test user, whom a PUT may have saved."""
         had_saved, self.has_saved = self.has_saved, self.has_saved or method == "PUT"
         answer = self.ask(method, f"/hello/{self.user}", body)
         if method == "PUT" and 400 <= answer.status < 500:  # refused
             self.has_saved = had_saved
-        return answer, f"{method} /hello/{self.user} answered {answer.status} {answer.body[:200]!r}"
+        if method == "DELETE" and answer.status == 204:
+            self.has_saved = False
+        return answer

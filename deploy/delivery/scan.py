@@ -76,9 +76,9 @@ def refuse_critical(run: Run, name: str, digest: str, today: date) -> None:
     for one in found:
         run.console.say(f"  CRITICAL {one.id} in {one.package} {one.version}: {one.fix}")
     counting = [one.id for one in found if one.counts and one.id not in ids(accepted, today)]
-    expired = {one.id for one in accepted} & set(counting)
     if counting:
-        late = f"; no longer accepted: {' '.join(sorted(expired))}" if expired else ""
+        expired = sorted({one.id for one in accepted} & set(counting))
+        late = f"; no longer accepted: {' '.join(expired)}" if expired else ""
         raise Failure(
             f"the image has {len(counting)} critical vulnerabilities that have a fix or are "
             f"exploited: {' '.join(counting)}{late}",
@@ -93,13 +93,11 @@ def _ask_for_fixes(run: Run, name: str, found: list[Finding]) -> list[Finding]:
     if all(one.fix for one in found):
         return found
     newer = image.list_upgrades(run, name)
+    fixes = {package: f"fixed in {version}" for package, version in newer.items()}
     return [
-        one._replace(
-            counts=one.package in newer,
-            fix=f"fixed in {newer[one.package]}" if one.package in newer else "no fix yet",
-        )
-        if not one.fix
-        else one
+        one
+        if one.fix
+        else one._replace(counts=one.package in fixes, fix=fixes.get(one.package, "no fix yet"))
         for one in found
     ]
 
@@ -107,40 +105,27 @@ def _ask_for_fixes(run: Run, name: str, found: list[Finding]) -> list[Finding]:
 def _wait(run: Run, digest: str) -> list[dict[str, Any]]:
     """All pages of the result. Raises Failure."""
 
-    def look() -> list[dict[str, Any]] | Pending:
-        pages, status, why = _look(run, digest)
-        if status in UNDER_WAY:
-            return Pending(status, why)
-        if status not in DONE:
-            raise _no_result(status, why)
-        return pages
+    def look() -> tuple[str, str, list[dict[str, Any]]] | Pending:
+        try:
+            pages = run.aws.pages(
+                "ecr", "describe_image_scan_findings",
+                repositoryName=run.settings.application, imageId={"imageDigest": digest},
+            )  # fmt: skip
+        except AwsFailure as failure:
+            if failure.code == "ScanNotFoundException":  # it begins a moment after the push
+                return Pending("PENDING", failure.reason)
+            raise
+        said = pages[-1].get("imageScanStatus", {})
+        status, why = said.get("status", "unknown"), said.get("description", "")
+        return Pending(status, why) if status in UNDER_WAY else (status, why, pages)
 
-    found = wait_until(run, "ECR's scan", look, PATIENCE)
-    if isinstance(found, Pending):
-        raise _no_result(*found)
-    return found
-
-
-def _no_result(status: str, why: str) -> Failure:
-    return Failure(
-        f"ECR has no result for the image: {status}{f', {why}' if why else ''}",
-        next="see the image in the console of ECR, then run it again",
-    )
-
-
-def _look(run: Run, digest: str) -> tuple[list[dict[str, Any]], str, str]:
-    """The pages of the result so far, the status and its description. Raises AwsFailure."""
-    try:
-        pages = run.aws.pages(
-            "ecr", "describe_image_scan_findings",
-            repositoryName=run.settings.application, imageId={"imageDigest": digest},
-        )  # fmt: skip
-    except AwsFailure as failure:
-        if failure.code == "ScanNotFoundException":  # it begins a moment after the push
-            return [], UNDER_WAY[0], failure.reason
-        raise
-    said = pages[-1].get("imageScanStatus", {})
-    return pages, said.get("status", "unknown"), said.get("description", "")
+    status, why, *pages = wait_until(run, "ECR's scan", look, PATIENCE)
+    if status not in DONE:
+        raise Failure(
+            f"ECR has no result for the image: {status}{f', {why}' if why else ''}",
+            next="see the image in the console of ECR, then run it again",
+        )
+    return pages[0]
 
 
 def _critical(pages: list[dict[str, Any]]) -> Iterator[Finding]:

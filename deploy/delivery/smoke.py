@@ -7,6 +7,7 @@ An environment is tested at its own host, by its public name: DNS may not lead t
 another one. Whether the public name leads to it is said beside the result.
 """
 
+import functools
 import json
 import random
 import re
@@ -29,13 +30,10 @@ ATTEMPTS = 3  # to reach an environment by its public name
 def check(run: Run, environment: Environment, key: str, label: str | None = None) -> None:
     """Test ``environment``, which must run ``label`` if that is given, at its own host.
 
-    Says what DNS lacks. Raises Unhealthy, or AwsFailure when AWS does not say where it is. A dry
-    run only says which URL it would test.
+    Says what DNS lacks. Raises Unhealthy, or AwsFailure when AWS does not say where it is.
     """
     place = locate(run, environment)
-    if run.changes.dry_run:
-        run.console.say(f"would smoke test {place.url}{f' at {place.host}' if place.host else ''}")
-    elif fault := check_url(run, place.url, key, label, place.host):
+    if fault := check_url(run, place.url, key, label, place.host):
         run.console.say(f"only DNS is missing: {place.remedy(fault)}")
         run.console.say(f"  then: {run.settings.program} smoke {environment.short}")
 
@@ -47,14 +45,11 @@ def check_publicly(run: Run, environment: Environment, key: str, label: str | No
     the host must be known by the public name.
     """
     place = locate(run, environment)
-    if run.changes.dry_run:
-        run.console.say(f"would smoke test {place.url}")
-        return
     try:
         if place.host:
             if detour := check_url(run, place.url, key, label, place.host):
                 raise Unhealthy(f"{place.name} does not lead to {environment.name}: {detour}")
-            run.console.say(f"{place.name} leads to {environment.name}")
+            run.changes.done(f"{place.name} leads to {environment.name}")
         check_url(run, place.url, key, label)
     except Unhealthy as failure:
         dns = f"make sure that DNS points {place.name} to {place.host}, and " if place.host else ""
@@ -67,22 +62,25 @@ def check_url(run: Run, url: str, key: str = "", label: str | None = None, host:
 
     The user that it saved is always deleted; if that fails, it says which user remains. With
     ``host`` it connects to that one, by the name in ``url``; the result is then why that name by
-    itself does not lead there, and empty if it does.
+    itself does not lead there, and empty if it does. A dry run only says what it would test.
     """
+    if run.changes.dry_run:
+        run.console.say(f"would smoke test {url}{f' at {host}' if host else ''}")
+        return ""
     client, fault = Client(url, key, host), ""
     try:
-        for check in (_alive(label), _GREETING, _PROBLEM, _CLOSED):
-            _expect(run, client, *check)
+        version = f"version {label}" if label else "alive"
+        _expect(run, client, version, functools.partial(_alive, label))
+        _expect(run, client, "a birthday is saved and greeted", _greeting)
+        _expect(run, client, "invalid input is rejected with a problem document", _problem)
+        _expect(run, client, "operators' paths are closed", _closed)
         if host:
             fault = _find_detour(run, client)
-        _expect(run, client, *_DELETED)
+        _expect(run, client, "the user is deleted", _deleted)
     finally:
-        if client.has_saved:
-            status, remains = _delete(client)
-            if status == 405:
-                remains = "this version does not support DELETE"
-            if status != 204:
-                run.console.say(f"the user {client.user} remains: {remains}")
+        if client.has_saved and (answer := client.ask_about_user("DELETE")).status != 204:
+            why = "this version does not support DELETE" if answer.status == 405 else answer
+            run.console.say(f"the user {client.user} remains: {why}")
     return fault
 
 
@@ -97,9 +95,9 @@ def refuse_writes(run: Run, environment: Environment, proof: str) -> None:
 
     def find_fault(_: Client) -> str:
         for client, status in PROBES * ((anybody, 401), (known, 400)):
-            answer, fault = client.ask_about_user("PUT", b"{}")
+            answer = client.ask_about_user("PUT", b"{}")
             if answer.status != status:
-                return f"{fault}, not {status}"
+                return f"{answer}, not {status}"
         return ""
 
     _expect(run, anybody, "every instance has the new keys, and refuses others", find_fault)
@@ -132,7 +130,7 @@ def _find_detour(run: Run, client: Client) -> str:
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(min(PAUSE, run.settings.smoke_timeout))
-        answer, _ = public.ask_about_user("GET")
+        answer = public.ask_about_user("GET")
         if answer.status == 200 and f"Hello, {public.user}!" in answer.body:
             return ""
     if answer.status == 0:
@@ -171,77 +169,56 @@ def find_key(run: Run, environment: Environment) -> str:
     return key
 
 
-def _alive(label: str | None) -> tuple[str, Callable[[Client], str]]:
-    def find_fault(client: Client) -> str:
-        for _ in range(PROBES):
-            answer = client.ask("GET", "/livez")
-            try:
-                found = json.loads(answer.body)["version"]
-            except (ValueError, KeyError, TypeError):
-                return f"GET /livez answered {answer.status} {answer.body[:200]!r}"
-            if label and found != label:
-                return f"GET /livez says version {found!r}"
-        return ""
-
-    return f"version {label}" if label else "alive", find_fault
+def _alive(label: str | None, client: Client) -> str:
+    for _ in range(PROBES):
+        answer = client.ask("GET", "/livez")
+        try:
+            found = json.loads(answer.body)["version"]
+        except (ValueError, KeyError, TypeError):
+            return str(answer)
+        if label and found != label:
+            return f"GET /livez says version {found!r}"
+    return ""
 
 
 def _greeting(client: Client) -> str:
     """A fault if the greeting does not match; around midnight, two days are right."""
-    today = datetime.now(UTC).date()
-    born, expected = _choose(today, random.randrange(2, 300))  # noqa: S311  # any day will do
-    saved, fault = client.ask_about_user("PUT", json.dumps({"dateOfBirth": str(born)}).encode())
-    if saved.status == 401:
+    days = random.randrange(2, 300)  # noqa: S311  # any day will do
+    born = _choose(datetime.now(UTC).date(), days)
+    answer = client.ask_about_user("PUT", json.dumps({"dateOfBirth": str(born)}).encode())
+    if answer.status == 401:
         return (
-            f"PUT /hello/{client.user} answered 401: the key of the smoke test is not among "
-            "API_KEYS. `secrets set ENV API_KEYS` adds it"
+            f"{answer.request} answered 401: the key of the smoke test is not among API_KEYS. "
+            "`secrets set ENV API_KEYS` adds it"
         )
-    if saved.status != 204:
-        return fault
-    answer, fault = client.ask_about_user("GET")
+    if answer.status != 204:
+        return str(answer)
+    answer = client.ask_about_user("GET")
     accepted = [
-        f'{{"message": "Hello, {client.user}! Your birthday is in {days} day(s)"}}'
-        for days in (expected - 1, expected, expected + 1)
+        f'{{"message": "Hello, {client.user}! Your birthday is in {number} day(s)"}}'
+        for number in (days, days - 1, days + 1)
     ]
-    return (
-        "" if answer.status == 200 and answer.body in accepted else f"{fault}, not {accepted[1]!r}"
-    )
+    is_right = answer.status == 200 and answer.body in accepted
+    return "" if is_right else f"{answer}, not {accepted[0]!r}"
 
 
-def _choose(today: date, days: int) -> tuple[date, int]:
-    """A date of birth, and the days to its next birthday: ``days``, or one more on 29 February."""
-    birthday = today + timedelta(days=days)
-    if (birthday.month, birthday.day) == (2, 29):  # which 1999 did not have
-        birthday += timedelta(days=1)
-    return birthday.replace(year=1999), (birthday - today).days
+def _choose(today: date, days: int) -> date:
+    """A date of birth that has its next birthday in ``days``."""
+    return (today + timedelta(days=days)).replace(year=2000)  # which had a 29 February
 
 
 def _problem(client: Client) -> str:
-    answer, fault = client.ask_about_user("PUT", b'{"dateOfBirth": "2001-02-29"}')
-    if (answer.status, answer.kind) == (400, "application/problem+json"):
-        return ""
-    return f"the 29 February 2001: {fault} {answer.kind}"
+    answer = client.ask_about_user("PUT", b'{"dateOfBirth": "2001-02-29"}')
+    is_right = (answer.status, answer.kind) == (400, "application/problem+json")
+    return "" if is_right else f"the 29 February 2001: {answer} {answer.kind}"
 
 
 def _deleted(client: Client) -> str:
-    status, fault = _delete(client)
+    answer = client.ask_about_user("DELETE")
     # 405: a version that cannot delete yet, after a rollback
-    return "" if status in (204, 405) else fault
-
-
-def _delete(client: Client) -> tuple[int, str]:
-    answer, fault = client.ask_about_user("DELETE")
-    if answer.status == 204:
-        client.has_saved = False
-    return answer.status, fault
+    return "" if answer.status in (204, 405) else str(answer)
 
 
 def _closed(client: Client) -> str:
     answer = client.ask("GET", "/readyz")
-    return "" if answer.status == 404 else f"GET /readyz answered {answer.status}, not 404"
-
-
-_GREETING = ("a birthday is saved and greeted", _greeting)
-_PROBLEM = ("invalid input is rejected with a problem document", _problem)
-_CLOSED = ("operators' paths are closed", _closed)
-_DELETED = ("the user is deleted", _deleted)
+    return "" if answer.status == 404 else f"{answer}, not 404"
