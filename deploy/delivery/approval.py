@@ -48,13 +48,17 @@ def release(run: Run, now: datetime) -> None:
 def find_pending(run: Run, pipeline: str) -> list[Approval]:
     """The approvals that are pending in ``pipeline``. Raises AwsFailure."""
     return [
-        Approval(stage["stageName"], action["actionName"], latest["token"],
-                 stage["latestExecution"]["pipelineExecutionId"])
+        Approval(
+            stage["stageName"],
+            action["actionName"],
+            latest["token"],
+            stage["latestExecution"]["pipelineExecutionId"],
+        )
         for stage in run.aws.ask("codepipeline", "get_pipeline_state", name=pipeline)["stageStates"]
         for action in stage["actionStates"]
         for latest in [action.get("latestExecution", {})]
         if latest.get("token") and latest.get("status") == "InProgress"
-    ]  # fmt: skip
+    ]
 
 
 def _find(run: Run, pipeline: str, execution: str) -> Approval | None:

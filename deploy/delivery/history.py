@@ -79,9 +79,11 @@ def add(run: Run, name: str, kind: Kind, found: Version, detail: str = "") -> No
     """The same in the region of ``run`` only. Raises Failure."""
     key = f"{FOLDER}/{name}/{datetime.now(UTC):{TIME}} {kind} {found.label}"
     body = {
-        "who": notify.find_who(run), "detail": detail,
-        "image": found.digest, "bundle": b64encode(found.bundle).decode(),
-    }  # fmt: skip
+        "who": notify.find_who(run),
+        "detail": detail,
+        "image": found.digest,
+        "bundle": b64encode(found.bundle).decode(),
+    }
     records = bucket.find_records(run)
     records.put(key, json.dumps(body).encode(), {"Body": f"(version {found.label})"})
 
@@ -125,8 +127,10 @@ def _load(run: Run, key: re.Match[str]) -> tuple[Entry, Version]:
             Version(key["label"], body["image"], b64decode(body["bundle"])),
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise Failure(f"s3://{records.name}/{key.string} cannot be read: {error!r}",
-                      next="name another version with --version") from error  # fmt: skip
+        raise Failure(
+            f"s3://{records.name}/{key.string} cannot be read: {error!r}",
+            next="name another version with --version",
+        ) from error
 
 
 def versions(entries: Iterable[tuple[str, str]]) -> list[str]:

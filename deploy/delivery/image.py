@@ -54,9 +54,8 @@ def refuse_index(run: Run, label: str) -> None:
     if found.get("imageManifestMediaType") in INDEXES:
         raise Failure(
             f"the image {label} is an index, which ECR does not scan",
-            "no version was created",
-            "build it with another BUILD_NUMBER, and a builder that does not add attestations: "
-            "docker buildx use default",
+            next="build it with another BUILD_NUMBER, and a builder that does not add "
+            "attestations: docker buildx use default",
         )
 
 
@@ -137,8 +136,8 @@ def copy(run: Run, there: Run, label: str) -> None:
     )
     with _logged_in({source: run, target: there}) as env:
         # Not by pull and push, which could change the manifest and therefore the digest
-        _change(run, cannot, env, "buildx", "imagetools", "create", "--prefer-index=false",
-                "--tag", target, source)  # fmt: skip
+        command = ("buildx", "imagetools", "create", "--prefer-index=false")
+        _change(run, cannot, env, *command, "--tag", target, source)
 
 
 def _change(run: Run, cannot: str, env: dict[str, str], *arguments: str) -> None:

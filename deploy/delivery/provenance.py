@@ -78,12 +78,13 @@ def read_packages(run: Run, name: str) -> list[Package]:
     """The Python packages in the image ``name``. Raises Failure."""
     try:
         found = [Package(*one) for one in json.loads(image.list_packages(run, name))]
+        if not found:
+            raise ValueError("there is none")
     except (ValueError, TypeError) as error:
-        raise Failure(f"cannot list the packages installed in the image {name}: {error}",
-                      next="see what it prints, and run it again") from error  # fmt: skip
-    if not found:
-        raise Failure(f"the image {name} reports no installed packages",
-                      next="see the Dockerfile, and build it again")  # fmt: skip
+        raise Failure(
+            f"cannot list the packages installed in the image {name}: {error}",
+            next="see the Dockerfile, and what the image prints; then build it again",
+        ) from error
     return found
 
 

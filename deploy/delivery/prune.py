@@ -11,17 +11,26 @@ KEPT = 50  # the newest versions, kept whether or not they run
 
 
 def prune(run: Run, confirm: Callable[[str], bool]) -> None:
-    """Delete the versions that are no longer needed, if ``confirm`` says so. Raises Failure."""
+    """Delete the versions that are not needed, if ``confirm`` says so; their images stay.
+
+    Raises Failure.
+    """
     unneeded = find_unneeded(run)
     if not unneeded:
         run.console.say("all versions are needed")
         return
     run.console.say(f"{len(unneeded)} versions are not needed, the oldest first:")
-    for one in unneeded:
-        run.console.say(f"  {one}")
+    for label in unneeded:
+        run.console.say(f"  {label}")
     if not (run.changes.dry_run or confirm(f"Delete these {len(unneeded)} versions?")):
-        raise Failure("the deletion was not confirmed", "nothing was deleted", "run it with --yes")
-    delete(run, unneeded)
+        raise Failure("the deletion was not confirmed", next="run it with --yes")
+    for number, label in enumerate(unneeded):
+        with state(f"{number} of {len(unneeded)} versions were deleted"):
+            run.aws.change(
+                "elasticbeanstalk", "delete_application_version",
+                ApplicationName=run.settings.application, VersionLabel=label,
+                DeleteSourceBundle=True,
+            )  # fmt: skip
     run.changes.done(f"{len(unneeded)} versions were deleted")
 
 
@@ -36,14 +45,3 @@ def find_unneeded(run: Run) -> list[str]:
         before = history.version_before(history.read(run, name), found.version)
         needed |= {found.version, before or ""} | set(beanstalk.find_running(run, name))
     return [label for label in reversed(labels) if label not in needed]
-
-
-def delete(run: Run, labels: list[str]) -> None:
-    """Delete the versions ``labels`` and their bundles; their images stay. Raises AwsFailure."""
-    for number, label in enumerate(labels):
-        with state(f"{number} of {len(labels)} versions were deleted"):
-            run.aws.change(
-                "elasticbeanstalk", "delete_application_version",
-                ApplicationName=run.settings.application, VersionLabel=label,
-                DeleteSourceBundle=True,
-            )  # fmt: skip

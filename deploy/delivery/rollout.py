@@ -52,15 +52,6 @@ class _Rollout:
             return False
         return True
 
-    def go_back(self) -> None:
-        """Deploy the previous version, if it is unchanged built. Raises Failure."""
-        version.read_bundle(self.run, self.before)
-        self.install(self.before)
-
-    def record(self, kind: history.Kind, label: str, detail: str = "") -> None:
-        """Record in the history that the environment now runs ``label``, or failed to."""
-        history.record(self.run, self.environment, kind, label, detail)
-
 
 def deploy(
     run: Run,
@@ -85,19 +76,19 @@ def deploy(
         if forward:
             version.refuse_older(run, name, before, label)
         since = events.find_mark(run, name)
-        rollout = _Rollout(run, environment, before, label, key)
         # Deployed by other means, such as the console: a later rollback must know of it
         if before not in (label, *history.read(run, name)[-1:]):
-            rollout.record("deploy", before)
+            history.record(run, environment, "deploy", before)
         run.console.say(f"{name}: from {before} to {label}")
+        rollout = _Rollout(run, environment, before, label, key)
         with notify.reporting(run, environment, label), monitoring.announced(run, environment):
             try:
                 rollout.install(label)
                 run.changes.quietly(lambda: events.refuse_ignored_files(run, name, since))
             except Failure as failure:
-                rollout.record("failed", label, failure.what)
+                history.record(run, environment, "failed", label, failure.what)
                 _restore(rollout, failure)
-            rollout.record(kind, label)
+            history.record(run, environment, kind, label)
     run.changes.done(f"{name} runs {label}")
 
 
@@ -143,7 +134,8 @@ def _restore(rollout: _Rollout, failure: Failure) -> NoReturn:
         )
     run.console.say(f"{name}: rolling back to {before}")
     try:
-        rollout.go_back()
+        version.read_bundle(run, before)  # if it is unchanged since it was built
+        rollout.install(before)
     except Failure as second:
         raise Failure(
             f"version {failed} failed in {short}, and the rollback to {before} failed too: "
@@ -152,7 +144,7 @@ def _restore(rollout: _Rollout, failure: Failure) -> NoReturn:
             f"see NOW: {run.settings.eb(f'events {name}')}; {logs}; then: "
             f"{run.settings.program} deploy {short} --version LABEL",
         ) from failure
-    rollout.record("rollback", before)
+    history.record(run, rollout.environment, "rollback", before)
     raise Failure(
         f"version {failed} failed in {short} and was rolled back: {failure.what}",
         f"{name} runs {before}, and serves; the database keeps the migrations of {failed}, which "

@@ -157,13 +157,12 @@ def refuse_older(run: Run, environment: str, before: str, label: str) -> None:
     if code == 1:
         raise Failure(
             f"{environment} runs {before}, which is not older than {label}",
-            "nothing was changed",
-            "deploy a newer commit; to roll back on purpose: rollback, or deploy without --forward",
+            next="deploy a newer commit; to roll back on purpose: rollback, or deploy without "
+            "--forward",
         )
     if code:
         raise Failure(
             f"git cannot tell whether {before} is older than {label}: {reason}",
-            "nothing was changed",
-            "run this command in a clone with the full history; if the commit is no longer on any "
-            "branch, deploy without --forward",
+            next="run this command in a clone with the full history; if the commit is no longer on "
+            "any branch, deploy without --forward",
         )

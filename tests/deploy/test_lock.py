@@ -80,11 +80,15 @@ def test_of_two_runs_the_second_waits_until_the_first_has_ended(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("deploy", "staging", "--version", "new"), ("rollback", "staging"), ("create", "staging"),
-        ("secrets", "set", "staging", "API_KEYS", "--previous"), ("secrets", "rotate", "staging"),
-        ("writes", "stop", "staging"), ("writes", "allow", "staging"),
+        ("deploy", "staging", "--version", "new"),
+        ("rollback", "staging"),
+        ("create", "staging"),
+        ("secrets", "set", "staging", "API_KEYS", "--previous"),
+        ("secrets", "rotate", "staging"),
+        ("writes", "stop", "staging"),
+        ("writes", "allow", "staging"),
     ],
-)  # fmt: skip
+)
 def test_a_run_that_does_not_end_is_not_waited_for_any_longer(
     aws, staging, fails, clock, arguments
 ):
