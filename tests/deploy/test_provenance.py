@@ -84,8 +84,3 @@ def test_without_its_records_no_version_is_created(aws, fresh, fails, code):
     aws.fail("s3:PutObject", code)
     assert "s3:PutObject" in fails("build")
     assert not aws.versions
-
-
-def test_a_dry_run_keeps_nothing(aws, fresh, command):
-    assert command("build", "--dry-run")[0] == 0
-    assert not aws.objects

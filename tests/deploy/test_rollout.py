@@ -127,15 +127,6 @@ def test_a_query_without_a_response_ends_it_before_anything_is_deployed(
     assert staging["label"] == "old"
 
 
-def test_a_permission_that_is_missing_is_named(aws, staging, fails):
-    aws.fail("ecr:DescribeImages", "AccessDeniedException")
-    output = fails("deploy", "staging", "--version", "new")
-    assert "the permission ecr:DescribeImages is missing" in output
-    assert "now: nothing was changed" in output
-    aws.fail("s3:ListObjectsV2")
-    assert "the permission s3:ListBucket is missing" in fails("rollback", "staging")
-
-
 def test_an_unknown_version_is_refused(staging, fails):
     output = fails("deploy", "staging", "--version", "newest")
     assert "there is no version newest" in output
@@ -340,6 +331,7 @@ def test_a_history_that_cannot_be_read_is_not_an_empty_one(aws, staging, program
     aws.fail("s3:ListObjectsV2", code)
     output = fails("rollback", "staging")
     assert "has no version before" not in output
+    assert not code or "the permission s3:ListBucket is missing" in output
     assert not programs.calls("eb deploy")
 
 
@@ -347,22 +339,6 @@ def test_what_was_deployed_by_other_means_is_recorded(aws, staging, command):
     add_history(aws, "deploy older")
     command("deploy", "staging", "--version", "new")
     assert recorded(aws) == ["deploy older", "deploy old", "deploy new"]
-
-
-def test_a_version_in_the_history_is_not_recorded_again(aws, staging, command):
-    add_history(aws, "deploy old")
-    command("deploy", "staging", "--version", "new")
-    assert recorded(aws) == ["deploy old", "deploy new"]
-
-
-def test_a_failed_record_is_not_a_failed_deployment(aws, staging, command):
-    aws.fail("s3:PutObject", when=lambda one: one["Key"].startswith("deployments"))
-    code, output = command("deploy", "staging", "--version", "new")
-    assert code == 0
-    assert (
-        "the deployment is not recorded in eu-west-1: the permission s3:PutObject is missing"
-        in output
-    )
 
 
 # --- Notifications ------------------------------------------------------------------------------
@@ -401,11 +377,6 @@ def test_the_escalation_is_notified_of_a_failure_in_production(
     assert "result: FAILED: version new was not deployed" in text
     assert "Now: all instances of" in text
     assert aws.published[0]["MessageAttributes"]["urgent"]["StringValue"] == urgent
-
-
-def test_a_refusal_before_anything_was_changed_is_not_notified(aws, staging, command):
-    assert command("deploy", "staging", "--version", "newest")[0] == 1
-    assert not aws.published
 
 
 def no_topic(aws):
