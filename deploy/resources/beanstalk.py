@@ -217,7 +217,7 @@ def _ways_out(run: Run, current: State, status: str) -> list[str]:
     terminate = [
         *([aws(f"{unprotect} --apply-immediately")] if protected else []),
         aws(f"elasticbeanstalk terminate-environment --environment-name {name}"),
-        aws(f"elasticbeanstalk wait environment-terminated --environment-names {name}"),
+        _until(aws(f"elasticbeanstalk wait environment-terminated --environment-names {name}")),
     ]
     if status != "DELETE_FAILED" or not database:
         return [*terminate, "run this again"]
@@ -225,10 +225,18 @@ def _ways_out(run: Run, current: State, status: str) -> list[str]:
     snapshot = f"rds create-db-snapshot --db-instance-identifier {name}"
     return [
         aws(f"{snapshot} --db-snapshot-identifier {kept}"),
-        aws(f"rds wait db-snapshot-available --db-snapshot-identifier {kept}"),
+        _until(aws(f"rds wait db-snapshot-available --db-snapshot-identifier {kept}")),
         *terminate,
         f"{program} recover {short} --region {run.settings.region} --as NAME --to-snapshot {kept}",
     ]
+
+
+def _until(wait: str) -> str:
+    """``wait``, repeated: the AWS CLI gives up on an environment after 20 looks, 20 s apart.
+
+    A database takes longer to delete. See `waiters-2.json` of elasticbeanstalk in botocore.
+    """
+    return f"until {wait}; do sleep 5; done"
 
 
 def _minutes(run: Run) -> int:

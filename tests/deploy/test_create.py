@@ -159,6 +159,8 @@ def test_an_environment_that_aws_refuses_to_update_is_told_as_that(
     output = " ".join(fails("create", "prod", "--version", "new").split())
     assert f"a resource of {PROD} failed: Database: no capacity" in output
     assert way_out in output
+    gone = f"until aws elasticbeanstalk wait environment-terminated --environment-names {PROD}"
+    assert (f"{gone} --region {REGION}; do sleep 5; done; " in output) == (way_out == TERMINATE)
     snapshot = f"recover prod --region {REGION} --as NAME --to-snapshot {PROD}-kept"
     assert (snapshot in output) == (status == "DELETE_FAILED")  # of data that a new one would lack
     protection = f"aws rds modify-db-instance --db-instance-identifier {PROD} --no-deletion-prot"
