@@ -30,8 +30,8 @@ def create(
     """Create the missing parts of ``environment``, and apply devops/environments.toml.
 
     ``label`` is the version for a new environment; without it one is built. Safe to run again, also
-    after a failure. Raises Failure if the environment does not serve, or did not accept the
-    settings.
+    after a failure: a version that does not run is deployed then. Raises Failure if the environment
+    does not serve, or did not accept the settings.
     """
     environments.refuse_region(run.settings)
     with state("nothing was changed"):
@@ -192,13 +192,21 @@ def launch(run: Run, environment: Environment, options: list[dict[str, str]], la
     )  # fmt: skip
 
 
+def runs(run: Run, name: str, label: str) -> bool:
+    """Whether all instances of the environment ``name`` run ``label``. Raises AwsFailure.
+
+    After a launch that failed the environment has a version that none of them may run.
+    """
+    return set(beanstalk.find_running(run, name)) == {label}
+
+
 def _change(
     run: Run, environment: Environment, options: list[dict[str, str]], label: str | None, _: bool
 ) -> None:
     current = beanstalk.wait_until_ready(run, environment)
     beanstalk.refuse_stuck(run, current)
-    if not current.version and label is None:  # its creation failed half-way
-        label = version.last_built(run)
+    if label is None and not runs(run, current.name, current.version):  # its creation failed
+        label = current.version or version.last_built(run)
     parameters: dict[str, Any] = {"EnvironmentName": environment.name, "OptionSettings": options}
     if label:
         parameters["VersionLabel"] = version.find(run, label).label

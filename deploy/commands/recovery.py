@@ -156,7 +156,7 @@ def _make_environment(run: Run, plan: Plan, outputs: dict[str, str], snapshot: s
         return
     current = beanstalk.wait_until_ready(run, plan.target)
     beanstalk.refuse_stuck(run, current)
-    if current.version != plan.label:  # its creation failed half-way
+    if not create.runs(run, name, plan.label):  # its creation failed half-way
         run.aws.change(
             "elasticbeanstalk", "update_environment",
             EnvironmentName=name, VersionLabel=plan.label, OptionSettings=options,

@@ -100,13 +100,16 @@ def find_difference(run: Run, name: str, label: str) -> str:
 def find_running(run: Run, name: str) -> Counter[str]:
     """The number of instances of ``name`` by the label that they run, or "unknown".
 
-    Raises AwsFailure.
+    A deployment that failed has its label, too, and does not run:
+    docs.aws.amazon.com/elasticbeanstalk/latest/api/API_Deployment.html. Raises AwsFailure.
     """
     instances = run.aws.every(
         "elasticbeanstalk", "describe_instances_health", "InstanceHealthList",
         EnvironmentName=name, AttributeNames=["Deployment"],
     )  # fmt: skip
-    return Counter(one.get("Deployment", {}).get("VersionLabel") or "unknown" for one in instances)
+    found = (one.get("Deployment", {}) for one in instances)
+    running = ({} if one.get("Status") == "Failed" else one for one in found)
+    return Counter(one.get("VersionLabel") or "unknown" for one in running)
 
 
 def wait_until_running(run: Run, name: str, label: str) -> None:

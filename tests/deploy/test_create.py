@@ -106,6 +106,16 @@ def test_an_environment_whose_creation_failed_half_way_gets_a_version(aws, stagi
     assert changed["VersionLabel"] == "new"
 
 
+@pytest.mark.parametrize("instances", [[], ["new", "new"]])
+def test_a_version_that_no_instance_runs_is_deployed_again(aws, staging, command, instances):
+    """As after a hook that failed: the environment has the version of its creation."""
+    staging.update(label="new", instances=instances, deployment="Failed")
+    code, output = command("create", "staging")
+    assert code == 0, output
+    [changed] = aws.asked("elasticbeanstalk:UpdateEnvironment")
+    assert changed["VersionLabel"] == "new"
+
+
 def test_a_failed_creation_is_reported(aws, nothing, fails):
     def create(EnvironmentName, **_):
         aws.add_environment("staging", "", instances=[], colour="Red")

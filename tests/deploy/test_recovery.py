@@ -206,9 +206,10 @@ def test_two_concurrent_recoveries_are_refused(disaster, fails):
     assert f"{FIRST}/{PROD}" not in disaster.stacks
 
 
-def test_a_creation_that_failed_half_way_is_begun_again(disaster, command):
+@pytest.mark.parametrize("left", [{"label": "", "instances": []}, {"deployment": "Failed"}])
+def test_a_creation_that_failed_half_way_is_begun_again(disaster, command, left):
     command(*YES)
-    disaster.at(FIRST, "environments")[PROD] |= {"label": "", "instances": []}
+    disaster.at(FIRST, "environments")[PROD] |= left
     code, output = command(*YES)
     assert code == 0, output
     [asked] = disaster.asked("elasticbeanstalk:UpdateEnvironment")

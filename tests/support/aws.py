@@ -145,7 +145,7 @@ class FakeAws:
         self._here("environments")[name] = {
             "status": "Ready", "label": label, "colour": "Green", "health": "Ok",
             "instances": [label, label], "cname": f"{short}.elasticbeanstalk.test",
-            "id": identify(short), "options": [],
+            "id": identify(short), "options": [], "deployment": "Deployed",
         } | more  # fmt: skip
         return self._here("environments")[name]
 
@@ -238,9 +238,16 @@ class FakeAws:
         return {"Environments": found}
 
     def elasticbeanstalk_describe_instances_health(self, EnvironmentName, **_):
+        """A deployment that failed has a label: https://docs.aws.amazon.com/elasticbeanstalk/latest/api/API_Deployment.html"""
+        environment = self._environment(EnvironmentName)
         found = [
-            {"InstanceId": f"i-{number}", "Deployment": {"VersionLabel": label} if label else {}}
-            for number, label in enumerate(self._environment(EnvironmentName)["instances"])
+            {
+                "InstanceId": f"i-{number}",
+                "Deployment": {"VersionLabel": label, "Status": environment["deployment"]}
+                if label
+                else {},
+            }
+            for number, label in enumerate(environment["instances"])
         ]
         return {"InstanceHealthList": found}
 
@@ -276,7 +283,11 @@ class FakeAws:
             options.pop((one["Namespace"], one["OptionName"]))
         environment["options"] = list(options.values())
         if VersionLabel:
-            environment |= {"label": VersionLabel, "instances": [VersionLabel] * 2}
+            environment |= {
+                "label": VersionLabel,
+                "instances": [VersionLabel] * 2,
+                "deployment": "Deployed",
+            }
         self.tell(EnvironmentName, "Environment update completed successfully.")
         return {"EnvironmentName": EnvironmentName, "Status": "Updating"}
 
