@@ -428,7 +428,7 @@ def start(words: list[str] | None = None, options: Options | None = None) -> int
         return 1
     except (Interrupted, click.Abort):
         console.say("interrupted. What was started on AWS continues there")
-        console.say("  next: 'status' shows it; run the same command again: it waits and continues")
+        console.say(f"  next: see {PROGRAM} status; run the same command again: it continues")
         return 130
     except Exception as error:
         traceback.print_exc()
@@ -436,7 +436,7 @@ def start(words: list[str] | None = None, options: Options | None = None) -> int
             Failure(
                 f"unexpected error: {error!r}",
                 "unknown: it ended in the middle of a step",
-                "see 'status'; this is a bug in this program" + _report_it(options),
+                f"see {PROGRAM} status; this is a bug in this program{_report_it(options)}",
             )
         )
         return 1

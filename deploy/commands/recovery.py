@@ -221,7 +221,7 @@ def _report(
             f"  to work on it: export AWS_REGION={region}. To stay in {region}: change "
             f"default_region in .elasticbeanstalk/config.yml, and Destinations in {NAME}",
             f"  messages: confirm the SNS subscription e-mails from {region}, if nobody has yet",
-            "  the pipeline: run bootstrap in this region, which needs a new connection to GitHub",
+            f"  the pipeline: {run.settings.program} bootstrap, with a new connection to GitHub",
             f"  copies of backups to {home} fail, and raise alarms, until that region is back",
         ]
     if name != plan.source.name:

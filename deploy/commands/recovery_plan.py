@@ -46,12 +46,11 @@ def make_plan(run: Run, source: Environment, wish: Wish) -> Plan:
     if is_home and target.name == source.name:
         raise Failure(
             f"{source.name}, or a remnant of it, exists in {run.settings.region}",
-            next=f"give the new environment another name: {run.settings.program} recover "
-            f"{source.short} --region {run.settings.region} --as NAME",
+            next=_other_name(run, source),
         )
     source.refuse_plain_http()
     account.refuse_unsafe(run, source)
-    backup = _choose_backup(run, source, wish.snapshot, _find_begun(run, target))
+    backup = _choose_backup(run, source, wish.snapshot, _find_begun(run, source, target))
     _refuse_key(run, backup.key)
     label, digest, packed = _choose_version(run, source, wish.label)
     return Plan(source, target, backup, label, digest, packed, certificates.find(run, source))
@@ -89,7 +88,12 @@ def _refuse_region(run: Run, source: Environment, snapshot: str | None) -> None:
         )
 
 
-def _find_begun(run: Run, target: Environment) -> str | None:
+def _other_name(run: Run, source: Environment) -> str:
+    command = f"{run.settings.program} recover {source.short} --region {run.settings.region}"
+    return f"give the new environment another name: {command} --as NAME"
+
+
+def _find_begun(run: Run, source: Environment, target: Environment) -> str | None:
     """The snapshot from which a recovery began to make ``target``, or None. Raises Failure."""
     if beanstalk.find(run, target.name) is None:
         return None
@@ -98,7 +102,7 @@ def _find_begun(run: Run, target: Environment) -> str | None:
         return begun
     raise Failure(
         f"{target.name} already exists in {run.settings.region}, and was not created by a recovery",
-        next="give the new environment another name: --as NAME",
+        next=_other_name(run, source),
     )
 
 
@@ -107,7 +111,7 @@ def _choose_backup(run: Run, source: Environment, wanted: str | None, begun: str
         if wanted and wanted != begun:
             raise Failure(
                 f"the recovery in progress is from {begun}, not from {wanted}",
-                next="to continue it, leave --to-snapshot out; or choose another name: --as NAME",
+                next=f"to continue it, leave --to-snapshot out; or {_other_name(run, source)}",
             )
         return backups.find_snapshot(run, begun)
     if wanted:
@@ -116,8 +120,8 @@ def _choose_backup(run: Run, source: Environment, wanted: str | None, begun: str
     if isinstance(found, str):
         raise Failure(
             f"there is no backup of {source.name} in {run.settings.region}: {found}",
-            next="see the other regions, then name one with --region: "
-            f"{run.settings.program} backups list {source.short}",
+            next=f"{run.settings.program} backups list {source.short}, then name one of the other "
+            "regions with --region",
         )
     return found
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from deploy.base.context import Run
 from deploy.base.errors import AwsFailure, Failure, Interrupted, NotFound
+from deploy.base.settings import Settings
 from deploy.commands import credentials, pipeline
 from deploy.config import environments
 from deploy.config.environments import Environment
@@ -105,7 +106,8 @@ def show(run: Run, wanted: Environment | None, as_json: bool) -> bool:
     Returns whether AWS answered every request; raises the same as ``find``.
     """
     overview = find(run, wanted)
-    run.console.result(to_json(overview) if as_json else to_text(overview, datetime.now(UTC)))
+    text = to_json(overview) if as_json else to_text(run.settings, overview, datetime.now(UTC))
+    run.console.result(text)
     return overview.is_whole
 
 
@@ -115,7 +117,7 @@ def watch(run: Run, wanted: Environment | None) -> None:
         while True:
             now = datetime.now(UTC)
             try:
-                text = to_text(find(run, wanted), now)
+                text = to_text(run.settings, find(run, wanted), now)
             except AwsFailure as failure:
                 text = f"unknown: {failure.what}"
             run.console.screen(
@@ -134,11 +136,11 @@ def to_json(overview: Overview) -> str:
     )  # fmt: skip
 
 
-def to_text(overview: Overview, now: datetime) -> str:
+def to_text(settings: Settings, overview: Overview, now: datetime) -> str:
     """The report for people; ages are relative to ``now``."""
     lines = []
     for one in overview.environments:
-        lines += [*_lines(one, now), ""]
+        lines += [*_lines(settings, one, now), ""]
     if not overview.environments:
         lines += [f"there is no environment in {overview.region}", ""]
     for alarm in overview.shared or []:
@@ -245,8 +247,8 @@ def _days_left(run: Run, certificate: str) -> int:
     return days
 
 
-def _lines(report: Report, now: datetime) -> list[str]:
-    state = report.state
+def _lines(settings: Settings, report: Report, now: datetime) -> list[str]:
+    state, short = report.state, report.name.removeprefix(settings.name(""))
     health = f"{state.colour}/{state.health}"
     lines = [f"{report.name}  {state.status}  {health}  {state.version or 'no version'}"]
     lines.append(f"  address      {report.address}")
@@ -270,25 +272,32 @@ def _lines(report: Report, now: datetime) -> list[str]:
     if report.certificate_days is not None:
         lines.append(f"  certificate  {report.certificate_days} days left")
     if report.backups:
-        lines.append(f"  backups      {_describe_backups(report, now)}")
-    lines += ["  NO WRITES    they are stopped: run writes allow"] if report.writes_stopped else []
-    if report.watched is False:
-        lines.append(
-            "  NOT WATCHED  its alarms are missing, or on another load balancer: run create again"
-        )
-    if report.pipeline_id not in (None, state.id):
-        lines.append(
-            f"  NO PIPELINE  it may deploy to {report.pipeline_id}, and this is {state.id}: run "
-            "bootstrap again"
-        )
+        remedy = f"{settings.program} backups install {short}"
+        lines.append(f"  backups      {_describe_backups(report.backups, remedy, now)}")
+    lines += _faults(settings, report, short)
     lines.append(f"  dashboard    {report.dashboard}")
     return lines + [f"  unknown      {what}" for what in report.unknown]
 
 
-def _describe_backups(report: Report, now: datetime) -> str:
-    found = report.backups or {}
+def _faults(settings: Settings, report: Report, short: str) -> list[str]:
+    """What is not as it should be, and the command that ends it."""
+    other, program = report.pipeline_id, settings.program
+    where = f"it may deploy to {other}, and this is {report.state.id}"
+    found = (
+        (report.writes_stopped, "NO WRITES    they are stopped", f"writes allow {short}"),
+        (
+            report.watched is False,
+            "NOT WATCHED  its alarms are missing, or on another load balancer",
+            f"create {short}",
+        ),
+        (other not in (None, report.state.id), f"NO PIPELINE  {where}", "bootstrap"),
+    )
+    return [f"  {what}: {program} {remedy}" for is_so, what, remedy in found if is_so]
+
+
+def _describe_backups(found: dict[str, Backup | str], remedy: str, now: datetime) -> str:
     if set(found.values()) == {backups.ABSENT}:
-        return f"{backups.ABSENT}: run backups install {report.name.rpartition('-')[2]}"
+        return f"{backups.ABSENT}: {remedy}"
     return ", ".join(_describe_backup(region, one, now) for region, one in found.items())
 
 

@@ -172,6 +172,7 @@ def test_an_interrupted_deployment_releases_its_lock_and_reports(aws, staging, p
     code, output = command("deploy", "staging", "--version", "new")
     assert code == 130
     assert "interrupted. What was started on AWS continues there" in output
+    assert f"next: see {SCRIPT} status; run the same command again" in output
     assert not [key for key in aws.objects if key.startswith("locks/")]
     assert "the run was interrupted" in aws.published[0]["Message"]
 
@@ -213,7 +214,7 @@ def test_a_bug_is_reported_where_the_owner_is_known(aws, command, project):
     aws.elasticbeanstalk_describe_environments = fault
     (project / "devops/owner.json").unlink()
     output = command("status")[1]
-    assert "next: see 'status'; this is a bug in this program\n" in output
+    assert f"next: see {SCRIPT} status; this is a bug in this program\n" in output
 
 
 # --- The script ---------------------------------------------------------------------------------

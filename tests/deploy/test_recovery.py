@@ -80,6 +80,7 @@ def test_the_service_is_back_in_another_region(disaster, command, tested):
     assert f"{PROD} runs new in {FIRST}, and serves" in output
     assert "to do by hand:" in output
     assert f"export AWS_REGION={FIRST}" in output
+    assert f"AWS_REGION={FIRST} scripts/build_and_deploy.sh bootstrap" in output
     assert not [key for key in aws.at(FIRST, "objects") if key.startswith("locks/")]
 
 
@@ -329,7 +330,8 @@ def begun(aws):
                 next_="aws kms enable-key --key-id"),
         refused("the key will be deleted", what="is PendingDeletion", prepare=key("PendingDeletion"),
                 next_="aws kms cancel-key-deletion"),
-        refused("it exists", what="was not created by a recovery", prepare=exists, next_="--as NAME"),
+        refused("it exists", what="was not created by a recovery", prepare=exists,
+                next_=f"recover prod --region {FIRST} --as NAME"),
         refused("another one was begun", "--to-snapshot", "awsbackup:copyjob-2", prepare=begun,
                 what="the recovery in progress is from awsbackup:copyjob-1"),
         refused("at home by its own name", "--region", REGION, what=f"{PROD}, or a remnant of it, exists", next_="--as"),

@@ -18,6 +18,7 @@ from tests.support.aws import APPLICATION, REGION
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 TOPIC = ["arn:aws:sns:eu-west-1:123456789012:operations"]
+SCRIPT = "scripts/build_and_deploy.sh"
 CERTIFICATE = f"arn:aws:acm:{REGION}:123456789012:certificate/1"
 
 
@@ -65,13 +66,17 @@ def test_a_pipeline_that_knows_an_earlier_environment_is_reported(aws, watched, 
     }
     _, output = command("status")
     now = aws.environments[PROD]["id"]
-    assert f"NO PIPELINE  it may deploy to e-aaaaaaaaaa, and this is {now}: run boot" in output
+    remedy = f"NO PIPELINE  it may deploy to e-aaaaaaaaaa, and this is {now}: {SCRIPT} bootstrap\n"
+    assert remedy in output
     assert output.count("NO PIPELINE") == 1
 
 
-def test_stopped_writes_are_reported(aws, watched, command):
+def test_stopped_writes_are_reported(aws, watched, command, monkeypatch):
     aws.secrets[f"{PROD}/application"] = {"API_KEYS_BEFORE": ""}
-    assert command("status")[1].count("NO WRITES    they are stopped") == 1
+    remedy = f"{SCRIPT} writes allow prod\n"
+    assert command("status")[1].count(f"NO WRITES    they are stopped: {remedy}") == 1
+    monkeypatch.setenv("AWS_REGION", REGION)
+    assert f": AWS_REGION={REGION} {remedy}" in command("status")[1]
 
 
 def test_it_can_show_one_environment(watched, command):
@@ -125,6 +130,7 @@ def test_an_alarm_without_data_is_not_a_quiet_one(aws, watched, command):
 
 def test_an_unmonitored_environment_is_reported(aws, staging, command):
     assert command("status")[1].count("NOT WATCHED") == 2
+    assert f"or on another load balancer: {SCRIPT} create prod\n" in command("status")[1]
     made(aws, "staging-operations")
     assert command("status")[1].count("NOT WATCHED") == 1
     aws.stacks[f"{STAGING}-operations"]["outputs"]["LoadBalancer"] = "app/awseb-0/0123"
@@ -154,7 +160,7 @@ def test_the_age_of_each_backup_is_shown(aws, watched, command):
 def test_backups_that_were_never_installed_are_told_as_that(watched, command):
     code, output = command("status", "prod")
     assert code == 0, output
-    assert "backups      not installed: run backups install prod" in output
+    assert f"backups      not installed: {SCRIPT} backups install prod\n" in output
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", None])
@@ -292,11 +298,11 @@ def test_json_and_watch_cannot_be_combined(command):
     ("ago", "words"),
     [(0, "0 min"), (119, "119 min"), (120, "2 h"), (47 * 60, "47 h"), (72 * 60, "3 days")],
 )
-def test_ages_are_rounded_for_people(ago, words):
+def test_ages_are_rounded_for_people(run, ago, words):
     state = State("x", "Ready", "v", "Green", "Ok", "x", "e-abcdefghij")
     entry = Entry(NOW - timedelta(minutes=ago), "deploy", "v", "", "")
     alarm = Alarm("p-x", NOW - timedelta(minutes=ago), "A sentence. What to do: x")
     one = Report("p", state, "http://x", "d", deployments=[entry], alarms=[alarm])
-    text = status.to_text(Overview(REGION, [one]), NOW)
+    text = status.to_text(run.settings, Overview(REGION, [one]), NOW)
     assert f"deployed     {words} ago  succeeded v  unknown" in text
     assert f"p-x for {words}: A sentence." in text
