@@ -6,9 +6,9 @@ NEEDED = ("boto3", "click", "yaml")
 
 
 def main() -> int:
-    """The exit code; see ``deploy.commands.cli``."""
+    """The exit code; see ``deploy.commands.cli.main``."""
     try:
-        from deploy.commands import cli
+        from deploy.commands.cli import main as cli
     except ModuleNotFoundError as error:
         if error.name not in NEEDED:
             raise

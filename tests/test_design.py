@@ -99,7 +99,17 @@ def test_aws_and_other_programs_are_called_through_one_module():
         using = {name for name, module in read("deploy").items() if library in module.roots}
         assert using == place, library
     using = {name for name, module in read("deploy").items() if "click" in module.roots}
-    assert using == {"commands.cli", "commands.arguments"}
+    assert all(name.startswith("commands.cli.") for name in using), using
+
+
+def test_a_command_is_its_arguments_and_its_help():
+    """What it does is a module of its own, for tests and other commands."""
+    for name, module in read("deploy").items():
+        found = [node for node in module.nodes if isinstance(node, ast.FunctionDef)]
+        for node in found if name.startswith("commands.cli.") else ():
+            if any("command(" in ast.unparse(one) for one in node.decorator_list):
+                lines = "\n".join(map(ast.unparse, node.body[1:])).count("\n") + 1
+                assert lines <= 10, f"{node.name} in {name} has {lines} lines"
 
 
 def test_aws_is_waited_for_in_one_module():

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 
 class Failure(Exception):
-    """An expected failure. ``commands.cli`` prints its three sentences and exits with code 1.
+    """An expected failure. ``commands.cli.main`` prints its three sentences and exits with code 1.
 
     ``now`` may be left empty where it is raised. It is then whether the run has changed anything,
     unless a caller that knows more fills it in, with ``state``.

@@ -39,7 +39,7 @@ SECRETS = {"application": "ApplicationSecret", "smoke-test": "SmokeTestSecret"} 
 
 
 def start(
-    run: Run, source: Environment, region: str | None, wish: Wish, confirm: Callable[[], bool]
+    run: Run, source: Environment, region: str | None, wish: Wish, confirm: Callable[[str], bool]
 ) -> None:
     """Plan the recovery, say what it does and loses, and carry it out if ``confirm`` says so.
 
@@ -55,7 +55,7 @@ def start(
         run.console.say(line)
     if run.changes.dry_run:
         return
-    if not confirm():
+    if not confirm("Begin?"):
         raise Failure("the recovery was not confirmed", next="run it with --yes")
     recover(there, found, wish, began)
 

@@ -16,9 +16,9 @@ MINUTES = 45  # on AWS: two stacks, a copy of the snapshot, an environment with 
 
 @dataclass(frozen=True)
 class Wish:
-    """The options of the command; None means the newest."""
+    """The options of the command; None means the same name, or the newest."""
 
-    short: str  # of the new environment
+    short: str | None = None  # of the new environment
     snapshot: str | None = None
     label: str | None = None
     user: str | None = None  # the user who must be greeted afterwards; never shown
@@ -40,7 +40,7 @@ class Plan:
 
 def make_plan(run: Run, source: Environment, wish: Wish) -> Plan:
     """What a recovery in the region of ``run`` would make. Changes nothing. Raises Failure."""
-    target = source.renamed(wish.short, run.settings.application)
+    target = source.renamed(wish.short or source.short, run.settings.application)
     _refuse_region(run, source, wish.snapshot)
     is_home = run.settings.region == run.settings.home
     if is_home and target.name == source.name:

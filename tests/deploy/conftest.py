@@ -18,7 +18,7 @@ from deploy.base.console import Console
 from deploy.base.context import Run
 from deploy.base.errors import Unhealthy
 from deploy.base.programs import Tools
-from deploy.commands import cli
+from deploy.commands.cli import main as cli
 from deploy.delivery import smoke
 from tests.support.aws import APPLICATION, REGION, FakeAws, records
 from tests.support.checkout import Checkout

@@ -12,7 +12,7 @@ import pytest
 
 from deploy.base import settings
 from deploy.base.errors import Interrupted
-from deploy.commands import cli
+from deploy.commands.cli import main as cli
 from tests.support.aws import REGION
 from tests.support.owner import OWNER
 

@@ -188,7 +188,7 @@ def test_without_a_connection_to_slack_it_is_e_mail_only(api, command):
 
 def test_a_missing_token_is_asked_for(api, aws, command, monkeypatch):
     del aws.secrets[f"{APPLICATION}/sentry"]
-    monkeypatch.setattr("deploy.commands.arguments.ask_for", lambda _: TOKEN)
+    monkeypatch.setattr("deploy.commands.cli.arguments.ask_for", lambda _: TOKEN)
     assert command("sentry", "apply")[0] == 0
     assert list(api.made()) == NAMES
 

@@ -155,7 +155,7 @@ def named(project, place):
 
 def test_keys_are_not_set_while_writes_are_stopped(vault, command, fails, refused, monkeypatch):
     command("writes", "stop", "prod")
-    monkeypatch.setattr("deploy.commands.arguments.ask_for", lambda _: CALLER)
+    monkeypatch.setattr("deploy.commands.cli.arguments.ask_for", lambda _: CALLER)
     assert "writes allow prod" in fails("secrets", "set", "prod", "API_KEYS")
     stopped(vault)
 
@@ -188,7 +188,7 @@ def test_nothing_is_written_where_it_could_not_be_used(
     vault[APPLICATION]["API_KEYS_BEFORE"] = ""
     aws.environments[PROD]["options"] = [OPTION, OPTION | {"OptionName": "TOKEN"}]
     what = cause(aws)
-    monkeypatch.setattr("deploy.commands.arguments.ask_for", lambda _: "another value")
+    monkeypatch.setattr("deploy.commands.cli.arguments.ask_for", lambda _: "another value")
     assert what in fails(*arguments)
     assert not aws.asked("secretsmanager:PutSecretValue")
 

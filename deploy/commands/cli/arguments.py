@@ -1,9 +1,10 @@
-"""What commands share: their options, the environment that they name, and how they ask people."""
+"""What commands share: their options, what they name, and how they ask people."""
 
 import functools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from deploy.base.console import Console
 from deploy.base.context import Run
 from deploy.base.programs import Tools
 from deploy.base.settings import Settings
-from deploy.config import environments
+from deploy.config import environments, window
 from deploy.config.environments import Environment
 
 Command = Callable[..., Any]
@@ -56,30 +57,26 @@ class Options:
 pass_options = click.make_pass_decorator(Options, ensure=True)
 
 
-def _giving_run(has_dry_run: bool, in_region: bool) -> Callable[[Command], Command]:
-    """A decorator: the command gets its Run as the first argument."""
+def with_run(harmless: bool = False, elsewhere: bool = False) -> Callable[[Command], Command]:
+    """A decorator: the command gets its Run as the first argument, and has a dry run.
+
+    Not so if it is ``harmless``, as it changes nothing. One that acts in regions of its own, or
+    ``elsewhere``, does not say which region is that of the terminal.
+    """
 
     def decorate(function: Command) -> Command:
         @functools.wraps(function)
         def command(options: Options, /, dry_run: bool = False, **given: Any) -> Any:
-            return function(options.run(dry_run, in_region), **given)
+            return function(options.run(dry_run, not elsewhere), **given)
 
         option = click.option(
             "--dry-run",
             is_flag=True,
             help="Print the commands that would change something, and do not run them.",
         )
-        return option(pass_options(command)) if has_dry_run else pass_options(command)
+        return pass_options(command) if harmless else option(pass_options(command))
 
     return decorate
-
-
-with_run = _giving_run(has_dry_run=True, in_region=True)
-# For a command that changes nothing
-with_harmless_run = _giving_run(has_dry_run=False, in_region=True)
-# For commands that act in regions of their own
-with_run_elsewhere = _giving_run(has_dry_run=True, in_region=False)
-with_harmless_run_elsewhere = _giving_run(has_dry_run=False, in_region=False)
 
 
 class _Environment(click.ParamType[Environment | str]):
@@ -99,11 +96,31 @@ class _Environment(click.ParamType[Environment | str]):
         return environments.find((options or Options()).load(), value)
 
 
+class _Moment(click.ParamType[datetime]):
+    """A point in time, with its time zone."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        try:
+            return window.parse_moment(value)
+        except ValueError:
+            self.fail(f"{value!r}: expected a time such as 2026-11-24T09:30+01:00", param, ctx)
+
+
 environment = click.argument("environment", metavar="ENV", type=_Environment())
 any_environment = click.argument(
     "environment", metavar="[ENV]", type=_Environment(), required=False
 )
 target = click.argument("target", metavar="ENV|URL", type=_Environment(or_url=True))
+moment = click.option(
+    "--at",
+    metavar="TIME",
+    type=_Moment(),
+    help="A moment such as 2026-11-24T09:30+01:00; the default is now.",
+)
 label = click.option("--version", "label", metavar="LABEL", help="A published version.")
 yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 allow_dirty = click.option(
@@ -133,9 +150,9 @@ lock_wait = click.option(
 )
 
 
-def confirm(question: str) -> bool:
-    """Whether somebody at a terminal says yes."""
-    return sys.stdin.isatty() and click.confirm(question, err=True)
+def confirm(given: bool) -> Callable[[str], bool]:
+    """Asks a question, unless an option has ``given`` yes; without a terminal, the answer is no."""
+    return lambda question: given or (sys.stdin.isatty() and click.confirm(question, err=True))
 
 
 def ask_for(name: str) -> str:
