@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from deploy.base.context import Run
 from deploy.base.errors import Failure, NotFound, state
-from deploy.commands import create
+from deploy.commands import parts
 from deploy.config import environments, owner, window
 from deploy.config.environments import PRODUCTION
 from deploy.config.owner import Owner
@@ -40,12 +40,10 @@ def bootstrap(
     if parameters["Connected"] == "true":
         _refuse_unprotected(run, responsible.repository, is_protected)
     token = _valid(ask_token()) if ask_token else None
-    create.apply_foundation(run)
+    parts.apply_foundation(run)
     budget.apply(run)
     with state(f"the stack {run.settings.foundation} exists"):
-        if run.changes.dry_run and stacks.find(run, run.settings.foundation) is None:
-            run.console.say("the changes to the pipeline can be shown once the foundation exists")
-            return
+        parts.find_made(run, run.settings.foundation)
         stacks.apply(run, _stack(run), TEMPLATE, parameters)
     if token:
         with state("the pipeline exists; the building of pull requests is unchanged"):
@@ -53,8 +51,7 @@ def bootstrap(
             parameters["TokenStored"] = "true"
             stacks.apply(run, _stack(run), TEMPLATE, parameters)
     slack.connect(run, responsible)
-    if not run.changes.dry_run:
-        _tell_what_is_next(run, parameters)
+    run.changes.quietly(lambda: _tell_what_is_next(run, parameters))
 
 
 def find_ids(run: Run) -> dict[str, str]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from deploy.base.context import Run
 from deploy.base.errors import Failure, state
-from deploy.commands import create
+from deploy.commands import parts
 from deploy.config import owner
 from deploy.config.environments import PLAN, REPLICATION, VAULT, Environment
 from deploy.delivery import history, image, version
@@ -46,7 +46,7 @@ def install_vault(run: Run, environment: Environment) -> None:
     is_home = run.settings.region == run.settings.home
     if not is_home:
         account.refuse_unsafe(run, environment)
-        create.apply_foundation(run)
+        parts.apply_foundation(run)
     days = environment.retention()["HomeDays" if is_home else "CopyDays"]
     parameters = {"Environment": environment.name, "KeptDays": days}
     stacks.apply(run, f"{environment.name}-vault", VAULT, parameters)

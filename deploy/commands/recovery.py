@@ -17,15 +17,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from deploy.base.context import Run
-from deploy.base.errors import AwsFailure, Failure, Unhealthy, state
-from deploy.commands import create, protection, writes
+from deploy.base.errors import AwsFailure, Failure, state
+from deploy.commands import parts, protection, writes
 from deploy.commands.recovery_plan import CUSTOM, SNAPSHOT, Plan, Wish, explain, make_plan, show_age
 from deploy.config.environments import NAME, Environment
 from deploy.delivery import bundle, history, image, notify, smoke, version
 from deploy.resources import (
     backups,
     beanstalk,
-    bucket,
     events,
     lock,
     monitoring,
@@ -63,7 +62,7 @@ def start(
 def recover(run: Run, plan: Plan, wish: Wish, began: datetime) -> None:
     """Carry out the plan, or continue it. Raises Failure; whatever was created by then remains."""
     started = time.monotonic()
-    create.apply_foundation(run)  # which has the bucket of the lock
+    parts.apply_foundation(run)  # which has the bucket of the lock
     with (
         lock.hold(run, plan.target.name),
         notify.reporting(run, plan.target, plan.label),
@@ -73,7 +72,7 @@ def recover(run: Run, plan: Plan, wish: Wish, began: datetime) -> None:
         outputs = _make_stacks(run, plan)
         _make_environment(run, plan, outputs, snapshot)
         current, dns = _verify(run, plan, wish.user)
-        create.restrict_instances(run, plan.target)
+        parts.restrict_instances(run, plan.target)
         history.record(run, plan.target, "deploy", plan.label, elsewhere=False)
         monitoring.watch(run, plan.target, outputs["Certificate"])
         if wish.protect:
@@ -87,10 +86,7 @@ def recover(run: Run, plan: Plan, wish: Wish, began: datetime) -> None:
 
 
 def _make_stacks(run: Run, plan: Plan) -> dict[str, str]:
-    create.create_application(run)
-    outputs = create.apply_stack(run, plan.target, _parameters(run, plan))
-    if outputs is None:
-        raise Failure(f"the stacks of {plan.target.name} are gone", next="run it again")
+    outputs = parts.apply_stack(run, plan.target, _parameters(run, plan))
     begun = beanstalk.find(run, plan.target.name)
     if begun and begun.version:  # its secrets may have been changed since
         return outputs
@@ -134,10 +130,8 @@ def _make_independent(run: Run, name: str) -> str:
 
 
 def _make_environment(run: Run, plan: Plan, outputs: dict[str, str], snapshot: str) -> None:
-    name = plan.target.name
     if plan.bundle is not None and not version.exists(run, plan.label):
         packed = bundle.replace_image(plan.bundle, f"{image.repository(run)}@{plan.digest}")
-        bucket.create_bundles(run)
         about = f"As deployed in another region {version.seal(packed)}"
         version.publish(run, plan.label, packed, about)
     backups.wait_for(run, snapshot)
@@ -151,40 +145,22 @@ def _make_environment(run: Run, plan: Plan, outputs: dict[str, str], snapshot: s
     options += [
         {"Namespace": CUSTOM, "OptionName": option, "Value": value} for option, value in own.items()
     ]
-    if beanstalk.find(run, name) is None:
-        create.launch(run, plan.target, options, plan.label)
+    if beanstalk.find(run, plan.target.name) is None:
+        parts.launch(run, plan.target, options, plan.label)
         return
-    current = beanstalk.wait_until_ready(run, plan.target)
-    beanstalk.refuse_stuck(run, current)
-    if not create.runs(run, name, plan.label):  # its creation failed half-way
-        run.aws.change(
-            "elasticbeanstalk", "update_environment",
-            EnvironmentName=name, VersionLabel=plan.label, OptionSettings=options,
-        )  # fmt: skip
+    parts.wait_until_usable(run, plan.target)
+    if not parts.runs(run, plan.target, plan.label):  # its creation failed half-way
+        parts.change(run, plan.target, options, plan.label)
 
 
 def _verify(run: Run, plan: Plan, user: str | None) -> tuple[State, str]:
     """The environment, once it serves, and what DNS lacks. Raises Failure."""
-    name = plan.target.name
-    current = beanstalk.wait_until_ready(run, plan.target)
-    beanstalk.refuse_stuck(run, current)
-    key = smoke.find_key(run, plan.target)
-    place = smoke.locate(run, plan.target)
-    try:
-        if not current.version:
-            raise Unhealthy("its creation failed")
-        beanstalk.wait_until_running(run, name, plan.label)
-        events.refuse_ignored_files(run, name, events.Mark())
+    current = parts.wait_until_usable(run, plan.target)
+    key, place = smoke.find_key(run, plan.target), smoke.locate(run, plan.target)
+    with parts.serving(run, plan.target, current.version and plan.label, events.Mark()):
         detour = smoke.check_url(run, place.url, key, plan.label, place.host)
         if user is not None:
             smoke.refuse_unknown(run, place, user)
-    except Unhealthy as failure:
-        events.show(run, name)
-        raise Failure(
-            f"{name} exists, but does not serve as it should: {failure.what}",
-            f"{name} has version {current.version or 'none'}; the old environment is unchanged",
-            "fix the cause shown in the events above, and run this command again",
-        ) from failure
     if not place.host:
         return current, f"point the public name to {current.cname}"
     return current, place.remedy(detour) if detour else f"{place.name} leads there already"

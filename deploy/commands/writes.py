@@ -36,8 +36,7 @@ def stop(run: Run, environment: Environment) -> None:
             secretsmanager.write(run, arn, stored | own | kept)
         with state("the keys are replaced, but instances may accept writes still"):
             _use(run, environment, arn, label)
-            if not run.changes.dry_run:
-                smoke.refuse_writes(run, environment, proof)
+            run.changes.quietly(lambda: smoke.refuse_writes(run, environment, proof))
     allowing = f"{run.settings.program} writes allow {environment.short}"
     run.changes.done(f"{environment.name} accepts no writes; this ends that: {allowing}")
 

@@ -649,7 +649,7 @@ def test_an_environment_that_aws_does_not_report_on_was_not_verified(aws, nothin
     aws.fail("elasticbeanstalk:DescribeInstancesHealth", None)
     output = fails("create", "staging", "--version", "new")
     assert "FAILED: AWS did not answer elasticbeanstalk:DescribeInstancesHealth" in output
-    assert f"now: {STAGING} was not verified" in output
+    assert f"now: {STAGING} has version new, which was not verified" in output
 
 
 def test_a_key_that_cannot_be_read_leaves_an_environment_that_was_not_verified(aws, nothing, fails):
@@ -683,7 +683,7 @@ def test_a_dry_run_before_there_is_anything(aws, nothing, command):
     assert code == 0, output
     assert f"+ aws cloudformation deploy --stack-name {FOUNDATION} --template-file" in output
     assert f"{FOUNDATION} would change:" in output
-    assert "its stack can be shown once the foundation exists" in output
+    assert f"what follows can be shown once the stack {FOUNDATION} exists" in output
     assert not changes(aws)
     assert not aws.stacks
     assert not aws.change_sets

@@ -136,7 +136,7 @@ def test_the_first_dry_run_removes_the_empty_stack_that_shows_it(aws, command):
     aws.workspaces = ["TABCDEF12"]
     code, output = command("bootstrap", "--dry-run")
     assert code == 0, output
-    assert "the changes to the pipeline can be shown once the foundation exists" in output
+    assert f"what follows can be shown once the stack {FOUNDATION} exists" in output
     assert not aws.stacks
 
 

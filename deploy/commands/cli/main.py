@@ -10,6 +10,7 @@ from deploy.base.settings import PROGRAM
 from deploy.commands import ship
 from deploy.commands.cli import delivery, environments, project, recovery
 from deploy.commands.cli.arguments import Options, allow_dirty, forward, lock_wait
+from deploy.commands.parts import NotYet
 from deploy.config import owner
 
 EPILOG = """\b
@@ -75,6 +76,9 @@ def start(words: list[str] | None = None, options: Options | None = None) -> int
     except Failure as failure:
         console.failure(failure)
         return 1
+    except NotYet as end:
+        console.say(str(end))
+        return 0
     except (Interrupted, click.Abort):
         console.say("interrupted. What was started on AWS continues there")
         console.say(f"  next: see {PROGRAM} status; run the same command again: it continues")
