@@ -9,13 +9,13 @@ from typing import Any
 
 from deploy.base.context import Run
 from deploy.base.errors import Failure, state
-from deploy.commands import credentials
+from deploy.commands import credentials, parts, secret_values
+from deploy.commands.credentials import KEYS_BEFORE as BEFORE
+from deploy.commands.secret_values import KEYS as NAME
 from deploy.config import environments
 from deploy.config.environments import SECRETS, Environment
-from deploy.delivery import rollout, smoke, version
+from deploy.delivery import smoke
 from deploy.resources import beanstalk, lock, secretsmanager
-
-NAME, BEFORE = "API_KEYS", credentials.KEYS_BEFORE
 
 
 def stop(run: Run, environment: Environment) -> None:
@@ -29,9 +29,9 @@ def stop(run: Run, environment: Environment) -> None:
         with state("nothing was changed"):
             keys = (smoke.find_key(run, environment), proof)
             arn = _find_secret(run, environment)
-            label = credentials.find_usable(run, environment)
-            stored = secretsmanager.read(run, arn) or {}
-            own = {NAME: ",".join(map(credentials.digest, keys))}
+            label = parts.wait_until_usable(run, environment).version
+            stored = credentials.read(run, arn)
+            own = {NAME: ",".join(map(secret_values.digest, keys))}
             kept = {BEFORE: stored.get(BEFORE, stored.get(NAME, ""))}
             secretsmanager.write(run, arn, stored | own | kept)
         with state("the keys are replaced, but instances may accept writes still"):
@@ -46,11 +46,11 @@ def allow(run: Run, environment: Environment) -> None:
     with lock.hold(run, environment.name):
         with state("nothing was changed"):
             arn = _find_secret(run, environment)
-            stored = secretsmanager.read(run, arn) or {}
+            stored = credentials.read(run, arn)
             if BEFORE not in stored:
                 run.console.say(f"writes to {environment.name} are not stopped")
                 return
-            label = credentials.find_usable(run, environment)
+            label = parts.wait_until_usable(run, environment).version
         with state("writes are still stopped"):
             if stored[BEFORE]:
                 secretsmanager.write(run, arn, stored | {NAME: stored[BEFORE]})
@@ -88,7 +88,7 @@ def _find_secret(run: Run, environment: Environment) -> str:
 def _use(run: Run, environment: Environment, arn: str, label: str) -> None:
     """Give every container the present value."""
     if beanstalk.find_option(run, environment.name, SECRETS, NAME):
-        rollout.deploy(run, environment, version.find(run, label), is_locked=True)
+        credentials.redeploy(run, environment, label)
         return
     option = {"Namespace": SECRETS, "OptionName": NAME, "Value": f"{arn}:{NAME}"}
     beanstalk.change(run, environment, OptionSettings=[option])

@@ -6,7 +6,7 @@ import io
 import click
 import pytest
 
-from deploy.commands import credentials
+from deploy.commands import secret_values
 from tests.deploy.conftest import PROD, STAGING
 from tests.support.aws import OUTPUTS
 from web import config
@@ -143,7 +143,7 @@ def test_a_database_that_stays_modifying_is_a_failure(aws, vault, steps, fails):
     }
     output = fails("secrets", "rotate", "prod")
     assert "is still modifying after 1800 s" in output
-    assert "every instance knows both passwords" in output
+    assert "now: the database has either password, and every instance knows both" in output
     assert vault[DATABASE]["password"] == "old-one"
 
 
@@ -221,7 +221,7 @@ def test_the_keys_for_writing_include_that_of_the_smoke_test(vault, command, giv
 def test_what_is_not_a_digest_is_refused(vault, fails, given, text):
     given(text)
     output = fails("secrets", "set", "prod", "API_KEYS")
-    assert "not SHA-256 digests" in output
+    assert "expected SHA-256 digests" in output
     assert "openssl dgst -sha256" in output
     assert text.strip(", ") not in output or not text.strip(", ")
     assert vault[APPLICATION] == {}
@@ -348,7 +348,7 @@ def test_a_value_with_which_the_application_would_not_start_is_refused(vault, co
 
 def test_each_setting_of_the_application_is_a_secret_or_refused():
     settings = {one.name: one.secret for one in config.SETTINGS}
-    settable, refused = set(credentials.SETTABLE), set(credentials.SETTINGS)
+    settable, refused = set(secret_values.SETTABLE), set(secret_values.SETTINGS)
     rotated = {"RDS_PASSWORD", "RDS_NEXT_PASSWORD"}
     assert settable | refused | rotated == set(settings)
     assert all(settings[name] for name in settable | rotated)

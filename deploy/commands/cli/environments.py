@@ -3,7 +3,7 @@
 import click
 
 from deploy.base.context import Run
-from deploy.commands import create, credentials, status, writes
+from deploy.commands import create, credentials, rotation, secret_change, status, writes
 from deploy.commands.cli import arguments
 from deploy.commands.cli.arguments import (
     allow_dirty,
@@ -74,7 +74,7 @@ def list_secrets(run: Run, environment: Environment) -> bool:
 def set_secret(run: Run, environment: Environment, name: str, previous: bool) -> None:
     """Set the secret NAME of ENV, from a prompt or from standard input, and redeploy."""
     ask = None if previous else (lambda: arguments.ask_for(name))
-    credentials.change(run, environment, name, ask)
+    secret_change.change(run, environment, name, ask)
 
 
 @secrets.command("rotate")
@@ -83,7 +83,7 @@ def set_secret(run: Run, environment: Environment, name: str, previous: bool) ->
 @with_run()
 def rotate_secret(run: Run, environment: Environment) -> None:
     """Change the database password of ENV, without a failed request."""
-    credentials.rotate(run, environment)
+    rotation.rotate(run, environment)
 
 
 @click.group("writes")
