@@ -120,7 +120,7 @@ def test_aws_is_waited_for_in_one_module():
         if any(isinstance(node, ast.Attribute) and node.attr == "sleep" for node in module.nodes)
     }
     # The smoke test waits for the service, and `status --watch` for a reader
-    assert using == {"base.waiting", "delivery.smoke", "commands.status"}
+    assert using == {"base.waiting", "delivery.smoke", "commands.status_text"}
 
 
 def test_printed_commands_of_aws_and_eb_are_completed_by_the_settings():

@@ -64,6 +64,11 @@ def read(run: Run, arn: str) -> dict[str, Any]:
     return secretsmanager.read(run, arn) or {}
 
 
+def are_writes_stopped(run: Run, name: str) -> bool:
+    """Whether writes to the environment ``name`` are stopped. Raises Failure."""
+    return KEYS_BEFORE in read(run, f"{name}/application")
+
+
 def show(run: Run, environment: Environment) -> bool:
     """Print the secrets that ``environment`` needs; whether all of them exist. Raises Failure."""
     found = find(run, environment)

@@ -1,28 +1,25 @@
-"""The state of everything, on one screen: "unknown" where AWS does not answer, never "none"."""
+"""The state of everything: None where AWS does not answer, and what is unknown, never "none"."""
 
-import json
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 from deploy.base.context import Run
-from deploy.base.errors import AwsFailure, Failure, Interrupted, NotFound
-from deploy.base.settings import Settings
+from deploy.base.errors import AwsFailure, Failure, NotFound
 from deploy.commands import credentials, pipeline
 from deploy.config import environments
 from deploy.config.environments import Environment
 from deploy.delivery import approval, history
 from deploy.delivery.history import Entry
-from deploy.resources import backups, beanstalk, certificates, monitoring, secretsmanager
+from deploy.resources import backups, beanstalk, certificates, monitoring
 from deploy.resources.backups import Backup
 from deploy.resources.beanstalk import State
 
 T = TypeVar("T")
 DEPLOYMENTS = 3  # lines of history for each environment
 NO_PIPELINE = "PipelineNotFoundException"
-WORDS = {"deploy": "succeeded", "rollback": "rolled back to", "failed": "FAILED"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Alarm:
     has_data: bool = True
 
 
-@dataclass
+@dataclass(frozen=True)
 class Report:
     """The state of one environment; None where AWS did not answer, and ``unknown`` says why."""
 
@@ -55,7 +52,7 @@ class Report:
     unknown: list[str] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Overview:
     """The whole report: ``shared`` has the alarms of no environment, ``pending`` the approvals."""
 
@@ -84,115 +81,65 @@ def find(run: Run, wanted: Environment | None = None) -> Overview:
             next=run.settings.elsewhere(f"create {wanted.short}"),
         )
     known = {one.name: one for one in environments.read(run.settings).values()}
-    overview = Overview(run.settings.region, [])
-    alarms = _answered(overview.unknown, "alarms", lambda: _find_alarms(run))
-    ids = _answered(overview.unknown, "ids in the pipeline", lambda: pipeline.find_ids(run)) or {}
-    for name, state in sorted(found.items()):
-        if wanted is None or name == wanted.name:
-            report = _report(run, name, state, known.get(name), alarms)
-            report.pipeline_id = ids.get(name)
-            overview.environments.append(report)
-    if alarms is not None:
-        overview.shared = [
-            one for one in alarms if not any(_belongs(one, name) for name in known | found)
-        ]
-    overview.pending = _answered(overview.unknown, "pipeline", lambda: _find_pending(run))
-    return overview
-
-
-def show(run: Run, wanted: Environment | None, as_json: bool) -> bool:
-    """Print the report once.
-
-    Returns whether AWS answered every request; raises the same as ``find``.
-    """
-    overview = find(run, wanted)
-    text = to_json(overview) if as_json else to_text(run.settings, overview, datetime.now(UTC))
-    run.console.result(text)
-    return overview.is_whole
-
-
-def watch(run: Run, wanted: Environment | None) -> None:
-    """Print the report repeatedly, until a signal ends it. Raises NotFound."""
-    try:
-        while True:
-            now = datetime.now(UTC)
-            try:
-                text = to_text(run.settings, find(run, wanted), now)
-            except AwsFailure as failure:
-                text = f"unknown: {failure.what}"
-            run.console.screen(
-                f"{now:%H:%M:%S} UTC in {run.settings.region}, Ctrl-C ends it\n\n{text}"
-            )
-            time.sleep(run.settings.poll)
-    except Interrupted:
-        return
-
-
-def to_json(overview: Overview) -> str:
-    """For programs. Times are in ISO 8601, in UTC."""
-    return json.dumps(
-        asdict(overview) | {"complete": overview.is_whole}, indent=2,
-        default=lambda value: value.isoformat(),
-    )  # fmt: skip
-
-
-def to_text(settings: Settings, overview: Overview, now: datetime) -> str:
-    """The report for people; ages are relative to ``now``."""
-    lines = []
-    for one in overview.environments:
-        lines += [*_lines(settings, one, now), ""]
-    if not overview.environments:
-        lines += [f"there is no environment in {overview.region}", ""]
-    for alarm in overview.shared or []:
-        lines.append(_alarm(alarm, now))
-    lines += [f"pending approval: {stage}" for stage in overview.pending or []]
-    lines += [f"unknown: {what}" for what in overview.unknown]
-    return "\n".join(lines).rstrip()
+    unknown: list[str] = []
+    alarms = _answered(unknown, "alarms", lambda: _find_alarms(run))
+    ids = _answered(unknown, "ids in the pipeline", lambda: pipeline.find_ids(run)) or {}
+    reports = [
+        _report(run, state, known.get(name), alarms, ids.get(name))
+        for name, state in sorted(found.items())
+        if wanted is None or name == wanted.name
+    ]
+    shared = alarms and [
+        one for one in alarms if not any(_belongs(one, name) for name in known | found)
+    ]
+    pending = _answered(unknown, "pipeline", lambda: _find_pending(run))
+    return Overview(run.settings.region, reports, shared, pending, unknown)
 
 
 def _report(
-    run: Run, name: str, state: State, known: Environment | None, alarms: list[Alarm] | None
+    run: Run,
+    state: State,
+    known: Environment | None,
+    alarms: list[Alarm] | None,
+    pipeline_id: str | None,
 ) -> Report:
+    name, unknown = state.name, list[str]()
     parameters = known.parameters() if known else {}
-    public = parameters.get("PublicName")
-    report = Report(
-        name, state, f"https://{public}" if public else f"http://{state.cname}",
+
+    def ask(what: str, question: Callable[[], T]) -> T | None:
+        return _answered(unknown, what, question)
+
+    return Report(
+        name,
+        state,
+        f"https://{parameters['PublicName']}"
+        if parameters.get("PublicName")
+        else f"http://{state.cname}",
         monitoring.dashboard_url(run, name),
-    )  # fmt: skip
-    unknown = report.unknown
-    if alarms is not None:
-        report.alarms = [one for one in alarms if _belongs(one, name)]
-    report.instances = _answered(
-        unknown, "instances", lambda: dict(beanstalk.find_running(run, name))
+        ask("instances", lambda: dict(beanstalk.find_running(run, name))),
+        ask("deployments", lambda: history.find_last(run, name, DEPLOYMENTS)),
+        alarms and [one for one in alarms if _belongs(one, name)],
+        ask("whether writes are stopped", lambda: credentials.are_writes_stopped(run, name)),
+        ask("dashboard", lambda: monitoring.is_watched(run, name)),
+        pipeline_id,
+        ask("certificate", lambda: _days_left(run, certificates.find(run, known)))
+        if known and parameters.get("Certificate")
+        else None,
+        _find_backups(run, known, unknown) if known and known.destinations() else None,
+        unknown,
     )
-    report.deployments = _answered(
-        unknown, "deployments",
-        lambda: history.find_last(run, name, DEPLOYMENTS),
-    )  # fmt: skip
-    report.writes_stopped = _answered(
-        unknown, "whether writes are stopped",
-        lambda: credentials.KEYS_BEFORE in (secretsmanager.read(run, f"{name}/application") or {}),
-    )  # fmt: skip
-    report.watched = _answered(unknown, "dashboard", lambda: monitoring.is_watched(run, name))
-    if known and parameters.get("Certificate"):
-        report.certificate_days = _answered(
-            unknown, "certificate", lambda: _days_left(run, certificates.find(run, known))
-        )
-    if known and known.destinations():
-        report.backups = _find_backups(run, known, unknown)
-    return report
 
 
 def _find_backups(
     run: Run, environment: Environment, unknown: list[str]
 ) -> dict[str, Backup | str]:
     """The newest backup of each region, also while another region does not answer."""
-    found: dict[str, Backup | str] = {}
+    found = {}
     for region in backups.find_regions(run, environment):
-        try:
-            found[region] = backups.find_newest(run.at(region), environment)
-        except AwsFailure as failure:
-            unknown.append(f"backups in {region}: {failure.what}")
+        question = partial(backups.find_newest, run.at(region), environment)
+        newest = _answered(unknown, f"backups in {region}", question)
+        if newest is not None:
+            found[region] = newest
     return found
 
 
@@ -211,16 +158,11 @@ def _find_alarms(run: Run) -> list[Alarm]:
         AlarmNamePrefix=f"{run.settings.application}-",
         AlarmTypes=["MetricAlarm", "CompositeAlarm"],
     )  # fmt: skip
-    found = [
-        one
-        for page in pages
-        for kind in ("MetricAlarms", "CompositeAlarms")
-        for one in page.get(kind, [])
-    ]
     return [
         Alarm(one["AlarmName"], one.get("StateUpdatedTimestamp"), one.get("AlarmDescription", ""),
               one["StateValue"] == "ALARM")
-        for one in found
+        for page in pages
+        for one in [*page.get("MetricAlarms", []), *page.get("CompositeAlarms", [])]
         if one["StateValue"] != "OK" and one.get("AlarmActions")
     ]  # fmt: skip
 
@@ -245,76 +187,3 @@ def _days_left(run: Run, certificate: str) -> int:
         raise AwsFailure(f"the certificate {certificate} is {found['Status']}", "see ACM")
     days: int = (found["NotAfter"] - datetime.now(UTC)).days
     return days
-
-
-def _lines(settings: Settings, report: Report, now: datetime) -> list[str]:
-    state, short = report.state, report.name.removeprefix(settings.name(""))
-    health = f"{state.colour}/{state.health}"
-    lines = [f"{report.name}  {state.status}  {health}  {state.version or 'no version'}"]
-    lines.append(f"  address      {report.address}")
-    if not report.address.endswith(f"/{state.cname}"):
-        lines.append(f"  host         {state.cname}, to which DNS points that name")
-    if report.instances is not None:
-        running = ", ".join(
-            f"{count} run {label}" for label, count in sorted(report.instances.items())
-        )
-        lines.append(f"  instances    {running or 'none'}")
-    for entry in report.deployments or []:
-        detail = f": {entry.detail}" if entry.detail else ""
-        lines.append(
-            f"  deployed     {_age(entry.at, now)} ago  {WORDS[entry.kind]} {entry.label}  "
-            f"{entry.who or 'unknown'}{detail}"
-        )
-    if report.alarms is not None:
-        lines += [f"  {_alarm(one, now)}" for one in report.alarms]
-        if not report.alarms:
-            lines.append("  alarms       none firing")
-    if report.certificate_days is not None:
-        lines.append(f"  certificate  {report.certificate_days} days left")
-    if report.backups:
-        remedy = f"{settings.program} backups install {short}"
-        lines.append(f"  backups      {_describe_backups(report.backups, remedy, now)}")
-    lines += _faults(settings, report, short)
-    lines.append(f"  dashboard    {report.dashboard}")
-    return lines + [f"  unknown      {what}" for what in report.unknown]
-
-
-def _faults(settings: Settings, report: Report, short: str) -> list[str]:
-    """What is not as it should be, and the command that ends it."""
-    other, program = report.pipeline_id, settings.program
-    where = f"it may deploy to {other}, and this is {report.state.id}"
-    found = (
-        (report.writes_stopped, "NO WRITES    they are stopped", f"writes allow {short}"),
-        (
-            report.watched is False,
-            "NOT WATCHED  its alarms are missing, or on another load balancer",
-            f"create {short}",
-        ),
-        (other not in (None, report.state.id), f"NO PIPELINE  {where}", "bootstrap"),
-    )
-    return [f"  {what}: {program} {remedy}" for is_so, what, remedy in found if is_so]
-
-
-def _describe_backups(found: dict[str, Backup | str], remedy: str, now: datetime) -> str:
-    if set(found.values()) == {backups.ABSENT}:
-        return f"{backups.ABSENT}: {remedy}"
-    return ", ".join(_describe_backup(region, one, now) for region, one in found.items())
-
-
-def _describe_backup(region: str, backup: Backup | str, now: datetime) -> str:
-    age = backup if isinstance(backup, str) else f"{_age(backup.at, now)} old"
-    return f"{region} {age}{' LATE' if backups.is_late(backup, now) else ''}"
-
-
-def _alarm(alarm: Alarm, now: datetime) -> str:
-    since = f" for {_age(alarm.since, now)}" if alarm.since else ""
-    sentence = alarm.description.partition("What to do:")[0].strip()
-    word = "ALARM       " if alarm.has_data else "no data     "
-    return f"{word} {alarm.name}{since}: {sentence}"
-
-
-def _age(moment: datetime, now: datetime) -> str:
-    minutes = int((now - moment).total_seconds()) // 60
-    if minutes < 120:
-        return f"{max(minutes, 0)} min"
-    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // (24 * 60)} days"

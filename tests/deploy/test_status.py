@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from deploy.base.errors import Interrupted
-from deploy.commands import status
+from deploy.commands import status_text
 from deploy.commands.status import Alarm, Overview, Report
 from deploy.config import environments
 from deploy.delivery import history
@@ -265,7 +265,7 @@ def test_it_changes_nothing(aws, watched, command):
 def test_watching_continues_until_a_signal(aws, watched, command, clock, monkeypatch):
     """It also continues while AWS does not answer."""
     aws.fail("elasticbeanstalk:DescribeEnvironments", None, times=1)
-    monkeypatch.setattr(status, "time", clock_that_ends(clock, after=3))
+    monkeypatch.setattr(status_text, "time", clock_that_ends(clock, after=3))
     code, output = command("status", "--watch")
     assert code == 0
     assert output.count("Ctrl-C ends it") == 3
@@ -303,6 +303,6 @@ def test_ages_are_rounded_for_people(run, ago, words):
     entry = Entry(NOW - timedelta(minutes=ago), "deploy", "v", "", "")
     alarm = Alarm("p-x", NOW - timedelta(minutes=ago), "A sentence. What to do: x")
     one = Report("p", state, "http://x", "d", deployments=[entry], alarms=[alarm])
-    text = status.to_text(run.settings, Overview(REGION, [one]), NOW)
+    text = status_text.to_text(run.settings, Overview(REGION, [one]), NOW)
     assert f"deployed     {words} ago  succeeded v  unknown" in text
     assert f"p-x for {words}: A sentence." in text

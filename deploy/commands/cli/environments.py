@@ -3,7 +3,7 @@
 import click
 
 from deploy.base.context import Run
-from deploy.commands import create, credentials, rotation, secret_change, status, writes
+from deploy.commands import create, credentials, rotation, secret_change, status_text, writes
 from deploy.commands.cli import arguments
 from deploy.commands.cli.arguments import (
     allow_dirty,
@@ -47,9 +47,9 @@ def status_command(run: Run, environment: Environment | None, as_json: bool, wat
     if as_json and watch:
         raise click.UsageError("--json and --watch do not go together")
     if watch:
-        status.watch(run, environment)
+        status_text.watch(run, environment)
         return True
-    return status.show(run, environment, as_json)
+    return status_text.show(run, environment, as_json)
 
 
 @click.group()
