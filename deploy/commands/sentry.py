@@ -17,18 +17,30 @@ from deploy.base.context import Run
 from deploy.base.errors import Failure, InvalidConfig, NotFound, state
 from deploy.config import owner
 from deploy.config.environments import PRODUCTION
-from deploy.config.owner import Owner
+from deploy.config.owner import Sentry, Slack
 from deploy.resources import secretsmanager
 
 TIMEOUT = 20  # seconds for one answer
 FREQUENCY = 60  # minutes until an alert notifies about the same issue again
 RATE = 20  # events of one issue in production, in 5 minutes
+NEW, AGAIN = {"first_seen_event": True}, {"regression_event": True}
+# The end of their names, whether they are of production only, any of their triggers, all filters
+ALERTS: tuple[tuple[str, bool, dict[str, Any], dict[str, Any]], ...] = (
+    ("a fault that is new", False, NEW, {}),
+    ("a fault that was fixed is back", False, AGAIN, {}),
+    (
+        "a fault is frequent in production", True, NEW | AGAIN | {"reappeared_event": True},
+        {"event_frequency_count": {"value": RATE, "interval": "5min"}},
+    ),
+)  # fmt: skip
+MONITORS = ("error", "issue_stream")  # those of errors
+SCOPES = "alerts:write, org:read, project:read and team:read"
 NEXT = re.compile(r'<([^>]+)>; rel="next"; results="true"')
 Json = dict[str, Any]
 
 
-class _Sentry:
-    """The API of one organisation."""
+class _Api:
+    """The API of one organisation. Each request raises Failure."""
 
     def __init__(self, run: Run, host: str, organization: str, token: str) -> None:
         self._changes, self._token = run.changes, token
@@ -36,7 +48,7 @@ class _Sentry:
         self._url = f"{base}/api/0/organizations/{urllib.parse.quote(organization)}"
 
     def every(self, path: str) -> list[Json]:
-        """The entries of all pages of a list. Raises Failure."""
+        """The entries of all pages of a list."""
         found: list[Json] = []
         url = f"{self._url}/{path}"
         while url:
@@ -46,8 +58,18 @@ class _Sentry:
             url = following[1] if following else ""
         return found
 
+    def find(self, what: str, slug: str) -> str:
+        """The id of one of the organisation's teams or projects."""
+        found = {one["slug"]: str(one["id"]) for one in self.every(f"{what}s/")}
+        if slug not in found:
+            raise NotFound(
+                f"Sentry has no {what} {slug!r}. There are: {', '.join(found)}",
+                next="make it in Sentry, or correct devops/owner.json",
+            )
+        return found[slug]
+
     def change(self, method: str, path: str, body: Json) -> None:
-        """Create or update something; a dry run only shows it. Raises Failure."""
+        """Create or update something; a dry run only shows it."""
         url = f"{self._url}/{path}"
         self._changes.make(f"{method} {url} {json.dumps(body)}",
                            lambda: self._call(method, url, body), None)  # fmt: skip
@@ -61,7 +83,12 @@ class _Sentry:
                 return json.loads(response.read()), response.headers.get("Link", "")
         except urllib.error.HTTPError as error:
             with error:
-                raise _refused(error.code, method, url, error.read(300)) from error
+                reason = error.read(300).decode("utf-8", "replace")
+            is_token = error.code in (401, 403)
+            raise Failure(
+                f"Sentry refused {method} {url}: {error.code}: {reason}",
+                next=f"make a token with {SCOPES}" if is_token else "see the reason above",
+            ) from error
         except (OSError, ValueError) as error:
             raise Failure(
                 f"Sentry did not answer {method} {url}: {error}",
@@ -82,59 +109,45 @@ def apply(run: Run, ask_token: Callable[[], str]) -> None:
             owner.NAME, "sentry is missing: add it, with organization, project and team"
         )
     stored = secretsmanager.read(run, f"{run.settings.application}/sentry") or {}
-    token = stored.get("token") or ask_token()
-    sentry = _Sentry(run, project.host, project.organization, token)
-    actions = _actions(run, sentry, responsible)
-    monitors = _monitors(sentry, project.project)
-    known = {one["name"]: str(one["id"]) for one in sentry.every("workflows/")}
-    for name, body in _alerts(run, actions, monitors).items():
+    api = _Api(run, project.host, project.organization, stored.get("token") or ask_token())
+    actions = _actions(run, api, project, responsible.slack)
+    monitors = _monitors(api, project.project)
+    known = {one["name"]: str(one["id"]) for one in api.every("workflows/")}
+    for ending, is_production, triggers, filters in ALERTS:
+        name = f"{run.settings.application}: {ending}"
+        body: Json = {
+            "name": name,
+            "enabled": True,
+            "environment": run.settings.name(PRODUCTION) if is_production else None,
+            "config": {"frequency": FREQUENCY},
+            "detectorIds": monitors,
+            "triggers": _conditions("any-short", triggers, []),
+            "actionFilters": [_conditions("all", filters, actions)],
+        }
         with state("the alerts before this one are as they should be"):
             if name in known:
-                sentry.change("PUT", f"workflows/{known[name]}/", body | {"id": known[name]})
+                api.change("PUT", f"workflows/{known[name]}/", body | {"id": known[name]})
             else:
-                sentry.change("POST", "workflows/", body)
+                api.change("POST", "workflows/", body)
         run.changes.done(f"Sentry: {name}")
 
 
-def _alerts(run: Run, actions: list[Json], monitors: list[str]) -> dict[str, Json]:
-    """The alerts by their names, which begin with that of the application."""
-    new, again = _condition("first_seen_event", True), _condition("regression_event", True)
-    rate = _condition("event_frequency_count", {"value": RATE, "interval": "5min"})
-    often = [new, again, _condition("reappeared_event", True)]
-    wanted: list[tuple[str, str | None, list[Json], list[Json]]] = [
-        ("a fault that is new", None, [new], []),
-        ("a fault that was fixed is back", None, [again], []),
-        ("a fault is frequent in production", run.settings.name(PRODUCTION), often, [rate]),
+def _conditions(logic: str, wanted: dict[str, Any], actions: list[Json]) -> Json:
+    conditions = [
+        {"type": kind, "comparison": comparison, "conditionResult": True}
+        for kind, comparison in wanted.items()
     ]
-    return {
-        (full := f"{run.settings.application}: {name}"): {
-            "name": full,
-            "enabled": True,
-            "environment": environment,
-            "config": {"frequency": FREQUENCY},
-            "detectorIds": monitors,
-            "triggers": {"logicType": "any-short", "conditions": triggers, "actions": []},
-            "actionFilters": [{"logicType": "all", "conditions": filters, "actions": actions}],
-        }
-        for name, environment, triggers, filters in wanted
-    }
+    return {"logicType": logic, "conditions": conditions, "actions": actions}
 
 
-def _condition(kind: str, comparison: Any) -> Json:
-    return {"type": kind, "comparison": comparison, "conditionResult": True}
-
-
-def _actions(run: Run, sentry: _Sentry, responsible: Owner) -> list[Json]:
+def _actions(run: Run, api: _Api, project: Sentry, slack: Slack | None) -> list[Json]:
     """The team by e-mail, and its channel if Slack is connected to Sentry. Raises Failure."""
-    project, slack = responsible.sentry, responsible.slack
-    assert project  # noqa: S101  # for mypy: the caller has checked this
-    team = _find(sentry.every("teams/"), "slug", project.team, "team")
-    found = [_action("email", "team", str(team["id"]), None, None)]
+    found = [_action("email", None, "team", api.find("team", project.team), None)]
     if slack and project.channel:
-        connected = sentry.every("integrations/?provider_key=slack")
+        connected = api.every("integrations/?provider_key=slack")
         if connected:
             identity = str(connected[0]["id"])
-            found.append(_action("slack", "specific", slack.channel, project.channel, identity))
+            found.append(_action("slack", identity, "specific", slack.channel, project.channel))
         else:
             run.console.say("Sentry has no connection to Slack: its alerts go by e-mail only")
             run.console.say(
@@ -143,43 +156,20 @@ def _actions(run: Run, sentry: _Sentry, responsible: Owner) -> list[Json]:
     return found
 
 
-def _action(
-    kind: str, target: str, identity: str, shown: str | None, integration: str | None
-) -> Json:
-    config = {"targetType": target, "targetIdentifier": identity, "targetDisplay": shown}
+def _action(kind: str, integration: str | None, *target: str | None) -> Json:
+    names = ("targetType", "targetIdentifier", "targetDisplay")
+    config = dict(zip(names, target, strict=True))
     return {
         "type": kind, "integrationId": integration, "data": {}, "config": config,
         "status": "active",
     }  # fmt: skip
 
 
-def _monitors(sentry: _Sentry, project: str) -> list[str]:
+def _monitors(api: _Api, project: str) -> list[str]:
     """The ids of a project's error monitors. Raises Failure."""
-    identity = _find(sentry.every("projects/"), "slug", project, "project")["id"]
-    found = sentry.every(f"detectors/?project={identity}")
-    ids = [str(one["id"]) for one in found if one["type"] in ("error", "issue_stream")]
+    found = api.every(f"detectors/?project={api.find('project', project)}")
+    ids = [str(one["id"]) for one in found if one["type"] in MONITORS]
     if not ids:
         raise NotFound(f"the project {project} has no monitor in Sentry",
                        next="open the project in Sentry once, then run it again")  # fmt: skip
     return ids
-
-
-def _find(found: list[Json], key: str, value: str, what: str) -> Json:
-    for one in found:
-        if one[key] == value:
-            return one
-    raise NotFound(
-        f"Sentry has no {what} {value!r}. There are: {', '.join(str(one[key]) for one in found)}",
-        next="make it in Sentry, or correct devops/owner.json",
-    )
-
-
-def _refused(status: int, method: str, url: str, body: bytes) -> Failure:
-    reason = body.decode("utf-8", "replace")
-    if status in (401, 403):
-        return Failure(
-            f"Sentry does not accept the token for {method} {url}: {reason}",
-            next="make one with the scopes alerts:write, org:read, project:read and team:read",
-        )
-    return Failure(f"Sentry refused {method} {url}: {status}: {reason}",
-                   next="see the reason above")  # fmt: skip

@@ -196,7 +196,7 @@ def test_a_missing_token_is_asked_for(api, aws, command, monkeypatch):
 def test_a_refused_token_is_a_failure(api, aws, fails):
     aws.secrets[f"{APPLICATION}/sentry"] = {"token": "another"}
     output = fails("sentry", "apply")
-    assert "Sentry does not accept the token" in output
+    assert "Sentry refused GET " in output
     assert "alerts:write" in output
     assert "now: nothing was changed" in output
 
