@@ -59,22 +59,20 @@ def find_ids(run: Run) -> dict[str, str]:
 
     An environment with another id is not the one that its roles may deploy to. Raises AwsFailure.
     """
+    given = _find_parameters(run)
+    return {run.settings.name(short): given[key] for key, short in DEPLOYED.items() if key in given}
+
+
+def _find_parameters(run: Run) -> dict[str, str]:
+    """The parameters of the pipeline's stack; empty without one. Raises AwsFailure."""
     stack = stacks.find(run, _stack(run)) or {}
-    return {
-        run.settings.name(DEPLOYED[one["ParameterKey"]]): one["ParameterValue"]
-        for one in stack.get("Parameters", [])
-        if one["ParameterKey"] in DEPLOYED
-    }
-
-
-def _ids(run: Run) -> dict[str, str]:
-    found = beanstalk.find_all(run)
-    names = {key: run.settings.name(short) for key, short in DEPLOYED.items()}
-    return {key: found[name].id if name in found else NONE for key, name in names.items()}
+    return {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
 
 
 def _parameters(run: Run, calendar: Calendar, responsible: Owner) -> dict[str, str]:
     """The parameters of the template. Raises AwsFailure."""
+    found = beanstalk.find_all(run)
+    names = {key: run.settings.name(short) for key, short in DEPLOYED.items()}
     return {
         "Foundation": run.settings.foundation,
         "Connected": str(_is_connected(run)).lower(),
@@ -82,7 +80,7 @@ def _parameters(run: Run, calendar: Calendar, responsible: Owner) -> dict[str, s
         "WindowSchedule": calendar.schedule(),
         "WindowTimeZone": calendar.zone.key,
         "Repository": responsible.repository,
-    } | _ids(run)
+    } | {key: found[name].id if name in found else NONE for key, name in names.items()}
 
 
 def _tell_what_is_next(run: Run, parameters: dict[str, str]) -> None:
@@ -126,9 +124,7 @@ def _is_connected(run: Run) -> bool:
 
 def _refuse_unprotected(run: Run, repository: str, is_protected: Callable[[str], bool]) -> None:
     """Raises Failure unless the pipeline exists, or ``is_protected`` confirms that main is."""
-    stack = stacks.find(run, _stack(run)) or {}
-    given = {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
-    if given.get("Connected") == "true" or run.changes.dry_run:
+    if run.changes.dry_run or _find_parameters(run).get("Connected") == "true":
         return
     question = (
         f"The pipeline deploys whatever is pushed to main of {repository}. Is main protected, so "

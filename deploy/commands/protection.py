@@ -21,24 +21,34 @@ def install(run: Run, environment: Environment) -> None:
     destinations = backups.find_destinations(environment)
     at_home = run.at(run.settings.home)
     _refuse_other_replication(at_home, destinations)
-    regions = (run.settings.home, *destinations)
-    for region in regions:
-        with state(f"the regions before {region} are done"):
-            install_vault(run.at(region), environment)
-    with state("the vaults exist"):
+    protect(at_home, environment)
+    with state("the plan exists"):
         stacks.apply(
             at_home, f"{run.settings.application}-replication", REPLICATION,
             {"First": destinations[0], "Second": destinations[1]},
         )  # fmt: skip
-        install_plan(at_home, environment)
-    with state("the plan exists"):
         _copy_running(at_home, environment, destinations)
     run.changes.done(
         f"{environment.name} is backed up every night, with copies in {', '.join(destinations)}"
     )
 
 
-def install_vault(run: Run, environment: Environment) -> None:
+def protect(run: Run, environment: Environment) -> None:
+    """Create or update vaults and plan of ``environment``, which runs in the region of ``run``.
+
+    After a recovery, no request is sent to the home region; copies to it fail until it is back.
+    Raises Failure.
+    """
+    region, home = run.settings.region, run.settings.home
+    others = [one for one in environment.copy_regions(region, home) if one != home]
+    for one in (region, *others):
+        with state(f"the regions before {one} are done"):
+            _install_vault(run.at(one), environment)
+    with state("the vaults exist"):
+        _install_plan(run, environment)
+
+
+def _install_vault(run: Run, environment: Environment) -> None:
     """Create or update the vault in the region of ``run``, and what else a recovery there needs.
 
     Raises Failure.
@@ -52,7 +62,7 @@ def install_vault(run: Run, environment: Environment) -> None:
     stacks.apply(run, f"{environment.name}-vault", VAULT, parameters)
 
 
-def install_plan(run: Run, environment: Environment) -> None:
+def _install_plan(run: Run, environment: Environment) -> None:
     """Create or update the plan, which copies to the other two regions, and its alarms.
 
     No request is sent to those two, which may be unavailable. Raises Failure.
@@ -110,16 +120,3 @@ def _copy_running(run: Run, environment: Environment, destinations: tuple[str, s
         for region in destinations:
             image.copy(run, run.at(region), label)
             history.add(run.at(region), environment.name, "deploy", found)
-
-
-def protect(run: Run, environment: Environment) -> None:
-    """Back up a recovered ``environment`` from the region of ``run``. Raises Failure.
-
-    No request is sent to the home region, unless it is that one; copies to it fail until it is
-    back.
-    """
-    region, home = run.settings.region, run.settings.home
-    others = [one for one in environment.copy_regions(region, home) if one != home]
-    for one in (region, *others):
-        install_vault(run.at(one), environment)
-    install_plan(run, environment)

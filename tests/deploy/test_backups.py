@@ -41,7 +41,7 @@ def test_it_installs_vaults_before_the_plan_that_names_them(aws, command):
     order = list(aws.stacks)
     assert order == [
         VAULT, f"{FIRST}/{FOUNDATION}", f"{FIRST}/{VAULT}", f"{SECOND}/{FOUNDATION}",
-        f"{SECOND}/{VAULT}", f"{APPLICATION}-replication", PLAN,
+        f"{SECOND}/{VAULT}", PLAN, f"{APPLICATION}-replication",
     ]  # fmt: skip
     parameters = aws.stacks[PLAN]["parameters"]
     assert parameters["Vault"] == f"{PROD}-{REGION}"

@@ -1,19 +1,36 @@
-"""The commands for one environment: creating it, its state, its secrets and its writes."""
+"""The commands for one environment: creating it, its state, secrets, writes, backups, recovery."""
+
+from datetime import UTC, datetime
+from typing import Any
 
 import click
 
 from deploy.base.context import Run
-from deploy.commands import create, credentials, rotation, secret_change, status_text, writes
+from deploy.commands import (
+    create,
+    credentials,
+    protection,
+    recovery,
+    rotation,
+    secret_change,
+    status_text,
+    writes,
+)
 from deploy.commands.cli import arguments
 from deploy.commands.cli.arguments import (
+    Command,
     allow_dirty,
     any_environment,
+    confirm,
     environment,
     label,
     lock_wait,
     with_run,
+    yes,
 )
+from deploy.commands.recovery_plan import Wish
 from deploy.config.environments import Environment
+from deploy.resources import backups
 
 
 @click.command("create")
@@ -57,14 +74,6 @@ def secrets() -> None:
     """List, set and rotate the secrets of an environment."""
 
 
-@secrets.command("list")
-@environment
-@with_run(harmless=True)
-def list_secrets(run: Run, environment: Environment) -> bool:
-    """List the secrets of ENV by name, never by value: exit code 1 if one is missing."""
-    return credentials.show(run, environment)
-
-
 @secrets.command("set")
 @environment
 @click.argument("name")
@@ -77,36 +86,92 @@ def set_secret(run: Run, environment: Environment, name: str, previous: bool) ->
     secret_change.change(run, environment, name, ask)
 
 
-@secrets.command("rotate")
-@environment
-@lock_wait
-@with_run()
-def rotate_secret(run: Run, environment: Environment) -> None:
-    """Change the database password of ENV, without a failed request."""
-    rotation.rotate(run, environment)
-
-
 @click.group("writes")
 def writes_group() -> None:
     """Stop and allow writes, such as before a last backup, or in a flood of requests."""
 
 
-@writes_group.command("stop")
+@click.group("backups")
+def backups_group() -> None:
+    """Install the nightly backups of an environment, and check that they exist."""
+
+
+@click.command("recover")
 @environment
+@click.option(
+    "--region",
+    metavar="REGION",
+    help="The region; the default is AWS_REGION if it is not home, or the first of Destinations.",
+)
+@click.option(
+    "--as", "short", metavar="NAME", help="The new environment's name; the default is ENV."
+)
+@click.option(
+    "--to-snapshot",
+    "snapshot",
+    metavar="ID",
+    help="A snapshot in that region; the default is the newest complete backup.",
+)
+@click.option(
+    "--greet",
+    "user",
+    metavar="USER",
+    help="A user saved before, who must be greeted afterwards. Never shown.",
+)
+@click.option(
+    "--no-backups",
+    "protect",
+    is_flag=True,
+    default=True,
+    flag_value=False,
+    help="Install no backups of the new environment, for an exercise.",
+)
+@yes
+@label
 @lock_wait
-@with_run()
-def stop_writes(run: Run, environment: Environment) -> None:
-    """Answer 401 to everybody who saves or deletes in ENV, but the smoke test."""
-    writes.stop(run, environment)
+@with_run(elsewhere=True)
+def recover_command(
+    run: Run, /, environment: Environment, region: str | None, yes: bool, **wanted: Any
+) -> None:
+    """Recreate ENV from a backup, in another region or beside the old one.
+
+    First says how old the newest complete backup is, and what is lost. Sends no request to the home
+    region. After an interruption, the same command continues. A dry run says what it would create.
+    """
+    recovery.start(run, environment, region, Wish(**wanted), confirm(yes))
 
 
-@writes_group.command("allow")
-@environment
-@lock_wait
-@with_run()
-def allow_writes(run: Run, environment: Environment) -> None:
-    """Let ENV accept writes as before they were stopped."""
-    writes.allow(run, environment)
+def _show_backups(run: Run, environment: Environment) -> bool:
+    return backups.show(run, environment, datetime.now(UTC))
 
 
-COMMANDS = (create_command, status_command, secrets, writes_group)
+# Those that need no more than the environment: their group, name, function and help
+SIMPLE: tuple[tuple[click.Group, str, Command, str], ...] = (
+    (
+        secrets, "list", with_run(harmless=True)(credentials.show),
+        "List the secrets of ENV by name, never by value: exit code 1 if one is missing.",
+    ),
+    (
+        secrets, "rotate", lock_wait(with_run()(rotation.rotate)),
+        "Change the database password of ENV, without a failed request.",
+    ),
+    (
+        writes_group, "stop", lock_wait(with_run()(writes.stop)),
+        "Answer 401 to everybody who saves or deletes in ENV, but the smoke test.",
+    ),
+    (
+        writes_group, "allow", lock_wait(with_run()(writes.allow)),
+        "Let ENV accept writes as before they were stopped.",
+    ),
+    (
+        backups_group, "install", with_run(elsewhere=True)(protection.install),
+        "Create or update vaults, plan and alarms of ENV in its three regions. Safe to run again.",
+    ),
+    (
+        backups_group, "list", with_run(harmless=True, elsewhere=True)(_show_backups),
+        "Show the newest complete backup of ENV in each region: exit code 1 if one is late.",
+    ),
+)  # fmt: skip
+for group, name, function, text in SIMPLE:
+    group.command(name, help=text)(environment(function))
+COMMANDS = (create_command, status_command, secrets, writes_group, backups_group, recover_command)

@@ -8,7 +8,7 @@ from deploy.base import signals
 from deploy.base.errors import Failure, Interrupted
 from deploy.base.settings import PROGRAM
 from deploy.commands import ship
-from deploy.commands.cli import delivery, environments, project, recovery
+from deploy.commands.cli import delivery, environments
 from deploy.commands.cli.arguments import Options, allow_dirty, forward, lock_wait
 from deploy.commands.parts import NotYet
 from deploy.config import owner
@@ -58,7 +58,7 @@ def main(context: click.Context, dry_run: bool, allow_dirty: bool, forward: bool
         raise click.UsageError(f"the options of {name} go after {name}")
 
 
-for one in (*delivery.COMMANDS, *environments.COMMANDS, *recovery.COMMANDS, *project.COMMANDS):
+for one in (*delivery.COMMANDS, *environments.COMMANDS):
     main.add_command(one)
 
 
