@@ -61,7 +61,8 @@ def explain(run: Run, plan: Plan, now: datetime) -> list[str]:
     backup = plan.backup
     lines = [
         f"{plan.target.name} in {run.settings.region}, from a backup of {plan.source.name}:",
-        f"  recovery point  {show_point(backup, now)}; data saved later is not in it",
+        f"  recovery point  {backup.at:%Y-%m-%d %H:%M:%S} UTC, {show_age(now, backup)} ago; data "
+        "saved later is not in it",
         f"  backup          {backup.identifier}, {backup.size} GiB"
         + (f", expires {backup.expires:%Y-%m-%d}" if backup.expires else ""),
         f"  version         {plan.label}, image {plan.digest}",
@@ -107,15 +108,13 @@ def _find_begun(run: Run, source: Environment, target: Environment) -> str | Non
 
 
 def _choose_backup(run: Run, source: Environment, wanted: str | None, begun: str | None) -> Backup:
-    if begun:
-        if wanted and wanted != begun:
-            raise Failure(
-                f"the recovery in progress is from {begun}, not from {wanted}",
-                next=f"to continue it, leave --to-snapshot out; or {_other_name(run, source)}",
-            )
-        return backups.find_snapshot(run, begun)
-    if wanted:
-        return backups.find_snapshot(run, wanted)
+    if begun and wanted not in (None, begun):
+        raise Failure(
+            f"the recovery in progress is from {begun}, not from {wanted}",
+            next=f"to continue it, leave --to-snapshot out; or {_other_name(run, source)}",
+        )
+    if chosen := begun or wanted:
+        return backups.find_snapshot(run, chosen)
     found = backups.find_newest(run, source)
     if isinstance(found, str):
         raise Failure(
@@ -145,7 +144,9 @@ def _choose_version(
         kept, log = history.find(run, source.name, wanted), history.read(run, source.name)
     except bucket.Missing:  # where no backups were installed
         kept, log = None, []
-    label = kept.label if kept else wanted or _find_running(run, source)
+    label = kept.label if kept else wanted or ""
+    if not label and (current := beanstalk.find(run, source.name)):
+        label = current.version
     if label and version.exists(run, label):
         return label, version.find(run, label).digest, None
     known = list(dict.fromkeys(reversed(log)))
@@ -166,16 +167,6 @@ def _choose_version(
             f"{run.settings.region} and name the version which that publishes",
         )
     return kept.label, kept.digest, kept.bundle
-
-
-def _find_running(run: Run, source: Environment) -> str | None:
-    found = beanstalk.find(run, source.name)
-    return found.version if found else None
-
-
-def show_point(backup: Backup, now: datetime) -> str:
-    """When its last transaction was, and how long ago."""
-    return f"{backup.at:%Y-%m-%d %H:%M:%S} UTC, {show_age(now, backup)} ago"
 
 
 def show_age(now: datetime, backup: Backup) -> str:
