@@ -19,8 +19,9 @@ from deploy.base.context import Run
 from deploy.base.errors import Unhealthy
 from deploy.base.programs import Tools
 from deploy.commands.cli import main as cli
+from deploy.config import environments
 from deploy.delivery import smoke
-from tests.support.aws import APPLICATION, REGION, FakeAws, records
+from tests.support.aws import ACCOUNT, APPLICATION, REGION, FakeAws, records
 from tests.support.checkout import Checkout
 from tests.support.owner import OWNER
 
@@ -257,6 +258,25 @@ def staging(aws):
     for region in DESTINATIONS:
         made(aws, "foundation", region)
     return aws.environments[STAGING]
+
+
+@pytest.fixture
+def plain_http(project):
+    """Production may serve without a certificate."""
+    path = project / environments.NAME
+    path.write_text(re.sub("PlainHttp = .*", "PlainHttp = true", path.read_text()))
+
+
+@pytest.fixture
+def certificate(project):
+    """Production has a certificate in its home region and a public name, and serves no plain HTTP."""
+    path, arn = project / environments.NAME, f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/1"
+    before, prod, after = path.read_text().partition("[prod.stack]")
+    before = re.sub("PlainHttp = .*", "PlainHttp = false", before)
+    after = after.replace('Certificate = ""', f'Certificate = "{arn}"', 1)
+    after = after.replace('PublicName = ""', 'PublicName = "hello.example.com"', 1)
+    path.write_text(before + prod + after)
+    return arn
 
 
 def made(aws, stack, region=REGION):

@@ -14,17 +14,11 @@ FIRST, SECOND = "eu-central-1", "eu-north-1"
 BACK = f"{APPLICATION}-back"
 SNAPSHOT = "aws:elasticbeanstalk:customoption", "DatabaseSnapshot"
 YES = ("recover", "prod", "--yes")
+pytestmark = pytest.mark.usefixtures("plain_http")
 
 
 def ago(**more):
     return datetime.now(UTC) - timedelta(**more)
-
-
-@pytest.fixture(autouse=True)
-def plain_http(project):
-    """Production may serve without a certificate."""
-    path = project / environments.NAME
-    path.write_text(path.read_text().replace("PlainHttp = false", "PlainHttp = true"))
 
 
 @pytest.fixture
@@ -128,30 +122,21 @@ def test_that_there_are_no_backups_yet_is_said_and_no_failure(disaster, command)
     assert f"{PROD} HAS NO BACKUPS yet" in output
 
 
-def test_a_larger_database_gets_its_storage_and_more_to_grow(disaster, command):
+@pytest.mark.parametrize(
+    ("set_limit", "limit"), [("", "135"), ("\nDatabaseStorageLimit = 500", "500")]
+)
+def test_a_larger_database_gets_its_storage_and_more_to_grow(
+    disaster, project, command, set_limit, limit
+):
+    """Once: the file's own limit is kept if it is more."""
+    path, option = project / environments.NAME, "DatabaseMultiAZ = true"
+    path.write_text(path.read_text().replace(option, f"{option}{set_limit}"))
     disaster.storage = 90
     command(*YES)
-    namespace = SNAPSHOT[0]
-    assert options(disaster)[namespace, "DatabaseStorage"] == "90"
-    assert options(disaster)[namespace, "DatabaseStorageLimit"] == "135"
-
-
-def test_a_limit_of_the_storage_that_the_file_sets_is_kept_and_given_once(
-    disaster, project, command
-):
-    path = project / environments.NAME
-    path.write_text(
-        path.read_text().replace(
-            "DatabaseMultiAZ = true", "DatabaseMultiAZ = true\nDatabaseStorageLimit = 500"
-        )
-    )
-    code, output = command(*YES)
-    assert code == 0, output
     [created] = disaster.asked("elasticbeanstalk:CreateEnvironment")
-    given = [
-        one for one in created["OptionSettings"] if one["OptionName"] == "DatabaseStorageLimit"
-    ]
-    assert [one["Value"] for one in given] == ["500"]
+    given = sorted((one["OptionName"], one["Value"]) for one in created["OptionSettings"])
+    storage = [one for one in given if one[0].startswith("DatabaseStorage")]
+    assert storage == [("DatabaseStorage", "90"), ("DatabaseStorageLimit", limit)]
 
 
 def test_a_second_run_creates_nothing(disaster, command):
@@ -251,88 +236,43 @@ def test_the_region_of_the_environment_is_taken(disaster, command, monkeypatch, 
     assert f"{PROD} in {FIRST}, from a backup" in command("recover", "prod", "--dry-run")[1]
 
 
-def test_another_region_of_the_environment_is_refused(disaster, fails, monkeypatch):
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
-    assert f"{PROD} has no backups in us-east-1" in fails(*YES)
-    assert not disaster.calls
-
-
-def test_another_version_can_be_chosen(disaster, command):
-    disaster.at(FIRST, "images")["old"] = digest("old")
-    key = next(key for key in disaster.at(FIRST, "objects") if key.endswith(" old"))
-    assert key
-    code, output = command(*YES, "--version", "nothing")
-    assert code == 1
-    assert "name another version with --version: new old" in output
-
-
 def refused(name, *arguments, what, prepare=lambda aws: None, next_=""):
     return pytest.param(prepare, arguments, what, next_, id=name)
 
 
-def no_points(aws):
-    aws.vaults[f"{PROD}-{FIRST}"] = {}
+def points(aws):
+    return aws.vaults[f"{PROD}-{FIRST}"]
 
 
-def no_vault(aws):
-    del aws.vaults[f"{PROD}-{FIRST}"]
-
-
-def expired(aws):
-    aws.vaults[f"{PROD}-{FIRST}"].pop("awsbackup:copyjob-2")
-
-
-def no_image(aws):
-    aws.at(FIRST, "images").clear()
-
-
-def other_image(aws):
-    aws.at(FIRST, "images")["new"] = digest("another")
-
-
-def no_records(aws):
-    aws.at(FIRST, "objects").clear()
-
-
-def key(state):
-    def prepare(aws):
-        aws.key_state = state
-
-    return prepare
-
-
-def exists(aws):
+def begun(aws, *from_snapshot):
     aws.region = FIRST
-    aws.add_environment("prod", "new")
-
-
-def begun(aws):
-    aws.region = FIRST
-    aws.add_environment("prod", "new", options=[
-        {"Namespace": SNAPSHOT[0], "OptionName": SNAPSHOT[1], "Value": "awsbackup:copyjob-1"},
-    ])  # fmt: skip
+    namespace, name = SNAPSHOT
+    given = [{"Namespace": namespace, "OptionName": name, "Value": one} for one in from_snapshot]
+    aws.add_environment("prod", "new", options=given)
 
 
 @pytest.mark.parametrize(
     ("prepare", "arguments", "what", "next_"),
     [
-        refused("the vault is empty", what=f"in {FIRST}: no complete backup", prepare=no_points,
+        refused("the vault is empty", what=f"in {FIRST}: no complete backup", prepare=lambda aws: points(aws).clear(),
                 next_="backups list prod"),
-        refused("there is no vault", what=f"in {FIRST}: not installed", prepare=no_vault,
+        refused("there is no vault", what=f"in {FIRST}: not installed", prepare=lambda aws: aws.vaults.pop(f"{PROD}-{FIRST}"),
                 next_="backups list prod"),
-        refused("a snapshot has expired", "--to-snapshot", "awsbackup:copyjob-2", prepare=expired,
+        refused("a snapshot has expired", "--to-snapshot", "awsbackup:copyjob-2", prepare=lambda aws: points(aws).pop("awsbackup:copyjob-2"),
                 what="it was never there, or has expired"),
         refused("the image is missing", what="the image of version new is not in eu-central-1",
-                prepare=no_image, next_="or build the commit new"),
-        refused("the image is another", what=f"it is {digest('another')}", prepare=other_image),
-        refused("nothing is recorded", what=f"the last version of {PROD} is not recorded", prepare=no_records),
-        refused("the key is disabled", what="key/abcd, is Disabled", prepare=key("Disabled"),
+                prepare=lambda aws: aws.at(FIRST, "images").clear(), next_="or build the commit new"),
+        refused("the image is another", what=f"it is {digest('another')}", prepare=lambda aws: aws.at(FIRST, "images").update(new=digest("another"))),
+        refused("nothing is recorded", what=f"the last version of {PROD} is not recorded", prepare=lambda aws: aws.at(FIRST, "objects").clear()),
+        refused("another version is not recorded", "--version", "nothing", what="nothing is not recorded",
+                next_="name another version with --version: new old"),
+        refused("the key is disabled", what="key/abcd, is Disabled", prepare=lambda aws: setattr(aws, "key_state", "Disabled"),
                 next_="aws kms enable-key --key-id"),
-        refused("the key will be deleted", what="is PendingDeletion", prepare=key("PendingDeletion"),
+        refused("the key will be deleted", what="is PendingDeletion", prepare=lambda aws: setattr(aws, "key_state", "PendingDeletion"),
                 next_="aws kms cancel-key-deletion"),
-        refused("it exists", what="was not created by a recovery", prepare=exists,
+        refused("it exists", what="was not created by a recovery", prepare=begun,
                 next_=f"recover prod --region {FIRST} --as NAME"),
-        refused("another one was begun", "--to-snapshot", "awsbackup:copyjob-2", prepare=begun,
+        refused("another one was begun", "--to-snapshot", "awsbackup:copyjob-2", prepare=lambda aws: begun(aws, "awsbackup:copyjob-1"),
                 what="the recovery in progress is from awsbackup:copyjob-1"),
         refused("at home by its own name", "--region", REGION, what=f"{PROD}, or a remnant of it, exists", next_="--as"),
         refused("a region without backups", "--region", "eu-centrall-1",
@@ -400,20 +340,7 @@ def test_a_user_saved_before_must_be_greeted(disaster, command, monkeypatch):
     assert "Ada" not in output
 
 
-CERTIFICATE = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/1234"
 THERE = f"arn:aws:acm:{FIRST}:{ACCOUNT}:certificate/5678"
-
-
-@pytest.fixture
-def https(project):
-    """Production has a certificate in its home region."""
-    path = project / environments.NAME
-    text = path.read_text()
-    beginning, stack, rest = text.partition("[prod.stack]")
-    rest = rest.replace('Certificate = ""', f'Certificate = "{CERTIFICATE}"', 1)
-    rest = rest.replace('PublicName = ""', 'PublicName = "hello.example.com"', 1)
-    beginning = beginning.replace("PlainHttp = true", "PlainHttp = false")
-    path.write_text(beginning + stack + rest)
 
 
 @pytest.mark.parametrize(
@@ -424,7 +351,7 @@ def https(project):
     ],
 )  # fmt: skip
 def test_the_certificate_of_that_region_is_found_and_tested_by_name(
-    disaster, https, command, tested, found
+    disaster, certificate, command, tested, found
 ):
     disaster.certificates = [{"CertificateArn": THERE} | found]
     tested.detour = "another service answers there, with 404"
@@ -436,7 +363,7 @@ def test_the_certificate_of_that_region_is_found_and_tested_by_name(
     assert f"DNS: point hello.example.com to {host}" in output
 
 
-def test_without_a_certificate_in_that_region(disaster, https, fails):
+def test_without_a_certificate_in_that_region(disaster, certificate, fails):
     disaster.certificates = [{"CertificateArn": THERE, "DomainName": "other.example.com"}]
     output = fails(*YES)
     assert f"there is no certificate for hello.example.com in {FIRST}" in output
@@ -444,7 +371,7 @@ def test_without_a_certificate_in_that_region(disaster, https, fails):
 
 
 def test_what_changes_it_later_keeps_the_certificate_of_that_region(
-    disaster, https, command, monkeypatch
+    disaster, certificate, command, monkeypatch
 ):
     disaster.certificates = [{"CertificateArn": THERE, "DomainName": "hello.example.com"}]
     command(*YES)
@@ -460,19 +387,6 @@ def test_what_changes_it_later_keeps_the_certificate_of_that_region(
     command("status", "prod")
     [asked] = disaster.asked("acm:DescribeCertificate")
     assert asked["CertificateArn"] == THERE
-
-
-def test_a_certificate_that_is_not_there_is_unknown_in_the_status(
-    disaster, https, command, monkeypatch
-):
-    disaster.certificates = [{"CertificateArn": THERE, "DomainName": "hello.example.com"}]
-    command(*YES)
-    del disaster._answer
-    disaster.certificates = []
-    monkeypatch.setenv("AWS_REGION", FIRST)
-    code, output = command("status", "prod")
-    assert code == 1
-    assert "unknown      certificate: there is no certificate for hello.example.com" in output
 
 
 # --- Beside the environment, in the home region

@@ -1,14 +1,13 @@
 """`sentry apply`, with a server on loopback that answers as described in Sentry's documentation."""
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from deploy.config import owner
 from tests.support.aws import APPLICATION
+from tests.support.json_server import JsonServer
 
 TOKEN = "sntrys_a-token"
 BASE = "/api/0/organizations/greeters/"
@@ -41,7 +40,7 @@ def refuse_workflow(body):
                 assert isinstance(action["integrationId"], str)
 
 
-class Api:
+class Api(JsonServer):
     """An organisation; lists are paginated, with one item per page."""
 
     def __init__(self):
@@ -53,48 +52,19 @@ class Api:
             "workflows/": [{"id": "51", "name": "somebody's own"}],
         }
         self.calls, self.status, self.answers = [], 200, []
-        api = self
+        super().__init__(self.answer)
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                self._reply(*api.get(self.path, self.headers))
-
-            def do_POST(self):
-                self._reply(*api.write("POST", self.path, self._body()))
-
-            def do_PUT(self):
-                self._reply(*api.write("PUT", self.path, self._body()))
-
-            def _body(self):
-                return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-
-            def _reply(self, status, answer, link=""):
-                content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-                self.send_response(api.status if api.status != 200 else status)
-                self.send_header("Link", link)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=[0.01])
-        self._thread.start()
-
-    def stop(self):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def get(self, path, headers):
-        self.calls.append(f"GET {path}")
+    def answer(self, method, path, headers, body):
+        self.calls.append(f"{method} {path}")
         if headers["Authorization"] != f"Bearer {TOKEN}":
-            return 401, {"detail": "Invalid token"}
+            return 401, {"detail": "Invalid token"}, {}
         if self.answers:
-            return 200, self.answers.pop(0)
+            return 200, self.answers.pop(0), {}
+        if self.status != 200:
+            return self.status, {}, {}
+        return self.get(path) if method == "GET" else self.write(method, path, body)
+
+    def get(self, path):
         url = urlsplit(path)
         found = self.lists[url.path.removeprefix(BASE)]
         query = parse_qs(url.query)
@@ -106,20 +76,19 @@ class Api:
         following = f"{self.url}{first}{'&' if '?' in first else '?'}cursor={begin + 1}"
         link = f'<{self.url}{path}>; rel="previous"; results="false"; cursor="0:0:1", '
         link += f'<{following}>; rel="next"; results="{more}"; cursor="0:1:0"'
-        return 200, found[begin : begin + 1], link
+        return 200, found[begin : begin + 1], {"Link": link}
 
     def write(self, method, path, body):
-        self.calls.append(f"{method} {path}")
         refuse_workflow(body)
         workflows = self.lists["workflows/"]
         if method == "POST":
             assert path == f"{BASE}workflows/"
             workflows.append(body | {"id": str(100 + len(workflows))})
-            return 201, workflows[-1]
+            return 201, workflows[-1], {}
         identity = path.removeprefix(f"{BASE}workflows/").strip("/")
         [index] = [n for n, one in enumerate(workflows) if one["id"] == identity]
         workflows[index] = body
-        return 200, body
+        return 200, body, {}
 
     def made(self):
         """Our alerts, by name."""

@@ -6,23 +6,25 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class JsonServer:
-    """Answers each POST with the status and the value that ``reply(path, headers, body)`` returns.
+    """Answers with the status, value and headers that ``reply(method, path, headers, body)`` returns.
 
-    ``more`` are headers of each answer.
+    A value of bytes is sent as it is. The body of a GET is None.
     """
 
-    def __init__(self, reply, more=None):
+    def __init__(self, reply):
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                status, value = reply(self.path, self.headers, body)
-                content = json.dumps(value).encode()
+            def do_GET(self):
+                length = self.headers["Content-Length"]
+                body = json.loads(self.rfile.read(int(length))) if length else None
+                status, value, more = reply(self.command, self.path, self.headers, body)
+                content = value if isinstance(value, bytes) else json.dumps(value).encode()
                 self.send_response(status)
-                headers = {"Content-Length": str(len(content))} | (more or {})
-                for name, text in headers.items():
+                for name, text in {"Content-Length": str(len(content)), **more}.items():
                     self.send_header(name, text)
                 self.end_headers()
                 self.wfile.write(content)
+
+            do_POST = do_PUT = do_GET  # noqa: N815  # names of http.server
 
             def log_message(self, *_):
                 pass

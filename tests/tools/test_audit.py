@@ -30,10 +30,10 @@ class Osv(JsonServer):
         self.asked, self.known, self.status = [], {}, 200
         super().__init__(self._answer)
 
-    def _answer(self, path, headers, body):
+    def _answer(self, method, path, headers, body):
         package = f"{body['package']['name']} {body['version']}"
         self.asked.append(package)
-        return self.status, {"vulns": self.known.get(package, [])}
+        return self.status, {"vulns": self.known.get(package, [])}, {}
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ class Receiver(JsonServer):
         self.connection = "PENDING"
         self.account = FakeAws()  # of which only the part about Slack is asked
         self._subscribed = {}  # (channel, topic): the subscription
-        super().__init__(self.take, {"x-amzn-RequestId": "1"})
+        headers = {"x-amzn-RequestId": "1"}
+        super().__init__(lambda _, *request: (*self.take(*request), headers))
 
     def take(self, path, headers, body):
         """The status and the answer."""
