@@ -15,6 +15,7 @@ from deploy.resources import (
     lock,
     monitoring,
     stacks,
+    stuck,
 )
 
 
@@ -111,7 +112,7 @@ def _change(
     run: Run, environment: Environment, options: parts.Options, label: str | None
 ) -> events.Mark:
     """Start the change, with a version that was not deployed. Returns when. Raises Failure."""
-    current = parts.wait_until_usable(run, environment)
+    current = stuck.wait_until_usable(run, environment)
     since = events.find_mark(run, current.name)
     if label is None and not parts.runs(run, environment, current.version):  # its launch failed
         label = current.version or version.last_built(run)
@@ -125,7 +126,7 @@ def _verify(run: Run, environment: Environment, since: events.Mark | None) -> No
     Raises Failure.
     """
     name = environment.name
-    current = parts.wait_until_usable(run, environment)  # before waiting for its health
+    current = stuck.wait_until_usable(run, environment)  # before waiting for its health
     label = current.version
     with state(f"{name} has version {label or 'none'}, which was not verified"):
         if since:

@@ -12,7 +12,6 @@ from deploy.base.errors import AwsFailure, Failure, NotFound, Unhealthy, state
 from deploy.config import owner
 from deploy.config.environments import FOUNDATION, TEMPLATE, Environment
 from deploy.resources import beanstalk, bucket, events, stacks
-from deploy.resources.beanstalk import State
 
 Options = list[dict[str, str]]
 
@@ -93,13 +92,6 @@ def change(run: Run, environment: Environment, options: Options, label: str = ""
         ]
     with state(f"{environment.name} is unchanged"):
         run.aws.change("elasticbeanstalk", "update_environment", **parameters)
-
-
-def wait_until_usable(run: Run, environment: Environment) -> State:
-    """The state of ``environment``, once AWS accepts an update of it. Raises Failure."""
-    current = beanstalk.wait_until_ready(run, environment)
-    beanstalk.refuse_stuck(run, current)
-    return current
 
 
 def runs(run: Run, environment: Environment, label: str) -> bool:

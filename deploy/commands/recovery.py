@@ -30,6 +30,7 @@ from deploy.resources import (
     monitoring,
     secretsmanager,
     stacks,
+    stuck,
 )
 from deploy.resources.beanstalk import State
 
@@ -148,14 +149,14 @@ def _make_environment(run: Run, plan: Plan, outputs: dict[str, str], snapshot: s
     if beanstalk.find(run, plan.target.name) is None:
         parts.launch(run, plan.target, options, plan.label)
         return
-    parts.wait_until_usable(run, plan.target)
+    stuck.wait_until_usable(run, plan.target)
     if not parts.runs(run, plan.target, plan.label):  # its creation failed half-way
         parts.change(run, plan.target, options, plan.label)
 
 
 def _verify(run: Run, plan: Plan, user: str | None) -> tuple[State, str]:
     """The environment, once it serves, and what DNS lacks. Raises Failure."""
-    current = parts.wait_until_usable(run, plan.target)
+    current = stuck.wait_until_usable(run, plan.target)
     key, place = smoke.find_key(run, plan.target), smoke.locate(run, plan.target)
     with parts.serving(run, plan.target, current.version and plan.label, events.Mark()):
         detour = smoke.check_url(run, place.url, key, plan.label, place.host)

@@ -8,10 +8,10 @@ failure the same command can be run again, and continues where it ended.
 from deploy.base.context import Run
 from deploy.base.errors import Failure, NotFound, state
 from deploy.base.waiting import Pending, wait_until
-from deploy.commands import credentials, parts
+from deploy.commands import credentials
 from deploy.config.environments import Environment
 from deploy.delivery import smoke
-from deploy.resources import lock, secretsmanager
+from deploy.resources import lock, secretsmanager, stuck
 
 PASSWORD_LENGTH = 40
 PATIENCE = 1800  # seconds until RDS has changed the password
@@ -26,7 +26,7 @@ def rotate(run: Run, environment: Environment) -> None:
 
 def _rotate(run: Run, environment: Environment, arn: str) -> None:
     with state("nothing was changed"):
-        label = parts.wait_until_usable(run, environment).version
+        label = stuck.wait_until_usable(run, environment).version
         value = credentials.read(run, arn)
         if not value.get("password"):
             raise NotFound(f"there is no password in {arn}", next="restore it in Secrets Manager")

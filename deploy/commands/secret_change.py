@@ -8,12 +8,12 @@ from typing import Any
 
 from deploy.base.context import Run
 from deploy.base.errors import Failure, NotFound, state
-from deploy.commands import credentials, parts, secret_values
+from deploy.commands import credentials, secret_values
 from deploy.commands.credentials import KEYS_BEFORE, Secret
 from deploy.commands.secret_values import KEYS, PREVIOUS
 from deploy.config import environments
 from deploy.config.environments import Environment
-from deploy.resources import beanstalk, lock, secretsmanager
+from deploy.resources import beanstalk, lock, secretsmanager, stuck
 
 
 def change(run: Run, environment: Environment, name: str, ask: Callable[[], str] | None) -> None:
@@ -52,7 +52,7 @@ def _find_label(run: Run, environment: Environment, name: str) -> str:
         run, environment.name, environments.SECRETS, name
     ):
         return ""
-    return parts.wait_until_usable(run, environment).version
+    return stuck.wait_until_usable(run, environment).version
 
 
 def _replace(stored: dict[str, Any], key: str, value: str | None, remedy: str) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from typing import Any
 
 from deploy.base.context import Run
 from deploy.base.errors import Failure, state
-from deploy.commands import credentials, parts, secret_values
+from deploy.commands import credentials, secret_values
 from deploy.commands.credentials import KEYS_BEFORE as BEFORE
 from deploy.commands.secret_values import KEYS as NAME
 from deploy.config import environments
 from deploy.config.environments import SECRETS, Environment
 from deploy.delivery import smoke
-from deploy.resources import beanstalk, lock, secretsmanager
+from deploy.resources import beanstalk, lock, secretsmanager, stuck
 
 
 def stop(run: Run, environment: Environment) -> None:
@@ -29,7 +29,7 @@ def stop(run: Run, environment: Environment) -> None:
         with state("nothing was changed"):
             keys = (smoke.find_key(run, environment), proof)
             arn = _find_secret(run, environment)
-            label = parts.wait_until_usable(run, environment).version
+            label = stuck.wait_until_usable(run, environment).version
             stored = credentials.read(run, arn)
             own = {NAME: ",".join(map(secret_values.digest, keys))}
             kept = {BEFORE: stored.get(BEFORE, stored.get(NAME, ""))}
@@ -50,7 +50,7 @@ def allow(run: Run, environment: Environment) -> None:
             if BEFORE not in stored:
                 run.console.say(f"writes to {environment.name} are not stopped")
                 return
-            label = parts.wait_until_usable(run, environment).version
+            label = stuck.wait_until_usable(run, environment).version
         with state("writes are still stopped"):
             if stored[BEFORE]:
                 secretsmanager.write(run, arn, stored | {NAME: stored[BEFORE]})

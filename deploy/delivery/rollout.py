@@ -18,7 +18,7 @@ from deploy.base.errors import AwsFailure, Failure, state
 from deploy.config.environments import Environment
 from deploy.delivery import history, notify, smoke, version
 from deploy.delivery.version import Version
-from deploy.resources import beanstalk, events, lock, monitoring
+from deploy.resources import beanstalk, events, lock, monitoring, stuck
 
 LOOK = "find the cause in the events above and in what this shows: {}; fix it and build again"
 
@@ -70,9 +70,7 @@ def deploy(
     run.tools.require("eb", *(["git"] if forward else []))
     key = smoke.find_key(run, environment)
     with nullcontext() if is_locked else lock.hold(run, name):
-        current = beanstalk.wait_until_ready(run, environment)
-        beanstalk.refuse_stuck(run, current)
-        before = current.version
+        before = stuck.wait_until_usable(run, environment).version
         if forward:
             version.refuse_older(run, name, before, label)
         since = events.find_mark(run, name)

@@ -8,7 +8,7 @@ from deploy.base.context import Run
 from deploy.base.errors import AwsFailure, Failure, NotFound, Unhealthy
 from deploy.base.waiting import Pending, wait_until
 from deploy.config.environments import Environment
-from deploy.resources import events, stacks
+from deploy.resources import events
 
 EB_GRACE = 120  # seconds beyond the time limit of `eb`, which it does not always respect
 
@@ -190,56 +190,6 @@ def stop_update(run: Run, environment: Environment) -> None:
         except AwsFailure as failure:  # it may have ended meanwhile, which is checked below
             run.console.say(f"it could not be stopped: {failure.what}")
     wait_until_ready(run, environment)
-
-
-def refuse_stuck(run: Run, current: State) -> None:
-    """Raise Failure if a resource has failed in a way after which AWS refuses every update.
-
-    After a failed command of a hook, it does not.
-    """
-    status, reason = stacks.find_stuck(run, current.stack)
-    if status:
-        raise Failure(
-            f"a resource of {current.name} failed: {reason}",
-            f"its stack {current.stack} is {status}, which AWS refuses to update",
-            f"remove the cause, then: {'; '.join(_ways_out(run, current, status))}",
-        )
-
-
-def _ways_out(run: Run, current: State, status: str) -> list[str]:
-    """The commands that end ``status``; the last one continues. Raises AwsFailure."""
-    name, aws, program = current.name, run.settings.aws, run.settings.program
-    if status.startswith("UPDATE_"):
-        return [stacks.way_out(run, current.stack, status), "run this again"]
-    answer = run.aws.find(
-        "rds", "describe_db_instances", "DBInstanceNotFound", DBInstanceIdentifier=name
-    )
-    database = answer["DBInstances"][0] if answer else None
-    protected = database and database.get("DeletionProtection")
-    unprotect = f"rds modify-db-instance --db-instance-identifier {name} --no-deletion-protection"
-    terminate = [
-        *([aws(f"{unprotect} --apply-immediately")] if protected else []),
-        aws(f"elasticbeanstalk terminate-environment --environment-name {name}"),
-        _until(aws(f"elasticbeanstalk wait environment-terminated --environment-names {name}")),
-    ]
-    if status != "DELETE_FAILED" or not database:
-        return [*terminate, "run this again"]
-    kept, short = f"{name}-kept", name.rpartition("-")[2]  # its data, which a new one lacks
-    snapshot = f"rds create-db-snapshot --db-instance-identifier {name}"
-    return [
-        aws(f"{snapshot} --db-snapshot-identifier {kept}"),
-        _until(aws(f"rds wait db-snapshot-available --db-snapshot-identifier {kept}")),
-        *terminate,
-        f"{program} recover {short} --region {run.settings.region} --as NAME --to-snapshot {kept}",
-    ]
-
-
-def _until(wait: str) -> str:
-    """``wait``, repeated: the AWS CLI gives up on an environment after 20 looks, 20 s apart.
-
-    A database takes longer to delete. See `waiters-2.json` of elasticbeanstalk in botocore.
-    """
-    return f"until {wait}; do sleep 5; done"
 
 
 def _minutes(run: Run) -> int:
