@@ -24,12 +24,11 @@ def bootstrap(
 ) -> None:
     """Make the foundation and the pipeline, or bring them up to date. Safe to run again.
 
-    The connection to GitHub must be completed, and Slack authorised, once in the console;
-    until then there is no pipeline, and no Slack. The pipeline deploys whatever
-    is pushed to main: before it is created, ``is_protected`` must confirm that every push needs a
-    review. ``ask_token`` returns the token that fetches pull requests; they are not built without
-    one. Raises Failure, also when AWS does not answer a request, because a guess could remove
-    something.
+    The connection to GitHub must be completed, and Slack authorised, once in the console; until
+    then there is no pipeline, and no Slack. The pipeline deploys whatever is pushed to main: before
+    it is created, ``is_protected`` must confirm that every push needs a review. ``ask_token``
+    returns the token that fetches pull requests; they are not built without one. Raises Failure,
+    also when AWS does not answer a request, because a guess could remove something.
     """
     root = run.settings.root
     environments.refuse_region(run.settings)
