@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def home() -> Iterator[Path]:
     """A folder that users other than root can enter, unlike pytest's own."""
-    folder = Path(tempfile.mkdtemp(prefix="birthday-tests-"))
+    folder = Path(tempfile.mkdtemp(prefix="service-tests-"))
     folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)  # with an embedded server, it has been deleted
@@ -67,7 +67,7 @@ def home() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def database_url(home: Path, worker_id: str) -> Iterator[str]:
     """The URL of an empty database for this worker alone, embedded unless TEST_DATABASE_URL."""
-    name = f"birthday_{worker_id}_test"
+    name = f"app_{worker_id}_test"
     given = os.environ.get("TEST_DATABASE_URL")
     if given:
         url = make_url(refuse_unless_test(given)).set(drivername="postgresql")

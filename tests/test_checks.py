@@ -69,7 +69,7 @@ PLANTED = {
     ),
     "BasicAuthDetector": (
         "Basic Auth Credentials",
-        f"postgresql://birthday:{MIXTURE}@host/birthday",
+        f"postgresql://app:{MIXTURE}@host/app",
     ),
     "GitHubTokenDetector": ("GitHub Token", "gh" + "p_" + f"{MIXTURE}{MIXTURE}Zk7mWq3x"),
     "HexHighEntropyString": (
@@ -90,7 +90,7 @@ SURROUNDED = {
     "comment-about-a-password": f"password = '{MIXTURE}'  # old-one",
     "call": f"connect(password='{MIXTURE}')",
 }
-PLACEHOLDERS = 'url = "postgresql://birthday:for-development@db/birthday"'
+PLACEHOLDERS = 'url = "postgresql://app:for-development@db/app"'
 PRIVATE_KEY = "-----BEGIN OPENSSH " + "PRIVATE KEY-----"
 
 

@@ -6,9 +6,9 @@ from tests.conftest import refuse_unless_test
 
 
 def test_tests_refuse_a_database_that_is_not_for_tests():
-    assert refuse_unless_test("postgresql://me@host/birthday_test")
+    assert refuse_unless_test("postgresql://me@host/app_test")
     for url in (
-        "postgresql://me@host/birthday",
+        "postgresql://me@host/app",
         "postgresql://me@host",
         "postgresql://me@host/test_x",
     ):

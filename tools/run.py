@@ -24,11 +24,10 @@ import click
 import flask_migrate
 from sqlalchemy.exc import SQLAlchemyError
 
-from tools.postgres import PostgresError, Server, ensure_database
+from tools.postgres import USER, PostgresError, Server, ensure_database
 from web import config, create_app
 
 HOME = Path(".local")
-DATABASE = "birthday"
 STOP_TIMEOUT = 15  # seconds
 START_TIMEOUT = 30  # seconds
 PAUSE = 0.5  # seconds between two checks at what should be running
@@ -74,12 +73,12 @@ def serve(*, dev: bool) -> None:
         data = f"The data is in the database {url.database} on {url.host}."
         _run_until_stopped(_command(address, dev=dev), env, address, data, lambda: True)
         return
-    config.load(env | {"DATABASE_URL": "postgresql://here/birthday"})
+    config.load(env | {"DATABASE_URL": f"postgresql://here/{USER}"})
     HOME.mkdir(exist_ok=True)
     lock = _lock()
     with Server(HOME / "postgres") as postgres, lock:
-        ensure_database(postgres.url("postgres"), DATABASE)
-        env["DATABASE_URL"] = postgres.url(DATABASE)
+        ensure_database(postgres.url("postgres"), USER)
+        env["DATABASE_URL"] = postgres.url(USER)
         _migrate(env)
         data = "The data stays in .local/postgres."
         _run_until_stopped(_command(address, dev=dev), env, address, data, postgres.is_running)

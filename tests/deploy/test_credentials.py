@@ -20,7 +20,7 @@ APPLICATION, SMOKE = OUTPUTS[STAGING]["ApplicationSecret"], OUTPUTS[STAGING]["Sm
 def vault(aws, staging):
     """The secrets of both environments, which are the same here."""
     aws.secrets |= {
-        DATABASE: {"username": "birthday", "password": "old-one", "next_password": "none"},
+        DATABASE: {"username": "app", "password": "old-one", "next_password": "none"},
         APPLICATION: {},
         SMOKE: {"user": "smoke test", "key": "K3y"},
     }
@@ -104,7 +104,7 @@ def test_an_interrupted_rotation_is_continued(vault, steps, programs, command, f
     output = fails("secrets", "rotate", "prod")
     assert "had been deployed already, and does not serve" in output
     assert vault[DATABASE] == {
-        "username": "birthday", "password": "old-one", "next_password": "new-one",
+        "username": "app", "password": "old-one", "next_password": "new-one",
     }  # fmt: skip
     programs.codes.clear()
     steps.clear()

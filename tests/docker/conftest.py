@@ -119,7 +119,7 @@ def wait_for(url):
 @pytest.fixture(scope="module")
 def start(image):
     """Starts containers on a network of their own, and removes the containers and the network at the end."""
-    network = f"birthday-{secrets.token_hex(4)}"
+    network = f"service-{secrets.token_hex(4)}"
     docker("network", "create", network)
     started = []
 
@@ -139,12 +139,12 @@ def start(image):
 def database(start):
     """A URL for containers on the same network."""
     server = start(
-        "--network-alias=db", "--env=POSTGRES_USER=birthday", "--env=POSTGRES_PASSWORD=p",
+        "--network-alias=db", "--env=POSTGRES_USER=app", "--env=POSTGRES_PASSWORD=p",
         f"{BASES}postgres:18-trixie",
     )  # fmt: skip
     answers = ("exec", server.id, "pg_isready", "-h", "127.0.0.1")
     wait_until(lambda: docker(*answers, check=False).returncode == 0, server.logs)
-    return "postgresql://birthday:p@db/birthday"
+    return "postgresql://app:p@db/app"
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ class Stack:
 
     def __init__(self, folder="."):
         self.folder = folder
-        self.project = f"birthday-{secrets.token_hex(4)}"
+        self.project = f"service-{secrets.token_hex(4)}"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -79,7 +79,7 @@ def load(stack):
 
 def nothing_was_lost(stack, load):
     query = "SELECT username, date_of_birth FROM person"
-    rows = stack.compose("exec", "-T", "db", "psql", "-U", "birthday", "-Atc", query)
+    rows = stack.compose("exec", "-T", "db", "psql", "-U", "app", "-Atc", query)
     stored = {name: date.fromisoformat(born) for name, born in (r.split("|") for r in rows.split())}
     assert load.acknowledged
     assert not load.lost(stored), {n: (load.saved[n], stored.get(n)) for n in load.lost(stored)}

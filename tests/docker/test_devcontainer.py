@@ -37,7 +37,8 @@ def test_a_dev_container_can_install_and_test(workspace):
         for name in described["dockerComposeFile"]
         for part in ("--file", str((workspace / ".devcontainer" / name).resolve()))
     ]
-    compose = ("compose", "--project-name", f"birthday-{secrets.token_hex(4)}", *files)
+    project = f"service-{secrets.token_hex(4)}"
+    compose = ("compose", "--project-name", project, *files)
     command = (
         f"{described['postCreateCommand']} && make test ARGS=tests/web/test_storage.py"
         " && make clean && ls -A .venv"

@@ -127,7 +127,7 @@ class Service:
 
 @pytest.fixture
 def service():
-    folder = Path(tempfile.mkdtemp(prefix="birthday-faults-"))
+    folder = Path(tempfile.mkdtemp(prefix="service-faults-"))
     folder.chmod(0o711)
     service = Service(folder)
     try:

@@ -276,7 +276,7 @@ def nginx_before(service):
     if not shutil.which("nginx"):
         lacks("nginx")
     port = free_port()
-    folder = Path(tempfile.mkdtemp(prefix="birthday-nginx-"))
+    folder = Path(tempfile.mkdtemp(prefix="service-nginx-"))
     folder.chmod(0o711)
     text = Path(".platform/nginx/nginx.conf").read_text()
     for pattern, replacement in (

@@ -32,7 +32,7 @@ PINNED = {
     "DBSystemId": None,
     "Engine": "postgres",
     "KmsKeyId": custom("DatabaseKey"),
-    "MasterUsername": "birthday",
+    "MasterUsername": "app",
     "NcharCharacterSetName": None,
     "PerformanceInsightsKMSKeyId": custom("DatabaseKey"),
     "Port": "5432",
@@ -134,7 +134,7 @@ def test_the_password_is_not_generated_again():
     template = cloudformation.load("devops/environment.yml")
     secret = template["Resources"]["DatabaseSecret"]["Properties"]
     assert secret["GenerateSecretString"] == {
-        "SecretStringTemplate": '{"username": "birthday", "next_password": "none"}',
+        "SecretStringTemplate": '{"username": "app", "next_password": "none"}',
         "GenerateStringKey": "password",
         "PasswordLength": 40,
         "ExcludePunctuation": True,

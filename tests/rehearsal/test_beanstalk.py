@@ -60,8 +60,8 @@ def test_a_file_with_an_unknown_key_is_skipped_with_a_warning():
 
 def test_a_database_is_never_replaced(environment):
     deployments = Deployments(None, "", None, {}, None)
-    environment.database = SimpleNamespace(properties={"MasterUsername": "birthday"})
-    environment.release = release(DATABASE % "birthday")
+    environment.database = SimpleNamespace(properties={"MasterUsername": "app"})
+    environment.release = release(DATABASE % "app")
     deployments._make_database(environment)
     environment.release = release(DATABASE % "other")
     with pytest.raises(Failed, match="requires replacing: Database, MasterUsername"):

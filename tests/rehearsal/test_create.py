@@ -52,7 +52,7 @@ def test_options_events_and_output_contain_no_secrets(world, created, base):
 def test_a_database_connection_without_tls_is_refused(world, base):
     database = world.environment("staging").database
     password = database.properties["MasterUserPassword"]
-    command = f"PGPASSWORD={password} psql 'host=127.0.0.1 user=birthday dbname=birthday sslmode=disable' -c 'SELECT 1'"
+    command = f"PGPASSWORD={password} psql 'host=127.0.0.1 user=app dbname=app sslmode=disable' -c 'SELECT 1'"
     ended = subprocess.run(
         ["docker", "exec", database.container, "bash", "-c", command],
         capture_output=True, text=True,

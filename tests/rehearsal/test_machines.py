@@ -162,9 +162,7 @@ def test_answers_of_the_database_are_delayed(prod, judge):
         "5432",
         "0.1",
     )
-    end_sessions = (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'birthday'"
-    )
+    end_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'app'"
     try:
         with prod.load() as load:
             prod.database.answer(address(proxy), prod.containers)

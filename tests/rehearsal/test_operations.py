@@ -204,5 +204,5 @@ def test_every_command_of_the_runbook_works(world, base, second, bootstrapped, s
 
 def log_in(database, password):
     """What psql says to ``password``."""
-    command = f"PGPASSWORD={password} psql 'host=127.0.0.1 user=birthday dbname=birthday' -c ''"
+    command = f"PGPASSWORD={password} psql 'host=127.0.0.1 user=app dbname=app' -c ''"
     return docker("exec", database.container, "bash", "-c", command, check=False).stderr

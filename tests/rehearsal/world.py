@@ -42,7 +42,7 @@ class World:
         from tests.rehearsal.aws.cloud import Cloud  # imports moto, which takes two seconds
 
         self._images, self._made = Images(), {}
-        self.folder = Path(tempfile.mkdtemp(prefix="birthday-rehearsal-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="service-rehearsal-"))
         try:
             self.cloud = Cloud(
                 self.folder / "cloud", lambda: TIMES | {"BASES": f"{self.mirror.host}/"}
@@ -136,8 +136,8 @@ class Images:
 
     def __init__(self):
         folder = Path(tempfile.gettempdir())
-        self._made = folder / "birthday-rehearsal-images"  # names, of all that are at work
-        self._used = (folder / "birthday-rehearsal-images.used").open("a")
+        self._made = folder / "service-rehearsal-images"  # names, of all that are at work
+        self._used = (folder / "service-rehearsal-images.used").open("a")
         with self._one_by_one():
             fcntl.flock(self._used, fcntl.LOCK_SH)
             new = {f"{docker.MACHINE}:latest", f"{IMAGE}:latest"} - _images()

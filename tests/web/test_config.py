@@ -6,7 +6,7 @@ from sqlalchemy import make_url
 
 from web import config
 
-URL = {"DATABASE_URL": "postgresql://me:secret@db.example.com/birthday"}
+URL = {"DATABASE_URL": "postgresql://me:secret@db.example.com/app"}
 RDS = {"RDS_HOSTNAME": "db.example.com", "RDS_USERNAME": "me", "RDS_PASSWORD": "secret"}
 
 

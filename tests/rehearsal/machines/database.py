@@ -16,7 +16,7 @@ from tests.rehearsal.machines.docker import (
 )
 from tests.rehearsal.waiting import wait_for
 
-NAME = "birthday"  # of the application's database, by .ebextensions/40-database.config
+NAME = "app"  # of the application's database, by .ebextensions/40-database.config
 
 
 class Database:
