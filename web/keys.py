@@ -11,7 +11,6 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 DETAIL = "Send a valid key, in a header Authorization: Bearer <key>."
-CHALLENGE = WWWAuthenticate("bearer", {"realm": "birthday greetings"})
 
 
 def required(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -21,11 +20,17 @@ def required(view: Callable[..., Any]) -> Callable[..., Any]:
     def guarded(*args: Any, **kwargs: Any) -> Any:
         digests: frozenset[bytes] = current_app.config["API_KEYS"]
         if digests and not is_valid(_key(), digests):
-            raise Unauthorized(DETAIL, www_authenticate=CHALLENGE)
+            title: str = current_app.config["API_TITLE"]
+            raise Unauthorized(DETAIL, www_authenticate=challenge(title))
         return view(*args, **kwargs)
 
     guarded._apidoc = getattr(view, "_apidoc", {}) | {"needs_key": True}  # type: ignore[attr-defined]
     return guarded
+
+
+def challenge(title: str) -> WWWAuthenticate:
+    """What a response of status 401 asks for, on behalf of the API with this ``title``."""
+    return WWWAuthenticate("bearer", {"realm": title.lower()})
 
 
 def is_valid(key: str, digests: frozenset[bytes]) -> bool:

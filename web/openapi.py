@@ -82,7 +82,7 @@ RETRY = {
 CHALLENGE = {
     "description": "How to send a key.",
     "schema": {"type": "string"},
-    "example": keys.CHALLENGE.to_header(),
+    "example": keys.challenge(TITLE).to_header(),
 }
 
 

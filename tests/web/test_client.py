@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from web import create_app
 
 KEY = "an-open-secret"
-PACKAGE = "generated_birthday_client"
+PACKAGE = "generated_client"
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def generated(guarded, tmp_path_factory):
 def caller(generated, guarded, context):
     """The client with its key, connected to the application."""
     return generated.client.AuthenticatedClient(
-        base_url="http://birthday",
+        base_url="http://service",
         token=KEY,
         httpx_args={"transport": httpx.WSGITransport(app=guarded)},
     )
@@ -95,7 +95,7 @@ def test_it_reads_problems(generated, caller, on):
 
 def test_it_reads_that_a_key_is_needed(generated, caller):
     stranger = generated.client.AuthenticatedClient(
-        base_url="http://birthday", token="wrong", httpx_args=caller._httpx_args
+        base_url="http://service", token="wrong", httpx_args=caller._httpx_args
     )
     assert generated.delete.sync("John", client=stranger).status == 401
     body = birth(generated, "1990-05-17")
@@ -111,7 +111,7 @@ def test_it_reads_health(generated, caller):
 def test_it_reads_that_the_database_is_unavailable(generated, caller, guarded):
     app = create_app({"DATABASE_URL": "postgresql://me@127.0.0.1:1/nowhere"})
     caller = generated.client.Client(
-        base_url="http://birthday", httpx_args={"transport": httpx.WSGITransport(app=app)}
+        base_url="http://service", httpx_args={"transport": httpx.WSGITransport(app=app)}
     )
     away = generated.get_greeting.sync_detailed("John", client=caller)
     assert away.parsed.type_ == "/docs/problems#database-unavailable"

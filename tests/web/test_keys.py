@@ -5,7 +5,7 @@ import hmac
 
 import pytest
 
-from web import create_app, keys
+from web import create_app, keys, openapi
 
 KEY, OTHER = "an-open-secret", "another-one"
 BORN = {"dateOfBirth": "1990-05-17"}
@@ -43,7 +43,7 @@ def test_other_callers_must_not_write(guarded, method, authorization):
     for path, body in (("/hello/John", {"dateOfBirth": "1980-01-01"}), ("/hello/j0hn", None)):
         response = guarded.open(path, method=method, json=body, headers=headers)
         assert response.status_code == 401  # before anything in the request is judged
-        assert response.headers["WWW-Authenticate"] == 'Bearer realm="birthday greetings"'
+        assert response.headers["WWW-Authenticate"] == f'Bearer realm="{openapi.TITLE.lower()}"'
         assert response.json["detail"] == keys.DETAIL
         assert response.json["type"] == "about:blank"
     assert guarded.get("/hello/John").status_code == 200
