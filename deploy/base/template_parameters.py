@@ -12,13 +12,13 @@ from deploy.base.errors import InvalidConfig
 from deploy.base.settings import SafeLoader, read_text
 from deploy.base.tables import Rule
 
-# Parameters that depend on the owner, AWS or the name of the environment
+# Parameters that depend on the owner, AWS or a name
 GIVEN = {
     "OperationsEmail", "EscalationEmail", "Environment", "Foundation", "Repository", "Escalate",
     "LoadBalancer", "TargetGroup", "AutoScalingGroup", "ApplicationLog", "ProxyLog",
     "WatchedCertificate", "Vault", "FirstVaultArn", "SecondVaultArn", "DatabaseKey",
     "ApplicationSecretArn", "SmokeTestSecretArn", "FirstCopyRegion", "SecondCopyRegion",
-    "EnvironmentId",
+    "EnvironmentId", "Application",
 }  # fmt: skip
 
 

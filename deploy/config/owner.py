@@ -24,7 +24,7 @@ from deploy.base.tables import check, kind, text
 NAME = "devops/owner.json"
 EMAIL = text(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address such as owner@example.com")
 CHANNEL = text(r"[CG][A-Z0-9]{6,}", "the id of a channel, such as C00000001, not its name")
-SLUG = text(r"[a-z0-9][a-z0-9_-]*", "a name as in Sentry's addresses, such as birthday-greetings")
+SLUG = text(r"[a-z0-9][a-z0-9_-]*", "a name as in Sentry's addresses, such as web-service")
 KEYS = {
     "team": text(r"[a-z][a-z0-9-]{1,39}", "2 to 40 lower-case letters, digits and hyphens"),
     "email": EMAIL,

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from deploy.base import template_parameters
 from deploy.base.context import Run
 from deploy.base.errors import Failure, state
 from deploy.base.waiting import Pending, wait_until
@@ -72,9 +73,12 @@ def way_out(run: Run, name: str, status: str) -> str:
 def apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) -> None:
     """Create or update the stack ``name`` to match ``template`` and ``parameters``.
 
-    A dry run shows what would change, by a change set that it removes. Raises Failure when
-    CloudFormation cannot do it and has rolled the stack back.
+    A template that has a parameter Application gets the name of ours. A dry run shows what would
+    change, by a change set that it removes. Raises Failure when CloudFormation cannot do it and
+    has rolled the stack back.
     """
+    if "Application" in template_parameters.read_parameters(run.settings.root, template):
+        parameters = {"Application": run.settings.application, **parameters}
     with state(f"the stack {name} is unchanged, or CloudFormation is still changing it"):
         _apply(run, name, template, parameters)
 

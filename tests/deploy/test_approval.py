@@ -8,6 +8,7 @@ import pytest
 
 from deploy.base.errors import AwsFailure, Failure
 from deploy.delivery import approval
+from tests.support.aws import APPLICATION
 
 OPEN = datetime.fromisoformat("2026-11-24T12:00+01:00")
 CLOSED = datetime.fromisoformat("2026-11-28T12:00+01:00")
@@ -67,7 +68,7 @@ def test_outside_of_it_the_team_is_notified_of_what_is_pending_and_where(aws, re
     text = json.loads(sent["Message"])["email"]
     assert "abc-1 waits for approval" in text
     assert "It opens Monday 2026-11-30 09:00" in text
-    assert "/codepipeline/pipelines/birthday-greetings/view" in text
+    assert f"/codepipeline/pipelines/{APPLICATION}/view" in text
 
 
 def test_the_approval_that_begins_later_is_waited_for(aws, release):

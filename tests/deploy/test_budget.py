@@ -38,6 +38,7 @@ def test_it_is_made_once_and_writes_to_the_team_itself(aws, command):
     code, output = command(*BOOTSTRAP)
     assert code == 0, output
     assert aws.stacks[BUDGET]["parameters"] == {
+        "Application": APPLICATION,
         "OperationsEmail": "team@greetings.test",
         "MonthlyBudget": "250",
     }

@@ -24,7 +24,7 @@ def test_a_build_publishes_image_bundle_and_version(aws, fresh, programs, projec
     assert (project / "dist/version").read_text() == f"{label}\n"
     bundle = (project / "dist/bundle.zip").read_bytes()
     assert aws.bundles[f"{APPLICATION}/{label}.zip"]["content"] == bundle
-    name = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/birthday-greetings:{label}"
+    name = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/{APPLICATION}:{label}"
     assert programs.calls("docker build") == [
         f"docker build --load --platform linux/amd64 --build-arg APP_VERSION={label} --tag {name} ."
     ]

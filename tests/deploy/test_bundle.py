@@ -12,8 +12,9 @@ import yaml
 
 from deploy.base.errors import Failure
 from deploy.delivery import bundle
+from tests.support.aws import APPLICATION
 
-IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/birthday-greetings@sha256:" + "0f" * 32
+IMAGE = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/{APPLICATION}@sha256:" + "0f" * 32
 
 
 @pytest.fixture
@@ -59,9 +60,7 @@ def test_eb_uses_this_bundle_and_creates_none():
     assert config["deploy"]["artifact"] == "dist/bundle.zip"
 
 
-@pytest.mark.parametrize(
-    "image", ["birthday-greetings", "x/y:latest", "x/y@sha256:12", f"{IMAGE} x"]
-)
+@pytest.mark.parametrize("image", [APPLICATION, "x/y:latest", "x/y@sha256:12", f"{IMAGE} x"])
 def test_an_image_that_is_not_pinned_is_refused(image):
     with pytest.raises(Failure, match="is not pinned"):
         bundle.make(image, Path())

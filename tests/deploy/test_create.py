@@ -397,7 +397,7 @@ def test_a_stack_whose_first_attempt_failed_is_made_again(aws, nothing, command)
     aws.stacks[FOUNDATION]["status"] = "ROLLBACK_COMPLETE"
     code, output = command("create", "staging", "--version", "new")
     assert code == 0, output
-    assert "the first attempt to create the stack birthday-greetings-foundation failed" in output
+    assert f"the first attempt to create the stack {APPLICATION}-foundation failed" in output
     assert [one["StackName"] for one in aws.asked("cloudformation:DeleteStack")] == [FOUNDATION]
 
 

@@ -381,7 +381,7 @@ def test_what_is_refused(aws, vault, fails, given, arguments, text, what):
     assert not aws.asked("secretsmanager:PutSecretValue")
 
 
-@pytest.mark.parametrize("stack", ["birthday-greetings-foundation", STAGING])
+@pytest.mark.parametrize("stack", [f"{STAGING.removesuffix('staging')}foundation", STAGING])
 def test_without_a_stack(aws, vault, fails, stack):
     del aws.stacks[stack]
     assert f"there is no stack {stack}" in fails("secrets", "list", "staging")

@@ -19,7 +19,7 @@ def test_create_watches_an_environment(aws, staging, command):
     assert parameters["LoadBalancer"] == LOAD_BALANCER.partition(":loadbalancer/")[2]
     assert parameters["TargetGroup"] == TARGET_GROUP.rpartition(":")[2]
     assert parameters["AutoScalingGroup"] == f"awseb-{STAGING}"
-    assert parameters["Repository"] == "greeters/birthday-greetings"
+    assert parameters["Repository"] == f"greeters/{APPLICATION}"
     assert parameters["ErrorPercent"] == "2"
     assert parameters["Escalate"] == "false"
     assert f"the dashboard: https://{REGION}.console.aws.amazon.com/cloudwatch/" in output

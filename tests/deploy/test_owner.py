@@ -7,6 +7,7 @@ import pytest
 
 from deploy.base.errors import InvalidConfig
 from deploy.config import owner
+from tests.support.aws import APPLICATION
 from tests.support.owner import OWNER
 
 
@@ -89,7 +90,7 @@ SLACK = OWNER["slack"]
     [
         ({"email": "owner@example.com"}, "email 'owner@example.com'"),
         ({"escalation": "owner@example.com"}, "escalation 'owner@example.com'"),
-        ({"repository": "example/birthday-greetings"}, "repository 'example/birthday-greetings'"),
+        ({"repository": f"example/{APPLICATION}"}, f"repository 'example/{APPLICATION}'"),
         ({"slack": SLACK | {"workspace": "T00000000"}}, "slack.workspace 'T00000000'"),
         ({"slack": SLACK | {"channel": "C00000002"}}, "slack.channel 'C00000002'"),
         (

@@ -30,9 +30,9 @@ def test_it_makes_the_foundation_and_the_pipeline(aws, authorised, command):
     assert code == 0, output
     assert aws.stacks[FOUNDATION]["parameters"]["EscalationEmail"] == "chief@greetings.test"
     assert parameters(aws)["Connected"] == "true"
-    assert parameters(aws)["Repository"] == "greeters/birthday-greetings"
+    assert parameters(aws)["Repository"] == f"greeters/{APPLICATION}"
     assert parameters(aws)["WindowSchedule"].startswith("cron(")
-    assert "codepipeline/pipelines/birthday-greetings/view" in output
+    assert f"codepipeline/pipelines/{APPLICATION}/view" in output
 
 
 def test_it_deploys_to_the_environments_that_there_are(aws, authorised, command):
@@ -100,8 +100,8 @@ def test_one_lost_answer_is_enough(aws, authorised, fails):
     [
         (
             "owner.json",
-            "greeters/birthday-greetings",
-            "example/birthday",
+            f"greeters/{APPLICATION}",
+            "example/another",
             ": placeholders. Replace",
         ),
         ("owner.json", "{", "", "invalid JSON"),
@@ -152,7 +152,7 @@ def test_a_dry_run_when_nothing_would_change(aws, authorised, command):
 
 def test_nothing_is_made_before_somebody_confirmed_that_main_is_protected(aws, authorised, fails):
     output = fails("bootstrap")
-    assert "it was not confirmed that main of greeters/birthday-greetings is protected" in output
+    assert f"it was not confirmed that main of greeters/{APPLICATION} is protected" in output
     assert "--main-is-protected" in output
     assert "now: nothing was changed" in output
     assert not aws.asked("cloudformation:CreateChangeSet")
@@ -164,7 +164,7 @@ def test_it_is_asked_on_a_terminal(aws, authorised, command, monkeypatch):
     monkeypatch.setattr("click.confirm", lambda question, **_: not asked.append(question))
     assert command("bootstrap")[0] == 0
     [question] = asked
-    assert "deploys whatever is pushed to main of greeters/birthday-greetings" in question
+    assert f"deploys whatever is pushed to main of greeters/{APPLICATION}" in question
     assert parameters(aws)["Connected"] == "true"
 
 

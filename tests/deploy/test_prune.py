@@ -5,6 +5,7 @@ import io
 import pytest
 
 from tests.deploy.conftest import STAGING, add_history
+from tests.support.aws import APPLICATION
 
 LABELS = [f"v{number:03}" for number in range(60)]
 
@@ -15,7 +16,7 @@ def many(aws, staging):
     aws.versions.clear()
     aws.add_version(*LABELS)
     staging.update(label="v001", instances=["v001", "v002"])
-    aws.environments["birthday-greetings-prod"].update(label="v059", instances=["v059"] * 2)
+    aws.environments[f"{APPLICATION}-prod"].update(label="v059", instances=["v059"] * 2)
     add_history(aws, "deploy v000", "deploy v003", "deploy v001")
     aws.add_environment("other", "v004")  # not in the file, but it runs
     return aws.versions
@@ -32,7 +33,7 @@ def test_a_dry_run_deletes_nothing_and_shows_what_it_would(aws, many, command):
     code, output = command("versions", "prune", "--dry-run")
     assert code == 0
     assert len(many) == 60
-    line = "+ aws elasticbeanstalk delete-application-version --application-name birthday-greetings"
+    line = f"+ aws elasticbeanstalk delete-application-version --application-name {APPLICATION}"
     assert output.count(line) == 6
     assert f"{line} --version-label v005 --delete-source-bundle" in output
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.deploy.conftest import DESTINATIONS, PROD, STAGING, add_history, commit
-from tests.support.aws import REGION, bundles, identify, records
+from tests.support.aws import APPLICATION, REGION, bundles, identify, records
 
 BUCKET = records()
 LOCK = f"locks/{STAGING}"
@@ -358,11 +358,11 @@ def test_everybody_is_notified_of_a_deployment(aws, staging, command):
 
 
 def test_a_pipeline_says_that_it_was_it(aws, staging, command, monkeypatch):
-    monkeypatch.setenv("CODEBUILD_INITIATOR", "codepipeline/birthday-greetings")
+    monkeypatch.setenv("CODEBUILD_INITIATOR", f"codepipeline/{APPLICATION}")
     monkeypatch.setenv("CODEBUILD_BUILD_URL", "https://build")
     command("deploy", "staging", "--version", "new")
     [text] = sent(aws)
-    assert "who: codepipeline/birthday-greetings\n" in text
+    assert f"who: codepipeline/{APPLICATION}\n" in text
     assert "link: https://build\n" in text
 
 
@@ -380,14 +380,14 @@ def test_the_escalation_is_notified_of_a_failure_in_production(
 
 
 def no_topic(aws):
-    del aws.stacks["birthday-greetings-foundation"]["outputs"]["DeploymentsTopic"]
+    del aws.stacks[f"{APPLICATION}-foundation"]["outputs"]["DeploymentsTopic"]
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
         (lambda aws: aws.fail("sns:Publish", "AuthorizationError"), "sns:Publish is missing"),
-        (no_topic, "birthday-greetings-foundation has no topic"),
+        (no_topic, f"{APPLICATION}-foundation has no topic"),
         (lambda aws: aws.fail("cloudformation:DescribeStacks", None,
                               when=lambda one: one["StackName"].endswith("foundation")),
          "AWS did not answer cloudformation:DescribeStacks"),
@@ -444,7 +444,7 @@ def test_without_a_command_it_checks_and_tests_before_it_deploys(aws, staging, p
     assert code == 0, output
     steps = [line.split(" --")[0] for line in programs.calls()]
     label = aws.environments[PROD]["label"]
-    image = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/birthday-greetings:{label}"
+    image = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/{APPLICATION}:{label}"
     assert steps == [
         "make ci", "docker build", f"make test-image IMAGE={image}",
         "docker push", f"eb deploy {STAGING}", f"eb deploy {PROD}",

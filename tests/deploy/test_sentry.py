@@ -182,7 +182,7 @@ def test_an_unknown_name_is_a_failure(api, fails, kind, what):
 
 def test_a_project_without_monitors_is_a_failure(api, fails):
     del api.lists["detectors/"][0]
-    assert "the project birthday-greetings has no monitor" in fails("sentry", "apply")
+    assert f"the project {APPLICATION} has no monitor" in fails("sentry", "apply")
 
 
 @pytest.mark.parametrize("status", [400, 500, 503])

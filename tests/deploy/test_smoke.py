@@ -21,6 +21,7 @@ from deploy.base.changes import Changes
 from deploy.base.errors import Unhealthy
 from deploy.config import environments
 from deploy.delivery import client, smoke
+from tests.support.aws import APPLICATION
 from tests.support.certificates import Authority
 from web import create_app
 from web.birthday import days_until_birthday
@@ -269,11 +270,11 @@ def test_a_failure_exits_with_1(staging, fails, tested):
 
 
 def lost_key(aws):
-    del aws.secrets["birthday-greetings-staging/smoke-test"]
+    del aws.secrets[f"{APPLICATION}-staging/smoke-test"]
 
 
 def no_key(aws):
-    aws.secrets["birthday-greetings-staging/smoke-test"] = {"user": "x"}
+    aws.secrets[f"{APPLICATION}-staging/smoke-test"] = {"user": "x"}
 
 
 @pytest.mark.parametrize(
@@ -295,7 +296,7 @@ def test_the_key_is_needed_before_anything_is_done(
 ):
     change(aws)
     output = fails(*arguments)
-    assert "the key of the smoke test of birthday-greetings-staging cannot be read" in output
+    assert f"the key of the smoke test of {APPLICATION}-staging cannot be read" in output
     assert what in output
     assert not programs.calls()
     assert not tested.calls

@@ -135,9 +135,9 @@ def test_an_unmonitored_environment_is_reported(aws, staging, command):
 def test_the_age_of_each_backup_is_shown(aws, watched, command):
     at = datetime.now(UTC) - timedelta(hours=5)
     aws.vaults = {
-        "birthday-greetings-prod-eu-west-1": {"awsbackup:job-1": ("COMPLETED", at)},
-        "birthday-greetings-prod-eu-central-1": {},
-        "birthday-greetings-prod-eu-north-1": {
+        f"{APPLICATION}-prod-eu-west-1": {"awsbackup:job-1": ("COMPLETED", at)},
+        f"{APPLICATION}-prod-eu-central-1": {},
+        f"{APPLICATION}-prod-eu-north-1": {
             "awsbackup:copyjob-1": ("COMPLETED", at - timedelta(hours=35)),
         },
     }

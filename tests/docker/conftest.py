@@ -10,11 +10,12 @@ import urllib.request
 
 import pytest
 
+from tests.support.aws import APPLICATION
 from tests.support.needs import refuse
 
 # An image that was already built, or one built from the working tree; its tag is its version
 GIVEN = os.environ.get("IMAGE_UNDER_TEST")
-IMAGE = GIVEN or "birthday-greetings:9.8.7"
+IMAGE = GIVEN or f"{APPLICATION}:9.8.7"
 PATIENCE = 300  # seconds, after which something hangs
 VERSION = IMAGE.rpartition(":")[2]
 BASES = os.environ.get("BASES", "")  # prefix of the names of official images

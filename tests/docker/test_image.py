@@ -13,6 +13,7 @@ import pytest
 from deploy.delivery.image import LIST_PACKAGES
 from tests.docker.conftest import (
     BASES,
+    IMAGE,
     PATIENCE,
     VERSION,
     Container,
@@ -73,7 +74,7 @@ def test_it_starts_whatever_umask_it_was_built_with(tmp_path):
         shutil.copytree(name, tmp_path / name)
     for path in tmp_path.rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
-    tag = "birthday-greetings:of-a-strict-umask"
+    tag = f"{IMAGE}-of-a-strict-umask"
     docker("build", "--build-arg", f"BASES={BASES}", "--tag", tag, str(tmp_path))
     docker("run", "--rm", tag, "python", "-c", "import web.__main__; web.create_app")
     docker("image", "rm", tag)

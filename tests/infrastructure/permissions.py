@@ -12,7 +12,7 @@ from tests.support.iam import Role, Stack
 
 DOCUMENT = Path("docs/permissions.md")
 STAGING, PROD = f"{APPLICATION}-staging", f"{APPLICATION}-prod"
-OWNER = "greeters/birthday-greetings"
+OWNER = f"greeters/{APPLICATION}"
 
 IDS = {STAGING: "e-aaaaaaaaaa", PROD: "e-bbbbbbbbbb"}
 
@@ -133,7 +133,7 @@ WHAT = {
         ("approve", "codepipeline:PutApprovalResult",
          arn("codepipeline", f"{APPLICATION}/Release/Approve"), {}),
         ("write logs of the pipeline", "logs:PutLogEvents",
-         arn("logs", "log-group:/birthday-greetings/pipeline:log-stream:1"), {}),
+         arn("logs", f"log-group:/{APPLICATION}/pipeline:log-stream:1"), {}),
     ],
     "Versions": [
         ("publish an image", "ecr:PutImage", IMAGES, {}),

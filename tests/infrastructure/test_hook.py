@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.aws import APPLICATION
+
 HOOK = Path(".platform/hooks/predeploy/10_migrate.sh").absolute()
-AT_ECR = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/birthday-greetings@sha256:{'a' * 64}"
-ELSEWHERE = f"registry.example.com/birthday-greetings@sha256:{'a' * 64}"
+AT_ECR = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/{APPLICATION}@sha256:{'a' * 64}"
+ELSEWHERE = f"registry.example.com/{APPLICATION}@sha256:{'a' * 64}"
 VALUE = "not to be shown"
 STUB = """#!/usr/bin/env bash
 echo "$(basename "$0") $*" >>"$CALLS"

@@ -282,7 +282,7 @@ def test_the_first_instances_start_before_the_id_is_known():
     assert role.may(
         "s3:ListBucket", BUCKET, {"s3:prefix": "resources/environments/e-1/_runtime/versions/"}
     )
-    assert not role.may("s3:ListBucket", BUCKET, {"s3:prefix": "birthday-greetings/"})
+    assert not role.may("s3:ListBucket", BUCKET, {"s3:prefix": f"{APPLICATION}/"})
     for key in ("versions/manifest_1", "_versions/1"):
         assert role.may("s3:GetObject", f"{BUCKET}/resources/environments/e-1/_runtime/{key}")
     assert role.may("s3:PutObject", f"{BUCKET}/resources/environments/logs/tail/e-1/i-1/1.txt")

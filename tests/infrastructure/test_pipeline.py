@@ -10,8 +10,8 @@ import yaml
 from deploy.config import window
 from tests.support import cloudformation
 
-TEMPLATE = cloudformation.load("devops/pipeline.yml")
-RESOURCES = TEMPLATE["Resources"]
+STACK = cloudformation.Stack("devops/pipeline.yml", "pipeline", {})
+RESOURCES = STACK.template["Resources"]
 PROJECTS = {
     name: one["Properties"]
     for name, one in RESOURCES.items()
@@ -133,7 +133,7 @@ def test_variables_of_actions_are_those_that_earlier_ones_export():
 
 
 def test_what_the_schedule_asks_for_does_not_expire():
-    rules = RESOURCES["Artifacts"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    rules = STACK.properties("AWS::S3::Bucket")["Artifacts"]["LifecycleConfiguration"]["Rules"]
     source = PROJECTS["WindowOpens"]["Source"]["Location"]["Fn::Sub"].partition("/")[2]
     expiring = [rule.get("Prefix", "") for rule in rules if "ExpirationInDays" in rule]
     assert expiring

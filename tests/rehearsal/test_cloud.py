@@ -12,6 +12,7 @@ import pytest
 from tests.rehearsal.machines.docker import docker
 from tests.rehearsal.project import SCRIPT
 from tests.rehearsal.waiting import wait_for
+from tests.support.aws import APPLICATION
 
 
 class Terminal:
@@ -57,7 +58,7 @@ def terminal(world):
 
 def containers(process):
     """What it has started."""
-    label = f"label=birthday-greetings.rehearsal={process.pid}"
+    label = f"label={APPLICATION}.rehearsal={process.pid}"
     return docker("ps", "--all", "--quiet", "--filter", label).stdout.split()
 
 
@@ -89,7 +90,7 @@ def test_somebody_follows_the_documents_and_ends_it_in_the_middle(world, termina
     created = script("create", "staging")
     assert created.returncode == 0, created.stdout
     registry = re.search(r"--tag (127\.0\.0\.1:\d+)/", created.stdout)[1]
-    url = terminal.shows(r"birthday-greetings-staging answers at http://\S+localhost:(\d+)/docs")
+    url = terminal.shows(rf"{APPLICATION}-staging answers at http://\S+localhost:(\d+)/docs")
     assert f"127.0.0.1:{url[1]}" in script("status").stdout
     assert containers(terminal.process)
     assert not [line for line in terminal.lines if '"POST / HTTP' in line]

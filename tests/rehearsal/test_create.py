@@ -9,6 +9,7 @@ import pytest
 
 from tests.rehearsal.project import replace
 from tests.rehearsal.world import ENVIRONMENTS, in_the_container
+from tests.support.aws import APPLICATION
 
 PROPERTIES = "aws:elasticbeanstalk:application:environment"
 
@@ -34,7 +35,7 @@ def test_environments_are_created_from_nothing_and_a_repetition_changes_nothing(
     passwords = {one.database.properties["MasterUserPassword"] for one in (staging, prod)}
     assert len(passwords) == 2
     printed = world.project.script("create", "staging")
-    assert "the stack birthday-greetings-staging is up to date" in printed
+    assert f"the stack {APPLICATION}-staging is up to date" in printed
     assert "create_environment" not in world.beanstalk.calls
     seen(f"both created from nothing in {seconds:.0f} s")
 
@@ -101,7 +102,7 @@ def test_settings_that_do_not_work_are_reverted_and_reported(world, base):
     edit = replace("devops/environments.toml", "[staging.stack]", setting)
     with world.project.commit(edit):
         printed = world.project.script("create", "staging", fails=True)
-    assert "birthday-greetings-staging did not accept the settings" in printed
+    assert f"{APPLICATION}-staging did not accept the settings" in printed
     assert "reverted to the previous configuration" in printed
     assert world.runs("staging") == base
 
@@ -109,7 +110,7 @@ def test_settings_that_do_not_work_are_reverted_and_reported(world, base):
 def test_status_shows_the_version_of_each_environment(world, base):
     printed = world.project.script("status")
     for name in ENVIRONMENTS:
-        assert f"birthday-greetings-{name}  Ready  Green/Ok  {base}" in printed
+        assert f"{APPLICATION}-{name}  Ready  Green/Ok  {base}" in printed
     assert printed.count(f"instances    2 run {base}") == 2
     assert printed.count("alarms       none firing") == 2
     assert "NOT WATCHED" not in printed

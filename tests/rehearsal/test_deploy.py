@@ -7,7 +7,7 @@ import pytest
 from tests.rehearsal.project import add_a_column, replace
 from tests.rehearsal.waiting import wait_for
 from tests.rehearsal.world import in_the_container
-from tests.support.aws import seal
+from tests.support.aws import APPLICATION, seal
 
 SUBJECT = "-fix " + "\N{BIRTHDAY CAKE}" * 201  # which a program could take for an option
 
@@ -91,7 +91,7 @@ def test_runs_that_are_refused_stopped_or_interrupted(world, base, second):
         stopped, _ = endless.communicate(timeout=600)
         again = project.begin("deploy", "staging", "--version", second)
         told = read_until(again, "is Updating")
-    assert "another run is working on birthday-greetings-staging" in refused
+    assert f"another run is working on {APPLICATION}-staging" in refused
     assert "is unchanged" in refused
     assert first.returncode == 130
     assert "What was started on AWS continues there" in interrupted

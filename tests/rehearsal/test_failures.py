@@ -3,6 +3,7 @@
 import pytest
 
 from tests.rehearsal.project import replace
+from tests.support.aws import APPLICATION
 
 HOOK = ".platform/hooks/predeploy/10_migrate.sh"
 
@@ -41,7 +42,7 @@ def test_a_hook_that_fails_halfway_leaves_no_mixed_versions(world, base):
     label = world.project.build(fails_on_the_second)
     printed = world.project.script("deploy", "staging", "--version", label, fails=True)
     assert "Command failed on instance" in printed
-    assert f"birthday-greetings-staging: rolling back to {base}" in printed
+    assert f"{APPLICATION}-staging: rolling back to {base}" in printed
     assert "failed in staging and was rolled back" in printed
     assert world.runs("staging") == base
 

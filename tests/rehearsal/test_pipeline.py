@@ -10,11 +10,11 @@ import pytest
 from tests.rehearsal.aws.codebuild import Failed
 from tests.rehearsal.project import replace
 from tests.rehearsal.world import CHANNEL, CHIEF, DEPLOYMENTS, TEAM, told
-from tests.support.aws import APPLICATION as PIPELINE
+from tests.support.aws import APPLICATION
 
-VERIFY, IMAGE_TESTS = "birthday-greetings-verify", "birthday-greetings-image-tests"
+VERIFY, IMAGE_TESTS = f"{APPLICATION}-verify", f"{APPLICATION}-image-tests"
 SLOW = "format,lint,types,design,shell,dockerfile,templates,locks,secrets"  # checks
-OPENS = "birthday-greetings-window-opens"
+OPENS = f"{APPLICATION}-window-opens"
 WINDOW = """time_zone = "Europe/Berlin"
 [[window]]
 days = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
@@ -58,12 +58,12 @@ def test_bootstrap_asks_for_the_handshakes_and_then_creates_the_pipeline(world, 
     before, shown, after = bootstrapped
     assert "there is no pipeline yet: complete the connection" in before
     assert "the workspace TABCDEF12 is not authorised" in before
-    assert "birthday-greetings-pipeline would change:" in shown
+    assert f"{APPLICATION}-pipeline would change:" in shown
     assert "AWS::CodeBuild::Project" in shown
-    assert f"codepipeline/pipelines/{PIPELINE}/view" in after
-    assert PIPELINE in world.cloud.cloudformation.resources["AWS::CodePipeline::Pipeline"]
+    assert f"codepipeline/pipelines/{APPLICATION}/view" in after
+    assert APPLICATION in world.cloud.cloudformation.resources["AWS::CodePipeline::Pipeline"]
     again = world.project.script("bootstrap")
-    assert f"codepipeline/pipelines/{PIPELINE}/view" in again
+    assert f"codepipeline/pipelines/{APPLICATION}/view" in again
 
 
 def build(world, project, **variables):
@@ -80,7 +80,7 @@ def test_a_pull_request_is_checked_and_tested(world, bootstrapped):
     """By the commands of the buildspec, which writes its reports."""
     reports = "--junit-xml=dist/tests.xml --cov-report=xml:dist/coverage.xml --cov-fail-under=0"
     output = build(
-        world, "birthday-greetings-pull-requests",
+        world, f"{APPLICATION}-pull-requests",
         SKIP=SLOW, ARGS=f"tests/web/test_birthday.py {reports}",
     )  # fmt: skip
     assert "private keys" in output
@@ -107,7 +107,7 @@ def test_a_version_waits_for_the_release_window_which_releases_it(world, pipelin
     for path in (TEAM, CHANNEL):
         text = told(world, path, waits)
         assert "Nobody releases anything here" in text
-        assert f"/codepipeline/pipelines/{PIPELINE}/view" in text
+        assert f"/codepipeline/pipelines/{APPLICATION}/view" in text
         told(world, path, "Approval expired")
     told_of_success(world, "staging", execution)
 
@@ -143,8 +143,8 @@ def wait_again(world, waits):
 
 
 def told_of_success(world, name, execution):
-    text = told(world, DEPLOYMENTS, f"birthday-greetings-{name}: {version(execution)} succeeded")
-    assert f"who: codepipeline/{PIPELINE}" in text
+    text = told(world, DEPLOYMENTS, f"{APPLICATION}-{name}: {version(execution)} succeeded")
+    assert f"who: codepipeline/{APPLICATION}" in text
     assert "duration: " in text
     assert "link: https://eu-west-1.console.aws.amazon.com/codebuild/" in text
 
@@ -154,7 +154,7 @@ def refuse_older(world, execution, older):
     newer = version(execution)
     with pytest.raises(Failed):
         world.cloud.build.run(
-            f"{PIPELINE}-staging", execution.source, execution.commit, {"VERSION": older}
+            f"{APPLICATION}-staging", execution.source, execution.commit, {"VERSION": older}
         )
     assert f"runs {newer}, which is not older than {older}" in world.cloud.build.outputs[-1][1]
     assert world.runs("staging") == newer
@@ -180,7 +180,7 @@ def test_a_failed_smoke_test_in_staging_leaves_production_unchanged(world, pipel
     assert stages["Staging"] == "Failed"
     assert "Release" not in stages
     assert world.runs("staging") == world.runs("prod") == base
-    failed = f"birthday-greetings-staging: {version(execution)} FAILED"
+    failed = f"{APPLICATION}-staging: {version(execution)} FAILED"
     assert "was rolled back" in told(world, DEPLOYMENTS, failed)
     told(world, TEAM, '"stage": "Staging"')
     assert not world.cloud.receiver.told(CHIEF)
@@ -208,7 +208,7 @@ def test_inside_the_window_a_failed_smoke_test_in_production_rolls_back(world, p
     assert stages["Production"] == "Failed"
     assert world.runs("staging") == version(execution)
     assert world.runs("prod") == base
-    failed = f"birthday-greetings-prod: {version(execution)} FAILED"
+    failed = f"{APPLICATION}-prod: {version(execution)} FAILED"
     for path in (DEPLOYMENTS, TEAM, CHIEF):
         assert "was rolled back" in told(world, path, failed)
     told(world, CHANNEL, '"stage": "Production"')

@@ -31,7 +31,7 @@ COMMANDS = {
     "beside": "scripts/build_and_deploy.sh recover prod --region eu-west-1 --as before --greet Ada --yes",
     "stop": "scripts/build_and_deploy.sh writes stop prod",
     "allow": "scripts/build_and_deploy.sh writes allow prod",
-    "moment": "aws rds describe-db-instances --db-instance-identifier birthday-greetings-prod",
+    "moment": f"aws rds describe-db-instances --db-instance-identifier {APPLICATION}-prod",
     "list": "scripts/build_and_deploy.sh backups list prod",
     "back": "scripts/build_and_deploy.sh recover prod --region eu-west-1 --as home --greet Ada --yes",
     "install": "scripts/build_and_deploy.sh backups install prod",

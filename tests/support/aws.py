@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -13,7 +12,9 @@ from botocore.config import Config
 from botocore.exceptions import EndpointConnectionError
 from botocore.validate import ParamValidator
 
-APPLICATION = "birthday-greetings"
+from deploy.base import settings
+
+APPLICATION = settings.load({}).application
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 CREDENTIALS = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
@@ -470,7 +471,8 @@ class FakeAws:
         stack = self.begin(ChangeSetName, ClientRequestToken)
         # The name of a budget is unique in the account, whatever the region of its stack: DuplicateRecordException in
         # https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_budgets_CreateBudget.html
-        for name in re.findall(r"BudgetName: (.+)", change["template"]):
+        if "AWS::Budgets::Budget" in change["template"]:
+            name = change["changed"]["Application"]
             if self.budgets.setdefault(name, change["StackName"]) != change["StackName"]:
                 stack |= {"status": "ROLLBACK_COMPLETE"}
                 return
@@ -750,7 +752,7 @@ OUTPUTS = {
     f"{APPLICATION}-foundation": {
         "DeploymentsTopic": f"arn:aws:sns:{REGION}:{ACCOUNT}:deployments",
         "OperationsTopic": f"arn:aws:sns:{REGION}:{ACCOUNT}:operations",
-        "ServiceRole": "birthday-greetings-service",
+        "ServiceRole": f"{APPLICATION}-service",
         "MonitoringRole": f"arn:aws:iam::{ACCOUNT}:role/monitoring",
         "ImagesArn": f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{APPLICATION}",
         "TopicKey": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/5678",
@@ -764,7 +766,7 @@ OUTPUTS = {
     f"{APPLICATION}-prod-operations": {"LoadBalancer": "app/awseb-1/0123456789abcdef"},
 } | {
     f"{APPLICATION}-{short}": {
-        "InstanceProfile": "birthday-greetings-instance",
+        "InstanceProfile": f"{APPLICATION}-instance",
         "Vpc": "vpc-1234567890abcdef0",
         "PublicSubnets": "subnet-1,subnet-2",
         "DatabaseSubnetGroup": "database",

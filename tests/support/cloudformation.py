@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from deploy.base.settings import SafeLoader
-from tests.support.aws import ACCOUNT, REGION
+from tests.support.aws import ACCOUNT, APPLICATION, REGION
 
 
 class Loader(SafeLoader):
@@ -77,11 +77,16 @@ class Stack:
 
     def __init__(self, path, name, parameters, exports=None):
         self.template, self.name = load(path), name
-        self.parameters = {
-            key: one["Default"]
-            for key, one in self.template["Parameters"].items()
-            if "Default" in one
-        } | parameters
+        given = {"Application": APPLICATION, "Foundation": f"{APPLICATION}-foundation"}
+        self.parameters = (
+            given
+            | {
+                key: one["Default"]
+                for key, one in self.template["Parameters"].items()
+                if "Default" in one
+            }
+            | parameters
+        )
         self._imports = exports or {}
 
     @property

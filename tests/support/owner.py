@@ -1,14 +1,16 @@
 """An owner for tests, since the placeholders of devops/owner.json are refused."""
 
+from tests.support.aws import APPLICATION
+
 OWNER = {
     "team": "greeters",
     "email": "team@greetings.test",
     "escalation": "chief@greetings.test",
-    "repository": "greeters/birthday-greetings",
+    "repository": f"greeters/{APPLICATION}",
     "sentry": {
         "host": "sentry.io",
         "organization": "greeters",
-        "project": "birthday-greetings",
+        "project": APPLICATION,
         "team": "greeters",
         "channel": "#greeters",
     },

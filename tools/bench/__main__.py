@@ -74,7 +74,7 @@ def main() -> None:
     options = parse_options()
     if not shutil.which("wrk"):
         raise SystemExit("make bench needs wrk. On Debian: apt-get install wrk")
-    with tempfile.TemporaryDirectory(prefix="birthday-benchmark-") as folder:
+    with tempfile.TemporaryDirectory(prefix="service-benchmark-") as folder:
         Path(folder).chmod(0o711)
         server = Server(Path(folder, "postgres"))
         try:

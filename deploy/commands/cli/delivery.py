@@ -145,7 +145,7 @@ def sentry_group() -> None:
 def apply_sentry(run: Run) -> None:
     """Create or update Sentry's alerts, as devops/owner.json says. Safe to run again.
 
-    Prompts for the token, unless Secrets Manager has it ("token" in birthday-greetings/sentry).
+    Prompts for the token, unless Secrets Manager has it ("token" in NAME/sentry).
     """
     sentry.apply(run, lambda: arguments.ask_for("Sentry's token"))
 

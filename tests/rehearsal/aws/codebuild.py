@@ -12,7 +12,7 @@ import yaml
 from tests.rehearsal.machines.docker import LABEL, docker
 from tests.support.aws import APPLICATION, REGION
 
-IMAGE = "birthday-greetings-codebuild"
+IMAGE = f"{APPLICATION}-codebuild"
 SOURCE = "/codebuild/output/src/src"
 CACHE = "/root/.cache"
 PHASES = ("install", "pre_build", "build")

@@ -4,9 +4,11 @@ import os
 import subprocess
 from pathlib import Path
 
-MACHINE = "birthday-greetings-machine"
+from tests.support.aws import APPLICATION
+
+MACHINE = f"{APPLICATION}-machine"
 HOSTS = {}  # addresses by name, which every container of an instance can resolve
-LABEL = f"birthday-greetings.rehearsal={os.getpid()}"
+LABEL = f"{APPLICATION}.rehearsal={os.getpid()}"
 
 
 class Failed(Exception):
