@@ -91,8 +91,8 @@ rehearse-recovery: .venv/installed ## Rehearse the loss of a region, and the ret
 rehearse-machines: .venv/installed ## Kill instances, fail databases over, drop packets, in a rehearsal's environment under load
 	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -s tests/rehearsal/test_machines.py $(ARGS)
 
-rename: .venv/installed ## Give this checkout another name (NAME=pet-names)
-	@$(RUN) tools.rename $(NAME)
+rename: .venv/installed ## Give this checkout another name (NAME=your-service; docs/adopt.md)
+	@$(RUN) tools.rename $(NAME) $(if $(KEEP),--keep)
 
 diagram: .venv/installed ## Draw the diagrams docs/*.svg
 	$(RUN) tools.diagram

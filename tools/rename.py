@@ -1,121 +1,202 @@
-"""Rename this checkout: application, stacks, image, database, package metadata...
+"""Give this checkout another name: ``make rename NAME=your-service``.
 
-Usage: python -m tools.rename NAME      such as pet-names (make rename NAME=pet-names)
+Usage: python -m tools.rename NAME [--keep]
 
-NAME has 4 to 20 lower-case letters, digits and hyphens. Only files that git tracks are changed, and
-only if there are no uncommitted changes. Words about birthdays are kept: the rules, the
-API and its tests. docs/adopt.md says what to do next.
+Deployments and tests read the name from .elasticbeanstalk/config.yml. What cannot read it there has
+a copy: PLACES says in which files, and between which characters. Nothing else is changed, so the
+name may be a word that code and documents also use.
+
+Refused before anything is written: a checkout with uncommitted changes, a name that means something
+else here, and texts that may be a name or not. These are listed; --keep leaves them as they are.
 """
 
+import argparse
+import keyword
 import re
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
+
+import yaml
+from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
 
 from tools import interrupts
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-LENGTHS = range(4, 21)  # see the limits in deploy/config/environments.py
-CONFIG, DATABASE = ".elasticbeanstalk/config.yml", ".ebextensions/40-database.config"
+LENGTHS = range(4, 21)  # see the limits in deploy/config/names.py
+# docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+OF_S3 = re.compile(r"(sthree|amzn-s3-demo)(-|$)")
+CONFIG = ".elasticbeanstalk/config.yml"
+# What follows it in the names of environments, stacks, buckets and roles
+SUFFIX = (
+    r"-(?:(?:staging|prod|before|exercise|foundation|pipeline|records|break-glass|window)\b|\*)"
+)
+PLACES = {
+    CONFIG: [r"(?<=application_name: )SLUG$"],
+    ".github/ISSUE_TEMPLATE/config.yml": [r"(?<=/example/)SLUG(?=/)"],
+    "Dockerfile": [r'(?<=image\.title=")SLUG(?=")'],
+    "README.md": [r"(?<=\A# )HEADING$"],
+    "devops/owner.json": [r'(?<=: ")SLUG(?=")', r'(?<="#)SLUG(?=")', r'(?<="example/)SLUG(?=")'],
+    "pyproject.toml": [r'(?<=^name = ")SLUG(?="$)'],
+    "web/openapi.py": [r'(?<=^TITLE = ")HEADING(?="$)'],
+    "*.md": [
+        rf"(?<![\w.#-])SLUG(?={SUFFIX})",
+        r"(?<=`/)SLUG(?=/(?:pipeline|pull-requests)`)",  # log groups
+        r"(?<=`)SLUG(?=/(?:Source|DIGEST)/`)",  # folders of buckets
+        r"(?<=/_embedded_extensions/)SLUG(?=/)",
+    ],
+}
+# Here names are examples; the license is that of the original
+LEFT_OUT = (".ci/run", "tests/tools/test_rename.py", "LICENSE")
 
 
 class Names(NamedTuple):
-    """The names of one service."""
+    """The ways in which a name is written."""
 
-    slug: str  # birthday-greetings
-    title: str  # Birthday greetings
-    database: str  # the name of the database and of its user, and the prefix of temporary files
+    slug: str  # your-service
+    title: str  # Your service
 
 
 def main() -> None:
-    """Exits with a message if the name is invalid, or if changes would be lost."""
-    if len(sys.argv) != 2:
-        raise SystemExit(__doc__)
-    new = derive(sys.argv[1])
-    root = Path.cwd()
-    changed = _git(root, "status", "--porcelain")
-    if changed:
+    """Rename the checkout in the current folder. Exits with a message if that is refused."""
+    parser = argparse.ArgumentParser(prog="tools.rename", description=__doc__.splitlines()[0])
+    parser.add_argument("name", help="such as your-service")
+    parser.add_argument("--keep", action="store_true", help="leave uncertain texts as they are")
+    given, root = parser.parse_args(), Path.cwd()
+    new = derive(given.name)
+    if changed := _git(root, "status", "--porcelain"):
         raise SystemExit(
             f"commit or remove these changes first, so that nothing is lost:\n{changed}"
         )
-    old = read(root)
-    count = rename(root, old, new)
-    subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", "."], cwd=root, check=True)
-    print(f"{old.slug} is {new.slug} now, in {count} files: see `git diff`, and docs/adopt.md")
+    texts = dict(read(root))
+    old = find(texts)
+    changes = plan(texts, old, new, keep=given.keep)
+    write(root, changes)
+    print(
+        f"{old.slug} is {new.slug} now, in {len(changes)} files: see `git diff`, and "
+        "docs/adopt.md. `git checkout -- .` undoes it."
+    )
 
 
 def derive(slug: str) -> Names:
-    """The names that follow from ``slug``. Raises SystemExit if it is invalid."""
-    if not NAME.fullmatch(slug) or len(slug) not in LENGTHS:
+    """How ``slug`` is written. Raises SystemExit if AWS would refuse it."""
+    if not NAME.fullmatch(slug) or len(slug) not in LENGTHS or OF_S3.match(slug):
         raise SystemExit(
             f"{slug!r}: expected 4 to 20 lower-case letters, digits and single hyphens, beginning "
-            "with a letter, such as pet-names"
+            "with a letter, such as your-service; S3 refuses sthree and amzn-s3-demo in front. "
+            "Nothing was changed."
         )
-    return Names(slug, slug.replace("-", " ").capitalize(), slug.replace("-", "_"))
+    return Names(slug, slug.replace("-", " ").capitalize())
 
 
-def read(root: Path) -> Names:
-    """The names that the checkout ``root`` uses now. Raises SystemExit when they cannot be read."""
-    slug = re.search(r"application_name: (\S+)", (root / CONFIG).read_text())
-    database = re.search(r"RDS_DB_NAME: (\S+)", (root / DATABASE).read_text())
-    if not (slug and database):
-        raise SystemExit(f"{CONFIG} has no application_name, or {DATABASE} no RDS_DB_NAME")
-    return derive(slug[1])._replace(database=database[1])
+def find(texts: Mapping[str, str]) -> Names:
+    """The names that a checkout has now. Raises SystemExit when they cannot be read."""
+    found = re.search(r"application_name: (\S+)", texts.get(CONFIG, ""))
+    if not found:
+        raise SystemExit(f"{CONFIG} has no application_name. Nothing was changed.")
+    return derive(found[1])
 
 
-def rename(root: Path, old: Names, new: Names) -> int:
-    """Replace the names in all files that git tracks; returns the number of changed files."""
-    count = 0
-    for path in _files(root):
-        try:
-            text = path.read_text()
-        except UnicodeDecodeError:  # an image
-            continue
-        changed = replace(text, old, new)
-        if changed != text:
-            path.write_text(changed)
-            count += 1
-    return count
+def plan(texts: Mapping[str, str], old: Names, new: Names, *, keep: bool = False) -> dict[str, str]:
+    """The texts that change, with the ``new`` names. Raises SystemExit if something is uncertain.
 
-
-def replace(text: str, old: Names, new: Names) -> str:
-    """``text`` with the ``new`` names in place of the ``old`` ones.
-
-    The name of the database may be a word with other uses, so it is replaced in certain contexts
-    only.
+    Afterwards, none but these places has the ``new`` names, so the way back leads here.
     """
-    text = text.replace(old.slug, new.slug).replace(old.title, new.title)
-    word = re.escape(old.database)
-    for before, after in (
-        (r"(?<=//)", r"(?=[:@])"),  # the user in a URL, then the database
-        (r"(postgresql://[^\s\"'/]+/)", r"(?=\b|_test)"),
-        (r"((?:RDS_DB_NAME|RDS_USERNAME|MasterUsername|POSTGRES_USER)\"?(?:: ?\"?|=))", r"\b"),
-        (r"(\"username\": \"|\buser=|\bdbname=|\"-U\", \"|datname = ')", r"\b"),
-        (r"(\b(?:USER|DATABASE|NAME) = \")", r"(?=\")"),
-        (r"(?<=f\")", r"(?=_\{)"),  # of a test's process
-        (r"(?<=[\"'])", r"(?=-[a-z{])"),  # temporary files and networks
-    ):
-        text = re.sub(
-            f"{before}{word}{after}",
-            lambda match: "".join(match.groups()) + new.database,
-            text,
+    if reason := "this checkout's name already" if new == old else find_meaning(texts, new.slug):
+        raise SystemExit(f"{new.slug} is {reason}: choose another name. Nothing was changed.")
+    found = (one for path in texts for one in _doubts(path, texts[path], old, new))
+    doubts = list(dict.fromkeys(found))  # a line may have it twice
+    if doubts and not keep:
+        raise SystemExit(
+            f"these may be {old.slug}, or {new.slug}, as the name of the service, or not:\n  "
+            + "\n  ".join(doubts)
+            + "\nNothing was changed. Choose another name, or change and commit these first; or "
+            "leave them as they are, with KEEP=yes."
         )
-    return text
+    changed = {path: replace(path, text, old, new) for path, text in texts.items()}
+    return {path: text for path, text in changed.items() if text != texts[path]}
 
 
-def _files(root: Path) -> Iterator[Path]:
-    for name in _git(root, "ls-files", "-z").split("\0"):
-        path = root / name
-        if name and path.is_file() and not path.is_symlink():
-            yield path
+def find_meaning(texts: Mapping[str, str], word: str) -> str:
+    """What else ``word`` means, so that it cannot be a name; empty if it means nothing."""
+    parts = {part.split(".")[0]: path for path in texts for part in path.split("/")}
+    if keyword.iskeyword(word) or keyword.issoftkeyword(word):
+        return "a keyword of Python"
+    if word in RESERVED_WORDS:
+        return "a reserved word of PostgreSQL"
+    if not isinstance(yaml.safe_load(word), str):
+        return "no text in YAML"
+    if word in parts:
+        return f"a part of the name of {parts[word]}"
+    for path, text in texts.items():
+        # A target of make, an environment, a folder in a bucket
+        if (path == "Makefile" or path.startswith("devops/")) and re.search(
+            rf"^\[?{word}[\].:]|(?<![\w-]){word}/", text, re.MULTILINE
+        ):
+            return f"in {path} with another meaning"
+    return ""
+
+
+def replace(path: str, text: str, old: Names, new: Names) -> str:
+    """``text`` of the file ``path`` with the ``new`` names in place of the ``old`` ones."""
+    places = _places(path, old)
+    return places.sub(lambda found: new[old.index(found[0])], text) if places else text
+
+
+def write(root: Path, changes: Mapping[str, str]) -> None:
+    """Write the texts by their paths. Raises SystemExit, which says how to undo it."""
+    try:
+        for path, text in changes.items():
+            (root / path).write_bytes(text.encode())
+    except (OSError, KeyboardInterrupt) as error:
+        raise SystemExit(
+            f"interrupted: {error!r}. Some files have the new name, others still the old one. "
+            "Undo it with: git checkout -- ."
+        ) from None
+
+
+def _places(path: str, names: Names) -> re.Pattern[str] | None:
+    """Where a file has the name for certain, or None if it has it nowhere."""
+    found = [one for glob in PLACES if fnmatch(path, glob) for one in PLACES[glob]]
+    text = "|".join(found).replace("SLUG", names.slug).replace("HEADING", names.title)
+    return re.compile(text, re.MULTILINE) if found else None
+
+
+def _doubts(path: str, text: str, *names: Names) -> Iterator[str]:
+    """The lines that may have the name of the service, other than those that have the first one."""
+    places = _places(path, names[0])
+    certain = {found.start() for found in places.finditer(text)} if places else set()
+    for one in names:
+        words = one.slug.split("-")
+        if len(words) > 1:
+            pattern = rf"(?i)(?<![a-z0-9]){'[ _-]?'.join(words)}(?![a-z0-9])"
+        else:  # it may be in use as a word: only what looks like the name of something on AWS
+            more = r"|[-/]\w" if path.endswith(".md") else ""
+            pattern = rf"(?<![\w.#-]){one.slug}(?={SUFFIX}{more})"
+        for found in re.finditer(pattern, text):
+            if found.start() not in certain:
+                number = text.count("\n", 0, found.start())
+                yield f"{path}:{number + 1}: {text.splitlines()[number].strip()[:100]}"
+
+
+def read(root: Path) -> Iterator[tuple[str, str]]:
+    """The path and text of each file that git tracks, but for pictures and links."""
+    for path in _git(root, "ls-files", "-z").split("\0"):
+        file = root / path
+        if path and path not in LEFT_OUT and file.is_file() and not file.is_symlink():
+            try:
+                yield path, file.read_bytes().decode()
+            except UnicodeDecodeError:
+                continue
 
 
 def _git(root: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", *arguments], cwd=root, check=True, capture_output=True, text=True
-    ).stdout
+    ended = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
+    if ended.returncode:
+        raise SystemExit(f"git {arguments[0]}: {ended.stderr.strip()}. Nothing was changed.")
+    return ended.stdout
 
 
 if __name__ == "__main__":
