@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -108,75 +107,65 @@ def test_a_failure_between_two_files_says_how_to_undo_it(tmp_path):
 
 
 @pytest.fixture
-def checkout(tmp_path):
-    """A repository with some of the files that have the names."""
+def checkout(tmp_path, monkeypatch):
+    """A repository with some of the files that have the names, as the current folder."""
     for path in (rename.CONFIG, "README.md", "web/openapi.py", "devops/owner.json"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(TEXTS[path])
-    git(tmp_path, "init", "--quiet")
-    git(tmp_path, "add", "--all")
-    git(
-        tmp_path,
-        "-c",
-        "user.name=CI",
-        "-c",
-        "user.email=owner@example.com",
-        "commit",
-        "--message=1",
-    )
-    return tmp_path
+    monkeypatch.chdir(tmp_path)
+    git("init", "--quiet")
+    git("config", "user.name", "CI")
+    git("config", "user.email", "owner@example.com")
+    commit()
 
 
-def git(folder, *arguments):
-    return subprocess.run(
-        ["git", *arguments], cwd=folder, check=True, capture_output=True, text=True
-    ).stdout
+def git(*arguments):
+    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout
 
 
-def run(folder, *arguments):
-    return subprocess.run(
-        [sys.executable, "-c", "from tools import rename; rename.main()", *arguments], cwd=folder,
-        env={"PYTHONPATH": str(Path.cwd()), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True,
-    )  # fmt: skip
+def commit():
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "All")
 
 
-def test_a_checkout_is_renamed(checkout):
-    ended = run(checkout, OTHER.slug)
-    assert ended.returncode == 0, ended.stderr
-    assert f"{HERE.slug} is {OTHER.slug} now, in 4 files" in ended.stdout
-    assert rename.find(dict(rename.read(checkout))) == OTHER
-    git(checkout, "checkout", "--", ".")
-    assert rename.find(dict(rename.read(checkout))) == HERE
+def refusal(monkeypatch, name):
+    monkeypatch.setattr("sys.argv", ["rename", name])
+    with pytest.raises(SystemExit) as refused:
+        rename.main()
+    return str(refused.value)
 
 
-def test_a_checkout_with_uncommitted_changes_is_refused(checkout):
-    (checkout / "new").write_text("x")
-    ended = run(checkout, OTHER.slug)
-    assert ended.returncode == 1
-    assert "commit or remove these changes first" in ended.stderr
-    assert git(checkout, "status", "--porcelain") == "?? new\n"
+def find():
+    return rename.find(dict(rename.read(Path())))
 
 
-def test_a_refused_name_changes_nothing(checkout):
-    (checkout / "more.md").write_text(f"{OTHER.slug}-prod\n")
-    git(checkout, "add", "--all")
-    git(
-        checkout,
-        "-c",
-        "user.name=CI",
-        "-c",
-        "user.email=owner@example.com",
-        "commit",
-        "--message=2",
-    )
+@pytest.mark.usefixtures("checkout")
+def test_a_checkout_is_renamed(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["rename", OTHER.slug])
+    rename.main()
+    assert f"{HERE.slug} is {OTHER.slug} now, in 4 files" in capsys.readouterr().out
+    assert find() == OTHER
+    git("checkout", "--", ".")
+    assert find() == HERE
+
+
+@pytest.mark.usefixtures("checkout")
+def test_a_checkout_with_uncommitted_changes_is_refused(monkeypatch):
+    Path("new").write_text("x")
+    assert "commit or remove these changes first" in refusal(monkeypatch, OTHER.slug)
+    assert git("status", "--porcelain") == "?? new\n"
+
+
+@pytest.mark.usefixtures("checkout")
+def test_a_refused_name_changes_nothing(monkeypatch):
+    Path("more.md").write_text(f"{OTHER.slug}-prod\n")
+    commit()
     for name in ("user", OTHER.slug):
-        ended = run(checkout, name)
-        assert ended.returncode == 1
-        assert "Nothing was changed" in ended.stderr
-        assert git(checkout, "status", "--porcelain") == ""
+        assert "Nothing was changed" in refusal(monkeypatch, name)
+        assert git("status", "--porcelain") == ""
 
 
-def test_without_git_nothing_is_changed(tmp_path):
-    ended = run(tmp_path, OTHER.slug)
-    assert ended.returncode == 1
-    assert re.fullmatch(r"git status: .*\. Nothing was changed\.\n", ended.stderr, re.DOTALL)
+def test_without_git_nothing_is_changed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = refusal(monkeypatch, OTHER.slug)
+    assert re.fullmatch(r"git status: .*\. Nothing was changed\.", message, re.DOTALL)
