@@ -30,7 +30,8 @@ def required(view: Callable[..., Any]) -> Callable[..., Any]:
 
 def challenge(title: str) -> WWWAuthenticate:
     """What a response of status 401 asks for, on behalf of the API with this ``title``."""
-    return WWWAuthenticate("bearer", {"realm": title.lower()})
+    # As a parameter, a realm of one word would not be quoted; RFC 9110, section 11.5, demands that
+    return WWWAuthenticate("bearer", token=f'realm="{title.lower()}"')
 
 
 def is_valid(key: str, digests: frozenset[bytes]) -> bool:

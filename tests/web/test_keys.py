@@ -49,6 +49,11 @@ def test_other_callers_must_not_write(guarded, method, authorization):
     assert guarded.get("/hello/John").status_code == 200
 
 
+@pytest.mark.parametrize("title", ["Two words", "Orders"])
+def test_the_realm_is_quoted_as_rfc_9110_demands(title):
+    assert keys.challenge(title).to_header() == f'Bearer realm="{title.lower()}"'
+
+
 def test_a_request_without_a_token_is_never_valid():
     """Whatever the digests are."""
     assert not keys.is_valid("", frozenset([hashlib.sha256().digest()]))
