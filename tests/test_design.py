@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 DATABASE = {"psycopg2", "sqlalchemy", "flask_sqlalchemy", "flask_migrate"}
-SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP)\b\s")
+SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE FROM|CREATE|ALTER|DROP)\b\s")
 
 
 class Module:

@@ -8,9 +8,9 @@ from typing import Any
 
 import flask_smorest
 from flask import Flask, Response, request
-from marshmallow import Schema
 
-from web import body, openapi
+from web import body, openapi, schema
+from web.errors import NotFound
 
 View = Callable[..., Any]
 
@@ -58,26 +58,29 @@ def init_app(app: Flask, *blueprints: Blueprint) -> None:
         api.register_blueprint(blueprint)
 
 
-def described(operation: dict[str, Any]) -> Callable[[View], View]:
+def described(operation: dict[str, Any], *missing: type[NotFound]) -> Callable[[View], View]:
     """Describe a view in the OpenAPI document by ``operation``, and by its docstring.
 
-    flask-smorest's own decorators describe as well, but each adds a call to every request.
+    ``missing`` are the errors that it raises. flask-smorest's own decorators describe as well, but
+    each adds a call to every request.
     """
+    responses = operation["responses"] | {one.kind.status: openapi.missing(one) for one in missing}
+    whole = operation | {"responses": dict(sorted(responses.items(), key=lambda one: str(one[0])))}
 
     def describe(view: View) -> View:
-        view._apidoc = {"manual_doc": operation}  # type: ignore[attr-defined]
+        view._apidoc = {"manual_doc": whole}  # type: ignore[attr-defined]
         return view
 
     return describe
 
 
-def parsed(reader: Schema) -> Callable[[View], View]:
-    """Call a view of /hello/<username> with the valid values of ``reader`` as its arguments."""
+def parsed(reader: schema.Inputs) -> Callable[[View], View]:
+    """Call a view with the valid values of ``reader`` in place of the variables of its path."""
 
     def decorate(view: View) -> View:
         @functools.wraps(view)
-        def parse(self: Any, username: str) -> Any:
-            return view(self, **body.parse(request, username, reader))
+        def parse(*args: Any, **path: str) -> Any:
+            return view(*args, **body.parse(request, path, reader))
 
         return parse
 

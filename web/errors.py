@@ -25,9 +25,8 @@ class Kind:
     type: str
 
 
-# web/templates/problems.html explains these
+# web/templates/problems.html explains these, and those of NotFound
 INVALID_REQUEST = Kind(400, "Invalid request", "/docs/problems#invalid-request")
-USER_NOT_FOUND = Kind(404, "User not found", "/docs/problems#user-not-found")
 DATABASE_UNAVAILABLE = Kind(503, "Database unavailable", "/docs/problems#database-unavailable")
 
 # Python 3.13 changed these reason phrases
@@ -42,20 +41,22 @@ DETAILS = {
     400: "This is not a valid HTTP request.",
     404: "This path does not exist. See /docs for the API.",
     413: "The body must not exceed 4096 bytes.",
-    500: "The server failed. Try again later; saving the same date again is safe.",
+    500: "The server failed. Try again later; PUT and DELETE are safe to repeat.",
+    504: "The application did not answer in time. PUT and DELETE are safe to repeat.",
 }
 
 
-class UserNotFound(Exception):
-    """Raised when no date of birth is saved under the name."""
+class NotFound(Exception):
+    """The base of the errors of resources: nothing is saved under what the path names."""
 
-    detail = "No date of birth is saved under this name. Save one with PUT first."
+    kind: Kind
+    detail: str  # what is missing, and what to do
 
 
 def init_app(app: Flask) -> None:
     """Handle all exceptions. Call it last, because flask-smorest registers its own handler."""
     app.register_error_handler(ValidationError, _invalid)
-    app.register_error_handler(UserNotFound, _user_not_found)
+    app.register_error_handler(NotFound, _not_found)
     for error in database.ERRORS:
         app.register_error_handler(error, _database)
     app.register_error_handler(MethodNotAllowed, _method_not_allowed)
@@ -92,8 +93,8 @@ def _invalid(error: ValidationError) -> Response:
     return _response(invalid(error.normalized_messages()))
 
 
-def _user_not_found(error: UserNotFound) -> Response:
-    return _response(document(USER_NOT_FOUND, error.detail))
+def _not_found(error: NotFound) -> Response:
+    return _response(document(error.kind, error.detail))
 
 
 def _database(error: Exception) -> Response:

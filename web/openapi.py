@@ -64,9 +64,7 @@ BODY: dict[str, Any] = {
     "required": False,
     "description": "JSON of at most 4096 bytes, whatever the Content-Type. Without a body, "
     "dateOfBirth is read from the query string.",
-    "content": {
-        "application/json": {"schema": schema.Birth, "example": {"dateOfBirth": "1990-05-17"}}
-    },
+    "content": {"application/json": {"schema": schema.Birth, "example": schema.Birth().example}},
 }
 
 REQUEST_ID = {
@@ -98,20 +96,21 @@ def _blank(status: int, detail: str) -> dict[str, Any]:
     return errors.document(errors.blank(status), detail)
 
 
+def missing(error: type[errors.NotFound]) -> dict[str, Any]:
+    """The response of an operation that raises ``error``."""
+    return _problem(error.kind.title, errors.document(error.kind, error.detail))
+
+
 # The responses that operations share, by their name in the document; 429 and 504 come from nginx
 RESPONSES = {
     "InvalidRequest": _problem(
         "The request is invalid; `errors` lists all invalid parts",
-        errors.invalid({"username": [schema.NAME_RULE], "dateOfBirth": [schema.DATE_RULE]}),
+        errors.invalid({"username": [schema.NAME_RULE]}),
     ),
     "Unauthorized": _problem(
         "A key is required, and none or an unknown one was sent",
         _blank(401, keys.DETAIL),
         **{"WWW-Authenticate": CHALLENGE},
-    ),
-    "UserNotFound": _problem(
-        "No date of birth is saved under this name",
-        errors.document(errors.USER_NOT_FOUND, errors.UserNotFound.detail),
     ),
     "NotFound": _problem("Not accessible from outside", _blank(404, errors.DETAILS[404])),
     "BodyTooLarge": _problem("The body is too large", _blank(413, errors.DETAILS[413])),
@@ -128,7 +127,7 @@ RESPONSES = {
     ),
     "Timeout": _problem(
         "The application did not answer in time",
-        _blank(504, "The application did not answer in time. Saving the same date again is safe."),
+        _blank(504, errors.DETAILS[504]),
         **{"Retry-After": RETRY},
     ),
     "Problem": _problem("Any other error", _blank(405, "This path supports GET, HEAD, OPTIONS.")),
@@ -166,7 +165,7 @@ _INVALID = {400: "InvalidRequest", 503: "DatabaseUnavailable"}
 GREET = _operation(
     "getGreeting",
     {200: _answer("The greeting", schema.Greeting, message="Hello, John! Happy birthday!")},
-    _INVALID | {404: "UserNotFound"},
+    _INVALID,
     parameters=[TIME_ZONE],
 )
 SAVE = _operation(

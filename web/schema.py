@@ -16,7 +16,7 @@ NAME_LIMIT = 64  # Unicode code points, counted after normalisation
 NAME_RULE = f"Use 1 to {NAME_LIMIT} letters and nothing else."
 DATE_RULE = "Use a real date, written YYYY-MM-DD."
 DATE_MISSING = f"The key is missing. {DATE_RULE}"
-JSON_RULE = 'Send a JSON object such as {"dateOfBirth": "1990-05-17"}.'
+JSON_RULE = "Send a JSON object such as {example}."
 TEXT_RULE = "Use text without U+0000 and without lone surrogates."
 ZONE_RULE = "Use an IANA time zone such as Europe/Berlin."
 
@@ -94,19 +94,19 @@ def require_past(born: date, today: date) -> date:
     return born
 
 
-def parse_object(body: bytes) -> Mapping[str, Any]:
+def parse_object(body: bytes, example: Mapping[str, Any]) -> Mapping[str, Any]:
     """``body`` parsed as a JSON object (RFC 8259), in UTF-8 and with finite numbers only.
 
-    A byte-order mark at the start is ignored. Raises ValidationError for anything else, including
-    nesting too deep for the parser.
+    A byte-order mark at the start is ignored. Raises ValidationError, which shows ``example``, for
+    anything else, including nesting too deep for the parser.
     """
     try:
         value = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        if isinstance(value, dict):
+            return value
     except (ValueError, RecursionError):
-        raise ValidationError(JSON_RULE, "body") from None
-    if not isinstance(value, dict):
-        raise ValidationError(JSON_RULE, "body")
-    return value
+        pass
+    raise ValidationError(JSON_RULE.format(example=json.dumps(example)), "body")
 
 
 class Name(fields.Field[str]):
@@ -140,25 +140,47 @@ class Lenient(Schema):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.keys = {field.data_key or name: field for name, field in self.fields.items()}
         self._texts = [
-            field.data_key or name
-            for name, field in self.fields.items()
+            key
+            for key, field in self.keys.items()
             if not isinstance(field, Name | Zone | DateOfBirth)  # which accept no other text
         ]
 
-    def load(self, data: Mapping[str, Any], **kwargs: Any) -> Any:  # type: ignore[override]
-        """The values of the fields. Raises ValidationError for all that are invalid at once."""
-        wrong = {key: [TEXT_RULE] for key in self._texts if not _is_storable(data.get(key))}
-        try:
-            values = super().load(data, **kwargs)
-        except ValidationError as error:
-            raise ValidationError(wrong | error.normalized_messages()) from None
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def _require_storable(self, data: object, given: Mapping[str, Any], **kwargs: Any) -> None:
+        wrong = [key for key in self._texts if not _is_storable(given.get(key))]
         if wrong:
-            raise ValidationError(wrong)
-        return values
+            raise ValidationError({key: [TEXT_RULE] for key in wrong})
 
 
-class Who(Lenient):
+class Body(Lenient):
+    """The base of the schemas of bodies. Without a body, ``or_query`` is read from the query."""
+
+    or_query: frozenset[str] = frozenset()
+
+    @property
+    def example(self) -> dict[str, Any]:
+        """A valid body: the example of each required key."""
+        return {
+            key: field.metadata["example"] for key, field in self.keys.items() if field.required
+        }
+
+
+class Inputs(Lenient):
+    """The base of what operations read from the path and the query string.
+
+    One that also reads a body inherits from its Body, too; ``body`` has that schema, or None.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        ours = type(self).__mro__
+        kinds = [one for one in ours if issubclass(one, Body) and not issubclass(one, Inputs)]
+        self.body = kinds[0]() if kinds else None
+
+
+class Who(Inputs):
     """The user that a request is about."""
 
     name = Name(required=True, data_key="username")
@@ -170,8 +192,10 @@ class Greet(Who):
     zone = Zone(required=True, data_key="timeZone")
 
 
-class Birth(Lenient):
+class Birth(Body):
     """The body of PUT /hello/<username>."""
+
+    or_query = frozenset({"dateOfBirth"})
 
     born = DateOfBirth(
         required=True,

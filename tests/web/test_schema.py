@@ -108,12 +108,12 @@ def test_a_date_of_birth_is_before_today() -> None:
 @pytest.mark.parametrize("body", NO_OBJECTS, ids=lambda body: ascii(body[:20]))
 def test_a_body_other_than_a_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(ValidationError, match="Send a JSON object"):
-        schema.parse_object(body)
+        schema.parse_object(body, {})
 
 
 @given(st.dictionaries(st.text(), st.text() | st.none() | st.integers()))
 def test_a_json_object_is_parsed(value: dict[str, object]) -> None:
-    assert schema.parse_object(json.dumps(value).encode()) == value
+    assert schema.parse_object(json.dumps(value).encode(), {}) == value
 
 
 def test_unknown_keys_are_ignored() -> None:
