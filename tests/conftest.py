@@ -105,7 +105,8 @@ def app(env: dict[str, str]) -> Iterator[Flask]:
 def context(app: Flask) -> Iterator[None]:
     """An application context, with an empty database."""
     with app.app_context():
-        db.session.execute(db.delete(db.Model.metadata.tables["person"]))
+        for table in reversed(db.metadata.sorted_tables):
+            db.session.execute(table.delete())
         db.session.commit()
         yield
         db.session.remove()

@@ -4,6 +4,7 @@ import datetime
 import hashlib
 import importlib
 import json
+import re
 import sys
 from types import SimpleNamespace
 
@@ -12,10 +13,19 @@ import openapi_python_client.cli
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.openapi import operations, parameters, read
 from web import create_app
 
 KEY = "an-open-secret"
 PACKAGE = "generated_client"
+
+
+DOCUMENT = read()
+
+
+def function(operation):
+    """The name of a function of the client: getGreeting is get_greeting."""
+    return re.sub("(?=[A-Z])", "_", operation["operationId"]).lower()
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +51,9 @@ def generated(guarded, tmp_path_factory):
     made = CliRunner().invoke(openapi_python_client.cli.app, [*arguments, "--fail-on-warning"])
     assert made.exit_code == 0, made.output
     sys.path.insert(0, str(folder))
-    names = {
-        "get_greeting": "api.hello.get_greeting",
-        "save": "api.hello.save_date_of_birth",
-        "delete": "api.hello.delete_user",
-        "liveness": "api.health.get_liveness",
-        "readiness": "api.health.get_readiness",
-        "models": "models",
-        "client": "client",
+    names = {"models": "models", "client": "client"} | {
+        function(operation): f"api.{operation['tags'][0]}.{function(operation)}"
+        for _, _, operation in operations(DOCUMENT)
     }
     modules = {name: importlib.import_module(f"{PACKAGE}.{path}") for name, path in names.items()}
     yield SimpleNamespace(**modules)
@@ -71,13 +76,32 @@ def birth(generated, born):
     return generated.models.Birth(date_of_birth=datetime.date.fromisoformat(born))
 
 
+@pytest.mark.parametrize("path", DOCUMENT["paths"])
+def test_every_operation_succeeds_with_the_examples_of_the_document(generated, caller, path):
+    for _, method, operation in (one for one in operations(DOCUMENT) if one[0] == path):
+        given = parameters(DOCUMENT, path, method)
+        inputs = [one["example"] for one in given if one["in"] == "path"]
+        named = {}
+        if "requestBody" in operation:
+            content = operation["requestBody"]["content"]["application/json"]
+            model = getattr(generated.models, content["schema"]["$ref"].rpartition("/")[2])
+            named["body"] = model.from_dict(content["example"])
+        called = getattr(generated, function(operation)).sync_detailed
+        answer = called(*inputs, client=caller, **named)
+        assert answer.status_code < 300, (method, answer.content)
+        assert str(int(answer.status_code)) in operation["responses"]
+
+
 def test_it_saves_greets_and_deletes(generated, caller, on):
     on(datetime.date(2026, 5, 12))
     body = birth(generated, "1990-05-17")
-    assert generated.save.sync_detailed("Ann", client=caller, body=body).status_code == 204
+    assert (
+        generated.save_date_of_birth.sync_detailed("Ann", client=caller, body=body).status_code
+        == 204
+    )
     greeting = generated.get_greeting.sync("Ann", client=caller, time_zone="Europe/Berlin")
     assert greeting.message == "Hello, Ann! Your birthday is in 5 day(s)"
-    assert generated.delete.sync_detailed("Ann", client=caller).status_code == 204
+    assert generated.delete_user.sync_detailed("Ann", client=caller).status_code == 204
     assert generated.get_greeting.sync("Ann", client=caller).status == 404
 
 
@@ -85,27 +109,32 @@ def test_it_reads_problems(generated, caller, on):
     on(datetime.date(2026, 5, 12))
     unknown = generated.get_greeting.sync("Nobody", client=caller)
     assert unknown.type_ == "/docs/problems#user-not-found"
-    wrong = generated.save.sync("j0hn", client=caller, body=birth(generated, "2026-05-12"))
+    wrong = generated.save_date_of_birth.sync(
+        "j0hn", client=caller, body=birth(generated, "2026-05-12")
+    )
     assert wrong.type_ == "/docs/problems#invalid-request"
     assert set(wrong.errors.additional_properties) == {"username", "dateOfBirth"}
-    missing = generated.save.sync("John", client=caller)
+    missing = generated.save_date_of_birth.sync("John", client=caller)
     assert missing.errors["dateOfBirth"][0].startswith("The key is missing.")
-    assert generated.delete.sync("j0hn", client=caller).status == 400
+    assert generated.delete_user.sync("j0hn", client=caller).status == 400
 
 
 def test_it_reads_that_a_key_is_needed(generated, caller):
     stranger = generated.client.AuthenticatedClient(
         base_url="http://service", token="wrong", httpx_args=caller._httpx_args
     )
-    assert generated.delete.sync("John", client=stranger).status == 401
+    assert generated.delete_user.sync("John", client=stranger).status == 401
     body = birth(generated, "1990-05-17")
-    assert generated.save.sync("John", client=stranger, body=body).title == "Unauthorized"
+    assert (
+        generated.save_date_of_birth.sync("John", client=stranger, body=body).title
+        == "Unauthorized"
+    )
 
 
 def test_it_reads_health(generated, caller):
-    alive = generated.liveness.sync(client=caller)
+    alive = generated.get_liveness.sync(client=caller)
     assert (alive.status, alive.version) == ("ok", "dev")
-    assert generated.readiness.sync(client=caller).status == "ok"
+    assert generated.get_readiness.sync(client=caller).status == "ok"
 
 
 def test_it_reads_that_the_database_is_unavailable(generated, caller, guarded):

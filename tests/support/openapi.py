@@ -1,0 +1,37 @@
+"""The operations of the application: what its document says, and what its views read."""
+
+import re
+
+from web import create_app
+
+METHODS = ("put", "post", "patch", "get", "delete")  # in the order in which each of them works
+
+
+def read():
+    """The OpenAPI document, without a database."""
+    app = create_app({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"})
+    return app.test_client().get("/openapi.json").json
+
+
+def operations(document):
+    """The path, method and description of each operation; of one path in the order of METHODS."""
+    for path, described in document["paths"].items():
+        for method in METHODS:
+            if method in described:
+                yield path, method, described[method]
+
+
+def parameters(document, path, method):
+    """The parameters of an operation, those of its path first."""
+    described = document["paths"][path]
+    return [*described.get("parameters", ()), *described[method].get("parameters", ())]
+
+
+def find_reader(app, path, method):
+    """The schema of what an operation reads, or None where it reads nothing."""
+    for rule in app.url_map.iter_rules():
+        if re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule) == path:
+            view = app.view_functions[rule.endpoint]
+            view = getattr(getattr(view, "view_class", None), method, view)
+            return view._apidoc.get("reader")
+    raise LookupError(path)
