@@ -17,7 +17,8 @@ in the time zone of the parameter `timeZone`, or else in the one that the operat
 by default).
 
 Every error is answered with a problem document (RFC 9457), whose `type` programs can rely on:
-[all types](docs/problems). Responses may gain keys: ignore those that you do not know.
+[all types](docs/problems). Responses may gain keys: ignore those that you do not know. So does the
+service with unknown parameters and keys of requests.
 """
 OPTIONS: dict[str, Any] = {
     "info": {

@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import date, timedelta
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -14,8 +15,12 @@ from schemathesis.core import NOT_SET
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from tests.support.openapi import find_reader, operations, parameters, read
-from web import create_app, openapi
+from web import create_app, openapi, schema
 from web.birthday import greeting
+
+DOCUMENT = read()
+RULES = Path("docs/api.md").read_text()
+README = Path("README.md").read_text()
 
 
 @pytest.fixture
@@ -109,6 +114,27 @@ def test_every_example_of_a_greeting_is_a_real_greeting(document):
     assert set(examples) <= real
 
 
+@pytest.mark.parametrize(("path", "method"), [one[:2] for one in operations(DOCUMENT)])
+def test_every_key_of_a_request_is_in_the_documents(app, path, method):
+    """And nothing else is: a key that the document lacks is read from nowhere."""
+    reader = find_reader(app, path, method) or schema.Inputs()
+    body = reader.body or schema.Body()
+    variables = set(re.findall(r"{(\w+)}", path))
+    described = {"path": set(), "query": set()}
+    for one in parameters(DOCUMENT, path, method):
+        described[one["in"]].add(one["name"])
+    assert described["path"] == variables == variables & set(reader.keys)
+    assert described["query"] == set(reader.keys) - variables - set(body.keys) | body.or_query
+    content = DOCUMENT["paths"][path][method].get("requestBody", {}).get("content", {})
+    names = {one["schema"]["$ref"].rpartition("/")[2] for one in content.values()}
+    keys = [set(DOCUMENT["components"]["schemas"][name]["properties"]) for name in names]
+    assert keys == ([set(body.keys)] if reader.body else [])
+    for key in reader.keys:
+        assert f"`{key}`" in RULES, f"docs/api.md has no rule for {key}"
+    for key in body.example:
+        assert f'"{key}":' in README, f"README.md shows no call with {key}"
+
+
 def test_the_document_names_the_owner(document):
     information = document["info"]
     assert information["version"] == openapi.VERSION
@@ -123,7 +149,6 @@ def test_the_deployed_version_is_at_livez(env):
     assert client.get("/livez").json == {"status": "ok", "version": "1.2.3"}
 
 
-DOCUMENT = read()
 CASES = [
     (path, method, mode)
     for path, method, operation in operations(DOCUMENT)

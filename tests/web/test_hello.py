@@ -113,6 +113,13 @@ def test_without_a_body_the_query_string_is_read(client):
         assert_problem(client.put(url, data=body), 400, "invalid-request")
 
 
+def test_unknown_parameters_are_ignored(client, person, on):
+    on(date(2026, 5, 17))
+    person(username="John", date_of_birth=date(1990, 5, 17))
+    for query in ("timezone=Europe/Berlin", "tz=x", "utm_source=x"):
+        assert client.get(f"/hello/John?{query}").json == client.get("/hello/John").json
+
+
 @pytest.mark.parametrize("method", ["get", "put"])
 @pytest.mark.parametrize(
     "path",
