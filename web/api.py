@@ -10,7 +10,6 @@ import flask_smorest
 from flask import Flask, Response, request
 
 from web import body, openapi, schema
-from web.errors import NotFound
 
 View = Callable[..., Any]
 
@@ -58,17 +57,14 @@ def init_app(app: Flask, *blueprints: Blueprint) -> None:
         api.register_blueprint(blueprint)
 
 
-def described(operation: dict[str, Any], *missing: type[NotFound]) -> Callable[[View], View]:
+def described(operation: dict[str, Any]) -> Callable[[View], View]:
     """Describe a view in the OpenAPI document by ``operation``, and by its docstring.
 
-    ``missing`` are the errors that it raises. flask-smorest's own decorators describe as well, but
-    each adds a call to every request.
+    flask-smorest's own decorators describe as well, but each adds a call to every request.
     """
-    responses = operation["responses"] | {one.kind.status: openapi.missing(one) for one in missing}
-    whole = operation | {"responses": dict(sorted(responses.items(), key=lambda one: str(one[0])))}
 
     def describe(view: View) -> View:
-        view._apidoc = {"manual_doc": whole}  # type: ignore[attr-defined]
+        view._apidoc = {"manual_doc": operation}  # type: ignore[attr-defined]
         return view
 
     return describe

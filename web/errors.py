@@ -25,7 +25,7 @@ class Kind:
     type: str
 
 
-# web/templates/problems.html explains these, and those of NotFound
+# web/templates/problems.html explains these, and those of the resources
 INVALID_REQUEST = Kind(400, "Invalid request", "/docs/problems#invalid-request")
 DATABASE_UNAVAILABLE = Kind(503, "Database unavailable", "/docs/problems#database-unavailable")
 
@@ -46,17 +46,14 @@ DETAILS = {
 }
 
 
-class NotFound(Exception):
-    """The base of the errors of resources: nothing is saved under what the path names."""
-
-    kind: Kind
-    detail: str  # what is missing, and what to do
+class Problem(Exception):
+    """Raised by a view to answer with a problem ``document``, its only argument."""
 
 
 def init_app(app: Flask) -> None:
     """Handle all exceptions. Call it last, because flask-smorest registers its own handler."""
     app.register_error_handler(ValidationError, _invalid)
-    app.register_error_handler(NotFound, _not_found)
+    app.register_error_handler(Problem, _problem)
     for error in database.ERRORS:
         app.register_error_handler(error, _database)
     app.register_error_handler(MethodNotAllowed, _method_not_allowed)
@@ -93,8 +90,8 @@ def _invalid(error: ValidationError) -> Response:
     return _response(invalid(error.normalized_messages()))
 
 
-def _not_found(error: NotFound) -> Response:
-    return _response(document(error.kind, error.detail))
+def _problem(error: Problem) -> Response:
+    return _response(error.args[0])
 
 
 def _database(error: Exception) -> Response:

@@ -8,16 +8,9 @@ from flask.views import MethodView
 
 from web import birthday, clock, keys, openapi, schema, storage
 from web.api import Blueprint, described, json_response, no_content, parsed
-from web.errors import Kind, NotFound
+from web.errors import Problem
 
 blueprint = Blueprint("hello", __name__, description="Dates of birth in, greetings out")
-
-
-class UserNotFound(NotFound):
-    """No date of birth is saved under the name."""
-
-    kind = Kind(404, "User not found", "/docs/problems#user-not-found")
-    detail = "No date of birth is saved under this name. Save one with PUT first."
 
 
 @blueprint.route("/hello/<username>", parameters=[openapi.USERNAME])
@@ -27,7 +20,7 @@ class Hello(MethodView):
     init_every_request = False  # the views keep no state
 
     @parsed(schema.Greet())
-    @described(openapi.GREET, UserNotFound)
+    @described(openapi.GREET)
     def get(self, name: str, zone: ZoneInfo) -> Response:
         """Greet a user.
 
@@ -36,7 +29,7 @@ class Hello(MethodView):
         """
         born = storage.find(name)
         if born is None:
-            raise UserNotFound
+            raise Problem(openapi.USER_NOT_FOUND)
         return json_response({"message": birthday.greeting(name, born, clock.today(zone))})
 
     @keys.required

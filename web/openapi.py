@@ -97,11 +97,10 @@ def _blank(status: int, detail: str) -> dict[str, Any]:
     return errors.document(errors.blank(status), detail)
 
 
-def missing(error: type[errors.NotFound]) -> dict[str, Any]:
-    """The response of an operation that raises ``error``."""
-    return _problem(error.kind.title, errors.document(error.kind, error.detail))
-
-
+USER_NOT_FOUND = errors.document(
+    errors.Kind(404, "User not found", "/docs/problems#user-not-found"),
+    "No date of birth is saved under this name. Save one with PUT first.",
+)
 # The responses that operations share, by their name in the document; 429 and 504 come from nginx
 RESPONSES = {
     "InvalidRequest": _problem(
@@ -113,6 +112,7 @@ RESPONSES = {
         _blank(401, keys.DETAIL),
         **{"WWW-Authenticate": CHALLENGE},
     ),
+    "UserNotFound": _problem("No date of birth is saved under this name", USER_NOT_FOUND),
     "NotFound": _problem("Not accessible from outside", _blank(404, errors.DETAILS[404])),
     "BodyTooLarge": _problem("The body is too large", _blank(413, errors.DETAILS[413])),
     "TooManyRequests": _problem(
@@ -166,7 +166,7 @@ _INVALID = {400: "InvalidRequest", 503: "DatabaseUnavailable"}
 GREET = _operation(
     "getGreeting",
     {200: _answer("The greeting", schema.Greeting, message="Hello, John! Happy birthday!")},
-    _INVALID,
+    _INVALID | {404: "UserNotFound"},
     parameters=[TIME_ZONE],
 )
 SAVE = _operation(

@@ -14,9 +14,9 @@ def read():
 
 
 def operations(document):
-    """The path, method and description of each operation; of one path in the order of METHODS."""
-    for path, described in document["paths"].items():
-        for method in METHODS:
+    """The path, method and description of each operation, in the order of METHODS."""
+    for method in METHODS:
+        for path, described in document["paths"].items():
             if method in described:
                 yield path, method, described[method]
 
