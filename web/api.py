@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -85,7 +85,7 @@ def parsed(reader: schema.Inputs) -> Callable[[View], View]:
     return decorate
 
 
-def json_response(answer: dict[str, str]) -> Response:
+def json_response(answer: Mapping[str, Any]) -> Response:
     """A response with ``answer`` as JSON.
 
     Built here and not by flask-smorest, which would serialise with a schema, and have Flask's

@@ -1,6 +1,6 @@
 """Every error, as the problem document of RFC 9457. All error handlers are in this file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -87,7 +87,16 @@ def unavailable(reason: str = UNAVAILABLE) -> dict[str, Any]:
 
 
 def _invalid(error: ValidationError) -> Response:
-    return _response(invalid(error.normalized_messages()))
+    return _response(invalid(dict(_flatten(error.normalized_messages()))))
+
+
+def _flatten(messages: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, list[str]]]:
+    """The messages about each part, those about the items of a list included: by texts.0."""
+    for name, about in messages.items():
+        if isinstance(about, Mapping):
+            yield from _flatten(about, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", about
 
 
 def _problem(error: Problem) -> Response:
