@@ -299,7 +299,7 @@ def deploying() -> Picture:
         ("instances", "Beanstalk", "healthy: /readyz answers 200"),
         ("Beanstalk", "instances", "old batches drain, then follow"),
         ("script", "Beanstalk", "verify: every instance runs it, Green and Ok"),
-        ("script", "public name", "smoke test: save, greet, reject, delete; the version"),
+        ("script", "public name", "smoke test: save, read, reject, delete; the version"),
         ("script", "S3", "record it, in three regions"),
         ("script", "S3", "unlock, notify"),
         ("script", "Beanstalk", "if anything failed: roll back, and verify in the same way"),

@@ -36,8 +36,7 @@ UNPRIVILEGED = "nobody"
 START_TIMEOUT = 30  # seconds
 STOP_TIMEOUT = 30  # seconds
 
-# Keeps names and dates of birth out of the server's log: it shows neither failed statements nor
-# rows
+# Keeps personal data out of the server's log: it shows neither failed statements nor rows
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",

@@ -1,4 +1,4 @@
-"""The birthday greeting service."""
+"""The service."""
 
 import os
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Time zones, and the current date in one of them: greetings use no other clock."""
+"""Time zones, and the current date in one of them: views use no other clock."""
 
 import zoneinfo
 from datetime import UTC, date, datetime

@@ -1,4 +1,4 @@
-"""One JSON line for each request, on standard output, without anybody's name or date of birth."""
+"""One JSON line for each request, on standard output, without personal data."""
 
 import json
 import logging
@@ -16,8 +16,8 @@ from typing import Any
 
 from flask import Flask, request
 
-# Only ids that cannot be somebody's name or date of birth: a UUID, 16 to 64 hexadecimal digits, a
-# ULID, or a trace id of AWS. The same patterns are in .platform/nginx/nginx.conf
+# Only ids that cannot be personal data: a UUID, 16 to 64 hexadecimal digits, a ULID, or a trace id
+# of AWS. The same patterns are in .platform/nginx/nginx.conf
 _REQUEST_ID = re.compile(
     r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
     r"|[0-9a-fA-F]{16,64}"
