@@ -71,6 +71,7 @@ def database_url(home: Path, worker_id: str) -> Iterator[str]:
     given = os.environ.get("TEST_DATABASE_URL")
     if given:
         url = make_url(refuse_unless_test(given)).set(drivername="postgresql")
+        name = f"{(url.database or '').removesuffix('_test')}_{worker_id}_test"
         maintenance = url.set(database="postgres").render_as_string(hide_password=False)
         _drop(maintenance, name)
         ensure_database(maintenance, name)
@@ -94,11 +95,24 @@ def env(database_url: str) -> dict[str, str]:
 def app(env: dict[str, str]) -> Iterator[Flask]:
     """The application on a migrated database."""
     application = create_app(env)
+    application.wsgi_app = in_its_own_context(application, application.wsgi_app)  # type: ignore[method-assign]
     with application.app_context():
         flask_migrate.upgrade()
     yield application
     with application.app_context():
         db.engine.dispose()
+
+
+def in_its_own_context(application: Flask, wsgi_app: Callable[..., Any]) -> Callable[..., Any]:
+    """``wsgi_app`` as on a server: Flask would let requests share the context, and with it the
+    session and its transaction, that ``context`` opens for a test.
+    """
+
+    def respond(*arguments: Any) -> Any:
+        with application.app_context():
+            return wsgi_app(*arguments)
+
+    return respond
 
 
 @pytest.fixture

@@ -4,6 +4,9 @@ Stop reading here, unless you change how the database is reached: a function bel
 raises one of database.ERRORS, which views leave to ``errors``. The modules that it stands on know
 no table: ``database`` has the pool, ``connection`` opens sessions and limits every wait, and
 ``outage`` lets one request at a time try a slow database.
+
+The functions here are for one row and one statement each. What returns a list, or writes twice or
+not at all, uses ``db.session``, as in docs/second-resource.patch.
 """
 
 import functools

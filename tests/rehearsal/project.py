@@ -6,6 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from alembic.script import ScriptDirectory
+
 from tests.support.owner import OWNER
 
 SCRIPT = "scripts/build_and_deploy.sh"
@@ -15,8 +17,8 @@ MIGRATION = '''"""A column that the version before does not know."""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "rehearsal"
+down_revision = "{newest}"
 
 
 def upgrade():
@@ -39,7 +41,9 @@ def replace(name, old, new):
 
 def add_a_column(folder):
     """An edit: a migration that the previous version does not have."""
-    (folder / "web/migrations/versions/0002_note.py").write_text(MIGRATION)
+    migrations = folder / "web/migrations"
+    newest = ScriptDirectory(str(migrations)).get_current_head()
+    (migrations / "versions/rehearsal.py").write_text(MIGRATION.format(newest=newest))
 
 
 class Project:

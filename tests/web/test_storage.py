@@ -8,6 +8,7 @@ from datetime import date
 import flask_migrate
 import psycopg2
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import exc, text
 
 from tools.postgres import Server, ensure_database
@@ -118,7 +119,8 @@ def test_without_a_table_or_column_the_service_is_not_ready_and_says_why(
 
 def test_a_revision_before_the_newest_is_not_ready_and_one_after_it_is(app, context, monkeypatch):
     client = app.test_client()
-    for known, newest, status in (({"0001", "0002"}, "0002", 503), ({"0000"}, "0000", 200)):
+    now = ScriptDirectory(storage.migrate.directory).get_current_head()
+    for known, newest, status in (({now, "next"}, "next", 503), ({"0000"}, "0000", 200)):
         monkeypatch.setattr(storage, "_revisions", lambda _, given=(known, newest): given)
         assert client.get("/readyz").status_code == status
 
