@@ -77,6 +77,11 @@ def checkout(tmp_path_factory):
     (root / "requirements").mkdir()
     shutil.copy("requirements/main.txt", root / "requirements")
     (root / "devops/owner.json").write_text(json.dumps(OWNER))
+    configured = root / environments.NAME
+    if "[prod.backups]" not in configured.read_text():  # they may be left out
+        with configured.open("a") as file:
+            file.write(f"[prod.backups]\nDestinations = {json.dumps(DESTINATIONS)}\n")
+            file.write("HomeDays = 35\nCopyDays = 35\n")
     (root / ".gitignore").write_text("dist\n")
     git(root, "init", "--quiet", "--initial-branch=main", "--template=")
     commit(root, "Something")

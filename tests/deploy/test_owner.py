@@ -1,7 +1,6 @@
 """devops/owner.json: the parameters of the stacks, and invalid files."""
 
 import json
-import shutil
 
 import pytest
 
@@ -108,7 +107,11 @@ def test_nothing_is_sent_to_a_placeholder(tmp_path, more, found):
 
 
 def test_all_placeholders_are_named_at_once(project):
-    shutil.copy("devops/owner.json", project / "devops")
+    slack = OWNER["slack"] | {"deployments": "C00000002"}
+    sentry = OWNER["sentry"] | {"organization": "example"}
+    given = {"email": "owner@example.com", "escalation": "escalation@example.com"}
+    given |= {"repository": f"example/{APPLICATION}", "slack": slack, "sentry": sentry}
+    (project / owner.NAME).write_text(json.dumps(OWNER | given))
     with pytest.raises(InvalidConfig, match="placeholders") as refusal:
         owner.read_for_use(project)
     for key in ("email", "escalation", "repository", "slack.deployments", "sentry.organization"):
