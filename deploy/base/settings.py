@@ -75,15 +75,19 @@ class Settings:
         return f"unset {self.region_variable}; or, {stay}"
 
     @property
+    def profile(self) -> str:
+        """The profile whose credentials are used, or empty: keys in the environment win."""
+        if self.env.get("AWS_ACCESS_KEY_ID"):
+            return ""
+        return self.env.get(_find_set(self.env, PROFILE_VARIABLES)) or ""
+
+    @property
     def eb_options(self) -> tuple[str, ...]:
         """The options with which ``eb`` works in the region, as whoever all other requests do.
 
-        It ignores AWS_PROFILE. Keys in the environment win over a profile, but not over this
-        option.
+        It ignores AWS_PROFILE, and this option wins over keys in the environment.
         """
-        profile = self.env.get(_find_set(self.env, PROFILE_VARIABLES))
-        is_used = profile and not self.env.get("AWS_ACCESS_KEY_ID")
-        return (*(("--profile", profile) if is_used else ()), "--region", self.region)
+        return (*(("--profile", self.profile) if self.profile else ()), "--region", self.region)
 
     def eb(self, command: str) -> str:
         """``command`` of the EB CLI, in a form that can be pasted into a shell."""

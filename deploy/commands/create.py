@@ -3,11 +3,11 @@
 from deploy.base.context import Run
 from deploy.base.errors import Failure, state
 from deploy.commands import parts
-from deploy.config import environments, owner
+from deploy.commands.doctor import preflight
+from deploy.config import environments
 from deploy.config.environments import Environment
 from deploy.delivery import build, history, smoke, version
 from deploy.resources import (
-    account,
     beanstalk,
     budget,
     certificates,
@@ -28,12 +28,8 @@ def create(
     after a failure: a version that does not run is deployed then. Raises Failure if the environment
     does not serve, or did not accept the settings.
     """
-    environments.refuse_region(run.settings)
     _refuse_empty(run, environment)
-    environment.refuse_plain_http()
-    owner.read_for_use(run.settings.root)
-    account.refuse_unsafe(run, environment)
-    account.warn_of_quota(run)
+    preflight.require(run, environment)
     _announce(run, environment, label)
     parts.apply_foundation(run)  # which has the bucket of the lock
     budget.apply(run)

@@ -6,15 +6,17 @@ from collections.abc import Callable
 from deploy.base.context import Run
 from deploy.base.errors import Failure, NotFound, state
 from deploy.commands import parts
-from deploy.config import environments, owner, window
+from deploy.commands.doctor import preflight
+from deploy.config import window
 from deploy.config.environments import PRODUCTION
 from deploy.config.owner import Owner
 from deploy.config.window import Calendar
-from deploy.resources import account, beanstalk, budget, secretsmanager, slack, stacks
+from deploy.resources import beanstalk, budget, secretsmanager, slack, stacks
 
 TEMPLATE = "devops/pipeline.yml"
 DEPLOYED = {"StagingId": "staging", "ProductionId": PRODUCTION}  # parameters of the template
 NONE = "none"  # the id of an environment that does not exist
+CONNECTED = "AVAILABLE"  # a status of the connection to GitHub
 
 
 def bootstrap(
@@ -30,11 +32,8 @@ def bootstrap(
     returns the token that fetches pull requests; they are not built without one. Raises Failure,
     also when AWS does not answer a request, because a guess could remove something.
     """
-    root = run.settings.root
-    environments.refuse_region(run.settings)
-    calendar, responsible = window.read(root), owner.read_for_use(root)
+    calendar, responsible = window.read(run.settings.root), preflight.require(run)
     run.console.say(calendar.explain_now())
-    account.warn_of_quota(run)
     parameters = _parameters(run, calendar, responsible)
     if parameters["Connected"] == "true":
         _refuse_unprotected(run, responsible.repository, is_protected)
@@ -74,7 +73,7 @@ def _parameters(run: Run, calendar: Calendar, responsible: Owner) -> dict[str, s
     names = {key: run.settings.name(short) for key, short in DEPLOYED.items()}
     return {
         "Foundation": run.settings.foundation,
-        "Connected": str(_is_connected(run)).lower(),
+        "Connected": str(find_connection(run) == CONNECTED).lower(),
         "TokenStored": str(_has_token(run)).lower(),
         "WindowSchedule": calendar.schedule(),
         "WindowTimeZone": calendar.zone.key,
@@ -112,13 +111,13 @@ def _stack(run: Run) -> str:
     return f"{run.settings.application}-pipeline"
 
 
-def _is_connected(run: Run) -> bool:
-    """Whether the connection to GitHub was completed. Raises AwsFailure."""
+def find_connection(run: Run) -> str:
+    """The status of the connection to GitHub, or empty if there is none. Raises AwsFailure."""
     connection = (stacks.find_outputs(run, _stack(run)) or {}).get("Connection")
     if not connection:
-        return False
+        return ""
     answer = run.aws.ask("codeconnections", "get_connection", ConnectionArn=connection)
-    return bool(answer["Connection"]["ConnectionStatus"] == "AVAILABLE")
+    return str(answer["Connection"]["ConnectionStatus"])
 
 
 def _refuse_unprotected(run: Run, repository: str, is_protected: Callable[[str], bool]) -> None:

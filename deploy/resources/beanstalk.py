@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from deploy.base.context import Run
@@ -24,6 +25,8 @@ class State:
     health: str  # of enhanced health: Ok, Warning, Degraded, Severe...
     cname: str
     id: str  # such as e-abcdefghij; an environment that is created again has another one
+    platform: str = ""  # such as "64bit Amazon Linux 2023 v4.13.7 running Docker"
+    created: datetime | None = None
 
     @property
     def stack(self) -> str:
@@ -146,15 +149,24 @@ def find_options(run: Run, name: str) -> dict[tuple[str, str], str]:
 
     Raises AwsFailure.
     """
-    settings = run.aws.ask(
+    found = run.aws.ask(
         "elasticbeanstalk",
         "describe_configuration_settings",
         ApplicationName=run.settings.application,
         EnvironmentName=name,
     )["ConfigurationSettings"]
+    # There may be a draft as well, which is being deployed or could not be; and nothing at all for
+    # those who may not see it: the documentation of the operation in botocore
+    deployed = [one for one in found if one.get("DeploymentStatus") in (None, "deployed")]
+    if not deployed:
+        raise AwsFailure(
+            f"AWS does not say how {name} is configured",
+            "let these credentials do elasticbeanstalk:DescribeConfigurationSettings, or use "
+            "others; while it is being changed, run it again",
+        )
     return {
         (one["Namespace"], one["OptionName"]): one["Value"]
-        for one in settings[0]["OptionSettings"]
+        for one in deployed[0]["OptionSettings"]
         if one.get("Value")
     }
 
@@ -205,4 +217,6 @@ def _state(found: dict[str, Any]) -> State:
         found.get("HealthStatus") or "Unknown",
         found.get("CNAME") or "",
         found["EnvironmentId"],
+        found.get("SolutionStackName") or "",
+        found.get("DateCreated"),
     )

@@ -28,7 +28,7 @@ def test_an_environment_is_created_from_nothing(aws, nothing, command, tested):
     [created] = aws.asked("elasticbeanstalk:CreateEnvironment")
     assert created["EnvironmentName"] == STAGING
     assert created["VersionLabel"] == "new"
-    assert created["SolutionStackName"] == "64bit Amazon Linux 2023 v1.0.0 running Docker"
+    assert created["SolutionStackName"] == "64bit Amazon Linux 2023 v4.13.7 running Docker"
     options = {one["OptionName"]: one["Value"] for one in created["OptionSettings"]}
     assert options["VPCId"] == "vpc-1234567890abcdef0"
     assert tested.calls == [("http://staging.elasticbeanstalk.test", "K3y", "new")]

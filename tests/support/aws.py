@@ -80,7 +80,9 @@ class FakeAws:
     def __init__(self):
         self.calls, self._failures = [], []
         self.versions, self.descriptions, self.images = {}, {}, {}
-        self.encrypted, self.hops, self.vcpus = True, 1, 1000
+        self.encrypted, self.hops, self.vcpus, self.vpcs = True, 1, 1000, 5
+        self.lacking, self.pending = set(), set()  # services of a region; unconfirmed addresses
+        self.listed = None  # the names of the metrics that have data; all of them if None
         self.scans = [("COMPLETE", {})]  # the responses about them, one after the other
         self.environments, self.events = {}, []
         # Objects: of our bucket
@@ -91,10 +93,13 @@ class FakeAws:
         self.pipeline_states, self.connection = [], "AVAILABLE"
         self.workspaces, self.channels = [], {}  # of Slack; by ARN, the same ones in each region
         self.protected = set()  # databases that cannot be deleted
-        self.databases, self.solution_stacks = {}, ["64bit Amazon Linux 2023 v1.0.0 running Docker"]
+        self.databases, self.solution_stacks = (
+            {},
+            ["64bit Amazon Linux 2023 v4.13.7 running Docker"],
+        )
         self.change_sets, self.budgets = {}, {}  # the stack of each budget, by its name
         self.logs, self.metrics = {}, []  # log groups, with their retention
-        self.alarms = {}  # name: kind, state, description, actions
+        self.alarms = {}  # name: kind, state, description, actions, and what else AWS tells of it
         self.certificate = {"Status": "ISSUED", "NotAfter": datetime(2999, 1, 1, tzinfo=UTC)}
         self.account, self.region = ACCOUNT, REGION
         self.vaults = {}  # vault: backup: status, time
@@ -147,6 +152,7 @@ class FakeAws:
             "status": "Ready", "label": label, "colour": "Green", "health": "Ok",
             "instances": [label, label], "cname": f"{short}.elasticbeanstalk.test",
             "id": identify(short), "options": [], "deployment": "Deployed",
+            "platform": self.solution_stacks[0], "created": BEGINNING,
         } | more  # fmt: skip
         return self._here("environments")[name]
 
@@ -231,6 +237,7 @@ class FakeAws:
             {
                 "EnvironmentName": name, "Status": one["status"], "Health": one["colour"],
                 "HealthStatus": one["health"], "CNAME": one["cname"], "EnvironmentId": one["id"],
+                "SolutionStackName": one["platform"], "DateCreated": one["created"],
                 **({"VersionLabel": one["label"]} if one["label"] else {}),
             }
             for name, one in self._here("environments").items()
@@ -293,8 +300,11 @@ class FakeAws:
         return {"EnvironmentName": EnvironmentName, "Status": "Updating"}
 
     def elasticbeanstalk_describe_configuration_settings(self, ApplicationName, EnvironmentName):
-        options = self._environment(EnvironmentName)["options"]
-        return {"ConfigurationSettings": [{"OptionSettings": options}]}
+        """Also a draft, where one could not be deployed; nothing for those who may not see it."""
+        environment = self._environment(EnvironmentName)
+        deployed = {"DeploymentStatus": "deployed", "OptionSettings": environment["options"]}
+        drafts = [{"DeploymentStatus": "failed", "OptionSettings": []}]
+        return {"ConfigurationSettings": [] if environment.get("hidden") else [*drafts, deployed]}
 
     def elasticbeanstalk_create_application_version(
         self, ApplicationName, VersionLabel, Description, SourceBundle
@@ -594,16 +604,24 @@ class FakeAws:
     def cloudwatch_describe_alarms(self, AlarmNamePrefix, AlarmTypes, NextToken=None):
         """In two pages, the first of which has no metric alarms."""
         kinds = {"MetricAlarm": [], "CompositeAlarm": []}
-        for name, (kind, alarm_state, description, actions) in self.alarms.items():
+        for name, (kind, alarm_state, description, actions, *more) in self.alarms.items():
             if name.startswith(AlarmNamePrefix):
                 kinds[kind].append({
                     "AlarmName": name, "StateValue": alarm_state, "AlarmDescription": description,
                     "AlarmActions": actions, "StateUpdatedTimestamp": BEGINNING,
-                })  # fmt: skip
+                } | (more[0] if more else {}))  # fmt: skip
         assert set(AlarmTypes) == set(kinds)
         if not NextToken:
             return {"CompositeAlarms": kinds["CompositeAlarm"], "NextToken": "more"}
         return {"MetricAlarms": kinds["MetricAlarm"]}
+
+    def cloudwatch_list_metrics(self, Namespace, MetricName, Dimensions=(), NextToken=None):
+        """In two pages, the first of which is empty."""
+        if not NextToken:
+            return {"Metrics": [], "NextToken": "more"}
+        is_there = self.listed is None or MetricName in self.listed
+        found = {"Namespace": Namespace, "MetricName": MetricName, "Dimensions": list(Dimensions)}
+        return {"Metrics": [found] if is_there else []}
 
     def acm_describe_certificate(self, CertificateArn):
         return {"Certificate": {"CertificateArn": CertificateArn} | self.certificate}
@@ -643,8 +661,29 @@ class FakeAws:
         return {"InstanceTypes": found}
 
     def service_quotas_get_service_quota(self, ServiceCode, QuotaCode):
-        assert (ServiceCode, QuotaCode) == ("ec2", "L-1216C47A")
-        return {"Quota": {"QuotaCode": QuotaCode, "Value": float(self.vcpus)}}
+        """Each code is of one service: https://docs.aws.amazon.com/general/latest/gr/vpc-service.html"""
+        values = {("ec2", "L-1216C47A"): self.vcpus, ("vpc", "L-F678F1CE"): self.vpcs}
+        value = float(values[ServiceCode, QuotaCode])
+        return {"Quota": {"QuotaCode": QuotaCode, "Value": value}}
+
+    def ec2_describe_vpcs(self, NextToken=None):
+        """The default one, and those of the environments' stacks; the first page is empty."""
+        if not NextToken:
+            return {"Vpcs": [], "NextToken": "more"}
+        own = [
+            one for one in self.stacks if one in {f"{APPLICATION}-staging", f"{APPLICATION}-prod"}
+        ]
+        return {"Vpcs": [{"VpcId": "vpc-0"}, *({"VpcId": f"vpc-{one}"} for one in own)]}
+
+    def ssm_get_parameters(self, Names):
+        """What moto has of https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-public-parameters-global-infrastructure.html"""
+        assert len(Names) <= 10
+        found = [
+            name for name in Names if not {name, name.rpartition("/regions/")[0]} & self.lacking
+        ]
+        parameters = [{"Name": name, "Value": name.rpartition("/")[2]} for name in found]
+        rest = sorted(set(Names) - set(found))
+        return {"Parameters": parameters} | ({"InvalidParameters": rest} if rest else {})
 
     def sts_get_caller_identity(self):
         return {"Account": self.account, "Arn": f"arn:aws:iam::{self.account}:user/somebody"}
@@ -689,6 +728,17 @@ class FakeAws:
                  "PendingModifiedValues": {},
                  "DeletionProtection": DBInstanceIdentifier in self.protected}  # fmt: skip
         return {"DBInstances": [found]}
+
+    def sns_list_subscriptions_by_topic(self, TopicArn, NextToken=None):
+        """In two pages, the first of which is empty. An unconfirmed one has no ARN:
+        https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html"""
+        if not NextToken:
+            return {"Subscriptions": [], "NextToken": "more"}
+        address = "chief@greetings.test" if "escalation" in TopicArn else "team@greetings.test"
+        arn = "PendingConfirmation" if address in self.pending else f"{TopicArn}:1"
+        return {
+            "Subscriptions": [{"SubscriptionArn": arn, "Protocol": "email", "Endpoint": address}]
+        }
 
     def sns_publish(self, **message):
         self.published.append(message)
@@ -752,6 +802,7 @@ OUTPUTS = {
     f"{APPLICATION}-foundation": {
         "DeploymentsTopic": f"arn:aws:sns:{REGION}:{ACCOUNT}:deployments",
         "OperationsTopic": f"arn:aws:sns:{REGION}:{ACCOUNT}:operations",
+        "EscalationTopic": f"arn:aws:sns:{REGION}:{ACCOUNT}:escalation",
         "ServiceRole": f"{APPLICATION}-service",
         "MonitoringRole": f"arn:aws:iam::{ACCOUNT}:role/monitoring",
         "ImagesArn": f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{APPLICATION}",

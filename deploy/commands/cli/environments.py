@@ -28,6 +28,7 @@ from deploy.commands.cli.arguments import (
     with_run,
     yes,
 )
+from deploy.commands.doctor import report
 from deploy.commands.recovery_plan import Wish
 from deploy.config.environments import Environment
 from deploy.resources import backups
@@ -67,6 +68,19 @@ def status_command(run: Run, environment: Environment | None, as_json: bool, wat
         status_text.watch(run, environment)
         return True
     return status_text.show(run, environment, as_json)
+
+
+@click.command("doctor")
+@any_environment
+@with_run(harmless=True)
+def doctor_command(run: Run, environment: Environment | None) -> bool:
+    """Look at everything that a first day on AWS needs, and change nothing.
+
+    For ENV, or for all environments: what is ready, what is not and the command that makes it so,
+    and what is unknown with the permission that is missing. Exit code 1 if anything is not ready or
+    unknown; what nobody can know yet ("later") does not count.
+    """
+    return report.show(run, environment)
 
 
 @click.group()
@@ -174,4 +188,12 @@ SIMPLE: tuple[tuple[click.Group, str, Command, str], ...] = (
 )  # fmt: skip
 for group, name, function, text in SIMPLE:
     group.command(name, help=text)(environment(function))
-COMMANDS = (create_command, status_command, secrets, writes_group, backups_group, recover_command)
+COMMANDS = (
+    create_command,
+    doctor_command,
+    status_command,
+    secrets,
+    writes_group,
+    backups_group,
+    recover_command,
+)
