@@ -1,7 +1,7 @@
 """What a check found: ready, not ready with what to do, or unknown because nobody answered."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from deploy.base.errors import AwsFailure
 
@@ -9,7 +9,8 @@ READY, NOT_READY, UNKNOWN = "ready", "NOT READY", "unknown"
 LATER = "later"  # nobody can know it yet; it counts as neither
 
 
-class Finding(NamedTuple):
+@dataclass(frozen=True)
+class Finding:
     """One line of a check, and the command that makes it ready."""
 
     state: str

@@ -11,6 +11,7 @@ from deploy.resources import (
     beanstalk,
     budget,
     certificates,
+    database,
     events,
     lock,
     monitoring,
@@ -132,4 +133,6 @@ def _verify(run: Run, environment: Environment, since: events.Mark | None) -> No
         with parts.serving(run, environment, label, since or events.Mark()):
             smoke.check(run, environment, key, label)
     history.record(run, environment, "deploy", label)
+    if since is None or not database.is_known(run, name):
+        database.remember(run, name)
     run.console.say(f"{name} runs {label}: {smoke.locate(run, environment).url}")

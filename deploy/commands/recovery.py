@@ -25,6 +25,7 @@ from deploy.delivery import bundle, history, image, notify, smoke, version
 from deploy.resources import (
     backups,
     beanstalk,
+    database,
     events,
     lock,
     monitoring,
@@ -75,6 +76,7 @@ def recover(run: Run, plan: Plan, wish: Wish, began: datetime) -> None:
         current, dns = _verify(run, plan, wish.user)
         parts.restrict_instances(run, plan.target)
         history.record(run, plan.target, "deploy", plan.label, elsewhere=False)
+        database.remember(run, plan.target.name)
         monitoring.watch(run, plan.target, outputs["Certificate"])
         if wish.protect:
             _protect(run, plan)

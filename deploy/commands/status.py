@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from deploy.base.context import Run
 from deploy.base.errors import AwsFailure, Failure, NotFound
-from deploy.commands import credentials, pipeline
+from deploy.base.findings import Finding
+from deploy.commands import credentials, drift, pipeline
 from deploy.config import environments
 from deploy.config.environments import Environment
 from deploy.delivery import approval, history
@@ -49,6 +50,7 @@ class Report:
     certificate_days: int | None = None  # None also if there is no certificate
     # By region, or why there is none; None also where none is configured
     backups: dict[str, Backup | str] | None = None
+    by_hand: list[Finding] = field(default_factory=list)  # what was changed; unknown has the rest
     unknown: list[str] = field(default_factory=list)
 
 
@@ -126,6 +128,7 @@ def _report(
         if known and parameters.get("Certificate")
         else None,
         _find_backups(run, known, unknown) if known and known.destinations() else None,
+        _find_by_hand(run, known, state, unknown) if known else [],
         unknown,
     )
 
@@ -140,6 +143,16 @@ def _find_backups(
         newest = _answered(unknown, f"backups in {region}", question)
         if newest is not None:
             found[region] = newest
+    return found
+
+
+def _find_by_hand(
+    run: Run, environment: Environment, state: State, unknown: list[str]
+) -> list[Finding]:
+    found = []
+    for what, question in drift.QUESTIONS.items():
+        ask = partial(question, run, environment, state)
+        found += _answered(unknown, f"changes by hand, {what}", ask) or []
     return found
 
 

@@ -78,13 +78,16 @@ def _lines(settings: Settings, report: Report, now: datetime) -> list[str]:
 
 
 def _rows(settings: Settings, report: Report, now: datetime) -> Iterator[tuple[str, str]]:
-    short, cname = report.name.removeprefix(settings.name("")), report.state.cname
+    state, short = report.state, report.name.removeprefix(settings.name(""))
+    cname = state.cname
     yield "address", report.address
     if not report.address.endswith(f"/{cname}"):
         yield "host", f"{cname}, to which DNS points that name"
     if report.instances is not None:
         running = [f"{count} run {label}" for label, count in sorted(report.instances.items())]
         yield "instances", ", ".join(running) or "none"
+    if state.platform:
+        yield "platform", state.platform
     for entry in report.deployments or []:
         detail = f": {entry.detail}" if entry.detail else ""
         result = f"{WORDS[entry.kind]} {entry.label}  {entry.who or 'unknown'}{detail}"
@@ -112,6 +115,7 @@ def _faults(program: str, report: Report, short: str) -> Iterator[tuple[str, str
     if report.pipeline_id not in (None, report.state.id):
         what = f"it may deploy to {report.pipeline_id}, and this is {report.state.id}"
         yield "NO PIPELINE", f"{what}: {program} bootstrap"
+    yield from (("BY HAND", f"{one.what}: {one.next}") for one in report.by_hand)
 
 
 def _describe_backups(found: dict[str, Backup | str], remedy: str, now: datetime) -> str:

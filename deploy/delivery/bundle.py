@@ -5,8 +5,12 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from deploy.base.errors import Failure
+from deploy.base.settings import SafeLoader
 
 DOCKERRUN = "Dockerrun.aws.json"
 FOLDERS = (".ebextensions", ".platform")
@@ -60,6 +64,25 @@ def replace_image(bundle: bytes, image: str) -> bytes:
     if count != 1:
         raise Failure(f"{DOCKERRUN} in the bundle names no image", next="name another version")
     return _pack(content | {DOCKERRUN: (mode, text.encode())})
+
+
+def read_options(bundle: bytes) -> dict[tuple[str, str], Any]:
+    """The options that .ebextensions in ``bundle`` sets, by namespace and name; the last file wins.
+
+    Raises Failure for a bundle that was not made by ``make``.
+    """
+    found: dict[tuple[str, str], Any] = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
+            for name in sorted(one for one in archive.namelist() if one.endswith(".config")):
+                document = yaml.load(archive.read(name), SafeLoader)  # noqa: S506
+                for namespace, values in document.get("option_settings", {}).items():
+                    found |= {(namespace, option): value for option, value in values.items()}
+    except (zipfile.BadZipFile, yaml.YAMLError, AttributeError) as error:
+        raise Failure(
+            f"the bundle cannot be read: {error!r}", next="name another version"
+        ) from error
+    return found
 
 
 def _pack(content: Mapping[str, tuple[int, bytes]]) -> bytes:

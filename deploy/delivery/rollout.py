@@ -1,7 +1,7 @@
 """A deployment, step by step: deploy and verify, and if anything is wrong, roll back.
 
 lock the environment
-wait until it is ready, and remember the version that it runs
+wait until it is ready, see that it has its own address, and remember the version that it runs
 deploy, and see that every instance runs the new version, healthy
 smoke test it by its public name
 record it, in the other regions too, send the notification, unlock
@@ -18,7 +18,7 @@ from deploy.base.errors import AwsFailure, Failure, state
 from deploy.config.environments import Environment
 from deploy.delivery import history, notify, smoke, version
 from deploy.delivery.version import Version
-from deploy.resources import beanstalk, events, lock, monitoring, stuck
+from deploy.resources import addresses, beanstalk, events, lock, monitoring, stuck
 
 LOOK = "find the cause in the events above and in what this shows: {}; fix it and build again"
 
@@ -70,7 +70,9 @@ def deploy(
     run.tools.require("eb", *(["git"] if forward else []))
     key = smoke.find_key(run, environment)
     with nullcontext() if is_locked else lock.hold(run, name):
-        before = stuck.wait_until_usable(run, environment).version
+        current = stuck.wait_until_usable(run, environment)
+        addresses.refuse_swapped(run, current)
+        before = current.version
         if forward:
             version.refuse_older(run, name, before, label)
         since = events.find_mark(run, name)

@@ -157,12 +157,12 @@ def find_options(run: Run, name: str) -> dict[tuple[str, str], str]:
     )["ConfigurationSettings"]
     # There may be a draft as well, which is being deployed or could not be; and nothing at all for
     # those who may not see it: the documentation of the operation in botocore
-    deployed = [one for one in found if one.get("DeploymentStatus") in (None, "deployed")]
+    deployed = [one for one in found if one.get("DeploymentStatus") == "deployed"] or found
     if not deployed:
         raise AwsFailure(
             f"AWS does not say how {name} is configured",
             "let these credentials do elasticbeanstalk:DescribeConfigurationSettings, or use "
-            "others; while it is being changed, run it again",
+            "others",
         )
     return {
         (one["Namespace"], one["OptionName"]): one["Value"]

@@ -20,8 +20,8 @@ from deploy.base.errors import Unhealthy
 from deploy.base.programs import Tools
 from deploy.commands.cli import main as cli
 from deploy.config import environments
-from deploy.delivery import smoke
-from tests.support.aws import ACCOUNT, APPLICATION, REGION, FakeAws, records
+from deploy.delivery import bundle, smoke
+from tests.support.aws import ACCOUNT, APPLICATION, REGION, REGISTRY, FakeAws, records
 from tests.support.checkout import Checkout
 from tests.support.owner import OWNER
 
@@ -298,6 +298,12 @@ def made(aws, stack, region=REGION):
     name = f"{APPLICATION}-{stack}"
     key = name if region == REGION else f"{region}/{name}"
     aws.stacks[key] = {"status": "CREATE_COMPLETE", "outputs": dict(OUTPUTS[name])}
+
+
+def add_bundle(aws, *labels):
+    """Let versions have the bundle of this project, not only some bytes."""
+    packed = bundle.make(f"{REGISTRY}/{APPLICATION}@sha256:{'0' * 64}", Path())
+    aws.add_version(*labels, bundle=packed)
 
 
 def add_history(aws, *entries, name=STAGING):

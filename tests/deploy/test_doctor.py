@@ -9,7 +9,7 @@ import pytest
 
 from deploy.base.settings import ROOT
 from deploy.resources import metrics
-from tests.deploy.conftest import PROD, STAGING, made
+from tests.deploy.conftest import PROD, STAGING, add_bundle, made
 from tests.support.aws import APPLICATION, REGION
 
 SCRIPT = "scripts/build_and_deploy.sh"
@@ -39,6 +39,7 @@ MATH = {
 def healthy(aws, staging, plain_http, monkeypatch):
     """An account in which everything is ready, a day after both environments were created."""
     made(aws, "pipeline")
+    add_bundle(aws, "old")
     now = datetime.now(UTC)
     for name in (STAGING, PROD):
         made(aws, f"{name.removeprefix(f'{APPLICATION}-')}-operations")
@@ -98,7 +99,7 @@ def test_the_order_is_that_of_the_first_day(healthy, command):
     assert list(dict.fromkeys(names)) == [
         "docker", "git", "make", "eb", "aws", "image store", "identity", "region", "services", "settings",
         "vCPUs", "VPCs", "owner", "messages", "GitHub", "CodeBuild", "certificate", "environment", "DNS", "secrets",
-        "backups", "alarms", "platform",
+        "backups", "alarms", "by hand", "platform",
     ]  # fmt: skip
 
 

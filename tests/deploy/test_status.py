@@ -13,7 +13,7 @@ from deploy.config import environments
 from deploy.delivery import history
 from deploy.delivery.history import Entry
 from deploy.resources.beanstalk import State
-from tests.deploy.conftest import PROD, STAGING, made
+from tests.deploy.conftest import PROD, STAGING, add_bundle, made
 from tests.support.aws import APPLICATION, REGION
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -24,6 +24,7 @@ SCRIPT = "scripts/build_and_deploy.sh"
 @pytest.fixture
 def watched(aws, staging):
     """Both environments, with their alarms."""
+    add_bundle(aws, "old")
     for short in ("staging", "prod"):
         made(aws, f"{short}-operations")
     return staging

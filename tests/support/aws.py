@@ -93,6 +93,7 @@ class FakeAws:
         self.pipeline_states, self.connection = [], "AVAILABLE"
         self.workspaces, self.channels = [], {}  # of Slack; by ARN, the same ones in each region
         self.protected = set()  # databases that cannot be deleted
+        self.database_ids = {}  # by database; another one has the same name, and another id
         self.databases, self.solution_stacks = (
             {},
             ["64bit Amazon Linux 2023 v4.13.7 running Docker"],
@@ -725,7 +726,8 @@ class FakeAws:
 
     def rds_describe_db_instances(self, DBInstanceIdentifier):
         found = {"DBInstanceIdentifier": DBInstanceIdentifier, "DBInstanceStatus": "available",
-                 "PendingModifiedValues": {},
+                 "PendingModifiedValues": {}, "InstanceCreateTime": BEGINNING,
+                 "DbiResourceId": self.database_ids.get(DBInstanceIdentifier, "db-FIRST"),
                  "DeletionProtection": DBInstanceIdentifier in self.protected}  # fmt: skip
         return {"DBInstances": [found]}
 

@@ -2,15 +2,16 @@
 
 import re
 from datetime import UTC, datetime
+from functools import partial
 
 from deploy.base.context import Run
-from deploy.base.findings import Finding, not_ready, ready
+from deploy.base.findings import Finding, answered, not_ready, ready
 from deploy.base.settings import read_text
-from deploy.commands import credentials
+from deploy.commands import credentials, drift
 from deploy.config import environments
 from deploy.config.environments import Environment
 from deploy.delivery import smoke
-from deploy.resources import backups, beanstalk, certificates, dns, metrics, monitoring
+from deploy.resources import addresses, backups, beanstalk, certificates, metrics, monitoring
 from deploy.resources.beanstalk import State
 
 NGINX = ".platform/nginx/nginx.conf"
@@ -53,7 +54,9 @@ def check_certificate(run: Run, environment: Environment) -> list[Finding]:
 def check_dns(run: Run, environment: Environment) -> list[Finding]:
     """Whether its public name leads to it. Raises Failure."""
     place = smoke.locate(run, environment)
-    return dns.check(place.name, place.host) if place.host else ready(f"{place.name}, AWS's own")
+    return (
+        addresses.check(place.name, place.host) if place.host else ready(f"{place.name}, AWS's own")
+    )
 
 
 def check_secrets(run: Run, environment: Environment) -> list[Finding]:
@@ -92,6 +95,16 @@ def check_alarms(run: Run, environment: Environment, state: State) -> list[Findi
         what = "its alarms are missing, or on another load balancer"
         return not_ready(what, f"{run.settings.program} create {environment.short}")
     return metrics.check(run, environment, state, datetime.now(UTC))
+
+
+def check_by_hand(run: Run, environment: Environment, state: State) -> list[Finding]:
+    """What was changed by hand. What AWS does not answer is unknown, beside the rest."""
+    found = [
+        finding
+        for question in drift.QUESTIONS.values()
+        for finding in answered(partial(question, run, environment, state))
+    ]
+    return found or ready("nothing that can be told")
 
 
 def check_platform(run: Run, state: State) -> list[Finding]:

@@ -73,6 +73,7 @@ def _own(run: Run, environment: Environment) -> Iterator[tuple[str, Check]]:
     yield "secrets", partial(one.check_secrets, environment=environment)
     yield "backups", partial(one.check_backups, environment=environment)
     yield "alarms", partial(one.check_alarms, environment=environment, state=state)
+    yield "by hand", partial(one.check_by_hand, environment=environment, state=state)
     yield "platform", partial(one.check_platform, state=state)
 
 

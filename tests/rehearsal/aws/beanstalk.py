@@ -237,7 +237,8 @@ class Beanstalk:
             {"Namespace": namespace, "OptionName": name, "Value": value}
             for (namespace, name), value in sorted(self._find(EnvironmentName).options().items())
         ]
-        return {"ConfigurationSettings": [{"OptionSettings": settings}]}
+        deployed = {"DeploymentStatus": "deployed", "OptionSettings": settings}
+        return {"ConfigurationSettings": [deployed]}
 
     def describe_instances_health(self, EnvironmentName, **_):
         environment = self._find(EnvironmentName)

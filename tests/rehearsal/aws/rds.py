@@ -6,6 +6,7 @@ moto knows only databases that it made itself, and snapshots without content.
 import itertools
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 from tests.rehearsal.aws.answers import Refused
@@ -164,11 +165,15 @@ class Databases:
         return environment.database
 
     def _describe(self, name):
+        database = self._find(name)
+        identity = sha256(database.container.encode()).hexdigest()[:26].upper()
         return {
             "DBInstanceIdentifier": name,
             "DBInstanceStatus": "available",
             "PendingModifiedValues": {},
-            "DeletionProtection": self._find(name).properties["DeletionProtection"] == "true",
+            "DeletionProtection": database.properties["DeletionProtection"] == "true",
+            "DbiResourceId": f"db-{identity}",
+            "InstanceCreateTime": datetime.now(UTC),
         }
 
     def _describe_snapshot(self, one):

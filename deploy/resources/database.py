@@ -1,0 +1,71 @@
+"""Which database has the data of an environment: one that was rebuilt is green, and empty."""
+
+from typing import Any
+
+from deploy.base.context import Run
+from deploy.base.errors import AwsFailure
+from deploy.base.findings import Finding, not_ready, ready
+from deploy.config.environments import Environment
+from deploy.resources import bucket
+
+FOLDER = "databases"
+ABSENT = "DBInstanceNotFound"
+
+
+def remember(run: Run, name: str) -> None:
+    """Record that the present database of the environment ``name`` has its data. Raises Failure."""
+    found = _find(run, name)
+    if found:
+        identity = str(found["DbiResourceId"])
+        shown = {"Body": identity}
+        bucket.find_records(run).put(f"{FOLDER}/{name}", identity.encode(), shown)
+
+
+def is_known(run: Run, name: str) -> bool:
+    """Whether it is recorded which database has the data of ``name``. Raises Failure."""
+    return _read(run, name) is not None
+
+
+def check(run: Run, environment: Environment) -> list[Finding]:
+    """Whether the database is the one that was recorded. Raises Failure.
+
+    Its name is always the same; another DbiResourceId is another database:
+    docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DBInstance.html.
+    """
+    name, known, found = (
+        environment.name,
+        _read(run, environment.name),
+        _find(run, environment.name),
+    )
+    if known is None:
+        return ready("it is not recorded which database has the data")
+    if found and found["DbiResourceId"] == known:
+        return ready(f"{known} has the data")
+    now = "there is none"
+    if found:
+        now = f"{found['DbiResourceId']}, created {found['InstanceCreateTime']:%Y-%m-%d %H:%M} UTC"
+    records, short = bucket.find_records(run), environment.short
+    accept = run.settings.aws(f"s3 rm s3://{records.name}/{FOLDER}/{name}")
+    return not_ready(
+        f"{known} had the data, and now {now}: the environment was rebuilt or restored",
+        f"{run.settings.program} recover {short} --region {run.settings.region} --as NAME; or, if "
+        f"it is right: {accept}, and {run.settings.program} create {short}",
+    )
+
+
+def _read(run: Run, name: str) -> str | None:
+    try:
+        content: bytes = bucket.find_records(run).get(f"{FOLDER}/{name}")["Body"]
+    except bucket.Missing:
+        return None
+    except AwsFailure as failure:
+        if failure.code != "NoSuchKey":
+            raise
+        return None
+    return content.decode().strip()
+
+
+def _find(run: Run, name: str) -> dict[str, Any] | None:
+    answer = run.aws.find("rds", "describe_db_instances", ABSENT, DBInstanceIdentifier=name)
+    found: dict[str, Any] | None = answer["DBInstances"][0] if answer else None
+    return found
