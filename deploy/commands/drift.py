@@ -42,6 +42,9 @@ def find_version(run: Run, environment: Environment, state: State) -> list[Findi
     last, short = history.read(run, environment.name)[-1:], environment.short
     if not last or not state.version or last == [state.version]:
         return []
+    [newest] = history.find_last(run, environment.name, 1)
+    if newest.label == state.version:  # it failed, and so did the rollback
+        return []
     what = f"version {state.version} was deployed by other means; the last one here was {last[0]}"
     program = run.settings.program
     remedy = (

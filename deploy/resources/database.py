@@ -46,10 +46,12 @@ def check(run: Run, environment: Environment) -> list[Finding]:
         now = f"{found['DbiResourceId']}, created {found['InstanceCreateTime']:%Y-%m-%d %H:%M} UTC"
     records, short = bucket.find_records(run), environment.short
     accept = run.settings.aws(f"s3 rm s3://{records.name}/{FOLDER}/{name}")
+    snapshots = run.settings.aws(f"rds describe-db-snapshots --db-instance-identifier {name}")
+    recover = f"recover {short} --region {run.settings.region} --as NAME --to-snapshot ID"
     return not_ready(
         f"{known} had the data, and now {now}: the environment was rebuilt or restored",
-        f"{run.settings.program} recover {short} --region {run.settings.region} --as NAME; or, if "
-        f"it is right: {accept}, and {run.settings.program} create {short}",
+        f"{snapshots}; {run.settings.program} {recover}. If nothing is missing: {accept}; "
+        f"{run.settings.program} create {short}",
     )
 
 

@@ -60,9 +60,12 @@ def check(run: Run, environment: Environment, state: State, now: datetime) -> li
 def find_needed(run: Run, name: str) -> set[Metric]:
     """The metrics of the alarms of the environment ``name``. Raises AwsFailure."""
     alarms = run.aws.every(
-        "cloudwatch", "describe_alarms", "MetricAlarms",
-        AlarmNamePrefix=f"{name}-", AlarmTypes=["MetricAlarm", "CompositeAlarm"],
-    )  # fmt: skip
+        "cloudwatch",
+        "describe_alarms",
+        "MetricAlarms",
+        AlarmNamePrefix=f"{name}-",
+        AlarmTypes=["MetricAlarm", "CompositeAlarm"],
+    )
     return {metric for one in alarms for metric in _read(one) if metric.name not in SILENT}
 
 
@@ -84,7 +87,11 @@ def _metric(found: dict[str, Any]) -> Metric:
 def _exists(run: Run, metric: Metric) -> bool:
     dimensions = [{"Name": name, "Value": value} for name, value in metric.dimensions]
     found = run.aws.every(
-        "cloudwatch", "list_metrics", "Metrics", Namespace=metric.namespace,
-        MetricName=metric.name, **({"Dimensions": dimensions} if dimensions else {}),
-    )  # fmt: skip
+        "cloudwatch",
+        "list_metrics",
+        "Metrics",
+        Namespace=metric.namespace,
+        MetricName=metric.name,
+        **({"Dimensions": dimensions} if dimensions else {}),
+    )
     return bool(found)

@@ -10,37 +10,38 @@ from deploy.base.settings import CONFIG
 
 PATH = "/aws/service/global-infrastructure/services"
 REGION = "us-east-1"  # not every region answers, but those that do know all of them
-NEEDED = {  # by the names that they have there
-    "acm": "certificates",
-    "backup": "backups",
-    "cloudformation": "everything",
-    "cloudwatch": "alarms",
-    "codebuild": "the pipeline",
-    "codeconnections": "the pipeline",
-    "codepipeline": "the pipeline",
-    "ecr": "images",
-    "elasticbeanstalk": "environments",
-    "kms": "keys",
-    "rds": "databases",
-    "scheduler": "the release window",
-    "secretsmanager": "passwords",
-    "sns": "messages",
+NEEDED = {  # for what, and the names that they have there
+    "environments": (
+        "acm",
+        "cloudformation",
+        "cloudwatch",
+        "ecr",
+        "elasticbeanstalk",
+        "kms",
+        "rds",
+        "secretsmanager",
+        "sns",
+    ),
+    "backups": ("backup",),
+    "the pipeline": ("codebuild", "codeconnections", "codepipeline", "scheduler"),
 }
+ALL = tuple(one for some in NEEDED.values() for one in some)
 BATCH = 10  # names in a query, at most
 
 
 def check(run: Run) -> list[Finding]:
     """Whether the region of ``run`` has the services that this project uses. Raises AwsFailure."""
     region, known = run.settings.region, set[str]()
-    wanted = [name for one in NEEDED for name in (f"{PATH}/{one}", _here(one, region))]
+    wanted = [name for one in ALL for name in (f"{PATH}/{one}", _here(one, region))]
     for begin in range(0, len(wanted), BATCH):
         names = wanted[begin : begin + BATCH]
         found = run.at(REGION).aws.ask("ssm", "get_parameters", Names=names)["Parameters"]
         known |= {one["Name"] for one in found}
-    unheard = [one for one in NEEDED if f"{PATH}/{one}" not in known]
+    unheard = [one for one in ALL if f"{PATH}/{one}" not in known]
     lacking = [
-        f"{one} ({purpose})"
-        for one, purpose in NEEDED.items()
+        f"{one} (for {purpose})"
+        for purpose, some in NEEDED.items()
+        for one in some
         if one not in unheard and _here(one, region) not in known
     ]
     findings = []
@@ -52,7 +53,7 @@ def check(run: Run) -> list[Finding]:
     if unheard:
         what = f"AWS does not say whether {region} has {', '.join(unheard)}"
         findings.append(Finding(UNKNOWN, what, f"see {PATH} in Systems Manager in {REGION}"))
-    return findings or ready(f"{region} has the {len(NEEDED)} that are used")
+    return findings or ready(f"{region} has the {len(ALL)} that are used")
 
 
 def _here(service: str, region: str) -> str:

@@ -121,10 +121,12 @@ class Programs(Tools):
         self.effects = {}  # by a pattern of the call, run before the usual effects
         self.results = {}  # run instead of the usual effects
         self.answers = {  # the output of a program, by a pattern of the call
-            "^docker version": "29.1.2", "^docker info": '[["Backing Filesystem", "extfs"]]',
-            "^make --version": "GNU Make 4.3\nand more", "^eb --version": "EB CLI 3.27.5",
+            "^docker version": "29.1.2",
+            "^docker info": '[["Backing Filesystem", "extfs"]]',
+            "^make --version": "GNU Make 4.3\nand more",
+            "^eb --version": "EB CLI 3.27.5",
             "^aws --version": "aws-cli/2.31.0",
-        }  # fmt: skip
+        }
         self.packages = json.dumps(
             [["Flask", "3.1.3", "BSD-3-Clause"], ["odd", "1", "Text\nof it"]]
         )

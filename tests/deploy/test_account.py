@@ -77,3 +77,16 @@ def test_other_families_have_quotas_of_their_own(account, command, project):
     path.write_text(path.read_text().replace("t3.small,t3a.small", "g4dn.xlarge"))
     account.vcpus = NEEDED - 1
     assert "vCPU" not in command(*CREATE)[1]
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_what_else_the_account_or_the_region_lacks_is_a_warning(account, command, arguments):
+    account.vpcs = 2  # the default one, and one more for two environments
+    path = f"/aws/service/global-infrastructure/services/scheduler/regions/{REGION}"
+    account.lacking = {path}
+    code, output = command(*arguments)
+    assert code == 0, output
+    before, _, _ = output.partition("\n+ ")
+    assert "has 1; staging, prod need one each" in before
+    assert f"--quota-code L-F678F1CE --desired-value 3 --region {REGION}" in before
+    assert f"services: {REGION} lacks scheduler (for the pipeline)" in before

@@ -65,7 +65,7 @@ def test_the_first_environment_brings_both_buckets(aws, command):
     aws.secrets[f"{STAGING}/smoke-test"] = {"key": "K3y"}
     code, output = command("create", "staging")
     assert code == 0, output
-    assert {key.split("/")[0] for key in aws.objects} == {"deployments", APPLICATION}
+    assert {key.split("/")[0] for key in aws.objects} == {"databases", "deployments", APPLICATION}
     assert len(aws.bundles) == 1
 
 

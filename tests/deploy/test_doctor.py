@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from deploy.base import answers
 from deploy.base.settings import ROOT
 from deploy.resources import metrics
 from tests.deploy.conftest import PROD, STAGING, add_bundle, made
-from tests.support.aws import APPLICATION, REGION
+from tests.infrastructure.permissions import DOCTOR
+from tests.support.aws import ACCOUNT, APPLICATION, REGION
 
 SCRIPT = "scripts/build_and_deploy.sh"
 NAMES = ("RDS_PASSWORD", "RDS_NEXT_PASSWORD")
@@ -81,6 +83,18 @@ def test_an_account_that_is_ready(healthy, command, tested):
     assert len(output.splitlines()) < 50
 
 
+def test_the_documented_permissions_are_what_it_asks(healthy, command, project):
+    command("doctor")
+    prod = project / "devops/environments.toml"
+    arn = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/1"
+    text = prod.read_text().replace('Certificate = ""', f'Certificate = "{arn}"')
+    prod.write_text(text.replace('PublicName = ""', 'PublicName = "hello.example.com"'))
+    command("doctor", "prod")
+    asked = {answers.PERMISSIONS.get(name, name) for name, _ in healthy.calls}
+    # The keys of the secrets, and what is asked in the region of a recovery only
+    assert set(DOCTOR) == asked | {"kms:Decrypt", "acm:ListCertificates"}
+
+
 def test_it_changes_nothing(healthy, command, tested):
     command("doctor")
     changing = re.compile(r":(?!Describe|Get|List)")
@@ -97,10 +111,31 @@ def test_one_environment(healthy, command):
 def test_the_order_is_that_of_the_first_day(healthy, command):
     names = re.findall(r"^  (?:ready|later) +(\S.*?)  ", command("doctor", "prod")[1], re.MULTILINE)
     assert list(dict.fromkeys(names)) == [
-        "docker", "git", "make", "eb", "aws", "image store", "identity", "region", "services", "settings",
-        "vCPUs", "VPCs", "owner", "messages", "GitHub", "CodeBuild", "certificate", "environment", "DNS", "secrets",
-        "backups", "alarms", "by hand", "platform",
-    ]  # fmt: skip
+        "docker",
+        "git",
+        "make",
+        "eb",
+        "aws",
+        "image store",
+        "identity",
+        "region",
+        "services",
+        "settings",
+        "vCPUs",
+        "VPCs",
+        "owner",
+        "messages",
+        "GitHub",
+        "CodeBuild",
+        "certificate",
+        "environment",
+        "DNS",
+        "secrets",
+        "backups",
+        "alarms",
+        "by hand",
+        "platform",
+    ]
 
 
 def test_the_variable_that_names_the_region_is_said(healthy, command, monkeypatch):
@@ -142,48 +177,100 @@ def small(project):
 @pytest.mark.parametrize(
     ("change", "what", "remedy"),
     [
-        (lambda aws: aws.lacking.update(
-            {"/aws/service/global-infrastructure/services/codebuild/regions/eu-west-1"}),
-         "services eu-west-1 lacks codebuild (the pipeline)", "choose another region"),
-        (lambda aws: setattr(aws, "encrypted", False), "settings the volumes of new instances are not",
-         "aws ec2 enable-ebs-encryption-by-default --region eu-west-1"),
-        (lambda aws: setattr(aws, "hops", 2), "settings a container on a new instance can",
-         "--http-put-response-hop-limit 1 --region eu-west-1"),
-        (lambda aws: setattr(aws, "vcpus", 5), "vCPUs the account may run 5 vCPUs",
-         "--quota-code L-1216C47A --desired-value 34 --region eu-west-1"),
-        (lambda aws: (setattr(aws, "vpcs", 2), aws.stacks.pop(STAGING)),
-         "VPCs the account may have 2 VPCs in eu-west-1, and has 2; staging needs one each",
-         "--service-code vpc --quota-code L-F678F1CE --desired-value 3 --region eu-west-1"),
-        (lambda aws: aws.pending.add("chief@greetings.test"),
-         "messages chief@greetings.test has not confirmed EscalationTopic", "click the link"),
-        (lambda aws: aws.stacks.pop(f"{APPLICATION}-foundation"), "messages there are no topics yet",
-         f"{SCRIPT} create staging"),
-        (lambda aws: setattr(aws, "connection", "PENDING"), "GitHub the connection is PENDING",
-         "/codesuite/settings/connections"),
-        (lambda aws: aws.stacks.pop(f"{APPLICATION}-pipeline"), "GitHub there is no connection",
-         f"{SCRIPT} bootstrap"),
-        (lambda aws: aws.environments.pop(PROD), f"environment there is no {PROD} in eu-west-1",
-         f"{SCRIPT} create prod"),
-        (lambda aws: aws.environments[PROD].update(colour="Red"), "environment Ready Red/Ok, version old",
-         f"{SCRIPT} status prod"),
-        (lambda aws: aws.secrets.pop(f"arn:aws:secretsmanager:{REGION}:123456789012:secret:x/database-AbCdEf"),
-         "secrets without a value: RDS_NEXT_PASSWORD, RDS_PASSWORD",
-         f"{SCRIPT} secrets set prod RDS_PASSWORD"),
-        (lambda aws: aws.vaults.pop(f"{PROD}-eu-north-1"), "backups eu-north-1: not installed",
-         f"{SCRIPT} backups install prod"),
-        (lambda aws: aws.vaults.update({f"{PROD}-eu-north-1": {}}),
-         "backups eu-north-1: no complete backup", f"{SCRIPT} backups list prod"),
-        (lambda aws: setattr(aws, "listed", {"TargetResponseTime"}),
-         "under another name: AWS/ApplicationELB HealthyHostCount, CWAgent mem_used_percent",
-         f"{SCRIPT} smoke prod"),
+        (
+            lambda aws: aws.lacking.update(
+                {"/aws/service/global-infrastructure/services/codebuild/regions/eu-west-1"}
+            ),
+            "services eu-west-1 lacks codebuild (for the pipeline)",
+            "choose another region",
+        ),
+        (
+            lambda aws: setattr(aws, "encrypted", False),
+            "settings the volumes of new instances are not",
+            "aws ec2 enable-ebs-encryption-by-default --region eu-west-1",
+        ),
+        (
+            lambda aws: setattr(aws, "hops", 2),
+            "settings a container on a new instance can",
+            "--http-put-response-hop-limit 1 --region eu-west-1",
+        ),
+        (
+            lambda aws: setattr(aws, "vcpus", 5),
+            "vCPUs the account may run 5 vCPUs",
+            "--quota-code L-1216C47A --desired-value 34 --region eu-west-1",
+        ),
+        (
+            lambda aws: (setattr(aws, "vpcs", 2), aws.stacks.pop(STAGING)),
+            "VPCs the account may have 2 VPCs in eu-west-1, and has 2; staging needs one each",
+            "--service-code vpc --quota-code L-F678F1CE --desired-value 3 --region eu-west-1",
+        ),
+        (
+            lambda aws: aws.pending.add("chief@greetings.test"),
+            "messages chief@greetings.test has not confirmed EscalationTopic",
+            "click the link",
+        ),
+        (
+            lambda aws: aws.stacks.pop(f"{APPLICATION}-foundation"),
+            "messages there are no topics yet",
+            f"{SCRIPT} create staging",
+        ),
+        (
+            lambda aws: setattr(aws, "connection", "PENDING"),
+            "GitHub the connection is PENDING",
+            "/codesuite/settings/connections",
+        ),
+        (
+            lambda aws: aws.stacks.pop(f"{APPLICATION}-pipeline"),
+            "GitHub there is no connection",
+            f"{SCRIPT} bootstrap",
+        ),
+        (
+            lambda aws: aws.environments.pop(PROD),
+            f"environment there is no {PROD} in eu-west-1",
+            f"{SCRIPT} create prod",
+        ),
+        (
+            lambda aws: aws.environments[PROD].update(colour="Red"),
+            "environment Ready Red/Ok, version old",
+            f"{SCRIPT} status prod",
+        ),
+        (
+            lambda aws: aws.secrets.pop(
+                f"arn:aws:secretsmanager:{REGION}:123456789012:secret:x/database-AbCdEf"
+            ),
+            "secrets without a value: RDS_NEXT_PASSWORD, RDS_PASSWORD",
+            f"{SCRIPT} secrets set prod RDS_PASSWORD",
+        ),
+        (
+            lambda aws: aws.vaults.pop(f"{PROD}-eu-north-1"),
+            "backups eu-north-1: not installed",
+            f"{SCRIPT} backups install prod",
+        ),
+        (
+            lambda aws: aws.vaults.update({f"{PROD}-eu-north-1": {}}),
+            "backups eu-north-1: no complete backup",
+            f"{SCRIPT} backups list prod",
+        ),
+        (
+            lambda aws: setattr(aws, "listed", {"TargetResponseTime"}),
+            "under another name: AWS/ApplicationELB HealthyHostCount, CWAgent mem_used_percent",
+            f"{SCRIPT} smoke prod",
+        ),
         (lambda aws: aws.alarms.clear(), "alarms there are no alarms", f"{SCRIPT} create prod"),
-        (lambda aws: aws.stacks.pop(f"{PROD}-operations"), "alarms its alarms are missing, or on",
-         f"{SCRIPT} create prod"),
-        (lambda aws: aws.environments[PROD].update(platform="64bit Amazon Linux 2023 v5.0.0 running Docker"),
-         "platform it is 64bit Amazon Linux 2023 v5.0.0 running Docker, and .platform/nginx/nginx.conf is for",
-         "compare .platform/nginx/nginx.conf with /etc/nginx/nginx.conf"),
+        (
+            lambda aws: aws.stacks.pop(f"{PROD}-operations"),
+            "alarms its alarms are missing, or on",
+            f"{SCRIPT} create prod",
+        ),
+        (
+            lambda aws: aws.environments[PROD].update(
+                platform="64bit Amazon Linux 2023 v5.0.0 running Docker"
+            ),
+            "platform it is 64bit Amazon Linux 2023 v5.0.0 running Docker, and .platform/nginx/nginx.conf is for",
+            "compare .platform/nginx/nginx.conf with /etc/nginx/nginx.conf",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_ready_in_the_account(healthy, command, change, what, remedy):
     change(healthy)
     code, output = command("doctor", "prod")
@@ -248,13 +335,25 @@ HOST, PUBLIC = "prod.elasticbeanstalk.test", "hello.example.com"
 @pytest.mark.parametrize(
     ("addresses", "state", "what"),
     [
-        ({HOST: ["10.0.0.1", "10.0.0.2"], PUBLIC: ["10.0.0.2"]}, "ready", f"{PUBLIC} leads to {HOST}"),
-        ({HOST: ["10.0.0.1"], PUBLIC: ["10.0.0.9"]}, "NOT READY", f"in DNS, point {PUBLIC} to {HOST}"),
-        ({HOST: ["10.0.0.1"], PUBLIC: socket.EAI_NONAME}, "NOT READY", f"{PUBLIC} does not exist in DNS"),
+        (
+            {HOST: ["10.0.0.1", "10.0.0.2"], PUBLIC: ["10.0.0.2"]},
+            "ready",
+            f"{PUBLIC} leads to {HOST}",
+        ),
+        (
+            {HOST: ["10.0.0.1"], PUBLIC: ["10.0.0.9"]},
+            "NOT READY",
+            f"in DNS, point {PUBLIC} to {HOST}",
+        ),
+        (
+            {HOST: ["10.0.0.1"], PUBLIC: socket.EAI_NONAME},
+            "NOT READY",
+            f"{PUBLIC} does not exist in DNS",
+        ),
         ({HOST: ["10.0.0.1"], PUBLIC: socket.EAI_AGAIN}, "unknown", "DNS did not answer"),
         ({HOST: socket.EAI_NONAME, PUBLIC: ["10.0.0.1"]}, "unknown", f"{HOST} has no address yet"),
     ],
-)  # fmt: skip
+)
 def test_dns(healthy, command, certificate, monkeypatch, addresses, state, what):
     def find(name, port, type):  # noqa: A002
         found = addresses[name]

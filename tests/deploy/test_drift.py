@@ -6,6 +6,7 @@ import re
 import pytest
 
 from deploy.config import environments
+from deploy.config.environments import SECRETS
 from deploy.delivery import history
 from tests.deploy.conftest import PROD, STAGING, add_bundle, add_history, made
 from tests.deploy.test_create import changes
@@ -14,7 +15,7 @@ from tests.support.aws import ACCOUNT, APPLICATION, OUTPUTS, REGION, records
 
 SCRIPT = "scripts/build_and_deploy.sh"
 TRIGGER, GROUP = "aws:autoscaling:trigger", "aws:autoscaling:asg"
-VARIABLES, SECRETS = "aws:elasticbeanstalk:application:environment", environments.SECRETS
+VARIABLES = "aws:elasticbeanstalk:application:environment"
 LAUNCH = "aws:autoscaling:launchconfiguration"
 KNOWN = f"databases/{STAGING}"
 
@@ -71,21 +72,57 @@ def test_what_the_files_say_is_not_by_hand(settled, command):
 @pytest.mark.parametrize(
     ("option", "value", "what", "remedy"),
     [
-        ((GROUP, "MinSize"), "4", f"{GROUP} MinSize is 4, and devops/environments.toml says otherwise",
-         f"{SCRIPT} create staging"),
-        ((GROUP, "MinSize"), "1", f"{GROUP} MinSize is 1, and devops/environments.toml", f"{SCRIPT} create staging"),
-        ((SECRETS, "RDS_PASSWORD"), "arn:aws:secretsmanager:x:secret:other", f"{SECRETS} RDS_PASSWORD is another one",
-         f"{SCRIPT} create staging"),
-        ((TRIGGER, "UpperThreshold"), "90", f"{TRIGGER} UpperThreshold is 90, and .ebextensions cannot change it",
-         f"aws elasticbeanstalk update-environment --environment-name {STAGING} --options-to-remove "
-         f"'Namespace={TRIGGER},OptionName=UpperThreshold' --region {REGION}"),
-        ((VARIABLES, "LOG_LEVEL"), "DEBUG", f"{VARIABLES} LOG_LEVEL is another one, and .ebextensions cannot",
-         f"OptionName=LOG_LEVEL' --region {REGION}"),
-        ((VARIABLES, "MORE"), "s3cr3t", f"{VARIABLES} MORE is in no file", f"OptionName=MORE' --region {REGION}"),
-        ((SECRETS, "MORE"), "x", f"{SECRETS} MORE is in no file", f"OptionName=MORE' --region {REGION}"),
-        ((LAUNCH, "EC2KeyName"), "mine", f"{LAUNCH} EC2KeyName is in no file", "OptionName=EC2KeyName'"),
+        (
+            (GROUP, "MinSize"),
+            "4",
+            f"{GROUP} MinSize is 4, and devops/environments.toml says otherwise",
+            f"{SCRIPT} create staging",
+        ),
+        (
+            (GROUP, "MinSize"),
+            "1",
+            f"{GROUP} MinSize is 1, and devops/environments.toml",
+            f"{SCRIPT} create staging",
+        ),
+        (
+            (SECRETS, "RDS_PASSWORD"),
+            "arn:aws:secretsmanager:x:secret:other",
+            f"{SECRETS} RDS_PASSWORD is another one",
+            f"{SCRIPT} create staging",
+        ),
+        (
+            (TRIGGER, "UpperThreshold"),
+            "90",
+            f"{TRIGGER} UpperThreshold is 90, and .ebextensions cannot change it",
+            f"aws elasticbeanstalk update-environment --environment-name {STAGING} --options-to-remove "
+            f"'Namespace={TRIGGER},OptionName=UpperThreshold' --region {REGION}",
+        ),
+        (
+            (VARIABLES, "LOG_LEVEL"),
+            "DEBUG",
+            f"{VARIABLES} LOG_LEVEL is another one, and .ebextensions cannot",
+            f"OptionName=LOG_LEVEL' --region {REGION}",
+        ),
+        (
+            (VARIABLES, "MORE"),
+            "s3cr3t",
+            f"{VARIABLES} MORE is in no file",
+            f"OptionName=MORE' --region {REGION}",
+        ),
+        (
+            (SECRETS, "MORE"),
+            "x",
+            f"{SECRETS} MORE is in no file",
+            f"OptionName=MORE' --region {REGION}",
+        ),
+        (
+            (LAUNCH, "EC2KeyName"),
+            "mine",
+            f"{LAUNCH} EC2KeyName is in no file",
+            "OptionName=EC2KeyName'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_setting_that_was_changed(settled, staging, command, option, value, what, remedy):
     staging["options"] = as_settings(settled | {option: value})
     [found] = by_hand(command)
@@ -147,6 +184,13 @@ def test_a_version_that_was_deployed_in_the_console(aws, settled, run, command):
     )
 
 
+def test_a_version_whose_deployment_and_rollback_failed_is_not_by_hand(aws, settled, command):
+    aws.s3_put_object(records(), f"deployments/{STAGING}/20260101T000000000000Z deploy older")
+    body = b'{"who": "", "detail": "", "image": "", "bundle": ""}'
+    aws.s3_put_object(records(), f"deployments/{STAGING}/20260101T000001000000Z failed old", body)
+    assert not by_hand(command)
+
+
 # --- Swapped addresses
 
 
@@ -178,8 +222,13 @@ def test_swapped_addresses_are_refused_before_anything_is_deployed(aws, staging,
 
 @pytest.mark.parametrize(
     "cname",
-    [f"{PROD}.eba-1.x.elasticbeanstalk.com", f"{PROD}-1.eba-1.x.elasticbeanstalk.com", "127.0.0.1:80", ""],
-)  # fmt: skip
+    [
+        f"{PROD}.eba-1.x.elasticbeanstalk.com",
+        f"{PROD}-1.eba-1.x.elasticbeanstalk.com",
+        "127.0.0.1:80",
+        "",
+    ],
+)
 def test_an_address_of_its_own_is_accepted(aws, staging, command, cname):
     aws.environments[PROD]["cname"] = cname
     code, output = command("deploy", "prod", "--version", "new")
@@ -210,9 +259,9 @@ def test_another_database_is_noticed_until_somebody_accepts_it(aws, settled, com
     assert found.startswith(
         "db-FIRST had the data, and now db-SECOND, created 2026-11-01 00:00 UTC"
     )
-    assert f"{SCRIPT} recover staging --region {REGION} --as NAME" in found
+    assert f"{SCRIPT} recover staging --region {REGION} --as NAME --to-snapshot ID" in found
     accept = f"aws s3 rm s3://{records()}/{KNOWN} --region {REGION}"
-    assert f"{accept}, and {SCRIPT} create staging" in found
+    assert f"{accept}; {SCRIPT} create staging" in found
     del aws.objects[KNOWN]
     command("create", "staging")
     assert not [one for one in by_hand(command) if "db-SECOND" in one]

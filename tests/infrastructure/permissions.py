@@ -5,6 +5,7 @@ Usage: python -m tests.infrastructure.permissions    (writes the table into the 
 
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 from tests.support.aws import ACCOUNT, APPLICATION, REGION
@@ -242,12 +243,52 @@ def table():
     return "\n".join(lines)
 
 
+# What `doctor` asks; tests/deploy/test_doctor.py compares it with its queries
+DOCTOR = (
+    "acm:DescribeCertificate",
+    "acm:ListCertificates",
+    "cloudformation:DescribeStacks",
+    "cloudwatch:DescribeAlarms",
+    "cloudwatch:ListMetrics",
+    "codeconnections:GetConnection",
+    "ec2:DescribeInstanceTypes",
+    "ec2:DescribeVpcs",
+    "ec2:GetEbsEncryptionByDefault",
+    "ec2:GetInstanceMetadataDefaults",
+    "elasticbeanstalk:DescribeApplicationVersions",
+    "elasticbeanstalk:DescribeConfigurationSettings",
+    "elasticbeanstalk:DescribeEnvironmentResources",
+    "elasticbeanstalk:DescribeEnvironments",
+    "elasticloadbalancing:DescribeTargetGroups",
+    "kms:Decrypt",
+    "rds:DescribeDBInstances",
+    "s3:GetObject",
+    "s3:ListBucket",
+    "secretsmanager:GetSecretValue",
+    "servicequotas:GetServiceQuota",
+    "sns:ListSubscriptionsByTopic",
+    "ssm:GetParameters",
+    "sts:GetCallerIdentity",
+    "backup:ListBackupVaults",
+    "backup:ListRecoveryPointsByBackupVault",
+    "rds:DescribeDBSnapshots",
+)
+
+
 def updated(text):
-    """The document with the current tables."""
-    return re.sub(
-        r"(?<=<!-- tables -->\n\n).*?(?=<!-- end of the tables -->)", lambda _: table() + "\n",
-        text, flags=re.DOTALL,
-    )  # fmt: skip
+    """The document with the current tables, and the permissions of doctor."""
+    listed = ", ".join(f"`{one}`" for one in DOCTOR)
+    for name, end, content in (
+        ("tables", "the tables", table()),
+        ("doctor", "doctor", textwrap.fill(listed, 140, break_on_hyphens=False) + "\n"),
+    ):
+        text = re.sub(
+            rf"(?<=<!-- {name} -->\n\n).*?(?=<!-- end of {end} -->)",
+            lambda _, content=content: content + "\n",
+            text,
+            flags=re.DOTALL,
+        )
+    return text
 
 
 def main():

@@ -13,6 +13,7 @@ from tests.infrastructure.permissions import (
     ARTIFACTS,
     BUCKET,
     CONNECTION,
+    DOCTOR,
     ENVIRONMENTS,
     FOUNDATION,
     IDS,
@@ -45,6 +46,12 @@ def test_the_tables_in_the_document_are_those_of_the_templates():
     text = permissions.DOCUMENT.read_text()
     assert "| deploy |" in text
     assert permissions.updated(text) == text, "python -m tests.infrastructure.permissions"
+
+
+@pytest.mark.parametrize("who", PROJECTS)
+def test_doctor_is_for_operators(who):
+    """The pipeline got no right for it."""
+    assert not all(WHO[who].may(action, "*") for action in DOCTOR)
 
 
 @pytest.mark.parametrize("who", PROJECTS)

@@ -120,6 +120,8 @@ def test_status_shows_the_version_of_each_environment(world, base):
     for name in ENVIRONMENTS:
         assert f"\nbirthday-greetings-{name}\n" in found
     assert re.findall("ready +(?:environment|secrets|platform) ", found) == 2 * [
-        "ready      environment ", "ready      secrets ", "ready      platform ",
-    ]  # fmt: skip
+        "ready      environment ",
+        "ready      secrets ",
+        "ready      platform ",
+    ]
     assert not re.findall("^  unknown .*", found, re.MULTILINE)

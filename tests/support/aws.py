@@ -607,10 +607,16 @@ class FakeAws:
         kinds = {"MetricAlarm": [], "CompositeAlarm": []}
         for name, (kind, alarm_state, description, actions, *more) in self.alarms.items():
             if name.startswith(AlarmNamePrefix):
-                kinds[kind].append({
-                    "AlarmName": name, "StateValue": alarm_state, "AlarmDescription": description,
-                    "AlarmActions": actions, "StateUpdatedTimestamp": BEGINNING,
-                } | (more[0] if more else {}))  # fmt: skip
+                kinds[kind].append(
+                    {
+                        "AlarmName": name,
+                        "StateValue": alarm_state,
+                        "AlarmDescription": description,
+                        "AlarmActions": actions,
+                        "StateUpdatedTimestamp": BEGINNING,
+                    }
+                    | (more[0] if more else {})
+                )
         assert set(AlarmTypes) == set(kinds)
         if not NextToken:
             return {"CompositeAlarms": kinds["CompositeAlarm"], "NextToken": "more"}

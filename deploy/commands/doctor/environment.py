@@ -110,8 +110,8 @@ def check_by_hand(run: Run, environment: Environment, state: State) -> list[Find
 def check_platform(run: Run, state: State) -> list[Finding]:
     """Whether its platform is the one that our nginx.conf replaces the file of.
 
-    A third number only fixes something: docs.aws.amazon.com/elasticbeanstalk/latest/dg/
-    using-features.platform.upgrade.html. Raises InvalidConfig.
+    A patch, the third number, brings no features: docs.aws.amazon.com/elasticbeanstalk/latest/dg/
+    environment-platform-update-managed.html. Raises InvalidConfig.
     """
     made, runs = (
         MADE_FOR.search(read_text(run.settings.root, NGINX)),

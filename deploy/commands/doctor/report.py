@@ -101,7 +101,7 @@ def _check_connection(run: Run) -> list[Finding]:
 
 
 def _foretell_builds(_: Run) -> list[Finding]:
-    """No query tells it: repost.aws has many accounts whose quotas looked right."""
+    """No query tells it before the first build is refused."""
     return later(
         'a new account may be refused its first build ("Cannot have more than 0 builds in queue")',
         'write to AWS Support, "Account and billing": "Please let this account start builds in '
