@@ -36,7 +36,7 @@ def settled(aws, staging, run, project):
         (
             LAUNCH,
             "IamInstanceProfile",
-        ): f"arn:aws:iam::{ACCOUNT}:instance-profile/birthday-greetings-instance",
+        ): f"arn:aws:iam::{ACCOUNT}:instance-profile/{APPLICATION}-instance",
         ("aws:cloudformation:template:parameter", "InstancePort"): "80",
         (LAUNCH, "ImageId"): "ami-1",
         ("aws:elasticbeanstalk:customoption", "DatabaseSnapshot"): "kept",

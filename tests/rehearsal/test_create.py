@@ -118,7 +118,7 @@ def test_status_shows_the_version_of_each_environment(world, base):
     found = world.project.script("doctor", fails=True)  # nobody here confirms an e-mail
     assert "has not confirmed" in found or "nobody gets the messages of" in found
     for name in ENVIRONMENTS:
-        assert f"\nbirthday-greetings-{name}\n" in found
+        assert f"\n{APPLICATION}-{name}\n" in found
     assert re.findall("ready +(?:environment|secrets|platform) ", found) == 2 * [
         "ready      environment ",
         "ready      secrets ",
