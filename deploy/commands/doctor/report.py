@@ -24,15 +24,19 @@ def show(run: Run, wanted: Environment | None) -> bool:
     known = [wanted] if wanted else list(environments.read(run.settings).values())
     sections = [("This machine and the account", _shared())]
     sections += [(found.name, _own(run, found)) for found in known]
-    is_ready = True
+    is_ready, said = True, set()
     for title, checks in sections:
         run.console.result(f"{title}")
         for name, check in checks:
             for finding in ask(run, check):
                 is_ready &= not finding.is_open
-                run.console.result(f"  {finding.state:9}  {name:13}  {finding.what}")
-                if finding.next:
+                # Without credentials, most checks have the same reason
+                is_known = bool(finding.next) and finding.what in said
+                what = "as above" if is_known else finding.what
+                run.console.result(f"  {finding.state:9}  {name:13}  {what}")
+                if finding.next and not is_known:
                     run.console.result(f"{'':28}next: {finding.next}")
+                said.add(finding.what)
     return is_ready
 
 
