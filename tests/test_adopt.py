@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 
 from deploy.base import settings
 from tests.support import texts
@@ -15,13 +16,15 @@ from tests.support import texts
 PATCH = Path("docs/second-resource.patch").resolve()
 RENEW = """
 docs/second-resource.patch does not fit the code any more. If you have changed the service into your own, delete
-it, this test, and the section about it in docs/adopt.md. Otherwise renew it, in a clean checkout:
+it, this test, and the section about it in docs/adopt.md. Otherwise commit your change, since the following
+discards what is not committed, and renew the patch:
 
-    git apply --3way docs/second-resource.patch      # then resolve the conflicts, and run the tests
+    git apply --reject docs/second-resource.patch    # then do by hand what is in *.rej, delete those, and run the tests
     git add --all
     git diff --cached -U1 >/tmp/second-resource.patch
     git reset --hard
     mv /tmp/second-resource.patch docs/
+    git commit --all --amend --no-edit
 """
 # Those that a new resource can break; of schemathesis, what the patch adds
 TESTS = (
@@ -40,6 +43,13 @@ def checkout(tmp_path):
     subprocess.run(["git", "init", "--quiet"], cwd=copy, check=True)
     applied = subprocess.run(["git", "apply", PATCH], cwd=copy, capture_output=True, text=True)
     assert applied.returncode == 0, applied.stderr + RENEW
+    # Behind the newest migration, as whoever follows the document would number it
+    newest = ScriptDirectory("web/migrations").get_current_head()
+    [migration] = copy.glob("web/migrations/versions/*_create_the_note_table.py")
+    numbered = re.sub(
+        r"^revision = .*", f'revision = "{int(newest) + 1:04}"', migration.read_text(), flags=re.M
+    )
+    migration.write_text(re.sub(r"(?<=down_revision = ).*", f'"{newest}"', numbered))
     return copy
 
 

@@ -24,6 +24,7 @@ from web import create_app
 FOLDER = Path("web/migrations")
 DATABASE = "birthday"
 TESTS = ["tests/web/test_migrations.py", "-k", "drift or downgrade_and_upgrade"]
+BRIEF = ["-q", "--tb=line", "--show-capture=no", "-p", "no:cacheprovider"]
 
 
 def main() -> None:
@@ -36,17 +37,17 @@ def main() -> None:
     for command in (["check", "--fix"], ["format"]):
         subprocess.run([sys.executable, "-m", "ruff", *command, "--quiet", str(path)], check=True)
     env = {name: text for name, text in os.environ.items() if name != "TEST_DATABASE_URL"}
-    tests = [sys.executable, "-m", "pytest", "-q", *TESTS]
+    tests = [sys.executable, "-m", "pytest", *BRIEF, *TESTS]
     is_complete = not subprocess.run(tests, env=env).returncode
     if "    pass\n" in path.read_text() and is_complete:
         path.unlink()
         raise SystemExit("Nothing to migrate: the models are what the newest migration creates.")
-    print(f"\n{path}: say in it why, and how the version before this one works with it.")
     if not is_complete:
         raise SystemExit(
-            "It is incomplete, or does not run: see above what differs. A CHECK constraint of an "
-            f"existing table needs op.create_check_constraint. Then: make test ARGS={TESTS[0]}"
+            f"{path} is generated, and incomplete: see above what it lacks. A CHECK constraint of "
+            f"an existing table needs op.create_check_constraint. Then: make test ARGS={TESTS[0]}"
         )
+    print(f"{path}: say in it why, and how the version before this one works with it.")
 
 
 def generate(message: str) -> Path:

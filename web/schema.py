@@ -193,7 +193,11 @@ class Greet(Who):
 
 
 class Birth(Body):
-    """The body of PUT /hello/<username>."""
+    """The body of PUT /hello/<username>.
+
+    A key that may be absent has load_default=None, and allow_none=True, which adds null to its
+    type in the document.
+    """
 
     or_query = frozenset({"dateOfBirth"})
 

@@ -282,7 +282,13 @@ def test_a_write_that_arrives_late_changes_nothing(url, context, monkeypatch, me
         proxy.delivering.set()
         wait_until(lambda: proxy.messages > answered, "the first one's answer")
         with slow.application.app_context():
-            assert storage.find("Ann") == date(2000, 2, 2)
+            assert find_date("Ann") == date(2000, 2, 2)
+
+
+def find_date(name):
+    """The date that is saved, whatever else is."""
+    query = text("SELECT date_of_birth FROM person WHERE username = :name")
+    return db.session.scalar(query, {"name": name})
 
 
 @pytest.mark.parametrize("step", [3600, -3600])
@@ -298,7 +304,7 @@ def test_a_step_of_the_servers_clock_costs_one_write_per_connection(url, context
         assert client.put("/hello/Ann", json=later).status_code == (503 if step > 0 else 204)
         assert client.put("/hello/Bob", json=BORN).status_code == 204
         with client.application.app_context():
-            assert storage.find("Ann") == (date(1990, 5, 17) if step > 0 else date(2000, 2, 2))
+            assert find_date("Ann") == (date(1990, 5, 17) if step > 0 else date(2000, 2, 2))
 
 
 def test_a_locked_row_is_unavailable_and_the_database_is_not(url, context, person, lines):

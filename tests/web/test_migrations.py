@@ -251,7 +251,8 @@ def test_models_and_migrations_do_not_drift(empty, engine):
         db.engine.dispose()
     assert {table for table, *_ in made} == set(db.metadata.tables)
     for lacking, whose in ((made - migrated, "migrations"), (migrated - made, "models")):
-        assert not lacking, f"the {whose} lack these; Alembic generates no CHECK constraints"
+        names = ", ".join(sorted(f"{table}: {name}" for table, _, name, *_ in lacking))
+        assert not lacking, f"the {whose} lack {names}; Alembic generates no CHECK constraints"
 
 
 def test_downgrade_and_upgrade_again(empty, engine):

@@ -118,7 +118,8 @@ def test_a_json_object_is_parsed(value: dict[str, object]) -> None:
 
 def test_unknown_keys_are_ignored() -> None:
     loaded = schema.Birth().load({"dateOfBirth": "1990-05-17", "shoeSize": 42})
-    assert loaded == {"born": date(1990, 5, 17)}
+    assert loaded["born"] == date(1990, 5, 17)
+    assert "shoeSize" not in loaded
 
 
 class Note(schema.Lenient):
