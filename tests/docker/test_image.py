@@ -132,6 +132,14 @@ def test_sigterm_in_the_first_second_stops_it(image, delay):
         docker("rm", "--force", container)
 
 
+def unread(container):
+    """The bytes that the application has not read, of each connection that has sent some."""
+    table = docker("exec", container.id, "cat", "/proc/net/tcp").stdout.splitlines()[1:]
+    rows = [line.split() for line in table]
+    established = [row for row in rows if row[1].endswith(f":{8000:04X}") and row[3] == "01"]
+    return [int(row[4].partition(":")[2], 16) for row in established]
+
+
 def test_sigterm_drains_without_dropping_a_request(start, image, database, web):
     """Bodies that are complete only after it has stopped to accept connections."""
     stopping = start(
@@ -154,7 +162,8 @@ def test_sigterm_drains_without_dropping_a_request(start, image, database, web):
     for thread in asking:
         thread.start()
         sent.acquire()
-    time.sleep(1)  # until the application has read them: it shows nobody when
+    wait_until(lambda: unread(stopping) == [0] * len(asking))
+    time.sleep(1)  # until what was read is a request: it shows nobody when
     docker("kill", "--signal=TERM", stopping.id)
     try:
         wait_until(lambda: request("GET", livez)[0] != 200)
