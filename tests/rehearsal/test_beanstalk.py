@@ -156,7 +156,9 @@ class Account:
         return SimpleNamespace(container="", certificate="", cname="127.0.0.1:80")
 
     def _store(self, name, properties, *_):
-        return SimpleNamespace(name=name, port="5432", properties=properties, remove=lambda: None)
+        return SimpleNamespace(
+            name=name, container=name, port="5432", properties=properties, remove=lambda: None
+        )
 
 
 @pytest.fixture
