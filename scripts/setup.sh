@@ -15,7 +15,7 @@
 #
 # Exit codes: 0 the tests pass; 1 it failed, and the last line says what to do; 2 wrong usage.
 set -euo pipefail
-shopt -s inherit_errexit 2>/dev/null || true # which bash 3.2, that of macOS, does not have
+((BASH_VERSINFO[0] < 5)) || shopt -s inherit_errexit # bash 3.2, that of macOS, does not have it
 
 python=3.13 # that of the image
 

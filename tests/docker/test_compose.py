@@ -117,7 +117,7 @@ def test_what_is_in_the_checkout_is_what_runs(stack, tmp_path):
 
 
 def test_an_invalid_setting_is_explained_and_nothing_else_starts(stack):
-    """By a container that Compose names, and that is not restarted for ever."""
+    """Compose names the container whose log has the reason, and does not restart it."""
     other = Stack()
     other.env |= {"TIME_ZONE": "Mars/Phobos"}
     try:

@@ -17,7 +17,7 @@ Check = Callable[[Run], list[Finding]]
 
 
 def show(run: Run, wanted: Environment | None) -> bool:
-    """Print what is ready for ``wanted``, or for every environment; whether all of it is.
+    """Print what is ready for ``wanted``, or for every environment; return whether everything is.
 
     Raises InvalidConfig for devops/environments.toml.
     """
