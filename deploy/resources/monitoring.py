@@ -17,6 +17,7 @@ APPLICATION_LOG = f"{LOGS}/eb-docker/containers/eb-current-app/stdouterr.log"
 PROXY_LOG = f"{LOGS}/nginx/access.log"
 IN_PROGRESS = "DeploymentInProgress"  # a metric in the namespace of the environment
 MINUTE = 60  # seconds, the period of the alarm on it
+LAST_CALL = 60  # seconds that a call on its way may take when the deployment has ended
 RETENTION = 90  # days, as in .ebextensions/60-monitoring.config
 
 
@@ -105,7 +106,7 @@ def announced(run: Run, environment: Environment) -> Iterator[None]:
     finally:
         ended.set()
         if repeating.ident:
-            repeating.join(MINUTE)
+            repeating.join(LAST_CALL)
 
 
 def _unannounced(run: Run, environment: Environment, failure: AwsFailure) -> None:
