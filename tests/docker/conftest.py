@@ -48,10 +48,16 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.docker)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def engine():
+    """Also for the rehearsal's scenarios; what it tests without Docker asks for no engine."""
     if reason := why_no_docker():
         refuse(reason, "DOCKER")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _needed(engine):
+    """All tests in this folder need an engine."""
 
 
 @pytest.fixture(scope="session")
