@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 
 from tests.support.aws import ACCOUNT, APPLICATION, REGION
+from tests.support.deployments import BUCKET, arn, bucket_policy, made_for
 from tests.support.iam import Role, Stack
 
 DOCUMENT = Path("docs/permissions.md")
@@ -17,7 +18,6 @@ OWNER = f"greeters/{APPLICATION}"
 
 IDS = {STAGING: "e-aaaaaaaaaa", PROD: "e-bbbbbbbbbb"}
 
-BUCKET = f"arn:aws:s3:::elasticbeanstalk-{REGION}-{ACCOUNT}"
 RECORDS = f"arn:aws:s3:::{APPLICATION}-records-{REGION}-{ACCOUNT}"
 ELSEWHERE = "eu-central-1"
 
@@ -38,27 +38,12 @@ ENVIRONMENTS = {
     for name in (STAGING, PROD)
 }
 VAULT = Stack("devops/vault.yml", f"{PROD}-vault", {"Environment": PROD, "KeptDays": "35"})
-# What Beanstalk writes into its bucket's policy for each role of its instances: in public copies of
-# such policies, these are eb-ad78f54a-f239-4c90-adda-49e5f56cb51e and
-# eb-af163bf3-d27b-4712-b795-d1e33e331ca4
-BUCKET_POLICY = [
-    {
-        "Effect": "Allow",
-        "Action": "s3:PutObject",
-        "Resource": f"{BUCKET}/resources/environments/logs/*",
-    },
-    {
-        "Effect": "Allow",
-        "Action": ["s3:ListBucket", "s3:ListBucketVersions", "s3:GetObject", "s3:GetObjectVersion"],
-        "Resource": [BUCKET, f"{BUCKET}/resources/environments/*"],
-    },
-]
 
 
 def instance(stack):
     """The role of a stack's instances, with what Beanstalk allows it."""
     role = stack.role("InstanceRole")
-    role.statements += BUCKET_POLICY
+    role.statements += bucket_policy(BUCKET)
     return role
 
 
@@ -92,25 +77,12 @@ VIA_CLOUDFORMATION = {"aws:CalledVia": ["cloudformation.amazonaws.com"]}
 TO_EC2 = {"iam:PassedToService": "ec2.amazonaws.com"}
 
 
-def arn(service, resource):
-    """The ARN of a resource in the account and its region."""
-    return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}"
-
-
 def secret(environment, name):
     return arn("secretsmanager", f"secret:{environment}/{name}-AbCdEf")
 
 
 def environment(name):
     return arn("elasticbeanstalk", f"environment/{APPLICATION}/{name}")
-
-
-def made_for(name):
-    """The condition keys that IAM sees for a resource that Beanstalk created for an environment."""
-    return {
-        "aws:ResourceTag/elasticbeanstalk:environment-name": name,
-        "ec2:ResourceTag/aws:cloudformation:stack-id": arn("cloudformation", "stack/awseb-e-1/2"),
-    }
 
 
 # The questions: a description, the action, the resource, and the request's other condition keys

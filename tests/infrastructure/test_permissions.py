@@ -32,7 +32,7 @@ from tests.infrastructure.permissions import (
     PIPELINE as PIPELINE_STACK,
 )
 from tests.support.aws import ACCOUNT, REGION
-from tests.support.iam import Stack
+from tests.support.iam import Stack, read_managed
 
 PIPELINE = PIPELINE_STACK.template["Resources"]
 PROD_VAULT = permissions.VAULT.properties("AWS::Backup::BackupVault")["Vault"]
@@ -281,6 +281,51 @@ def test_the_platform_reads_what_aws_publishes():
     denials = [one for one in WHO["Instance of staging"].statements if one["Effect"] == "Deny"]
     assert denials
     assert in_account("anybody", *denials).may("s3:GetObject", public, elsewhere)
+
+
+LOG = arn("logs", f"log-group:/aws/elasticbeanstalk/{PROD}/var/log/nginx/access.log")
+RUNTIME = f"{BUCKET}/resources/environments/{IDS[PROD]}/_runtime"
+# What AWSElasticBeanstalkWebTier, AWS's policy for instances (version 9), lets them do, and an example of each
+OF_INSTANCES = {
+    "s3:Get*": ("s3:GetObject", f"{RUNTIME}/versions/manifest_1"),
+    "s3:List*": ("s3:ListBucket", BUCKET),
+    "s3:PutObject": (
+        "s3:PutObject",
+        f"{BUCKET}/resources/environments/logs/bundle/{IDS[PROD]}/i-1/1.zip",
+    ),
+    "logs:PutLogEvents": ("logs:PutLogEvents", f"{LOG}:log-stream:i-1"),
+    "logs:CreateLogStream": ("logs:CreateLogStream", LOG),
+    "logs:DescribeLogStreams": ("logs:DescribeLogStreams", LOG),
+    "logs:DescribeLogGroups": ("logs:DescribeLogGroups", LOG),
+    "elasticbeanstalk:PutInstanceStatistics": (
+        "elasticbeanstalk:PutInstanceStatistics",
+        arn("elasticbeanstalk", f"environment/{APPLICATION}/{PROD}"),
+    ),
+}
+# And what no instance here does, by the service: traces, and the analysis of an environment by a language model
+NOT_OF_INSTANCES = (
+    "xray:",
+    "bedrock:",
+    "aws-marketplace:",
+    "elasticbeanstalk:DescribeEnv",
+    "elasticbeanstalk:DescribeEvents",
+)
+
+
+def test_an_instance_may_do_what_aws_says_that_it_needs():
+    role = WHO["Instance of production"]
+    patterns = {
+        one
+        for statement in read_managed("AWSElasticBeanstalkWebTier")["Statement"]
+        for one in (
+            statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        )
+    }
+    assert {one for one in patterns if not one.startswith(NOT_OF_INSTANCES)} == set(OF_INSTANCES)
+    for action, resource in OF_INSTANCES.values():
+        assert role.may(action, resource), action
+    for one in patterns - set(OF_INSTANCES):
+        assert not role.may(one, "*"), one
 
 
 def test_the_first_instances_start_before_the_id_is_known():

@@ -18,6 +18,12 @@ from tests.rehearsal.machines.docker import Failed
 from tests.support.aws import REGION
 
 HEALTH = ("aws:elasticbeanstalk:environment:process:default", "HealthCheckPath")
+# Nobody is refused anything here; test_access is about that
+RIGHTS = SimpleNamespace(
+    refuse_update=lambda environment: "",
+    start_instance=lambda environment: None,
+    role_of=lambda environment: "",
+)
 SETTINGS = f"option_settings:\n  {HEALTH[0]}:\n    {HEALTH[1]}: /readyz\n"
 DATABASE = "Resources:\n  Database:\n    Type: AWS::RDS::DBInstance\n    Properties: {MasterUsername: %s}\n"
 
@@ -59,7 +65,7 @@ def test_a_file_with_an_unknown_key_is_skipped_with_a_warning():
 
 
 def test_a_database_is_never_replaced(environment):
-    deployments = Deployments(None, "", None, {}, None)
+    deployments = Deployments(None, "", None, {}, None, None)
     environment.database = SimpleNamespace(properties={"MasterUsername": "app"})
     environment.release = release(DATABASE % "app")
     deployments._make_database(environment)
@@ -69,7 +75,7 @@ def test_a_database_is_never_replaced(environment):
 
 
 def test_a_listener_has_a_certificate_of_its_region(environment):
-    deployments = Deployments(None, "", None, {}, None)
+    deployments = Deployments(None, "", None, {}, None, None)
     environment.release = release("option_settings: {}")
     assert deployments._certificate(environment) == ""
     environment.direct |= {
@@ -82,10 +88,10 @@ def test_a_listener_has_a_certificate_of_its_region(environment):
 
 
 def test_a_missing_secret_fails_the_deployment(environment):
-    def client(service):
+    def client(service, role):
         raise LookupError(service)
 
-    deployments = Deployments(client, "", None, {}, None)
+    deployments = Deployments(client, "", None, {}, None, RIGHTS)
     environment.release = release("option_settings: {}")
     environment.direct["aws:elasticbeanstalk:application:environmentsecrets", "TOKEN"] = "arn:x"
     with pytest.raises(Failed, match="failed to get one or more secrets: secretsmanager"):
@@ -101,7 +107,7 @@ class Account:
     def __init__(self, folder, monkeypatch):
         self.beanstalk = Beanstalk(folder, REGION, lambda label: None)
         self.databases = Databases(REGION, self.beanstalk.environments, folder, self.client)
-        self.beanstalk.connect(self.client, "", self.databases)
+        self.beanstalk.connect(self.client, "", self.databases, RIGHTS)
         self.deployments = self.beanstalk.deployments
         self.beanstalk.versions["label"] = {}
         self.hook = None  # the error of a hook that fails
@@ -115,7 +121,7 @@ class Account:
         monkeypatch.setattr(operations, "LoadBalancer", self._balance)
         monkeypatch.setattr(operations, "Database", self._store)
 
-    def client(self, service):
+    def client(self, service, role=None):
         return boto3.client(service, REGION, aws_access_key_id="x", aws_secret_access_key="x")
 
     def do(self, action, **more):

@@ -1,5 +1,6 @@
 """The pipeline of devops/pipeline.yml, from a commit to production, and its notifications."""
 
+import contextlib
 import io
 import re
 import zipfile
@@ -9,6 +10,7 @@ import pytest
 
 from tests.rehearsal.aws.codebuild import Failed
 from tests.rehearsal.project import replace
+from tests.rehearsal.waiting import wait_for
 from tests.rehearsal.world import CHANNEL, CHIEF, DEPLOYMENTS, TEAM, told
 from tests.support.aws import APPLICATION
 
@@ -97,7 +99,7 @@ def test_a_version_waits_for_the_release_window_which_releases_it(world, pipelin
     """Unless somebody rejects it. When the window opens, what came with the version decides, not the code on
     main at that time, which has not been verified."""
     execution = begin(world, window=WINDOW + FREEZE)
-    told(world, TEAM, "waits for approval", within=1200)
+    wait_for_approval(world, "waits for approval")
     assert pipeline.decide("Expired")
     assert pipeline.wait() == {
         "Source": "Succeeded", "Verify": "Succeeded", "Build": "Succeeded", "Staging": "Succeeded",
@@ -135,11 +137,24 @@ def test_a_version_waits_for_the_release_window_which_releases_it(world, pipelin
     refuse_older(world, execution, base)
 
 
+def wait_for_approval(world, words):
+    """Wait until the team has been asked with these ``words``. Fails as soon as the execution does."""
+    execution = world.cloud.pipeline.execution
+
+    def is_asked():
+        state = execution.actions.get(("Release", "Approve"), {})
+        return state.get("status") == "InProgress" or not execution.thread.is_alive()
+
+    wait_for(is_asked, 1200)
+    assert execution.thread.is_alive(), execution.stages
+    told(world, TEAM, words, within=600)
+
+
 def wait_again(world, waits):
     """Retry the stage that failed, until the team has been told that the version waits."""
     world.cloud.receiver.messages.clear()
     world.cloud.pipeline.retry("Release")
-    told(world, TEAM, waits, within=600)
+    wait_for_approval(world, waits)
 
 
 def told_of_success(world, name, execution):
@@ -172,6 +187,60 @@ def open_window(world):
             is_window = name == "devops/release_window.toml"
             after.writestr(name, WINDOW if is_window else before.read(name))
     s3.put_object(Bucket=bucket, Key=key, Body=packed.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("template", "begin", "end", "refused"),
+    [
+        (
+            "pipeline",
+            "          - Sid: TakeItsLock",
+            "          # Also in",
+            "s3:PutObject on resource",
+        ),
+        (
+            "pipeline",
+            "              - !Sub arn:${AWS::Partition}:cloudformation:${AWS::Region}:${AWS::AccountId}:stack/awseb-${!aws",
+            "\n",
+            "Message:User: .* is not authorized to perform: cloudformation:",
+        ),
+        (
+            "environment",
+            "              - Sid: PullTheImage",
+            "              - Sid: ReadTheSecrets",
+            r"Command failed on instance. User: .* is not authorized to perform: ecr:",
+        ),
+    ],
+)
+def test_a_permission_that_a_template_lacks_fails_the_deployment(
+    world, base, bootstrapped, template, begin, end, refused
+):
+    """With the refusal of AWS: to the script, to Beanstalk on its behalf, and to an instance."""
+    pipeline = world.cloud.cloudformation.resources["AWS::CodeBuild::Project"]
+    role = pipeline[f"{APPLICATION}-staging"]["ServiceRole"]
+    key = world.cloud.access.key(role)
+    with lacking(world, template, begin, end):
+        printed = world.project.script(
+            "deploy", "staging", "--version", base, fails=True, AWS_ACCESS_KEY_ID=key
+        )
+    assert re.search(refused, printed)
+    assert world.runs("staging") == base
+
+
+@contextlib.contextmanager
+def lacking(world, template, begin, end):
+    """Within this context, a template lacks the lines from ``begin`` to before ``end``, and its stack, too."""
+    path = world.project.folder / f"devops/{template}.yml"
+    text = path.read_text()
+    first = text.index(begin)
+    path.write_text(text[:first] + text[text.index(end, first + len(begin)) :])
+    apply = ("bootstrap",) if template == "pipeline" else ("create", "staging")
+    try:
+        world.project.script(*apply)
+        yield
+    finally:
+        path.write_text(text)
+        world.project.script(*apply)
 
 
 def test_a_failed_smoke_test_in_staging_leaves_production_unchanged(world, pipeline, base):

@@ -7,9 +7,10 @@ shortened.
 
 Not imitated: scaling, managed updates, settings that need other instances, a version together with
 settings, resources other than the database, its parameters and the redirect to HTTPS, and changes to these,
-the snapshot of a deleted database, IAM, worker environments, and AWS's own network.
+the snapshot of a deleted database, worker environments, and AWS's own network.
 """
 
+import functools
 import itertools
 import threading
 from datetime import UTC, datetime
@@ -75,10 +76,10 @@ class Beanstalk:
         self._threads = []
         self._lock = threading.Lock()
 
-    def connect(self, client, login, databases):
+    def connect(self, client, login, databases, rights):
         """``client(service)`` makes clients; ``login`` is the command with which instances log in to the registry."""
-        self._client = client
-        self.deployments = Deployments(client, login, self.trust, self.versions, databases)
+        self._client, self._rights = client, rights
+        self.deployments = Deployments(client, login, self.trust, self.versions, databases, rights)
 
     def stop(self):
         """Abort running operations; the machines are removed together with all other containers."""
@@ -186,7 +187,9 @@ class Beanstalk:
         removed = {(one["Namespace"], one["OptionName"]) for one in OptionsToRemove}
         self._leave_ready(environment, "Updating")
         environment.tell("Environment update is starting.")
-        if VersionLabel:
+        if refusal := self._rights.refuse_update(environment):
+            work = functools.partial(self.deployments.refuse, refusal)
+        elif VersionLabel:
             work = lambda: self.deployments.update(environment, VersionLabel)  # noqa: E731
         else:
             work = lambda: self.deployments.configure(environment, changed, removed)  # noqa: E731

@@ -1,5 +1,6 @@
 """All of AWS on one port."""
 
+import functools
 import os
 import re
 import threading
@@ -21,7 +22,7 @@ from moto.rds.responses import RDSResponse
 from moto.secretsmanager.responses import SecretsManagerResponse
 from moto.servicequotas.responses import ServiceQuotasResponse
 
-from tests.rehearsal.aws import backup, ecr
+from tests.rehearsal.aws import access, backup, ecr
 from tests.rehearsal.aws.answers import (
     ByRegion,
     answer,
@@ -38,6 +39,7 @@ from tests.rehearsal.aws.codepipeline import CodePipeline
 from tests.rehearsal.aws.events import Events
 from tests.rehearsal.aws.notifications import Receiver
 from tests.rehearsal.aws.rds import Databases
+from tests.rehearsal.aws.rights import Rights
 from tests.rehearsal.aws.secrets import Replicas
 from tests.rehearsal.machines.docker import docker, remove_all
 from tests.rehearsal.machines.registry import PASSWORD, Registry
@@ -45,7 +47,7 @@ from tests.support.aws import ACCOUNT, APPLICATION, REGION
 
 # With these, `make test-docker ARGS=...` would give its arguments to the `make test` of a scenario
 OF_MAKE = ("MAKE", "MFLAGS", "ARGS")
-KEYS = {"AWS_ACCESS_KEY_ID": "rehearsal", "AWS_SECRET_ACCESS_KEY": "rehearsal"}
+SECRET = "rehearsal"  # of every access key
 
 
 class Defaults:
@@ -91,7 +93,7 @@ class Region:
             (folder / kind).mkdir(parents=True)
         self.name = name
         resources = cloud.cloudformation.at(name)
-        client = lambda service: cloud.client(service, name)  # noqa: E731
+        client = functools.partial(cloud.acting, region=name)
         self.registry = Registry(folder / "registry")
         self.images = ecr.Images(self.registry)
         self.replicas = Replicas(name)
@@ -104,7 +106,7 @@ class Region:
         )
         self.balancers = LoadBalancers(self.beanstalk.environments)
         login = f"echo {PASSWORD} | docker login --username AWS --password-stdin {self.registry.host} 2>&1"
-        self.beanstalk.connect(client, login, self.databases)
+        self.beanstalk.connect(client, login, self.databases, Rights(cloud.access, name))
 
     def containers(self):
         """All that it consists of."""
@@ -131,6 +133,7 @@ class Cloud:
         self.lost, self.refused = set(), []  # regions that do not answer, and who asked them
         self.receiver = Receiver()
         self.cloudformation = CloudFormation(self.receiver)
+        self.access = access.Access(self.cloudformation.policy_of)
         self.pipeline = CodePipeline(folder / "sources", self.cloudformation)
         self._patches = ExitStack()
         for patch in self._all_patches():
@@ -147,10 +150,12 @@ class Cloud:
         # Where nothing is known, so that the receiver's empty answer is the right one
         audit = {"AUDIT_URL": f"{self.receiver.url}/v1/query"}
         self.build = CodeBuild(
-            folder / "builds", lambda: self.credentials() | builds() | audit, self.cloudformation
+            folder / "builds",
+            lambda role: self.credentials(self.access.key(role)) | builds() | audit,
+            self.cloudformation,
         )
-        self.build.connect(self.client)
-        self.pipeline.connect(self.build, self.client)
+        self.build.connect(self.access, self.acting)
+        self.pipeline.connect(self.build, self.access, self.acting)
 
     def region(self, name):
         """The services in a region, created at the first access."""
@@ -209,9 +214,11 @@ class Cloud:
         }
         return kept | self.credentials()
 
-    def credentials(self):
-        """Only the variables about AWS."""
-        return KEYS | {
+    def credentials(self, key=access.OPERATOR):
+        """Only the variables about AWS, for whoever has this access ``key``."""
+        return {
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ENDPOINT_URL_CHATBOT": self.receiver.url,
             "AWS_ENDPOINT_URL_CODECONNECTIONS": self.receiver.url,
@@ -219,10 +226,16 @@ class Cloud:
             "NO_PROXY": "127.0.0.1",
         }
 
-    def client(self, service, region=REGION):
-        """A client of boto3."""
-        keys = {name.lower(): value for name, value in KEYS.items()}
-        return boto3.client(service, region, endpoint_url=self.url, **keys)
+    def client(self, service, region=REGION, key=access.OPERATOR):
+        """A client of boto3, for whoever has this access ``key``."""
+        return boto3.client(
+            service, region, endpoint_url=self.url,
+            aws_access_key_id=key, aws_secret_access_key=SECRET,
+        )  # fmt: skip
+
+    def acting(self, service, role=None, region=REGION):
+        """A client with the role of this ARN, or for a service of AWS itself."""
+        return self.client(service, region, self.access.key(role) if role else access.AWS)
 
     def stop(self):
         """Stop everything, whatever state it is in, and undo the patches of moto."""
@@ -263,6 +276,7 @@ class Cloud:
 
         return (
             *self.cloudformation.patches(),
+            *self.access.patches(),
             *ecr.patches(lambda region: self.region(region).registry),
             *backup.patches(),
             self._refusing(),

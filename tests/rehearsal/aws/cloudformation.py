@@ -43,6 +43,8 @@ ATTRIBUTES = {
     "AWS::Backup::BackupVault": "BackupVaultArn",
     "AWS::Backup::BackupPlan": "BackupPlanId",
 }
+# What stands before the name in an ARN, by service
+PLACES = {"cloudwatch": "alarm:", "backup": "backup-vault:", "codebuild": "project/"}
 # What moto makes, and does not tell anybody about
 RETOLD = {"AWS::Events::Rule": "Name"}
 
@@ -65,6 +67,14 @@ class CloudFormation:
     def at(self, region):
         """The resources in ``region``."""
         return self._regions[region]
+
+    def policy_of(self, resource):
+        """The statements of a vault's policy; of any other resource, none."""
+        _, _, service, region, _, kind, name = [*resource.split(":", 6), "", "", "", "", "", ""][:7]
+        if (service, kind) != ("backup", "backup-vault"):
+            return []
+        vault = self.at(region)["AWS::Backup::BackupVault"].get(name, {})
+        return vault.get("AccessPolicy", {}).get("Statement", [])
 
     def patches(self):
         """Patches that make moto create these resources, and execute change sets as AWS does."""
@@ -140,9 +150,7 @@ def _model(owner, kind, name_key):
             name = self.physical_resource_id
             if attribute_name == "BackupPlanId":
                 return name
-            name = {"cloudwatch": f"alarm:{name}", "backup": f"backup-vault:{name}"}.get(
-                service, name
-            )
+            name = f"{PLACES.get(service, '')}{name}"
             return f"arn:aws:{service}:{self.region}:{ACCOUNT}:{name}"
 
         @classmethod
@@ -190,7 +198,9 @@ def _secret(properties, region):
         value = json.loads(wanted["SecretStringTemplate"])
         value[wanted["GenerateStringKey"]] = json.loads(password)["RandomPassword"]
         text = json.dumps(value)
-    created = backend.create_secret(properties["Name"], text, None, None, [], None, None, [], False)
+    created = backend.create_secret(
+        properties["Name"], text, None, None, [], properties.get("KmsKeyId"), None, [], False
+    )
     arn = json.loads(created)["ARN"]
     _replicate(arn, properties, region)
     return arn

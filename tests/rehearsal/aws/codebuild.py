@@ -9,13 +9,29 @@ from typing import NamedTuple
 
 import yaml
 
+from tests.rehearsal.aws.access import Denied
 from tests.rehearsal.machines.docker import LABEL, docker
-from tests.support.aws import APPLICATION, REGION
+from tests.support.aws import ACCOUNT, APPLICATION, REGION
 
 IMAGE = f"{APPLICATION}-codebuild"
 SOURCE = "/codebuild/output/src/src"
 CACHE = "/root/.cache"
 PHASES = ("install", "pre_build", "build")
+
+
+# What CodeBuild does with a project's role; see
+# docs.aws.amazon.com/codebuild/latest/userguide/setting-up-service-role.html
+LOG = ("logs:CreateLogStream", "logs:PutLogEvents")
+REPORT = (
+    "codebuild:CreateReportGroup",
+    "codebuild:CreateReport",
+    "codebuild:UpdateReport",
+    "codebuild:BatchPutTestCases",
+    "codebuild:BatchPutCodeCoverages",
+)
+SEE_A_BUCKET = ("s3:GetBucketAcl", "s3:GetBucketLocation")
+READ = ("s3:GetObject", "s3:GetObjectVersion")
+LOGS = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group"
 
 
 class Failed(Exception):
@@ -35,17 +51,19 @@ class CodeBuild:
     def __init__(self, folder, environment, cloudformation):
         self.folder, self._environment = folder, environment
         self._projects = cloudformation.resources["AWS::CodeBuild::Project"]
+        self._pipelines = cloudformation.resources["AWS::CodePipeline::Pipeline"]
         self.number = 0
         self.outputs = []  # (project, output)
         self.stand_ins = {}  # folders of commands that come first, by project
 
-    def connect(self, client):
-        """``client`` makes clients of boto3."""
-        self._client = client
+    def connect(self, access, client):
+        """``access`` knows who may do what; ``client(service, role)`` makes clients."""
+        self._access, self._client = access, client
 
     def run(self, project, source, commit, variables):
         """Build a ``commit`` of the repository ``source``, and return the result. Raises Failed."""
         work = self._begin()
+        self._require(project, self._fetching(self._projects[project]))
         subprocess.run(["git", "clone", "--quiet", str(source), str(work / "src")], check=True)
         subprocess.run(["git", "checkout", "--quiet", commit], cwd=work / "src", check=True)
         return self._build(project, work, commit, variables)
@@ -53,11 +71,43 @@ class CodeBuild:
     def run_from_bucket(self, project):
         """Build the archive in S3 that is the project's source, and return the result. Raises Failed."""
         work = self._begin()
-        bucket, _, key = self._projects[project]["Source"]["Location"].partition("/")
-        archive = self._client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        properties = self._projects[project]
+        bucket, _, key = properties["Source"]["Location"].partition("/")
+        self._require(project, [(action, f"arn:aws:s3:::{bucket}") for action in SEE_A_BUCKET])
+        s3 = self._client("s3", properties["ServiceRole"])
+        archive = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         with zipfile.ZipFile(io.BytesIO(archive)) as packed:
             packed.extractall(work / "src")
         return self._build(project, work, "", {})
+
+    def _require(self, project, asked):
+        """Raises Failed unless the project's role may do what is ``asked``, and what every build does."""
+        properties = self._projects[project]
+        log = properties["LogsConfig"]["CloudWatchLogs"]["GroupName"]
+        asked += [(action, f"{LOGS}:{log}:log-stream:1") for action in LOG]
+        for action, *rest in asked:
+            try:
+                self._access.require(properties["ServiceRole"], action, *rest)
+            except Denied as denied:
+                raise Failed(f"{project}: {denied}") from denied
+
+    def _fetching(self, properties):
+        """What fetching the commit of an execution needs: a file that names it, and a clone by the connection."""
+        if properties["Source"]["Type"] != "CODEPIPELINE":
+            return [("secretsmanager:GetSecretValue", properties["Source"]["Auth"]["Resource"])]
+        pipeline = self._pipelines[APPLICATION]
+        [source] = pipeline["Stages"][0]["Actions"]
+        bucket = f"arn:aws:s3:::{pipeline['ArtifactStore']['Location']}"
+        context = {
+            "codeconnections:FullRepositoryId": source["Configuration"]["FullRepositoryId"],
+            "codeconnections:ProviderPermissionsRequired": "read_only",
+        }
+        return [
+            *((action, bucket) for action in SEE_A_BUCKET),
+            *((action, f"{bucket}/{APPLICATION}/Source/1") for action in READ),
+            ("kms:Decrypt", properties["EncryptionKey"]),
+            ("codeconnections:UseConnection", source["Configuration"]["ConnectionArn"], context),
+        ]
 
     def _begin(self):
         self.number += 1
@@ -68,6 +118,7 @@ class CodeBuild:
     def _build(self, project, work, commit, variables):
         properties = self._projects[project]
         buildspec = yaml.safe_load((work / "src" / properties["Source"]["BuildSpec"]).read_text())
+        self._require(project, self._keeping(project, properties, buildspec))
         volumes = self._volumes(project, properties, buildspec, work)
         (work / "script").write_text(_script(buildspec))
         environment = self._environment_of(project, properties, buildspec, commit, variables)
@@ -85,11 +136,29 @@ class CodeBuild:
             raise Failed(f"{project} ended with exit code {code}")
         return Built(dict(one.split("=", 1) for one in found), artifact)
 
+    def _keeping(self, project, properties, buildspec):
+        """What a build needs for its reports, its cache, and its artifact."""
+        group = f"arn:aws:codebuild:{REGION}:{ACCOUNT}:report-group/{project}"
+        asked = [
+            (action, f"{group}-{name}")
+            for name in buildspec.get("reports", {})
+            for action in REPORT
+        ]
+        if properties.get("Cache", {}).get("Type") == "S3":
+            place = f"arn:aws:s3:::{properties['Cache']['Location']}/1"
+            asked += [(action, place) for action in ("s3:GetObject", "s3:PutObject")]
+            asked += [("kms:GenerateDataKey", properties["EncryptionKey"])]
+        if "artifacts" in buildspec:
+            bucket = self._pipelines[APPLICATION]["ArtifactStore"]["Location"]
+            place = f"arn:aws:s3:::{bucket}/{APPLICATION}/Release/1"
+            asked += [("s3:PutObject", place), ("kms:GenerateDataKey", properties["EncryptionKey"])]
+        return asked
+
     def _environment_of(self, project, properties, buildspec, commit, variables):
         environment = dict(buildspec.get("env", {}).get("variables", {}))
         for one in properties["Environment"].get("EnvironmentVariables", []):
             environment[one["Name"]] = one["Value"]
-        environment |= variables | self._environment()
+        environment |= variables | self._environment(properties["ServiceRole"])
         environment |= {
             "AWS_DEFAULT_REGION": REGION,
             "CODEBUILD_BUILD_NUMBER": str(self.number),

@@ -1,7 +1,7 @@
 """CodePipeline: the pipeline that CloudFormation made, for one execution at a time.
 
 Not imitated: several executions at once, GitHub's triggers, the clock of the schedule that opens the
-window, IAM, and how Slack displays a message.
+window, and how Slack displays a message.
 """
 
 import json
@@ -13,8 +13,10 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+from tests.rehearsal.aws.access import Denied
 from tests.rehearsal.aws.answers import Refused
 from tests.rehearsal.aws.codebuild import Failed
+from tests.support.aws import ACCOUNT, REGION
 from tests.support.aws import APPLICATION as PIPELINE
 
 EVENTS = "codepipeline-pipeline-action-execution-failed"
@@ -53,9 +55,16 @@ class CodePipeline:
             raise Refused("PipelineNotFoundException", f"There is no pipeline {PIPELINE}")
         return made[PIPELINE]
 
-    def connect(self, build, client):
-        """``build`` runs the builds, ``client`` makes clients of boto3."""
-        self.build, self._client = build, client
+    def connect(self, build, access, client):
+        """``build`` runs the builds, ``access`` knows who may do what, ``client(service, role)`` makes clients."""
+        self.build, self._access, self._client = build, access, client
+
+    def _require(self, action, resource, context=None):
+        """Raises Failed unless the pipeline's role may do it."""
+        try:
+            self._access.require(self.properties["RoleArn"], action, resource, context)
+        except Denied as denied:
+            raise Failed(str(denied)) from denied
 
     def start(self, repository):
         """Begin with what is at the head of ``repository``."""
@@ -177,6 +186,7 @@ class CodePipeline:
                 self._copy(action)
             else:
                 assert kind == "Source", kind
+                self._fetch(action)
         except Failed as failed:
             state["status"] = "Failed"
             self._notify(stage, action["Name"], str(failed))
@@ -194,8 +204,23 @@ class CodePipeline:
             raise Failed(f"Rejected: {result['summary']}")
         return result["summary"]
 
+    def _fetch(self, action):
+        """The file with the commit, as the action for a connection leaves it for a full clone."""
+        configuration = action["Configuration"]
+        context = {
+            "codeconnections:FullRepositoryId": configuration["FullRepositoryId"],
+            "codeconnections:ProviderPermissionsRequired": "read_only",
+        }
+        self._require("codeconnections:UseConnection", configuration["ConnectionArn"], context)
+        store = self.properties["ArtifactStore"]
+        self._require("s3:PutObject", f"arn:aws:s3:::{store['Location']}/{PIPELINE}/Source/1")
+        self._require("kms:GenerateDataKey", store["EncryptionKey"]["Id"])
+
     def _build(self, action):
         configuration = action["Configuration"]
+        project = f"arn:aws:codebuild:{REGION}:{ACCOUNT}:project/{configuration['ProjectName']}"
+        for one in ("codebuild:StartBuild", "codebuild:BatchGetBuilds"):
+            self._require(one, project)
         text = configuration.get("EnvironmentVariables", "[]")
         text = re.sub(r"#{([\w.]+)}", lambda match: self.execution.variables[match[1]], text)
         variables = {one["name"]: one["value"] for one in json.loads(text)}
@@ -211,7 +236,9 @@ class CodePipeline:
         configuration = action["Configuration"]
         assert (action["ActionTypeId"]["Provider"], configuration["Extract"]) == ("S3", "false")
         [artifact] = action["InputArtifacts"]
-        self._client("s3").put_object(
+        for one in ("s3:GetBucketAcl", "s3:GetBucketLocation"):
+            self._require(one, f"arn:aws:s3:::{configuration['BucketName']}")
+        self._client("s3", self.properties["RoleArn"]).put_object(
             Bucket=configuration["BucketName"], Key=configuration["ObjectKey"],
             Body=self.execution.artifacts[artifact["Name"]],
         )  # fmt: skip

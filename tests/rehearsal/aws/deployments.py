@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from moto.acm.exceptions import CertificateNotFound
 from moto.acm.models import acm_backends
 
+from tests.rehearsal.aws.access import Denied
 from tests.rehearsal.aws.environment import Release
 from tests.rehearsal.aws.stack import NotMade, Stack
 from tests.rehearsal.machines.balancer import LoadBalancer
@@ -34,9 +35,9 @@ REPLACED = (
 class Deployments:
     """Carries out the operations, using the machines of an environment, the versions in S3 and the secrets."""
 
-    def __init__(self, client, login, trust, versions, databases):
+    def __init__(self, client, login, trust, versions, databases, rights):
         self._client, self._login, self.trust, self.versions = client, login, trust, versions
-        self._databases = databases
+        self._databases, self._rights = databases, rights
         self.stalled = False  # whether deployments start and never end
         self.silent = False  # whether new instances never report to Beanstalk
 
@@ -173,6 +174,10 @@ class Deployments:
         environment.tell("New application version was deployed to running EC2 instances.")
         environment.tell("Environment update completed successfully.")
 
+    def refuse(self, why):
+        """Let an operation fail because somebody may not do it."""
+        raise Failed(why)
+
     def _stall(self, environment):
         while self.stalled:
             self._stop_if_aborted(environment)
@@ -267,11 +272,12 @@ class Deployments:
 
     def _install(self, environment, instance, release):
         try:
+            self._rights.start_instance(environment)
             instance.deploy(
                 release.label, release.bundle, release.files, self._environment(environment),
                 self._login, self.trust,
             )  # fmt: skip
-        except Failed as failed:
+        except (Failed, Denied) as failed:
             raise Failed(
                 f"[Instance: {instance.id}] Command failed on instance. {failed}"
             ) from failed
@@ -338,13 +344,14 @@ class Deployments:
         }
         for (namespace, name), arn in options.items():
             if namespace == SECRETS:
-                values[name] = self._secret(arn)
+                values[name] = self._secret(arn, self._rights.role_of(environment))
         return values
 
-    def _secret(self, arn):
+    def _secret(self, arn, role):
         parts = arn.split(":")
         try:
-            found = self._client("secretsmanager").get_secret_value(SecretId=":".join(parts[:7]))
+            client = self._client("secretsmanager", role)
+            found = client.get_secret_value(SecretId=":".join(parts[:7]))
             text = found["SecretString"]
             return json.loads(text)[parts[7]] if len(parts) > 7 else text
         except Exception as error:
