@@ -133,6 +133,8 @@ WHAT = {
          environment(name), {}),
         ("change its stack", "cloudformation:UpdateStack",
          arn("cloudformation", f"stack/awseb-{IDS[name]}-stack/2"), made_for(name)),
+        ("delete its stack", "cloudformation:DeleteStack",
+         arn("cloudformation", f"stack/awseb-{IDS[name]}-stack/2"), made_for(name)),
         ("stop its instances", "ec2:TerminateInstances", arn("ec2", "instance/i-1"),
          made_for(name)),
         ("let something into its network groups", "ec2:AuthorizeSecurityGroupIngress",

@@ -130,7 +130,7 @@ def test_staging_and_production_are_projects_with_roles_of_their_own():
 
 # What only an operator does, or the instances
 NOT_OF_A_DEPLOYMENT = (
-    "terminate it", "swap its address with another", "delete its database",
+    "terminate it", "delete its stack", "swap its address with another", "delete its database",
     "restore its data from a snapshot", "delete a recovery point of it",
     "read the database's password", "read the application's secrets", "remove its alarms",
     "delete its history", "write its logs", "delete its logs", "report a copy of its backup",

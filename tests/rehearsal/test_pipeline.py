@@ -189,28 +189,22 @@ def open_window(world):
     s3.put_object(Bucket=bucket, Key=key, Body=packed.getvalue())
 
 
+STACKS = "              - !Sub arn:${AWS::Partition}:cloudformation:${AWS::Region}:${AWS::AccountId}:stack/awseb"
+
+
 @pytest.mark.parametrize(
     ("template", "begin", "end", "refused"),
     [
-        (
-            "pipeline",
-            "          - Sid: TakeItsLock",
-            "          # Also in",
-            "s3:PutObject on resource",
-        ),
-        (
-            "pipeline",
-            "              - !Sub arn:${AWS::Partition}:cloudformation:${AWS::Region}:${AWS::AccountId}:stack/awseb-${!aws",
-            "\n",
-            "Message:User: .* is not authorized to perform: cloudformation:",
-        ),
+        ("pipeline", "          - Sid: TakeItsLock", "          # Also in", "s3:PutObject on"),
+        ("pipeline", STACKS, "\n", "Message:User: .* not authorized to perform: cloudformation:"),
         (
             "environment",
             "              - Sid: PullTheImage",
             "              - Sid: ReadTheSecrets",
-            r"Command failed on instance. User: .* is not authorized to perform: ecr:",
+            "Command failed on instance. User: .* not authorized to perform: ecr:",
         ),
     ],
+    ids=["the script's", "Beanstalk's", "an instance's"],
 )
 def test_a_permission_that_a_template_lacks_fails_the_deployment(
     world, base, bootstrapped, template, begin, end, refused

@@ -177,6 +177,13 @@ def targets(action, patterns, things):
     ]
 
 
+# Of the services that the policy for updates allows as a whole, what an update calls
+WHOLE = {
+    "cloudformation:*": ["cloudformation:UpdateStack"],
+    "elasticbeanstalk:*": ["elasticbeanstalk:UpdateEnvironment"],
+}
+
+
 def refused_update(may, name, identity, region):
     """The actions of an update that ``may(action, resource, context)`` allows for nothing of the environment.
 
@@ -184,7 +191,7 @@ def refused_update(may, name, identity, region):
     """
     things, missing = belongings(name, identity, region), {}
     for pattern, actions, patterns in changes(UPDATES):
-        for action in actions if "*" not in pattern else ():
+        for action in WHOLE.get(pattern, actions):
             found = targets(action, patterns, things)
             if not any(may(action, one, CONTEXT | made_for(name)) for one in found):
                 missing[action] = found[0]

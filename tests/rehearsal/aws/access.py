@@ -65,8 +65,8 @@ class Access:
 
     @property
     def caller(self):
-        """The ARN of the role that makes the request of this thread; empty for an operator, None for AWS."""
-        return self._request.principal
+        """The ARN of the role that makes the request of this thread; empty for an operator, None for AWS itself."""
+        return getattr(self._request, "principal", None)
 
     def instance_role(self, profile):
         """The ARN of the role of an instance profile."""
