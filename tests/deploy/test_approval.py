@@ -31,7 +31,8 @@ def state(execution, **latest):
     }
 
 
-WAITING = state("e-2", status="InProgress", token="t-1")
+EARLIER, TOKEN = "00000000-0000-0000-0000-000000000000", "00000000-0000-0000-0000-000000000001"
+WAITING = state("e-2", status="InProgress", token=TOKEN)
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_inside_of_the_window_it_is_approved_and_says_why(aws, release, capsys):
     assert (given["stageName"], given["actionName"], given["token"]) == (
         "Release",
         "Approve",
-        "t-1",
+        TOKEN,
     )
     assert given["result"]["status"] == "Approved"
     assert "The release window is open: it is Tuesday" in given["result"]["summary"]
@@ -72,19 +73,19 @@ def test_outside_of_it_the_team_is_notified_of_what_is_pending_and_where(aws, re
 
 
 def test_the_approval_that_begins_later_is_waited_for(aws, release):
-    before = state("e-1", status="InProgress", token="t-0")
+    before = state("e-1", status="InProgress", token=EARLIER)
     release(OPEN, ENV, before, state("e-2"), WAITING)
-    assert [one["token"] for one in aws.approvals] == ["t-1"]
+    assert [one["token"] for one in aws.approvals] == [TOKEN]
 
 
 def test_the_approval_of_another_execution_is_not_touched(aws, release, capsys):
-    release(OPEN, ENV, state("e-1", status="InProgress", token="t-0"))
+    release(OPEN, ENV, state("e-1", status="InProgress", token=EARLIER))
     assert not aws.approvals
     assert "no version is pending" in capsys.readouterr().err
 
 
 def test_an_approval_given_by_somebody_else_is_not_a_failure(aws, release, capsys):
-    release(CLOSED, ENV, state("e-2", status="Succeeded", token="t-1"))
+    release(CLOSED, ENV, state("e-2", status="Succeeded", token=TOKEN))
     assert not aws.approvals
     assert not aws.published
     assert "no version is pending" in capsys.readouterr().err
@@ -96,7 +97,7 @@ def test_by_the_schedule_any_pending_version_is_approved(aws, release):
 
 
 def test_by_the_schedule_nothing_may_be_pending_and_nobody_is_notified_twice(aws, release, capsys):
-    release(OPEN, {}, state("e-2", status="Succeeded", token="t-1"))
+    release(OPEN, {}, state("e-2", status="Succeeded", token=TOKEN))
     assert "no version is pending" in capsys.readouterr().err
     release(CLOSED, {}, WAITING)
     assert not aws.approvals

@@ -14,7 +14,8 @@ from botocore.model import ServiceModel
 
 from deploy.base.aws import open_session
 from tests.rehearsal.aws import gaps
-from tests.support.aws import CREDENTIALS, REGION, keep_to_shape
+from tests.support.aws import CREDENTIALS, REGION
+from tests.support.shapes import keep_to_shape
 
 PROBES = (
     *(f"the type {kind}" for kind in gaps.UNKNOWN),

@@ -10,9 +10,10 @@ import boto3
 from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import EndpointConnectionError
-from botocore.validate import ParamValidator
 
 from deploy.base import settings
+from tests.support.regions import LACKING, MISSING
+from tests.support.shapes import keep_to_limits, keep_to_shape
 
 APPLICATION = settings.load({}).application
 ACCOUNT, REGION = "123456789012", "eu-west-1"
@@ -24,11 +25,6 @@ LOAD_BALANCER = (
 TARGET_GROUP = (
     f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/awseb-1/fedcba9876543210"
 )
-# Types that CloudFormation does not know in every region, with some of the regions that lack them: by the schemas of
-# cfn-lint, and https://github.com/aws/serverless-application-model/issues/1167 for the refusal
-MISSING = {"AWS::Budgets::Budget": {"eu-north-1", "eu-south-1", "eu-south-2", "eu-central-2"}}
-# Services that have endpoints in some regions only: https://docs.aws.amazon.com/general/latest/gr/chatbot.html
-ENDPOINTS = {"chatbot": {"us-east-2", "us-west-2", "eu-west-1", "ap-southeast-1"}}
 BEGINNING = datetime(2026, 11, 1, tzinfo=UTC)
 
 
@@ -176,7 +172,7 @@ class FakeAws:
         service, parameters = model.service_model.service_name, context["parameters"]
         action = f"{service}:{model.name}"
         self.calls.append((action, parameters))
-        if self.region not in ENDPOINTS.get(service, {self.region}):
+        if self.region in LACKING.get(service, ()):
             raise EndpointConnectionError(endpoint_url=f"https://{service}.{self.region}.aws.test")
         try:
             self._fail_if_told(action, parameters)
@@ -185,6 +181,7 @@ class FakeAws:
         except Refused as refused:
             error = {"Code": refused.code, "Message": refused.message}
             return _Http(400), {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 400}}
+        keep_to_limits(parameters, model.input_shape)  # of what was not refused
         keep_to_shape(answer, model.output_shape)
         return _Http(200), answer
 
@@ -851,17 +848,6 @@ def vault_outputs(name, region):
         "Key": f"arn:aws:kms:{region}:{ACCOUNT}:key/abcd",
         "KeptDays": "35",
     }
-
-
-def keep_to_shape(answer, shape):
-    """Raises AssertionError if ``answer`` has keys that AWS's ``shape`` does not have, or lacks required ones."""
-    if shape is None:
-        assert not answer, answer
-        return
-    report = ParamValidator().validate(
-        {key: value for key, value in answer.items() if not hasattr(value, "read")}, shape
-    )
-    assert not report.has_errors(), f"not as AWS answers: {report.generate_report()}"
 
 
 def _create_client(service, region_name):

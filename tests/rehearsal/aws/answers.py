@@ -6,7 +6,7 @@ from unittest import mock
 from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult
 
-from tests.support.aws import keep_to_shape
+from tests.support.shapes import keep_to_shape
 
 
 class Refused(ServiceException):
