@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionClosedError
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
@@ -53,21 +53,20 @@ def test_every_probe_is_looked_at(tried):
 
 
 @contextmanager
-def served(responses, service, parameters):
-    """Clients of a server in which ``service`` answers in place of moto."""
+def served(*patches):
+    """Clients of a patched server, by the names of the service and the region."""
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
-    from tests.rehearsal.aws.answers import answer
-
     with ExitStack() as ending:
-        for patch in answer(responses, service, parameters):
+        for patch in patches:
             ending.enter_context(patch)
         server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
         ending.callback(server.stop)
         server.start()
         host, port = server.get_host_and_port()
         session = open_session(**CREDENTIALS)  # so that all answers are like those of AWS
-        yield lambda name: session.client(name, REGION, endpoint_url=f"http://{host}:{port}")
+        url = f"http://{host}:{port}"
+        yield lambda name, region=REGION: session.client(name, region, endpoint_url=url)
 
 
 class Refusing:
@@ -86,10 +85,10 @@ def test_a_refusal_reaches_the_client_as_an_error():
     """Even where warnings are errors, as in these tests: moto warns about the unlisted code."""
     from moto.elasticbeanstalk.responses import EBResponse
 
-    from tests.rehearsal.aws.answers import from_query
+    from tests.rehearsal.aws.answers import answer, from_query
 
     with (
-        served(EBResponse, Refusing(), from_query) as client,
+        served(*answer(EBResponse, Refusing(), from_query)) as client,
         pytest.raises(ClientError, match=r"AccessDenied.*not authorized to perform: anything"),
     ):
         client("elasticbeanstalk").update_environment(EnvironmentName="somebody")
@@ -113,9 +112,31 @@ def test_a_service_gets_the_parameters_of_a_request(
     seen = []
     recorder = SimpleNamespace(actions=[operation])
     setattr(recorder, operation, lambda **given: seen.append(given))
-    with served(kind, recorder, getattr(answers, parameters)) as client:
+    with served(*answers.answer(kind, recorder, getattr(answers, parameters))) as client:
         getattr(client(service), operation)(**asked)
     assert seen == [asked]
+
+
+@pytest.mark.process
+def test_a_request_that_aws_would_not_take_is_refused():
+    from tests.rehearsal.aws.answers import checking
+
+    with (
+        served(checking()) as client,
+        pytest.raises(ClientError, match=r"ValidationError.* logGroupName 'a b': expected \["),
+    ):
+        client("logs").create_log_group(logGroupName="a b")
+
+
+@pytest.mark.process
+def test_a_service_does_not_answer_where_it_does_not_exist():
+    from tests.rehearsal.aws.cloud import Cloud
+
+    everywhere = SimpleNamespace(lost=set(), refused=[])
+    with served(Cloud._refusing(everywhere)) as client:
+        assert client("codepipeline").list_pipelines()["pipelines"] == []
+        with pytest.raises(ConnectionClosedError):
+            client("codepipeline", "ca-west-1").list_pipelines()
 
 
 def shape(service, operation):

@@ -4,6 +4,7 @@ import json
 
 import boto3
 import pytest
+from botocore.exceptions import ConnectionClosedError
 from moto.sns.models import sns_backends
 
 from deploy.delivery import notify
@@ -116,5 +117,5 @@ def test_a_second_configuration_and_other_regions_are_refused(receiver):
     client.create_slack_channel_configuration(**asked)
     with pytest.raises(client.exceptions.InvalidRequestException, match="already been configured"):
         client.create_slack_channel_configuration(**asked | {"ConfigurationName": "two"})
-    with pytest.raises(client.exceptions.ClientError, match="503"):
+    with pytest.raises(ConnectionClosedError):
         chatbot(receiver, "eu-central-1").describe_slack_workspaces()

@@ -5,10 +5,14 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
+class Silent(Exception):
+    """A request that is not answered: the connection is closed."""
+
+
 class JsonServer:
     """Answers with the status, value and headers that ``reply(method, path, headers, body)`` returns.
 
-    A value of bytes is sent as it is. The body of a GET is None.
+    A value of bytes is sent as it is. The body of a GET is None. ``reply`` may raise Silent.
     """
 
     def __init__(self, reply):
@@ -16,7 +20,11 @@ class JsonServer:
             def do_GET(self):
                 length = self.headers["Content-Length"]
                 body = json.loads(self.rfile.read(int(length))) if length else None
-                status, value, more = reply(self.command, self.path, self.headers, body)
+                try:
+                    status, value, more = reply(self.command, self.path, self.headers, body)
+                except Silent:
+                    self.close_connection = True
+                    return
                 content = value if isinstance(value, bytes) else json.dumps(value).encode()
                 self.send_response(status)
                 for name, text in {"Content-Length": str(len(content)), **more}.items():

@@ -1,12 +1,16 @@
 """Responses that replace moto's: each must have the shape that AWS defines for it."""
 
 import json
+import re
 from unittest import mock
 
 from moto.core.exceptions import ServiceException
-from moto.core.responses import ActionResult
+from moto.core.parse import PROTOCOL_PARSERS
+from moto.core.request import determine_request_protocol
+from moto.core.responses import ActionResult, BaseResponse
+from moto.core.utils import get_service_model
 
-from tests.support.shapes import keep_to_shape
+from tests.support.shapes import keep_to_limits, keep_to_shape
 
 
 class Refused(ServiceException):
@@ -29,6 +33,45 @@ class Answer(ActionResult):
         except AssertionError as error:
             self.wrong.append(f"{context.operation_model.name}: {error}")
         return super().execute_result(context)
+
+
+def checking():
+    """A patch that refuses what AWS's models do not allow, of all services but S3, which moto routes otherwise.
+
+    The code is one of https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
+    """
+    original = BaseResponse.call_action
+
+    def call_action(response):
+        try:
+            _check(response)
+        except AssertionError as error:
+            result = ActionResult(Refused("ValidationError", str(error)))
+            status, headers, body = response.serialized(result)
+            return (status, *response._enrich_response(headers, body))
+        return original(response)
+
+    return mock.patch.object(BaseResponse, "call_action", call_action)
+
+
+def _check(response):
+    service = get_service_model(response.boto3_service_name)
+    operation, request = (
+        service.operation_model(response._get_action()),
+        response.normalized_request,
+    )
+    parser = PROTOCOL_PARSERS[determine_request_protocol(service, request.content_type)](operation)
+    parameters = parser.parse({
+        "method": request.method, "values": request.values, "headers": request.headers,
+        "body": request.data, "url_path": request.path, "url_params": response.uri_match,
+    })  # fmt: skip
+    keep_to_limits(parameters, operation.input_shape)
+
+
+def find_signed(authorization):
+    """The region and the service that a request was signed for; two empty texts if it was not."""
+    signed = re.search(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/", authorization)
+    return signed.groups() if signed else ("", "")
 
 
 class ByRegion:

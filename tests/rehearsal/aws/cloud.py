@@ -2,7 +2,7 @@
 
 import functools
 import os
-import re
+import socket
 import threading
 from contextlib import ExitStack
 from unittest import mock
@@ -26,6 +26,8 @@ from tests.rehearsal.aws import access, backup, ecr
 from tests.rehearsal.aws.answers import (
     ByRegion,
     answer,
+    checking,
+    find_signed,
     from_json,
     from_parsed,
     from_path,
@@ -44,6 +46,7 @@ from tests.rehearsal.aws.secrets import Replicas
 from tests.rehearsal.machines.docker import docker, remove_all
 from tests.rehearsal.machines.registry import PASSWORD, Registry
 from tests.support.aws import ACCOUNT, APPLICATION, REGION
+from tests.support.regions import LACKING
 
 # With these, `make test-docker ARGS=...` would give its arguments to the `make test` of a scenario
 OF_MAKE = ("MAKE", "MFLAGS", "ARGS")
@@ -252,14 +255,14 @@ class Cloud:
                 ending.callback(region.beanstalk.stop)
 
     def _refusing(self):
-        """The patch that stops a lost region from responding, and makes its buckets unreachable from any region."""
+        """The patch that stops a lost region from responding, its buckets to any region, and services where AWS has none."""
         original = DomainDispatcherApplication.__call__
 
         def call(application, environ, start_response):
-            signed = re.search(
-                r"Credential=[^/]+/\d+/([^/]+)/(\w+)/", environ.get("HTTP_AUTHORIZATION", "")
-            )
-            region, service = signed.groups() if signed else ("", "")
+            region, service = find_signed(environ.get("HTTP_AUTHORIZATION", ""))
+            if region in LACKING.get(service, ()):
+                environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)  # AWS has no such host
+                raise ConnectionError
             path = environ["PATH_INFO"]
             where = {region, *(one for one in self.lost if f"-{one}-{ACCOUNT}" in path)}
             if where & self.lost:
@@ -280,6 +283,7 @@ class Cloud:
             *ecr.patches(lambda region: self.region(region).registry),
             *backup.patches(),
             self._refusing(),
+            checking(),
             *answer(EBResponse, of(Beanstalk, "beanstalk"), from_query),
             *answer(RDSResponse, of(Databases, "databases"), from_parsed),
             *answer(ELBV2Response, of(LoadBalancers, "balancers"), from_parsed),

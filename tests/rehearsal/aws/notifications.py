@@ -1,13 +1,14 @@
 """The recipients of notifications: an HTTP receiver in which each address and each channel has a path."""
 
 import json
-import re
 
 from moto.sns.models import sns_backends
 
+from tests.rehearsal.aws.answers import find_signed
 from tests.rehearsal.aws.cloudwatch import as_mail
-from tests.support.aws import ACCOUNT, ENDPOINTS, FakeAws, Refused
-from tests.support.json_server import JsonServer
+from tests.support.aws import ACCOUNT, FakeAws, Refused
+from tests.support.json_server import JsonServer, Silent
+from tests.support.regions import LACKING
 
 
 class Receiver(JsonServer):
@@ -23,19 +24,20 @@ class Receiver(JsonServer):
 
     def take(self, path, headers, body):
         """The status and the answer."""
-        if headers.get("X-Amz-Target", "").endswith(".GetConnection"):
+        region, service = find_signed(headers.get("Authorization", ""))
+        if region in LACKING.get(service, ()):
+            raise Silent
+        if service == "codeconnections":
             return 200, {"Connection": {"ConnectionStatus": self.connection}}
-        if signed := re.search(r"/([^/]+)/chatbot/", headers.get("Authorization", "")):
-            return self._about_slack(path.strip("/").replace("-", "_"), signed[1], body)
+        if service == "chatbot":
+            return self._about_slack(path.strip("/").replace("-", "_"), body)
         if body.get("Type") == "Notification":
             text = as_mail(body["Message"]) if path.startswith("/email/") else body["Message"]
             if not path.startswith("/slack/") or is_shown(text):
                 self.messages.append((path, body.get("Subject") or "", text))
         return 200, {}
 
-    def _about_slack(self, operation, region, asked):
-        if region not in ENDPOINTS["chatbot"]:
-            return 503, {}
+    def _about_slack(self, operation, asked):
         try:
             answer = getattr(self.account, f"chatbot_{operation}")(**asked)
         except Refused as refused:
