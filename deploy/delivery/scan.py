@@ -19,6 +19,29 @@ NAME = "devops/vulnerabilities.toml"
 PATIENCE = 900  # seconds until ECR has scanned an image; it takes a minute or two
 DONE = ("COMPLETE", "ACTIVE")  # scanned once, or continuously by Amazon Inspector
 UNDER_WAY = ("PENDING", "IN_PROGRESS")
+NOT_FOUND = "ScanNotFoundException"
+OTHER_IMAGE = "build it with another BUILD_NUMBER"
+AGAIN = (
+    "scan it again (aws ecr start-image-scan --repository-name {name} --image-id "
+    f"imageDigest={{digest}} --region {{region}}) and run this again, or {OTHER_IMAGE}"
+)
+SETTINGS = (
+    "see how images are scanned: aws ecr get-registry-scanning-configuration --region {region}"
+)
+# What to do about a scan without a result:
+# https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning-troubleshooting.html
+REMEDIES = {
+    NOT_FOUND: SETTINGS,
+    "FAILED": AGAIN,
+    "UNSUPPORTED_IMAGE": "build it on a distribution that is scanned: "
+    "https://docs.aws.amazon.com/inspector/latest/user/supported.html",
+    "FINDINGS_UNAVAILABLE": "activate Amazon Inspector in {region}, or scan without it; "
+    + SETTINGS,
+    "SCAN_ELIGIBILITY_EXPIRED": OTHER_IMAGE,  # older than Amazon Inspector looks at
+    "LIMIT_EXCEEDED": "wait for the next day; then " + AGAIN,
+    "IMAGE_ARCHIVED": OTHER_IMAGE,
+    "IMAGE_SIZE_EXCEEDED": "make the image smaller, and " + OTHER_IMAGE,
+}
 RULES = {
     "id": text(r"[A-Z]+-[\w-]+", "an id such as CVE-2026-12345"),
     "until": kind(date, "a date such as 2026-12-31"),
@@ -103,7 +126,7 @@ def _ask_for_fixes(run: Run, name: str, found: list[Finding]) -> list[Finding]:
 
 
 def _wait(run: Run, digest: str) -> list[dict[str, Any]]:
-    """All pages of the result. Raises Failure."""
+    """All pages of the result. Raises Failure, at once for a scan that will not have one."""
 
     def look() -> tuple[str, str, list[dict[str, Any]]] | Pending:
         try:
@@ -112,20 +135,35 @@ def _wait(run: Run, digest: str) -> list[dict[str, Any]]:
                 repositoryName=run.settings.application, imageId={"imageDigest": digest},
             )  # fmt: skip
         except AwsFailure as failure:
-            if failure.code == "ScanNotFoundException":  # it begins a moment after the push
-                return Pending("PENDING", failure.reason)
+            if failure.code == NOT_FOUND:  # it begins a moment after the push
+                return Pending(NOT_FOUND, failure.reason)
             raise
         said = pages[-1].get("imageScanStatus", {})
         status, why = said.get("status", "unknown"), said.get("description", "")
-        return Pending(status, why) if status in UNDER_WAY else (status, why, pages)
+        if status in UNDER_WAY or (status in DONE and not _has_result(pages)):
+            return Pending(status, why)
+        return status, why, pages
 
     status, why, *pages = wait_until(run, "ECR's scan", look, PATIENCE)
-    if status not in DONE:
+    if not pages or status not in DONE:
+        remedy = REMEDIES.get(status, "see the image in the console of ECR, then run it again")
         raise Failure(
             f"ECR has no result for the image: {status}{f', {why}' if why else ''}",
-            next="see the image in the console of ECR, then run it again",
+            next=remedy.format(
+                name=run.settings.application, digest=digest, region=run.settings.region
+            ),
         )
     return pages[0]
+
+
+def _has_result(pages: list[dict[str, Any]]) -> bool:
+    """Whether a scan that is done has its findings, or says when it was completed.
+
+    Amazon Inspector's findings come later than the status: https://github.com/aws/aws-sdk/issues/289
+    """
+    found = [page.get("imageScanFindings", {}) for page in pages]
+    signs = ("imageScanCompletedAt", "findings", "enhancedFindings")
+    return any(one.get(sign) for one in found for sign in signs)
 
 
 def _critical(pages: list[dict[str, Any]]) -> Iterator[Finding]:

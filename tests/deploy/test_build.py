@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from deploy.delivery import image
 from tests.deploy.conftest import git
 from tests.support.aws import APPLICATION, REGISTRY, bundles, digest, seal
 
@@ -270,19 +271,13 @@ def test_a_dry_run_builds_nothing(aws, fresh, programs, project, command):
     assert not (project / "dist").exists()
 
 
-def test_an_image_that_is_an_index_is_refused_at_once(aws, fresh, programs, fails):
+@pytest.mark.parametrize("kind", image.INDEXES)
+def test_an_image_that_is_an_index_is_refused_at_once(aws, fresh, programs, fails, clock, kind):
     """ECR does not scan it, so nobody must wait for the result. No attestation makes it one here."""
-    describe = aws.ecr_describe_images
-
-    def index(**parameters):
-        answer = describe(**parameters)
-        kind = "application/vnd.oci.image.index.v1+json"
-        answer["imageDetails"][0] |= {"imageManifestMediaType": kind}
-        return answer
-
-    aws.ecr_describe_images = index
+    aws.media_type = kind
     assert "is an index, which ECR does not scan" in fails("build")
     assert not aws.asked("ecr:DescribeImageScanFindings")
     assert not aws.versions
+    assert clock.at == 0
     [env] = [env for line, env in programs.called if "docker build" in line]
     assert env["BUILDX_NO_DEFAULT_ATTESTATIONS"] == "1"

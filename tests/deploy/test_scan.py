@@ -5,9 +5,12 @@ from datetime import date
 from types import SimpleNamespace
 
 import pytest
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
 
 from deploy.base.errors import Failure, InvalidConfig
 from deploy.delivery import image, scan
+from tests.support.aws import APPLICATION, SCANS
 
 TODAY = date(2026, 11, 25)
 DIGEST = "sha256:" + "a" * 64
@@ -58,7 +61,7 @@ def look(aws, run, project, clock, debian):
     """Evaluates ECR's answer against the accepted vulnerabilities."""
 
     def look(*scans, accepted=""):
-        aws.scans = list(scans)
+        aws.scans, aws.images = list(scans), {"label": DIGEST}
         (project / scan.NAME).write_text(accepted)
         scan.refuse_critical(run, "image", DIGEST, TODAY)
 
@@ -69,9 +72,11 @@ def accept(identity="CVE-2026-1", until="2026-12-31"):
     return f'[[accepted]]\nid = "{identity}"\nuntil = {until}\nreason = "Not used"\n'
 
 
+CLEAN = SCANS[-1][1]
+
+
 @pytest.mark.parametrize(
-    "findings",
-    [{}, basic(severity="HIGH"), enhanced("YES", severity="HIGH"), {"findings": []}],
+    "findings", [CLEAN, basic(severity="HIGH"), enhanced("YES", severity="HIGH")]
 )
 def test_an_image_without_critical_findings_passes(look, findings, capsys, debian):
     look(("COMPLETE", findings))
@@ -143,26 +148,56 @@ def test_without_an_answer_about_fixes_nothing_passes(look, debian):
         look(("COMPLETE", basic()))
 
 
-def test_it_waits_for_the_result(look, clock):
-    begun = [("ScanNotFoundException",), ("PENDING",), ("IN_PROGRESS",)]
+@pytest.mark.parametrize("done", scan.DONE)
+def test_it_waits_for_the_result(look, clock, done):
+    """The findings come after the status that says so."""
+    begun = [*SCANS[:3], (done, {}), (done, {"findings": []}), (done, {"enhancedFindings": []})]
     with pytest.raises(Failure, match="CVE-2026-1"):
-        look(*begun, ("COMPLETE", basic()))
-    assert clock.at > 0
+        look(*begun, (done, basic()))
+    assert len(clock.slept) == len(begun)
+
+
+def statuses():
+    """All that AWS may answer, and one that it does not know yet."""
+    model = ServiceModel(Loader().load_service_model("ecr", "service-2"))
+    return {*model.shape_for("ScanStatus").enum, "NEW"} - {*scan.DONE, *scan.UNDER_WAY}
+
+
+@pytest.mark.parametrize("status", sorted(statuses()))
+def test_a_missing_result_is_not_a_pass(look, status, clock):
+    with pytest.raises(Failure, match=f"no result for the image: {status}, as asked") as caught:
+        look((status,))
+    assert clock.at == 0
+    assert (status in scan.REMEDIES) is (status != "NEW")
+    assert "{" not in caught.value.next
 
 
 @pytest.mark.parametrize(
-    "status", ["FAILED", "UNSUPPORTED_IMAGE", "FINDINGS_UNAVAILABLE", "LIMIT_EXCEEDED", "unknown"]
+    ("status", "remedy"),
+    [
+        (
+            "FAILED",
+            f"aws ecr start-image-scan --repository-name {APPLICATION} --image-id "
+            f"imageDigest={DIGEST} --region eu-west-1) and run this again",
+        ),
+        ("UNSUPPORTED_IMAGE", "a distribution that is scanned"),
+        ("FINDINGS_UNAVAILABLE", "activate Amazon Inspector in eu-west-1"),
+        ("SCAN_ELIGIBILITY_EXPIRED", "build it with another BUILD_NUMBER"),
+        ("LIMIT_EXCEEDED", "wait for the next day"),
+    ],
 )
-def test_a_missing_result_is_not_a_pass(look, status, clock):
-    with pytest.raises(Failure, match=f"ECR has no result for the image: {status}"):
+def test_a_missing_result_comes_with_a_remedy(look, status, remedy):
+    with pytest.raises(Failure) as caught:
         look((status,))
-    assert clock.at == 0
+    assert remedy in caught.value.next
 
 
-@pytest.mark.parametrize("status", ["ScanNotFoundException", "PENDING", "IN_PROGRESS"])
-def test_a_scan_that_does_not_end_is_not_a_pass(look, status, clock):
-    with pytest.raises(Failure, match="ECR has no result for the image"):
-        look((status,))
+@pytest.mark.parametrize(
+    "answer", [("ScanNotFoundException",), ("PENDING",), ("IN_PROGRESS",), ("ACTIVE", {})]
+)
+def test_a_scan_that_does_not_end_is_not_a_pass(look, answer, clock):
+    with pytest.raises(Failure, match=f"ECR has no result for the image: {answer[0]}"):
+        look(answer)
     assert clock.at >= scan.PATIENCE
 
 

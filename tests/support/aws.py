@@ -26,6 +26,16 @@ TARGET_GROUP = (
     f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/awseb-1/fedcba9876543210"
 )
 BEGINNING = datetime(2026, 11, 1, tzinfo=UTC)
+IMAGE = "application/vnd.oci.image.manifest.v1+json"  # the media type of what is not an index
+# One after the other, after a push: https://github.com/alexjurkiewicz/ecr-scan-image/pull/51. The end without findings
+# is from https://github.com/aws/aws-sdk/issues/289
+SCANS = (
+    ("ScanNotFoundException",),
+    ("PENDING",),
+    ("IN_PROGRESS",),
+    ("COMPLETE", {"findings": []}),
+    ("COMPLETE", {"findings": [], "imageScanCompletedAt": BEGINNING}),
+)
 
 
 INSTANCE_TYPES = {"t3.micro", "t3.small", "t3a.small", "g4dn.xlarge"}
@@ -79,7 +89,8 @@ class FakeAws:
         self.encrypted, self.hops, self.vcpus, self.vpcs = True, 1, 1000, 5
         self.lacking, self.pending = set(), set()  # services of a region; unconfirmed addresses
         self.listed = None  # the names of the metrics that have data; all of them if None
-        self.scans = [("COMPLETE", {})]  # the responses about them, one after the other
+        self.scans = list(SCANS)  # the responses about them, one after the other
+        self.media_type = IMAGE  # of all images
         self.environments, self.events = {}, []
         # Objects: of our bucket
         self.objects, self.stacks, self.secrets = {}, {}, {}
@@ -348,9 +359,12 @@ class FakeAws:
         label = imageIds[0]["imageTag"]
         if label not in self._here("images"):
             raise Refused("ImageNotFoundException", f"no image {label}")
-        return {
-            "imageDetails": [{"imageDigest": self._here("images")[label], "imageTags": [label]}]
+        found = {
+            "imageDigest": self._here("images")[label],
+            "imageTags": [label],
+            "imageManifestMediaType": self.media_type,
         }
+        return {"imageDetails": [found]}
 
     def ecr_describe_registry(self):
         return {"replicationConfiguration": {"rules": self.replication}}
@@ -640,7 +654,12 @@ class FakeAws:
     # --- The rest ------------------------------------------------------------------------------
 
     def ecr_describe_image_scan_findings(self, repositoryName, imageId, nextToken=None):
-        """In two pages, the first of which has the status only."""
+        """In two pages, the first of which has the status only. An index is not scanned:
+        https://github.com/alexjurkiewicz/ecr-scan-image/issues/43"""
+        if imageId["imageDigest"] not in self._here("images").values():
+            raise Refused("ImageNotFoundException")
+        if self.media_type != IMAGE:
+            raise Refused("ScanNotFoundException")
         status, *findings = self.scans.pop(0) if len(self.scans) > 1 else self.scans[0]
         if status == "ScanNotFoundException":
             raise Refused(status, "Image scan does not exist")

@@ -1,13 +1,15 @@
 """ECR: its answers about images are those of a registry, and its repositories are there."""
 
 from base64 import b64encode
+from collections import Counter
 from unittest import mock
 
 from moto.ecr.models import Repository, ecr_backends
 
+from deploy.delivery.image import INDEXES
 from tests.rehearsal.aws.answers import Refused
 from tests.rehearsal.machines.registry import PASSWORD
-from tests.support.aws import ACCOUNT
+from tests.support.aws import ACCOUNT, SCANS
 
 
 def patches(find):
@@ -43,26 +45,42 @@ class Images:
 
     def __init__(self, registry):
         self.password = PASSWORD
-        self.findings = []  # of every scan
+        self.scans = SCANS  # the answers about each image, one after the other
+        self._asked = Counter()  # by digest
         self._registry = registry
 
     # --- The API -------------------------------------------------------------------------------
 
     def describe_images(self, repositoryName, imageIds):
         tag = imageIds[0]["imageTag"]
-        digest = self._registry.digest(repositoryName, tag)
-        if not digest:
-            raise Refused("ImageNotFoundException", f"There is no image {tag} in {repositoryName}.")
-        detail = {"repositoryName": repositoryName, "imageDigest": digest, "imageTags": [tag]}
+        digest, kind = self._find(repositoryName, tag)
+        detail = {
+            "repositoryName": repositoryName,
+            "imageDigest": digest,
+            "imageTags": [tag],
+            "imageManifestMediaType": kind,
+        }
         return {"imageDetails": [detail]}
 
     def describe_image_scan_findings(self, repositoryName, imageId, **_):
-        return {
-            "imageScanStatus": {"status": "COMPLETE"},
-            "imageScanFindings": {"findings": self.findings},
-        }
+        """An index is not scanned: https://github.com/alexjurkiewicz/ecr-scan-image/issues/43"""
+        digest, kind = self._find(repositoryName, imageId["imageDigest"])
+        status, *findings = self.scans[min(self._asked[digest], len(self.scans) - 1)]
+        self._asked[digest] += 1
+        if kind in INDEXES or status == "ScanNotFoundException":
+            raise Refused("ScanNotFoundException", f"There is no scan of {digest}.")
+        answer = {"imageScanStatus": {"status": status}}
+        return answer | ({"imageScanFindings": findings[0]} if findings else {})
 
     def get_authorization_token(self, **_):
         token = b64encode(f"AWS:{self.password}".encode()).decode()
         proxy = f"http://{self._registry.host}"
         return {"authorizationData": [{"authorizationToken": token, "proxyEndpoint": proxy}]}
+
+    def _find(self, repository, reference):
+        digest, kind = self._registry.describe(repository, reference)
+        if not digest:
+            raise Refused(
+                "ImageNotFoundException", f"There is no image {reference} in {repository}."
+            )
+        return digest, kind

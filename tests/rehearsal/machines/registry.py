@@ -15,7 +15,8 @@ from tests.support.aws import ACCOUNT
 PASSWORD = f"{ACCOUNT}-auth-token"  # the password that moto returns for a login to ECR
 KINDS = (
     "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
-    "application/vnd.docker.distribution.manifest.v2+json"
+    "application/vnd.docker.distribution.manifest.v2+json, "
+    "application/vnd.docker.distribution.manifest.list.v2+json"
 )
 
 
@@ -74,8 +75,13 @@ class Registry(Mirror):
 
     def digest(self, repository, tag):
         """The digest of an image, or None."""
-        found = self._get(f"/v2/{repository}/manifests/{tag}")
-        return found and found.headers["Docker-Content-Digest"]
+        return self.describe(repository, tag)[0]
+
+    def describe(self, repository, reference):
+        """The digest and the media type of an image, by its tag or its digest; None twice if there is none."""
+        found = self._get(f"/v2/{repository}/manifests/{reference}")
+        headers = found.headers if found else {}
+        return headers.get("Docker-Content-Digest"), headers.get("Content-Type")
 
     def remove(self, repository, tag):
         """Delete an image."""
