@@ -118,7 +118,11 @@ class _Lock:
                 self._records.delete(self._key, found.etag if found else '"..."')
                 self._run.changes.done(f"{self._name}: unlocked")
         except Failure as failure:
-            console.say(f"the lock could not be released: {failure.what}", self.removal)
+            # After a lost response the client tries again, and finds no lock
+            if isinstance(failure, AwsFailure) and failure.code == "NoSuchKey":
+                self._run.changes.done(f"{self._name}: unlocked")
+            else:
+                console.say(f"the lock could not be released: {failure.what}", self.removal)
 
     def _read(self) -> _Content | None:
         """The content of the lock, or None if there is none."""

@@ -181,13 +181,15 @@ def test_a_change_is_shown_as_a_command_that_can_be_pasted(service, operation, p
         (None, True),
         ("RequestTimeout", True),
         ("AccessDenied", False),
-        ("NoSuchKey", False),
+        ("ResourceAlreadyExistsException", False),
         ("LimitExceededException", False),  # of services but Kinesis, a quota
     ],
 )
 def test_transient_errors_are_recognised(aws, run, code, transient):
-    aws.fail("ecr:DescribeImages", code)
-    assert failure(run).transient is transient
+    aws.fail("logs:CreateLogGroup", code)
+    with pytest.raises(AwsFailure) as caught:
+        run.aws.change("logs", "create_log_group", logGroupName="one")
+    assert caught.value.transient is transient
 
 
 def test_what_botocore_takes_for_throttling_is_transient(aws, run):

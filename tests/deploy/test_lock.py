@@ -125,6 +125,22 @@ def test_a_lost_response_to_taking_the_lock_is_not_another_run(aws, fresh, run):
     assert KEY not in aws.objects
 
 
+def test_a_lost_response_to_releasing_the_lock_is_no_failure(aws, fresh, run, capfd):
+    """The client retries the request, and finds no lock."""
+    delete = aws.s3_delete_object
+
+    def twice(**parameters):
+        delete(**parameters)
+        delete(**parameters)
+
+    aws.s3_delete_object = twice
+    with lock.hold(run, STAGING):
+        pass
+    said = capfd.readouterr().err
+    assert f"{STAGING}: unlocked" in said
+    assert "could not be released" not in said
+
+
 def test_a_lock_that_ended_a_moment_ago_is_one(aws, fresh, run):
     aws.fail("s3:PutObject", "ConditionalRequestConflict", times=1)
     with pytest.raises(Locked, match="ended a moment ago"), lock.hold(run, STAGING):

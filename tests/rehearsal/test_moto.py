@@ -74,24 +74,33 @@ class Refusing:
 
     actions = ("update_environment",)
 
+    def __init__(self, code):
+        self._code = code
+
     def update_environment(self, **_):
         from tests.rehearsal.aws.answers import Refused
 
-        raise Refused("AccessDenied", "User is not authorized to perform: anything")
+        raise Refused(self._code, "User is not authorized to perform: anything")
 
 
 @pytest.mark.process
-def test_a_refusal_reaches_the_client_as_an_error():
-    """Even where warnings are errors, as in these tests: moto warns about the unlisted code."""
+@pytest.mark.parametrize(("code", "wrong"), [("AccessDenied", 0), ("ResourceNotFound", 1)])
+def test_a_refusal_reaches_the_client_as_an_error(monkeypatch, code, wrong):
+    """Even where warnings are errors, as in these tests: moto warns about the unlisted code.
+
+    One that AWS is not known to answer fails the scenario.
+    """
     from moto.elasticbeanstalk.responses import EBResponse
 
-    from tests.rehearsal.aws.answers import answer, from_query
+    from tests.rehearsal.aws.answers import Answer, answer, from_query
 
+    monkeypatch.setattr(Answer, "wrong", [])
     with (
-        served(*answer(EBResponse, Refusing(), from_query)) as client,
-        pytest.raises(ClientError, match=r"AccessDenied.*not authorized to perform: anything"),
+        served(*answer(EBResponse, Refusing(code), from_query)) as client,
+        pytest.raises(ClientError, match=rf"{code}.*not authorized to perform: anything"),
     ):
         client("elasticbeanstalk").update_environment(EnvironmentName="somebody")
+    assert len(Answer.wrong) == wrong
 
 
 @pytest.mark.process

@@ -13,7 +13,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from deploy.base import settings
 from tests.support.regions import LACKING, MISSING
-from tests.support.shapes import keep_to_limits, keep_to_shape
+from tests.support.shapes import find_denial, keep_to_codes, keep_to_limits, keep_to_shape
 
 APPLICATION = settings.load({}).application
 ACCOUNT, REGION = "123456789012", "eu-west-1"
@@ -67,7 +67,7 @@ def seal(bundle):
 
 
 class Refused(Exception):
-    """An AWS error, by its code."""
+    """An AWS error, by its code, which must be one of tests/support/shapes.py."""
 
     def __init__(self, code, message="refused"):
         super().__init__(code, message)
@@ -122,6 +122,7 @@ class FakeAws:
     def fail(self, action, code="AccessDenied", times=None, message="refused", when=None):
         """Let ``action`` ("service:Operation") fail with ``code``, or without an answer if None.
 
+        "AccessDenied" becomes the code that the service has for a missing permission.
         ``times`` is how often, always if None; ``when(parameters)`` restricts it.
         """
         self._failures.append([action, code, times, message, when])
@@ -186,17 +187,18 @@ class FakeAws:
         if self.region in LACKING.get(service, ()):
             raise EndpointConnectionError(endpoint_url=f"https://{service}.{self.region}.aws.test")
         try:
-            self._fail_if_told(action, parameters)
+            self._fail_if_told(action, parameters, model.service_model)
             operation = f"{service.replace('-', '_')}_{xform_name(model.name)}"
             answer = getattr(self, operation)(**parameters) or {}
         except Refused as refused:
+            keep_to_codes(refused.code, model)
             error = {"Code": refused.code, "Message": refused.message}
             return _Http(400), {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 400}}
         keep_to_limits(parameters, model.input_shape)  # of what was not refused
         keep_to_shape(answer, model.output_shape)
         return _Http(200), answer
 
-    def _fail_if_told(self, action, parameters):
+    def _fail_if_told(self, action, parameters, service):
         for failure in self._failures:
             name, code, times, message, when = failure
             if name != action or times == 0 or (when and not when(parameters)):
@@ -204,7 +206,7 @@ class FakeAws:
             failure[2] = times and times - 1
             if code is None:
                 raise EndpointConnectionError(endpoint_url="https://aws.test")
-            raise Refused(code, message)
+            raise Refused(find_denial(service) if code == "AccessDenied" else code, message)
 
     # --- Elastic Beanstalk ---------------------------------------------------------------------
 
@@ -406,7 +408,9 @@ class FakeAws:
 
     def s3_delete_object(self, Bucket, Key, IfMatch=None, **_):
         objects = self._objects(Bucket)
-        if IfMatch and (Key not in objects or objects[Key]["etag"] != IfMatch):
+        if IfMatch and Key not in objects:
+            raise Refused("NoSuchKey")
+        if IfMatch and objects[Key]["etag"] != IfMatch:
             raise Refused("PreconditionFailed")
         objects.pop(Key, None)
 

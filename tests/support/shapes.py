@@ -1,8 +1,64 @@
-"""What AWS's own models of its services say of requests and answers; botocore brings them along."""
+"""What AWS's own models of its services say of requests, answers and errors; botocore brings them along."""
 
 import re
 
+from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
 from botocore.validate import ParamValidator
+
+# Of any service, in the forms of its protocol, and what makes botocore ask again:
+# https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
+# https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+# https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
+COMMON = {
+    *ThrottledRetryableChecker._THROTTLED_ERROR_CODES,
+    *TransientRetryableChecker._TRANSIENT_ERROR_CODES,
+    *("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"),
+    *("AuthFailure", "UnrecognizedClientException", "ExpiredToken", "ExpiredTokenException"),
+    *("InvalidSignatureException", "SignatureDoesNotMatch", "RequestTimeTooSkewed"),
+    *("ValidationError", "ValidationException"),
+} - {"LimitExceededException"}  # which is throttling in Kinesis only
+# What the models leave out, by service: where AWS says so, or who has seen it
+S3_CONDITIONS = "https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html"
+REPORTED = {
+    ("ec2", "InvalidInstanceType"): "https://github.com/scylladb/scylla-cluster-tests/issues/12419",
+    # Also for what does not exist, or exists already, such as
+    # https://github.com/awsdocs/aws-elastic-beanstalk-developer-guide/pull/100
+    # https://github.com/travis-ci/dpl/issues/1184
+    # https://github.com/hashicorp/terraform/issues/22433
+    ("elasticbeanstalk", "InvalidParameterValue"): "https://docs.aws.amazon.com/elasticbeanstalk/"
+    "latest/api/CommonErrors.html",
+    ("s3", "ConditionalRequestConflict"): S3_CONDITIONS,
+    ("s3", "NoSuchBucket"): "https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html",
+    ("s3", "NoSuchKey"): "https://docs.aws.amazon.com/AmazonS3/latest/userguide/"
+    "conditional-deletes.html",
+    ("s3", "PreconditionFailed"): S3_CONDITIONS,
+}
+
+
+def keep_to_codes(code, model):
+    """Raises AssertionError if AWS is not known to answer an operation with ``code``; ``model`` is the operation's.
+
+    The source of a code is the page of the operation in the API reference, COMMON or REPORTED.
+    """
+    service, declared = model.service_model.service_name, set(find_declared(model))
+    known = code in declared | COMMON or (service, code) in REPORTED
+    assert known, f"{service}:{model.name} is not known to answer {code}, but {declared}"
+
+
+def find_denial(service):
+    """The error code for a missing permission, by the model of a service: it depends on the protocol."""
+    protocols = set(service.metadata["protocols"])
+    if service.service_name == "sns":
+        return "AuthorizationError"
+    if "ec2" in protocols:
+        return "UnauthorizedOperation"
+    return "AccessDenied" if protocols & {"query", "rest-xml"} else "AccessDeniedException"
+
+
+def find_declared(model):
+    """The error codes that the model of an operation has."""
+    return [one.error_code for one in model.error_shapes]
 
 
 def keep_to_shape(answer, shape):

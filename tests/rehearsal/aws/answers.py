@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import contextmanager
 from unittest import mock
 
 from moto.core.exceptions import ServiceException
@@ -10,11 +11,11 @@ from moto.core.request import determine_request_protocol
 from moto.core.responses import ActionResult, BaseResponse
 from moto.core.utils import get_service_model
 
-from tests.support.shapes import keep_to_limits, keep_to_shape
+from tests.support.shapes import keep_to_codes, keep_to_limits, keep_to_shape
 
 
 class Refused(ServiceException):
-    """An AWS error, by its code."""
+    """An AWS error, by its code, which must be one of tests/support/shapes.py."""
 
     def __init__(self, code, message):
         super().__init__(message)
@@ -22,17 +23,24 @@ class Refused(ServiceException):
 
 
 class Answer(ActionResult):
-    """The response of an operation. An unknown or a missing key fails the scenario in which it occurs."""
+    """The response of an operation. What AWS would not answer fails the scenario in which it occurs."""
 
     wrong = []  # noqa: RUF012  # shared by the process, so that its scenarios can inspect it
 
     def execute_result(self, context):
         """Serialise as moto does, after checking the shape."""
-        try:
+        with self.noting(context.operation_model.name):
             keep_to_shape(self.result or {}, context.operation_model.output_shape)
-        except AssertionError as error:
-            self.wrong.append(f"{context.operation_model.name}: {error}")
         return super().execute_result(context)
+
+    @classmethod
+    @contextmanager
+    def noting(cls, operation=""):
+        """Within this context, what is found wrong is noted."""
+        try:
+            yield
+        except AssertionError as error:
+            cls.wrong.append(f"{operation}: {error}")
 
 
 def checking():
@@ -68,6 +76,12 @@ def _check(response):
     keep_to_limits(parameters, operation.input_shape)
 
 
+def _find_operation(response):
+    """The model of the operation that is asked for."""
+    service = get_service_model(response.boto3_service_name)
+    return service.operation_model(response._get_action())
+
+
 def find_signed(authorization):
     """The region and the service that a request was signed for; two empty texts if it was not."""
     signed = re.search(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/", authorization)
@@ -90,7 +104,12 @@ def answer(responses, service, parameters):
 
     def call(action, response):
         asked = service.find(response.region) if isinstance(service, ByRegion) else service
-        return Answer(getattr(asked, action)(**parameters(response)) or {})
+        try:
+            return Answer(getattr(asked, action)(**parameters(response)) or {})
+        except Refused as refused:
+            with Answer.noting(action):
+                keep_to_codes(refused.code, _find_operation(response))
+            raise
 
     def method(action):
         return lambda response: call(action, response)
