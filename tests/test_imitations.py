@@ -13,7 +13,7 @@ from botocore.model import ServiceModel
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from tests.support import regions
-from tests.support.aws import REGION, FakeAws
+from tests.support.aws import APPLICATION, REGION, FakeAws
 from tests.support.shapes import COMMON, REPORTED, find_declared, keep_to_limits
 
 # What deploy asks, and what the templates need
@@ -169,3 +169,14 @@ def test_a_missing_permission_has_the_code_of_the_protocol(aws, service, operati
     with pytest.raises(ClientError) as caught:
         getattr(client, operation)()
     assert caught.value.response["Error"]["Code"] == code
+
+
+def test_an_environment_is_not_updated_once_a_resource_has_failed(aws):
+    before = aws.add_environment("staging", "old")
+    aws.stacks[f"awseb-{before['id']}-stack"] = {"status": "CREATE_FAILED", "outputs": {}}
+    name = f"{APPLICATION}-staging"
+    aws.client("elasticbeanstalk", REGION).update_environment(
+        EnvironmentName=name, VersionLabel="new"
+    )
+    assert aws.environments[name]["label"] == "old"
+    assert "is in CREATE_FAILED state and can not be updated." in aws.events[0][3]

@@ -295,7 +295,15 @@ class FakeAws:
     def elasticbeanstalk_update_environment(
         self, EnvironmentName, VersionLabel=None, OptionSettings=(), OptionsToRemove=()
     ):
+        """Refused by an event once a resource has failed, as in tests/rehearsal/aws/stack.py."""
         environment = self._environment(EnvironmentName)
+        stack = f"awseb-{environment['id']}-stack"
+        status = self.stacks.get(self._stack(stack), {}).get("status", "")
+        if status.endswith("_FAILED"):
+            refusal = f"Message:Stack:{stack} is in {status} state and can not be updated."
+            self.tell(EnvironmentName, f"Service:AmazonCloudFormation, {refusal}", "ERROR")
+            self.tell(EnvironmentName, "Failed to deploy application.", "ERROR")
+            return {"EnvironmentName": EnvironmentName, "Status": "Updating"}
         options = {(one["Namespace"], one["OptionName"]): one for one in environment["options"]}
         options |= {(one["Namespace"], one["OptionName"]): one for one in OptionSettings}
         for one in OptionsToRemove:
