@@ -183,7 +183,7 @@ def test_the_commands_of_the_recovery_page_are_those_of_the_rehearsal():
     from tests.rehearsal import test_recovery as recovery
 
     commands = re.findall(
-        r"^ {4,}(?=\S*(?:scripts/|aws|export))(.*)$", DOCUMENTS["recovery.md"], re.M
+        r"^ {4,}(?=\S*(?:scripts/|aws|export|AWS_REGION=))(.*)$", DOCUMENTS["recovery.md"], re.M
     )
     assert len(commands) >= 10
     assert set(commands) == set(recovery.COMMANDS.values())

@@ -34,6 +34,8 @@ TOO_MANY, PROXY, SERVER_ERROR = 429, 407, 500  # HTTP
 PERMISSIONS = {
     "s3:ListObjectsV2": "s3:ListBucket",
     "s3:HeadObject": "s3:GetObject",
+    "s3:DeleteObjects": "s3:DeleteObject",
+    "resourcegroupstaggingapi:GetResources": "tag:GetResources",
     "elbv2:DescribeTargetGroups": "elasticloadbalancing:DescribeTargetGroups",
     "service-quotas:GetServiceQuota": "servicequotas:GetServiceQuota",
 }

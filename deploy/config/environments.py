@@ -159,10 +159,24 @@ def find(settings: Settings, short: str) -> Environment:
     return known[short]
 
 
+def find_any(settings: Settings, short: str) -> Environment:
+    """The same for one that the file may not have, such as that of an exercise.
+
+    It has the settings of the first environment then. Raises InvalidConfig for an invalid name.
+    """
+    known = read(settings)
+    return known.get(short) or next(iter(known.values())).renamed(short, settings.application)
+
+
+def find_regions(settings: Settings) -> tuple[str, ...]:
+    """The regions of all environments and their backups, home first. Raises InvalidConfig."""
+    destinations = (one.destinations() or () for one in read(settings).values())
+    return tuple(dict.fromkeys([settings.home, *(one for pair in destinations for one in pair)]))
+
+
 def refuse_region(settings: Settings) -> None:
     """Raise Failure if nothing is to be created in the region, which may be that of a shell."""
-    destinations = (one.destinations() or () for one in read(settings).values())
-    known = dict.fromkeys([settings.home, *(one for pair in destinations for one in pair)])
+    known = find_regions(settings)
     if settings.region not in known:
         raise Failure(
             f"{settings.region} ({settings.region_variable}) is not a region of this service, "

@@ -10,6 +10,7 @@ NAME_MAX = 64 - len("-InstanceRole-") - 13
 FOUNDATION_MAX = 64 - len("-MonitoringRole-") - 13
 VAULT_MAX = 50  # of CreateBackupVault
 RESERVED = ("account", "all", "certificate")  # tables that are not environments
+SHARED = ("budget", "foundation", "pipeline", "replication")  # in the names of other stacks
 
 
 def find_problem(application: str, short: str, regions: Iterable[str]) -> str:
@@ -19,6 +20,8 @@ def find_problem(application: str, short: str, regions: Iterable[str]) -> str:
     """
     if not re.fullmatch(r"[a-z0-9]{2,20}", short) or short in RESERVED:
         return "expected 2 to 20 lower-case letters or digits"
+    if short in SHARED:
+        return f"{application}-{short} is the name of a stack that environments share"
     name = f"{application}-{short}"
     for made, limit, owner in (
         (f"{application}-foundation", FOUNDATION_MAX, "the stack of devops/foundation.yml"),

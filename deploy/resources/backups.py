@@ -71,9 +71,9 @@ def find_newest(run: Run, environment: Environment) -> Backup | str:
 
     Raises AwsFailure.
     """
-    if not _has_vault(run, environment):
+    points = find_points(run, environment)
+    if points is None:
         return ABSENT
-    points = _recovery_points(run, environment)
     if not points:
         return NONE
     snapshots = {
@@ -98,11 +98,9 @@ def find_unfinished(run: Run, environment: Environment, chosen: Backup) -> list[
 
     Raises AwsFailure.
     """
-    if not _has_vault(run, environment):
-        return []
     return [
         f"{_identify(one)} of {one['CreationDate']:%Y-%m-%d %H:%M} UTC is {one['Status']}"
-        for one in _recovery_points(run, environment)
+        for one in find_points(run, environment) or []
         if one["Status"] != "COMPLETED" and one["CreationDate"] > chosen.at
     ]
 
@@ -188,24 +186,21 @@ def is_late(backup: Backup | str, now: datetime) -> bool:
     return isinstance(backup, str) or now - backup.at > LATE
 
 
-def _has_vault(run: Run, environment: Environment) -> bool:
-    """Whether the region of ``run`` has the vault. Raises AwsFailure.
+def find_points(run: Run, environment: Environment) -> list[dict[str, Any]] | None:
+    """The contents of the vault in the region of ``run``; None without one. Raises AwsFailure.
 
     For a vault that does not exist, AWS Backup's other operations answer AccessDeniedException, as
     without the permission: github.com/boto/boto3/issues/2269.
     """
     vaults = run.aws.every("backup", "list_backup_vaults", "BackupVaultList")
     name = name_vault(environment, run.settings.region)
-    return any(one["BackupVaultName"] == name for one in vaults)
-
-
-def _recovery_points(run: Run, environment: Environment) -> list[dict[str, Any]]:
-    """The contents of the vault in the region of ``run``. Raises AwsFailure."""
+    if all(one["BackupVaultName"] != name for one in vaults):
+        return None
     return run.aws.every(
         "backup",
         "list_recovery_points_by_backup_vault",
         "RecoveryPoints",
-        BackupVaultName=name_vault(environment, run.settings.region),
+        BackupVaultName=name,
         ByResourceType="RDS",
     )
 

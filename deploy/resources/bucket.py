@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 from deploy.base.aws import Answer
 from deploy.base.context import Run
-from deploy.base.errors import AwsFailure, NotFound
+from deploy.base.errors import AwsFailure, Failure, NotFound
 
 T = TypeVar("T")
+BATCH = 1000  # of DeleteObjects
 
 
 class Missing(NotFound):
@@ -53,6 +54,21 @@ class Bucket:
         list_ = partial(self.run.aws.every, "s3", "list_objects_v2", "Contents")
         return sorted(one["Key"] for one in self._call(list_, prefix, Prefix=prefix))
 
+    def delete_all(self, objects: list[dict[str, str]]) -> None:
+        """Delete objects by Key, and for good by VersionId. Raises Failure for one that is left."""
+        for begin in range(0, len(objects), BATCH):
+            some = objects[begin : begin + BATCH]
+            shown = {"Delete": f"({len(some)} objects)"}
+            delete = partial(self.run.aws.change, "s3", "delete_objects", shown=shown)
+            wanted = {"Objects": some, "Quiet": True}  # which answers with what is left
+            left = self._call(delete, "", Delete=wanted).get("Errors")
+            if left:
+                raise Failure(
+                    f"S3 did not delete {len(left)} objects of {self.name}, such as "
+                    f"{left[0]['Key']}: {left[0]['Code']}",
+                    next="remove the cause, and run it again",
+                )
+
     def _call(self, act: Callable[..., T], key: str, **parameters: Any) -> T:
         try:
             return act(Bucket=self.name, **parameters, ExpectedBucketOwner=self.account)
@@ -77,6 +93,15 @@ def find_records(run: Run) -> Bucket:
         f"the stack {run.settings.foundation} in {region} is missing, or older than this checkout"
     )
     return Bucket(run, f"{run.settings.application}-records-{region}-{account}", account, reason)
+
+
+def exists(run: Run) -> bool:
+    """Whether our own bucket exists in the region of ``run``. Raises AwsFailure."""
+    try:
+        find_records(run).find_keys("locks/")
+    except Missing:
+        return False
+    return True
 
 
 def find_bundles(run: Run) -> Bucket:

@@ -3,8 +3,9 @@
 from typing import Any
 
 from deploy.base.context import Run
-from deploy.base.errors import AwsFailure
+from deploy.base.errors import AwsFailure, Failure
 from deploy.base.findings import Finding, not_ready, ready
+from deploy.base.waiting import Pending, wait_until
 from deploy.config.environments import Environment
 from deploy.resources import bucket
 
@@ -24,6 +25,44 @@ def remember(run: Run, name: str) -> None:
 def is_known(run: Run, name: str) -> bool:
     """Whether it is recorded which database has the data of ``name``. Raises Failure."""
     return _read(run, name) is not None
+
+
+def is_protected(run: Run, name: str) -> bool:
+    """Whether ``name`` has a database that AWS refuses to delete. Raises AwsFailure."""
+    found = _find(run, name)
+    return bool(found and found.get("DeletionProtection"))
+
+
+def unprotect(run: Run, name: str) -> None:
+    """Let the database of the environment ``name``, if any, be deleted with it. Raises Failure."""
+
+    def look() -> Pending | None:
+        return Pending("still protected") if is_protected(run, name) else None
+
+    if not is_protected(run, name):
+        return
+    run.aws.change(
+        "rds",
+        "modify_db_instance",
+        DBInstanceIdentifier=name,
+        DeletionProtection=False,
+        ApplyImmediately=True,
+    )
+    if not run.changes.dry_run:
+        wait_until(run, f"the database {name}", look, run.settings.health_timeout)
+
+
+def refuse_single(run: Run, name: str) -> None:
+    """Raise Failure if there is a database ``name``, without the environment that had it."""
+    if _find(run, name) is None:
+        return
+    aws = run.settings.aws
+    one = f"--db-instance-identifier {name}"
+    delete = f"rds delete-db-instance {one} --final-db-snapshot-identifier {name}-final"
+    raise Failure(
+        f"the database {name} exists without its environment",
+        next=f"{aws(delete)}; {aws(f'rds wait db-instance-deleted {one}')}; then run it again",
+    )
 
 
 def check(run: Run, environment: Environment) -> list[Finding]:

@@ -82,11 +82,15 @@ def refuse_ignored_files(run: Run, name: str, since: Mark) -> None:
             raise Unhealthy(f"Beanstalk ignored a configuration file: {event['Message']}")
 
 
+def find_errors(run: Run, name: str, since: Mark) -> list[str]:
+    """What went wrong after ``since``, the newest last. Raises AwsFailure."""
+    found = find(run, name, since)
+    return [one["Message"] for one in found if one["Severity"] in ("ERROR", "FATAL")]
+
+
 def refuse_errors(run: Run, name: str, since: Mark, remedy: str) -> None:
     """AWS accepts options, and may find only later that it cannot apply them. Raises Failure."""
-    errors = [
-        one["Message"] for one in find(run, name, since) if one["Severity"] in ("ERROR", "FATAL")
-    ]
+    errors = find_errors(run, name, since)
     if errors:
         show(run, name)
         raise Failure(

@@ -37,6 +37,9 @@ COMMANDS = {
     "install": "scripts/build_and_deploy.sh backups install prod",
     "exercise": "scripts/build_and_deploy.sh recover prod --region eu-north-1 --as exercise --greet Ada "
     "--no-backups --yes",
+    "remove": "scripts/build_and_deploy.sh remove prod --protected",
+    "remove there": "AWS_REGION=eu-central-1 scripts/build_and_deploy.sh remove prod --protected",
+    "remove the exercise": "AWS_REGION=eu-north-1 scripts/build_and_deploy.sh remove exercise --protected",
 }
 ENOUGH = 200  # PUTs, before and after a moment
 # The time that AWS itself adds to a recovery, according to published drills; not measured here

@@ -155,6 +155,21 @@ def confirm(given: bool) -> Callable[[str], bool]:
     return lambda question: given or (sys.stdin.isatty() and click.confirm(question, err=True))
 
 
+def confirm_name(given: str | None) -> Callable[[str], bool]:
+    """Lets somebody type a name, unless an option has ``given`` one; whether it is that name.
+
+    Without a terminal, it is not.
+    """
+
+    def ask(name: str) -> bool:
+        if given is not None or not sys.stdin.isatty():
+            return given == name
+        typed: str = click.prompt(f"Type {name} to remove it", "", show_default=False, err=True)
+        return typed == name
+
+    return ask
+
+
 def ask_for(name: str) -> str:
     """A value typed at a prompt without echo, or given on standard input."""
     if not sys.stdin.isatty():

@@ -30,6 +30,7 @@ from deploy.commands.cli.arguments import (
 )
 from deploy.commands.doctor import report
 from deploy.commands.recovery_plan import Wish
+from deploy.commands.removal import environment as removal
 from deploy.config.environments import Environment
 from deploy.resources import backups
 
@@ -155,6 +156,23 @@ def recover_command(
     recovery.start(run, environment, region, Wish(**wanted), confirm(yes))
 
 
+@click.command("remove")
+@click.argument("short", metavar="ENV")
+@click.option(
+    "--protected", is_flag=True, help="Also production, or what is protected against deletion."
+)
+@click.option("--confirm", "name", metavar="NAME", help="Its full name, instead of typing it.")
+@lock_wait
+@with_run()
+def remove_command(run: Run, short: str, protected: bool, name: str | None) -> None:
+    """Remove ENV with its database, of which a snapshot is kept, and say what else stays.
+
+    In the region of AWS_REGION, else in the home region, and its backups in all regions. Locked
+    backups stay until they expire. Safe to run again: it continues, or finds nothing left.
+    """
+    removal.remove(run, short, protected, arguments.confirm_name(name))
+
+
 def _show_backups(run: Run, environment: Environment) -> bool:
     return backups.show(run, environment, datetime.now(UTC))
 
@@ -196,4 +214,5 @@ COMMANDS = (
     writes_group,
     backups_group,
     recover_command,
+    remove_command,
 )

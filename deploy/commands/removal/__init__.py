@@ -1,0 +1,1 @@
+"""The way out: what was made is removed, and what stays is named."""

@@ -1,0 +1,343 @@
+"""The removal of an environment: what goes, in which order, what stays, and what ends it early."""
+
+import copy
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.deploy.conftest import DESTINATIONS, PROD, STAGING, add_history, made
+from tests.support.aws import APPLICATION, REGION, FakeAws, records
+from tests.support.removable import CHANGE, RemovableAws
+
+FIRST, SECOND = DESTINATIONS
+MEANT = ("remove", "prod", "--protected", "--confirm", PROD)
+RELEASE = ("s3:GetObject", "s3:DeleteObject")  # of the lock
+SECRETS = [f"{PROD}/{kind}" for kind in ("database", "application", "smoke-test")]
+
+
+@pytest.fixture
+def aws():
+    return RemovableAws()
+
+
+@pytest.fixture
+def running(aws, staging):
+    """Both environments, with their alarms; production with backups, locked in the vaults."""
+    for name in (STAGING, PROD):
+        made(aws, f"{name.removeprefix(f'{APPLICATION}-')}-operations")
+        aws.add_key(REGION, f"Database of {name}")
+        for kind in ("database", "application", "smoke-test"):
+            aws.secrets.setdefault(f"{name}/{kind}", {})
+        aws.logs |= {f"/aws/elasticbeanstalk/{name}/web": 90, f"/aws/rds/instance/{name}/log": 0}
+        aws.region = REGION
+        aws.s3_put_object(records(), f"databases/{name}", b"db-FIRST")
+        add_history(aws, "deploy old", name=name)
+    aws.stacks[f"{PROD}-backups"] = {"status": "CREATE_COMPLETE", "outputs": {}}
+    aws.protected = {PROD}
+    for region in (REGION, *DESTINATIONS):
+        key = f"{PROD}-vault" if region == REGION else f"{region}/{PROD}-vault"
+        aws.stacks[key] = {"status": "CREATE_COMPLETE", "outputs": {}}
+        aws.vaults[f"{PROD}-{region}"] = {f"awsbackup:job-{region}": ("COMPLETED", aws.now())}
+        aws.add_key(region, f"Backups of {PROD} in {region}")
+    for region in DESTINATIONS:
+        aws.region = region
+        add_there(aws, region)
+        for kind in ("application", "smoke-test"):
+            aws.at(region, "secrets")[f"{PROD}/{kind}"] = {}
+            aws.replicas.add((region, f"{PROD}/{kind}"))
+    aws.region = REGION
+    return aws
+
+
+def add_there(aws, region):
+    """The history of production in another region."""
+    key = f"deployments/{PROD}/20260101T000000000000Z deploy old"
+    aws.s3_put_object(records(region), key, b"{}")
+
+
+def changes(aws):
+    """What changed something, in order: the operation, and what of."""
+    named = ("StackName", "EnvironmentName", "SecretId", "DBInstanceIdentifier", "Key", "KeyId")
+    return [
+        (action.partition(":")[2], next((given[one] for one in named if one in given), None))
+        for action, given in aws.calls
+        if CHANGE.fullmatch(action.partition(":")[2])
+    ]
+
+
+def test_production_is_removed_in_order(running, command):
+    code, output = command(*MEANT)
+    assert code == 0, output
+    found = changes(running)
+    assert [one for one in found if one[0] != "DeleteObjects"] == [
+        ("PutObject", f"locks/{PROD}"),
+        ("DeleteStack", f"{PROD}-operations"),
+        ("DeleteStack", f"{PROD}-backups"),
+        ("ModifyDBInstance", PROD),
+        ("TerminateEnvironment", PROD),
+        ("DeleteStack", PROD),
+        ("DeleteSecret", SECRETS[0]),
+        ("RemoveRegionsFromReplication", SECRETS[1]),
+        ("DeleteSecret", SECRETS[1]),
+        ("RemoveRegionsFromReplication", SECRETS[2]),
+        ("DeleteSecret", SECRETS[2]),
+        ("DeleteObject", f"locks/{PROD}"),
+    ]
+    assert f"{PROD} is removed" in output
+    assert set(running.environments) == {STAGING}
+    left = {name for name in running.stacks if PROD in name}
+    assert left == {f"{PROD}-vault", *(f"{one}/{PROD}-vault" for one in DESTINATIONS)}
+    assert not running.replicas
+
+
+def test_what_stays_is_named_with_its_time_and_command(running, command):
+    output = command(*MEANT)[1]
+    before, after = output.split(f"{PROD} is removed")
+    for region in (REGION, *DESTINATIONS):
+        vault = f"the vault {PROD}-{region} in {region}, locked: 1 backups, the last expires on"
+        for text in (before, after):
+            assert f"{vault} 2026-12-31" in text
+        assert f"the records of 1 deployments of {PROD} in {region}: a recovery" in after
+    [snapshot] = [name for region, name in running.kept]
+    assert f"aws rds delete-db-snapshot --db-snapshot-identifier {snapshot} --region" in after
+    assert f"(Database of {PROD}), about 1 USD a month, as it is needed for {snapshot}" in after
+    assert f"RDS's own backups of {PROD}" in after
+    assert f"1 log groups, /aws/rds/instance/{PROD}/*" in after
+    for name in SECRETS:
+        assert f"restore-secret --secret-id {name} --region {REGION}" in after
+    assert "costmanagement" in after
+
+
+def test_all_else_is_as_it_was(running, command):
+    before = running.state()
+    assert command("remove", "staging", "--confirm", STAGING)[0] == 0
+    after = running.state()
+    gone = {one for one in before[1] if one not in after[1]}
+    assert gone == {STAGING, f"{STAGING}-operations"}
+    assert set(before[0][REGION, "objects"]) - set(after[0][REGION, "objects"]) == {
+        f"databases/{STAGING}",
+        f"deployments/{STAGING}/20260101T000000000000Z deploy old",
+    }
+    assert after[0][REGION, "versions"] == before[0][REGION, "versions"]
+    assert running.bundles
+    assert after[-1] == before[-1]
+    for region in DESTINATIONS:
+        assert after[0][region, "objects"] == before[0][region, "objects"]
+
+
+def test_a_second_run_finds_nothing(running, command):
+    command(*MEANT)
+    before = running.state()
+    code, output = command("remove", "prod")
+    assert code == 0
+    where = ", ".join((REGION, *DESTINATIONS))
+    assert f"nothing is left of {PROD} to be removed in {where}" in output
+    assert f"the vault {PROD}-{FIRST} in {FIRST}, locked: 1 backups" in output
+    assert running.state() == before
+
+
+def test_after_the_backups_and_snapshots_nothing_stays_but_logs(running, command):
+    command(*MEANT)
+    running.vaults.clear()  # when they have expired, by the break-glass role
+    running.kept.clear()
+    code, output = command(*MEANT)
+    assert code == 0, output
+    assert not [name for name in running.stacks if PROD in name]
+    states = {one["Description"]: one["state"] for one in running.keys.values()}
+    assert states.pop(f"Database of {STAGING}") == "Enabled"
+    assert set(states.values()) == {"PendingDeletion"}
+    for region in (REGION, *DESTINATIONS):
+        assert not [one for one in running.at(region, "objects") if PROD in one]
+        assert f"(Backups of {PROD} in {region}), until 2026-12-01" in output
+
+
+def test_an_empty_vault_is_named(running, command):
+    running.vaults[f"{PROD}-{FIRST}"].clear()
+    output = command(*MEANT)[1]
+    assert f"the vault {PROD}-{FIRST} in {FIRST}, which is empty: only the role" in output
+    assert f"{FIRST}/{PROD}-vault" in running.stacks
+
+
+def test_it_continues_wherever_it_was_interrupted(running, command):
+    """By Ctrl-C, as soon as a change has taken effect."""
+    beginning = copy.deepcopy(vars(running))
+    assert command(*MEANT)[0] == 0
+    whole, count = running.state(), running.changes
+    assert count > 12
+    for number in range(1, count + 1):
+        vars(running).update(copy.deepcopy(beginning))
+        running.interrupted, running.changes = number, 0
+        code, output = command(*MEANT)
+        assert code == 130, (number, output)
+        assert f"locks/{PROD}" not in running.objects
+        running.interrupted = None
+        code, output = command(*MEANT)
+        assert code == 0, (number, output)
+        assert running.state() == whole, number
+
+
+def asked(running, command):
+    """All operations of a removal."""
+    beginning = copy.deepcopy(vars(running))
+    command(*MEANT)
+    names = list(dict.fromkeys(action for action, _ in running.calls))
+    vars(running).update(beginning)
+    return names
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", None])
+def test_what_is_refused_or_not_answered_never_counts_as_gone(running, command, monkeypatch, code):
+    monkeypatch.setenv("HEALTH_TIMEOUT", "1")
+    beginning = copy.deepcopy(vars(running))
+    operations = asked(running, command)
+    assert len(operations) > 20
+    for action in operations:
+        vars(running).update(copy.deepcopy(beginning))
+        running.fail(action, code)
+        ended, output = command(*MEANT)
+        if action in RELEASE:
+            assert ended == 0
+            assert "the lock could not be released" in output
+            continue
+        assert ended == 1, (action, output)
+        assert output.count("FAILED: ") == 1
+        assert "nothing is left" not in output
+        assert "is removed" not in output
+
+
+@pytest.mark.parametrize("short", ["prod", "before"])
+def test_what_is_protected_must_be_meant(running, fails, command, short):
+    name = f"{APPLICATION}-{short}"
+    if short == "before":
+        running.add_environment("before", "old")
+    running.protected = {PROD, name}
+    before = running.state()
+    output = fails("remove", short, "--confirm", name)
+    assert "if you mean it, run it with --protected" in output
+    assert "now: nothing was changed" in output
+    assert running.state() == before
+    assert command("remove", short, "--protected", "--confirm", name)[0] == 0
+
+
+@pytest.mark.parametrize("given", [[], ["--confirm", "staging"], ["--confirm", PROD]])
+def test_without_the_name_nothing_is_removed(running, fails, monkeypatch, given):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False)
+    before = running.state()
+    output = fails("remove", "staging", *given)
+    assert f"--confirm {STAGING}" in output
+    assert running.state() == before
+
+
+@pytest.mark.parametrize(("typed", "code"), [(STAGING, 0), ("staging", 1), ("", 1), ("yes", 1)])
+def test_the_name_is_typed_on_a_terminal(running, command, monkeypatch, typed, code):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("click.prompt", lambda *_, **__: typed)
+    assert command("remove", "staging")[0] == code
+    assert (STAGING in running.environments) is bool(code)
+
+
+def test_a_dry_run_shows_everything_and_changes_nothing(running, command):
+    before = running.state()
+    code, output = command("remove", "prod", "--dry-run")
+    assert code == 0, output
+    assert running.state() == before
+    assert not running.changes
+    for line in (
+        f"cloudformation delete-stack --stack-name {PROD}-operations",
+        f"rds modify-db-instance --db-instance-identifier {PROD} --no-deletion-protection",
+        f"elasticbeanstalk terminate-environment --environment-name {PROD}",
+        f"secretsmanager delete-secret --secret-id {PROD}/database",
+    ):
+        assert f"+ aws {line}" in output
+    assert "is removed" not in output
+
+
+def test_a_running_deployment_is_not_disturbed(running, fails):
+    running.time = datetime.now(UTC)
+    running.s3_put_object(records(), f"locks/{STAGING}", b"somebody else")
+    before = running.state()
+    output = fails("remove", "staging", "--confirm", STAGING)
+    assert f"another run is working on {STAGING}: somebody else" in output
+    assert running.state() == before
+
+
+def test_an_operation_in_progress_is_waited_for(running, command):
+    environment, looks = running.environments[STAGING], []
+    environment["status"] = "Updating"
+
+    def describe(**given):
+        looks.append(given)
+        if len(looks) > 8:
+            environment["status"] = "Ready"
+            del running.elasticbeanstalk_describe_environments
+        return RemovableAws.elasticbeanstalk_describe_environments(running, **given)
+
+    running.elasticbeanstalk_describe_environments = describe
+    assert command("remove", "staging", "--confirm", STAGING)[0] == 0
+    assert STAGING not in running.environments
+
+
+def test_a_failed_termination_is_reported(running, fails):
+    """What remains of it is Ready for AWS."""
+    terminate = running.elasticbeanstalk_terminate_environment
+
+    def protect_again(**given):
+        running.protected.add(STAGING)
+        return terminate(**given)
+
+    running.elasticbeanstalk_terminate_environment = protect_again
+    output = fails("remove", "staging", "--confirm", STAGING)
+    assert f"{STAGING} could not be terminated: Deleting Database failed" in output
+    assert f"now: {STAGING} is not complete any more" in output
+    assert STAGING in running.stacks
+
+
+def test_an_object_that_s3_keeps_is_a_failure(running, fails):
+    running.undeletable = {f"databases/{STAGING}"}
+    output = fails("remove", "staging", "--confirm", STAGING)
+    assert f"such as databases/{STAGING}: AccessDenied" in output
+
+
+def test_an_environment_of_the_same_name_elsewhere_is_left_alone(running, command, monkeypatch):
+    """As after a recovery: production runs in both regions."""
+    running.region = FIRST
+    running.add_environment("prod", "old")
+    running.replicas.clear()
+    for region in DESTINATIONS:
+        running.vaults[f"{PROD}-{region}"].clear()
+    running.stacks[f"{FIRST}/{PROD}"] = {"status": "CREATE_COMPLETE", "outputs": {}}
+    there = running.at(FIRST, "secrets").copy(), running.at(FIRST, "objects").copy()
+    output = command(*MEANT)[1]
+    assert f"the records of 1 deployments of {PROD} in {FIRST}: {PROD} is there" in output
+    assert PROD in running.at(FIRST, "environments")
+    assert (running.at(FIRST, "secrets"), running.at(FIRST, "objects")) == there
+    assert f"{FIRST}/{PROD}" in running.stacks
+    monkeypatch.setenv("AWS_REGION", FIRST)
+    assert command(*MEANT)[0] == 0
+    assert PROD not in running.at(FIRST, "environments")
+    assert f"{FIRST}/{PROD}" not in running.stacks
+
+
+def test_a_database_without_its_environment_is_not_forgotten(running, fails):
+    del running.environments[STAGING]
+    running.rds_describe_db_instances = lambda **given: FakeAws.rds_describe_db_instances(
+        running, given["DBInstanceIdentifier"]
+    )
+    output = fails("remove", "staging", "--confirm", STAGING)
+    assert f"the database {STAGING} exists without its environment" in output
+    assert "--final-db-snapshot-identifier" in output
+
+
+def test_a_public_name_is_remembered(running, command):
+    running.stacks[STAGING]["outputs"]["PublicName"] = "hello.greetings.test"
+    output = command("remove", "staging", "--confirm", STAGING)[1]
+    assert "the record of hello.greetings.test in DNS: remove it before" in output
+
+
+def test_names_that_are_no_environments(running, command, fails):
+    output = command("remove", "stagin", "--confirm", f"{APPLICATION}-stagin")[1]
+    assert "has no stagin: it is of an exercise, or mistyped" in output
+    assert "nothing is left of" in output
+    for short in ("foundation", "pipeline", "replication", "budget"):
+        assert "is the name of a stack that environments share" in fails("remove", short)
+    assert "lower-case letters or digits" in fails("remove", "x")
