@@ -35,6 +35,8 @@ PERMISSIONS = {
     "s3:ListObjectsV2": "s3:ListBucket",
     "s3:HeadObject": "s3:GetObject",
     "s3:DeleteObjects": "s3:DeleteObject",
+    "s3:ListBuckets": "s3:ListAllMyBuckets",
+    "s3:ListObjectVersions": "s3:ListBucketVersions",
     "resourcegroupstaggingapi:GetResources": "tag:GetResources",
     "elbv2:DescribeTargetGroups": "elasticloadbalancing:DescribeTargetGroups",
     "service-quotas:GetServiceQuota": "servicequotas:GetServiceQuota",

@@ -26,11 +26,7 @@ def prune(run: Run, confirm: Callable[[str], bool]) -> None:
         raise Failure("the deletion was not confirmed", next="run it with --yes")
     for number, label in enumerate(unneeded):
         with state(f"{number} of {len(unneeded)} versions were deleted"):
-            run.aws.change(
-                "elasticbeanstalk", "delete_application_version",
-                ApplicationName=run.settings.application, VersionLabel=label,
-                DeleteSourceBundle=True,
-            )  # fmt: skip
+            version.delete(run, label)
     run.changes.done(f"{len(unneeded)} versions were deleted")
 
 

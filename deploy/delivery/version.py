@@ -120,6 +120,14 @@ def publish(run: Run, label: str, bundle: bytes, description: str) -> None:
             raise
 
 
+def delete(run: Run, label: str) -> None:
+    """Delete the version ``label`` with its bundle; its image stays. Raises AwsFailure."""
+    run.aws.change(
+        "elasticbeanstalk", "delete_application_version",
+        ApplicationName=run.settings.application, VersionLabel=label, DeleteSourceBundle=True,
+    )  # fmt: skip
+
+
 def newest(run: Run, count: int | None = None) -> list[str]:
     """The labels of the ``count`` newest versions, or of all, newest first. Raises AwsFailure."""
     found = run.aws.every(

@@ -54,6 +54,14 @@ class Bucket:
         list_ = partial(self.run.aws.every, "s3", "list_objects_v2", "Contents")
         return sorted(one["Key"] for one in self._call(list_, prefix, Prefix=prefix))
 
+    def destroy(self) -> None:
+        """Delete the bucket with all versions of its objects. Raises Failure."""
+        pages = self._call(partial(self.run.aws.pages, "s3", "list_object_versions"), "")
+        kinds = ("Versions", "DeleteMarkers")
+        found = [one for page in pages for kind in kinds for one in page.get(kind, [])]
+        self.delete_all([{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found])
+        self._call(partial(self.run.aws.change, "s3", "delete_bucket"), "")
+
     def delete_all(self, objects: list[dict[str, str]]) -> None:
         """Delete objects by Key, and for good by VersionId. Raises Failure for one that is left."""
         for begin in range(0, len(objects), BATCH):

@@ -37,6 +37,6 @@ def find_users(run: Run, arn: str) -> list[str]:
     ]
 
 
-def delete(run: Run, arn: str) -> None:
+def delete(run: Run, identity: str) -> None:
     """Schedule the deletion of a key. Raises AwsFailure."""
-    run.aws.change("kms", "schedule_key_deletion", KeyId=arn, PendingWindowInDays=WINDOW)
+    run.aws.change("kms", "schedule_key_deletion", KeyId=identity, PendingWindowInDays=WINDOW)

@@ -5,6 +5,8 @@ from any region (https://github.com/aws-cloudformation/cloudformation-coverage-r
 So a service adds its topic to what is there, whoever made it, and removes no topic but its own.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from deploy.base.answers import DENIED
@@ -27,9 +29,8 @@ def connect(run: Run, responsible: Owner) -> None:
 
     A failure is reported and stops nothing, and what AWS did not answer removes nothing.
     """
-    region = run.settings.region if run.settings.region in REGIONS else REGIONS[0]
     try:
-        _connect(run, run.at(region), responsible)
+        _connect(run, run.at(_region(run)), responsible)
     except Failure as failure:
         again = f"{failure.next}; this command can be repeated"
         run.console.say(f"Slack is left as it is: {failure.what}", again)
@@ -73,6 +74,23 @@ def _find_all(there: Run) -> list[dict[str, Any]]:
     return there.aws.every(
         "chatbot", "describe_slack_channel_configurations", "SlackChannelConfigurations"
     )
+
+
+def find_channels(run: Run, topics: set[str]) -> list[tuple[str, Callable[[], None]]]:
+    """The channels that have any of our ``topics``, and how each is rid of them.
+
+    Raises AwsFailure.
+    """
+    there = run.at(_region(run))
+    return [
+        (one["SlackChannelId"], partial(_remove, there, one, topics))
+        for one in _find_all(there)
+        if topics & set(one["SnsTopicArns"])
+    ]
+
+
+def _region(run: Run) -> str:
+    return run.settings.region if run.settings.region in REGIONS else REGIONS[0]
 
 
 def _name(channel: str) -> str:

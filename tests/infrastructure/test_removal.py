@@ -1,4 +1,7 @@
-"""`remove` is for operators: nobody else may do what decides about it."""
+"""`remove` is for operators: nobody else may do what decides about it. And it knows all that a stack keeps."""
+
+import re
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +47,8 @@ SHARED = [
         for one in ("pipeline", "foundation", "replication", "budget")
     ),
     ("ecr:DeleteRepository", IMAGES, {}),
+    ("logs:DeleteLogGroup", arn("logs", f"log-group:/{APPLICATION}/pipeline"), {}),
+    ("backup:DeleteBackupPlan", arn("backup", "backup-plan:1"), {}),
     ("s3:DeleteBucket", RECORDS, {}),
     ("s3:DeleteObjectVersion", f"{RECORDS}/deployments/{PROD}/1", {}),
     ("s3:DeleteObject", f"{BUCKET}/{APPLICATION}/1.zip", {}),
@@ -65,3 +70,29 @@ def test_only_an_operator_removes_anything(who):
     asked = [*calls(STAGING), *calls(PROD), *SHARED]
     may = [one for one in asked if WHO[who].may(*one)]
     assert may == (asked if who == "Operator" else [])
+
+
+# What outlives its stack, and which `remove` therefore deletes itself, or names
+KEPT = {
+    "environment": {"Key", "DatabaseSecret", "ApplicationSecret", "SmokeTestSecret"},
+    "vault": {"Key", "Vault"},
+    "foundation": {"Images", "Records"},
+    "pipeline": {"Artifacts", "Log", "PullRequestLog"},
+}
+
+
+def test_all_that_outlives_a_stack_is_known():
+    kept = {}
+    for path in Path("devops").glob("*.yml"):
+        resources = re.findall(r"^  (\w+):\n((?:    .*\n|\n)+)", path.read_text(), re.MULTILINE)
+        found = {name for name, text in resources if "    DeletionPolicy: Retain" in text}
+        if found:
+            kept[path.stem] = found
+    assert kept == KEPT
+
+
+def test_an_object_that_was_deleted_is_kept_as_long_as_said():
+    """By `remove`, of the history."""
+    from deploy.commands.removal.environment import VERSIONS
+
+    assert f"NoncurrentDays: {VERSIONS}}}" in Path("devops/foundation.yml").read_text()

@@ -4,7 +4,7 @@ import re
 from datetime import timedelta
 
 from deploy.base.errors import Interrupted
-from tests.support.aws import ACCOUNT, APPLICATION, BEGINNING, REGION, FakeAws, Refused
+from tests.support.aws import ACCOUNT, APPLICATION, BEGINNING, REGION, FakeAws, Refused, records
 
 CHANGE = re.compile(r"(Delete|Terminate|Modify|Remove|Schedule|Put|Update)[A-Z]\w+")
 
@@ -19,6 +19,9 @@ class RemovableAws(FakeAws):
         self.kept = {}  # (region, snapshot): database and key
         self.retained = set()  # (region, database) with backups of RDS
         self.undeletable = set()  # keys of objects
+        self._kept_buckets = set()  # regions in which our own bucket was seen
+        self.foreign = set()  # stacks of another service
+        self.repositories, self.buckets = set(), {}  # by region; other buckets, with their objects
         self.changes, self.interrupted = 0, None
 
     # --- What tests say ------------------------------------------------------------------------
@@ -38,7 +41,8 @@ class RemovableAws(FakeAws):
             (region, kind): sorted(self.at(region, kind)) for region in regions for kind in kinds
         }
         keys = sorted((*where, one["state"]) for where, one in self.keys.items())
-        more = (keys, sorted(self.deleted), sorted(self.kept), sorted(self.replicas))
+        shared = (sorted(self.applications), sorted(self.repositories), sorted(self.buckets))
+        more = (shared, keys, sorted(self.deleted), sorted(self.kept), sorted(self.replicas))
         return found, sorted(self.stacks), *more, sorted(self.vaults)
 
     def _answer(self, model, context, request_signer, **more):
@@ -188,9 +192,24 @@ class RemovableAws(FakeAws):
 
     # --- S3 ------------------------------------------------------------------------------------
 
+    def _objects(self, name):
+        """Our own bucket outlives its stack; others are there as tests say."""
+        if name in self.buckets:
+            return self.buckets[name]
+        if name == records(self.region) and self._records():
+            return self._here("objects")
+        return super()._objects(name)
+
+    def _records(self):
+        """Whether our own bucket was made and not deleted."""
+        if self._stack(f"{APPLICATION}-foundation") in self.stacks:
+            self._kept_buckets.add(self.region)
+        return self.region in self._kept_buckets
+
     def s3_delete_objects(self, Bucket, Delete, **_):
         """What could not be deleted is in the answer, which is no error."""
         errors, objects = [], self._objects(Bucket)
+        assert len(Delete["Objects"]) <= 1000
         for one in Delete["Objects"]:
             if one["Key"] in self.undeletable:
                 errors.append(
@@ -199,3 +218,84 @@ class RemovableAws(FakeAws):
             else:
                 objects.pop(one["Key"], None)
         return {"Errors": errors} if errors else {}
+
+    def s3_list_object_versions(self, Bucket, KeyMarker=None, **_):
+        """In two pages: the versions, and a marker of what was deleted."""
+        found = [{"Key": key, "VersionId": "1"} for key in sorted(self._objects(Bucket))]
+        if KeyMarker is None:
+            return {
+                "Versions": found,
+                "IsTruncated": True,
+                "NextKeyMarker": "x",
+                "NextVersionIdMarker": "x",
+            }
+        return {"DeleteMarkers": [{"Key": "released", "VersionId": "2"}], "IsTruncated": False}
+
+    def s3_delete_bucket(self, Bucket, **_):
+        if self._objects(Bucket):
+            raise Refused("BucketNotEmpty", "The bucket you tried to delete is not empty")
+        if Bucket not in self.buckets:
+            assert self._stack(f"{APPLICATION}-foundation") not in self.stacks
+            self._kept_buckets.discard(self.region)
+        self.buckets.pop(Bucket, None)
+
+    def s3_list_buckets(self, Prefix, BucketRegion, ContinuationToken=None):
+        """In two pages, the first of which is empty."""
+        if not ContinuationToken:
+            return {"Buckets": [], "ContinuationToken": "more"}
+        found = [one for one in self.buckets if one.startswith(Prefix) and BucketRegion == REGION]
+        return {"Buckets": [{"Name": one} for one in found]}
+
+    # --- What environments share ---------------------------------------------------------------
+
+    def cloudformation_describe_stacks(self, StackName=None, NextToken=None):
+        """All of the region, in two pages, the first of which is empty."""
+        if StackName is not None:
+            return super().cloudformation_describe_stacks(StackName)
+        if not NextToken:
+            return {"Stacks": [], "NextToken": "more"}
+        keys = [one for one in self.stacks if self._stack(one.rpartition("/")[2]) == one]
+        found = []
+        for key in keys:
+            [stack] = super().cloudformation_describe_stacks(key.rpartition("/")[2])["Stacks"]
+            application = "another" if key in self.foreign else APPLICATION
+            found.append(stack | {"Tags": [{"Key": "Application", "Value": application}]})
+        return {"Stacks": found}
+
+    def cloudformation_delete_stack(self, StackName, **more):
+        """Exports that are in use: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-exports.html"""
+        if StackName == f"{APPLICATION}-foundation":
+            kinds = ("staging", "prod", "operations", "backups", "pipeline")
+            here = {one for one in self.stacks if self._stack(one.rpartition("/")[2]) == one}
+            users = [one for one in here if one.endswith(kinds)]
+            assert not users, f"{users} import what {StackName} exports"
+            self._records()
+        super().cloudformation_delete_stack(StackName, **more)
+
+    def elasticbeanstalk_describe_applications(self, ApplicationNames):
+        found = [one for one in ApplicationNames if one in self.applications]
+        return {"Applications": [{"ApplicationName": one} for one in found]}
+
+    def elasticbeanstalk_delete_application(self, ApplicationName):
+        assert not self._here("environments")
+        assert not self._here("versions")
+        self.applications.remove(ApplicationName)
+
+    def elasticbeanstalk_delete_application_version(self, VersionLabel, DeleteSourceBundle, **more):
+        assert DeleteSourceBundle
+        self._here("bundles").pop(f"{APPLICATION}/{VersionLabel}.zip", None)
+        super().elasticbeanstalk_delete_application_version(VersionLabel=VersionLabel, **more)
+
+    def ecr_describe_repositories(self, repositoryNames):
+        if self.region not in self.repositories:
+            raise Refused("RepositoryNotFoundException", "The repository does not exist")
+        return super().ecr_describe_repositories(repositoryNames)
+
+    def ecr_delete_repository(self, repositoryName, force):
+        assert force, "it has images"
+        assert self._stack(f"{APPLICATION}-foundation") not in self.stacks
+        self.repositories.remove(self.region)
+
+    def logs_delete_log_group(self, logGroupName):
+        assert f"{APPLICATION}-pipeline" not in self.stacks
+        del self.logs[logGroupName]

@@ -30,7 +30,8 @@ from deploy.commands.cli.arguments import (
 )
 from deploy.commands.doctor import report
 from deploy.commands.recovery_plan import Wish
-from deploy.commands.removal import environment as removal
+from deploy.commands.removal import environment as environment_removal
+from deploy.commands.removal import service as service_removal
 from deploy.config.environments import Environment
 from deploy.resources import backups
 
@@ -157,20 +158,30 @@ def recover_command(
 
 
 @click.command("remove")
-@click.argument("short", metavar="ENV")
+@click.argument("short", metavar="[ENV]", required=False)
+@click.option("--all", "everything", is_flag=True, help="Everything, in all regions.")
 @click.option(
     "--protected", is_flag=True, help="Also production, or what is protected against deletion."
 )
-@click.option("--confirm", "name", metavar="NAME", help="Its full name, instead of typing it.")
+@click.option("--confirm", "name", metavar="NAME", help="The full name, instead of typing it.")
 @lock_wait
 @with_run()
-def remove_command(run: Run, short: str, protected: bool, name: str | None) -> None:
+def remove_command(
+    run: Run, short: str | None, everything: bool, protected: bool, name: str | None
+) -> None:
     """Remove ENV with its database, of which a snapshot is kept, and say what else stays.
 
-    In the region of AWS_REGION, else in the home region, and its backups in all regions. Locked
+    In the region of AWS_REGION, else in the home region, and its backups in all regions. With
+    --all, also the pipeline and what environments share, such as images and records. Locked
     backups stay until they expire. Safe to run again: it continues, or finds nothing left.
     """
-    removal.remove(run, short, protected, arguments.confirm_name(name))
+    if bool(short) is everything:
+        raise click.UsageError("name an ENV, or --all")
+    confirm = arguments.confirm_name(name)
+    if short:
+        environment_removal.remove(run, short, protected, confirm)
+    else:
+        service_removal.remove(run, protected, confirm)
 
 
 def _show_backups(run: Run, environment: Environment) -> bool:

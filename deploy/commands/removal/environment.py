@@ -7,10 +7,9 @@ and what the stack keeps. Backups are locked, and stay with whatever a recovery 
 from collections.abc import Callable
 from datetime import UTC
 from functools import partial
-from typing import Any
 
 from deploy.base.context import Run
-from deploy.commands.removal import story
+from deploy.commands.removal import remains, story
 from deploy.commands.removal.story import Found, Part, Step, Target
 from deploy.config import environments
 from deploy.config.environments import NAME, Environment
@@ -29,7 +28,6 @@ from deploy.resources import (
 
 SECRETS = ("database", "application", "smoke-test")  # of devops/environment.yml
 VERSIONS = 90  # days, of objects that were deleted, as in devops/foundation.yml
-LOGS = ("/aws/elasticbeanstalk/{}/", "/aws/rds/instance/{}/")
 
 
 def remove(run: Run, short: str, is_meant: bool, confirm: Callable[[str], bool]) -> None:
@@ -41,15 +39,28 @@ def remove(run: Run, short: str, is_meant: bool, confirm: Callable[[str], bool])
     environment = environments.find_any(run.settings, short)
     if short not in environments.read(run.settings):
         run.console.say(f"{NAME} has no {short}: it is of an exercise, or mistyped")
-    regions = environments.find_regions(run.settings)
+    places = find_places(run)
+    others = places[1:]
     target = Target(
         environment.name,
-        tuple(dict.fromkeys([run.settings.region, *regions])),
-        find_parts(run, environment),
+        [one.settings.region for one in places],
+        [
+            *find_parts(run, environment),
+            partial(_find_records, run, environment, is_here=True),
+            *(partial(_find_keys, one, environment) for one in others),
+            *(partial(_find_vault, one, environment) for one in others),
+            *(partial(_find_records, one, environment, is_here=False) for one in others),
+        ],
         [(run, environment.name)],
         protected=find_protection(run, environment),
     )
     story.remove(run, target, is_meant, confirm)
+
+
+def find_places(run: Run) -> list[Run]:
+    """``run``, and the same in each other region of the service. Raises InvalidConfig."""
+    known = environments.find_regions(run.settings)
+    return [run, *(run.at(one) for one in known if one != run.settings.region)]
 
 
 def find_protection(run: Run, environment: Environment) -> list[str]:
@@ -62,25 +73,21 @@ def find_protection(run: Run, environment: Environment) -> list[str]:
 
 
 def find_parts(run: Run, environment: Environment) -> list[Part]:
-    """The parts of ``environment`` in the region of ``run``, and of its backups anywhere.
+    """The parts of ``environment`` in the region of ``run``, but the records of it.
 
-    Raises InvalidConfig.
+    Its stack is found until all that it has kept is gone.
     """
-    name, region = environment.name, run.settings.region
-    known = environments.find_regions(run.settings)
-    others = [run.at(one) for one in known if one != region]
-    everywhere = (run, *others)
+    name = environment.name
     return [
         partial(find_stack, run, monitoring.name(environment), "dashboard, alarms, queries"),
         partial(find_stack, run, f"{name}-backups", "the plan of its backups, and their alarms"),
         partial(_find_environment, run, environment),
-        partial(find_stack, run, name, "network and roles"),
         partial(_find_secrets, run, name),
-        *(partial(_find_vault, one, environment) for one in everywhere),
-        *(partial(_find_records, one, environment, one is run) for one in everywhere),
-        *(partial(_find_keys, one, environment) for one in everywhere),
-        partial(_find_snapshots, run, name),
-        partial(_find_logs, run, name),
+        partial(_find_keys, run, environment),
+        partial(find_stack, run, name, "network and roles"),
+        partial(_find_vault, run, environment),
+        partial(remains.explain_snapshots, run, name),
+        partial(remains.explain_logs, run, name),
     ]
 
 
@@ -131,7 +138,8 @@ def _find_vault(there: Run, environment: Environment) -> Found:
     points, region = backups.find_points(there, environment), there.settings.region
     if points is None:
         return find_stack(there, f"{environment.name}-vault", "its vault is gone")
-    vault = f"the vault {backups.name_vault(environment, region)} in {region}"
+    stack = f"with the stack {environment.name}-vault in {region}"
+    vault = f"the vault {backups.name_vault(environment, region)}, {stack}"
     if not points:
         role = f"{there.settings.application}-break-glass"
         return Found(
@@ -180,53 +188,15 @@ def _find_keys(there: Run, environment: Environment) -> Found:
         elif users := _find_users(there, environment, key["Arn"]):
             stays.append(f"{what}, about 1 USD a month, as it is needed for {', '.join(users)}")
         else:
-            act = partial(keys.delete, there, key["Arn"])
+            act = partial(keys.delete, there, key["KeyId"])
             goes.append(Step(f"{what}: that can be cancelled for {keys.WINDOW} days", act))
     return Found(goes, stays)
 
 
 def _find_users(there: Run, environment: Environment, arn: str) -> list[str]:
     name, users = environment.name, keys.find_users(there, arn)
-    if stacks.find(there, name) is not None:
+    if beanstalk.find(there, name) is not None:
         users.append(name)
     if backups.find_points(there, environment) is not None:
         users.append(backups.name_vault(environment, there.settings.region))
     return users
-
-
-def _find_snapshots(run: Run, name: str) -> Found:
-    """What is left of the data, which only people delete."""
-    manual = run.aws.every("rds", "describe_db_snapshots", "DBSnapshots", SnapshotType="manual")
-    copies = run.aws.every(
-        "rds", "describe_db_instance_automated_backups", "DBInstanceAutomatedBackups",
-        DBInstanceIdentifier=name,
-    )  # fmt: skip
-    ours = [one for one in manual if _is_of(one, name)]
-    return Found(stays=[
-        *(_explain_snapshot(run, one) for one in ours),
-        *(f"RDS's own backups of {name} in {run.settings.region}: each expires by itself"
-          for one in copies if one["Status"] == "retained"),
-    ])  # fmt: skip
-
-
-def _is_of(snapshot: dict[str, Any], name: str) -> bool:
-    """Whether it is of the database ``name``, or a copy that was made to recover into it."""
-    identifier = str(snapshot["DBSnapshotIdentifier"])
-    return snapshot.get("DBInstanceIdentifier") == name or identifier.startswith(f"{name}-")
-
-
-def _explain_snapshot(run: Run, one: dict[str, Any]) -> str:
-    identifier = one["DBSnapshotIdentifier"]
-    delete = run.settings.aws(f"rds delete-db-snapshot --db-snapshot-identifier {identifier}")
-    state = f"{one['AllocatedStorage']} GiB, {one['Status']}"
-    return f"the snapshot {identifier} in {run.settings.region}, {state}: {delete}"
-
-
-def _find_logs(run: Run, name: str) -> Found:
-    stays = []
-    for prefix in (one.format(name) for one in LOGS):
-        found = run.aws.every("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=prefix)
-        if found:
-            see = run.settings.aws(f"logs describe-log-groups --log-group-name-prefix {prefix}")
-            stays.append(f"{len(found)} log groups, {prefix}*: {see}")
-    return Found(stays=stays)

@@ -25,7 +25,7 @@ class Step(NamedTuple):
     """Something that is there, and how it is removed."""
 
     what: str
-    act: Callable[[], None]
+    act: Callable[[], object]
 
 
 class Found(NamedTuple):
