@@ -77,7 +77,8 @@ deploy: .venv/installed ## Check, test, build, deploy to staging and to producti
 
 rehearse: .venv/installed ## Rehearse deployments: the real script and containers, AWS on loopback (needs Docker)
 	REQUIRE_DOCKER=1 $(RUN) pytest -m docker tests/rehearsal --ignore=tests/rehearsal/test_pipeline.py \
-		--ignore=tests/rehearsal/test_recovery.py --ignore=tests/rehearsal/test_machines.py $(ARGS)
+		--ignore=tests/rehearsal/test_recovery.py --ignore=tests/rehearsal/test_removal.py \
+		--ignore=tests/rehearsal/test_machines.py $(ARGS)
 
 cloud: .venv/installed ## Start AWS on loopback, to deploy to without an account (needs Docker)
 	@exec $(RUN) tests.rehearsal
@@ -86,7 +87,7 @@ rehearse-pipeline: .venv/installed ## Rehearse the pipeline in the same way, fro
 	REQUIRE_DOCKER=1 $(RUN) pytest -m docker tests/rehearsal/test_pipeline.py $(ARGS)
 
 rehearse-recovery: .venv/installed ## Rehearse the loss of a region, and the return to it, with real data
-	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -s tests/rehearsal/test_recovery.py $(ARGS)
+	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -s tests/rehearsal/test_recovery.py tests/rehearsal/test_removal.py $(ARGS)
 
 rehearse-machines: .venv/installed ## Kill instances, fail databases over, drop packets, in a rehearsal's environment under load
 	REQUIRE_DOCKER=1 $(RUN) pytest -m docker -s tests/rehearsal/test_machines.py $(ARGS)

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -163,8 +164,9 @@ class Account:
 
     def _store(self, name, properties, *_):
         return SimpleNamespace(
-            name=name, container=name, port="5432", properties=properties, remove=lambda: None
-        )
+            name=name, container=name, port="5432", properties=properties, remove=lambda: None,
+            take_snapshot=lambda path: datetime.now(UTC),
+        )  # fmt: skip
 
 
 @pytest.fixture
@@ -217,6 +219,8 @@ def test_a_protected_database_cannot_be_terminated(account):
     account.databases.modify_db_instance("one", DeletionProtection=False)
     account.do("terminate")
     assert account.environment is None
+    [snapshot] = account.databases.describe_db_snapshots()["DBSnapshots"]
+    assert (snapshot["DBInstanceIdentifier"], snapshot["SnapshotType"]) == ("one", "manual")
 
 
 def test_after_a_failed_hook_an_update_adds_the_instances(account):

@@ -13,7 +13,7 @@ PLACES = {
     "deployments": ("tests/rehearsal/test_create.py", "tests/rehearsal/test_deploy.py",
                     "tests/rehearsal/test_failures.py", "tests/rehearsal/test_operations.py"),
     "pipeline": ("tests/rehearsal/test_pipeline.py",),
-    "recovery": ("tests/rehearsal/test_recovery.py",),
+    "recovery": ("tests/rehearsal/test_recovery.py", "tests/rehearsal/test_removal.py"),
     "docker": ("tests/docker/",),
     "first creation": ("tests/rehearsal/test_first_creation.py",),
     "machines": ("tests/rehearsal/test_machines.py", "tests/rehearsal/test_cloud.py"),

@@ -7,7 +7,7 @@ shortened.
 
 Not imitated: scaling, managed updates, settings that need other instances, a version together with
 settings, resources other than the database, its parameters and the redirect to HTTPS, and changes to these,
-the snapshot of a deleted database, worker environments, and AWS's own network.
+worker environments, and AWS's own network.
 """
 
 import functools
@@ -55,6 +55,7 @@ class Beanstalk:
     actions = (
         "check_dns_availability", "create_application", "describe_applications",
         "create_application_version", "describe_application_versions", "create_storage_location",
+        "delete_application", "delete_application_version",
         "create_configuration_template", "create_environment", "update_environment",
         "terminate_environment", "describe_environments", "describe_events",
         "describe_configuration_settings", "describe_instances_health",
@@ -105,8 +106,32 @@ class Beanstalk:
         self.applications.add(ApplicationName)
         return {"Application": {"ApplicationName": ApplicationName}}
 
-    def describe_applications(self, **_):
-        return {"Applications": [{"ApplicationName": name} for name in self.applications]}
+    def describe_applications(self, ApplicationNames=(), **_):
+        found = [
+            one for one in self.applications if not ApplicationNames or one in ApplicationNames
+        ]
+        return {"Applications": [{"ApplicationName": name} for name in found]}
+
+    def delete_application(self, ApplicationName, **_):
+        """Not while it has environments: docs.aws.amazon.com/elasticbeanstalk/latest/api/API_DeleteApplication.html"""
+        self._note("delete_application")
+        if self.environments:
+            raise Invalid(
+                f"Unable to delete application {ApplicationName} because it has running environments."
+            )
+        self.applications.discard(ApplicationName)
+
+    def delete_application_version(
+        self, ApplicationName, VersionLabel, DeleteSourceBundle="false", **_
+    ):
+        """Not one that is deployed: docs.aws.amazon.com/elasticbeanstalk/latest/api/API_DeleteApplicationVersion.html"""
+        self._note("delete_application_version")
+        if any(one.label == VersionLabel for one in self.environments.values()):
+            raise Refused("SourceBundleDeletionFailure", f"Version {VersionLabel} is deployed.")
+        version = self.versions.pop(VersionLabel)
+        if DeleteSourceBundle == "true":
+            source = version["SourceBundle"]
+            self._client("s3").delete_object(Bucket=source["S3Bucket"], Key=source["S3Key"])
 
     def create_storage_location(self, **_):
         self._note("create_storage_location")

@@ -19,6 +19,7 @@ from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.rds.responses import RDSResponse
+from moto.resourcegroupstaggingapi.responses import ResourceGroupsTaggingAPIResponse
 from moto.secretsmanager.responses import SecretsManagerResponse
 from moto.servicequotas.responses import ServiceQuotasResponse
 
@@ -43,6 +44,7 @@ from tests.rehearsal.aws.notifications import Receiver
 from tests.rehearsal.aws.rds import Databases
 from tests.rehearsal.aws.rights import Rights
 from tests.rehearsal.aws.secrets import Replicas
+from tests.rehearsal.aws.tags import Tags
 from tests.rehearsal.machines.docker import docker, remove_all
 from tests.rehearsal.machines.registry import PASSWORD, Registry
 from tests.support.aws import ACCOUNT, APPLICATION, REGION
@@ -99,7 +101,7 @@ class Region:
         client = functools.partial(cloud.acting, region=name)
         self.registry = Registry(folder / "registry")
         self.images = ecr.Images(self.registry)
-        self.replicas = Replicas(name)
+        self.replicas, self.tags = Replicas(name), Tags(name)
         self.cloudwatch = CloudWatch(resources, name)
         self.beanstalk = Beanstalk(folder / "instances", name, self._replicate(cloud))
         self.databases = Databases(name, self.beanstalk.environments, folder / "snapshots", client)
@@ -290,6 +292,7 @@ class Cloud:
             *answer(CloudWatchResponse, of(CloudWatch, "cloudwatch"), from_parsed),
             *answer(ECRResponse, of(ecr.Images, "images"), from_json),
             *answer(BackupResponse, of(backup.Backup, "backup"), from_path),
+            *answer(ResourceGroupsTaggingAPIResponse, of(Tags, "tags"), from_json),
             *answer(SecretsManagerResponse, of(Replicas, "replicas"), from_json),
             *answer(CodePipelineResponse, self.pipeline, from_json),
             *answer(EC2Response, Defaults(), lambda _: {}),

@@ -112,6 +112,7 @@ class Deployments:
                 reason = environment.stack.fail("DELETE_FAILED", {"Database": str(failed)})
                 environment.tell(f"Deleting Database failed Reason: {failed}", "ERROR")
                 raise Failed(f"Stack deletion failed: {reason}") from failed
+            self._databases.take_final(environment)
             environment.database.remove()
             environment.database = None
         environment.stack.delete()

@@ -117,6 +117,21 @@ def lacks_the_quota_of_instances(_):
     return False
 
 
+def lacks_tags_of_stacks(client):
+    """A key made by a stack has the stack's tags, and is found by them."""
+    import boto3
+
+    policy = {"Version": "2012-10-17", "Statement": []}
+    key = {"Type": "AWS::KMS::Key", "Properties": {"KeyPolicy": policy}}
+    client.create_stack(
+        StackName="a",
+        TemplateBody=json.dumps({"Resources": {"Key": key}}),
+        Tags=[{"Key": "Application", "Value": "x"}],
+    )
+    tagging = boto3.client("resourcegroupstaggingapi")
+    return not tagging.get_resources(ResourceTypeFilters=["kms:key"])["ResourceTagMappingList"]
+
+
 def gaps():
     """Each patched feature, and whether moto still lacks it."""
     import boto3
@@ -143,7 +158,7 @@ def gaps():
     found[f"ec2 {action}"] = not hasattr(EC2Response, action)
     for probe in (lacks_outputs_of_change_sets, lacks_exports_in_change_sets,
                   lacks_empty_change_sets, lacks_kept_defaults, lacks_resources_of_conditions, lacks_keys_of_stacks,
-                  lacks_the_quota_of_instances):  # fmt: skip
+                  lacks_tags_of_stacks, lacks_the_quota_of_instances):  # fmt: skip
         with mock_aws():
             found[probe.__name__.removeprefix("lacks_").replace("_", " ")] = probe(
                 boto3.client("cloudformation")

@@ -36,11 +36,15 @@ class Databases:
 
     actions = (
         "modify_db_instance", "describe_db_instances", "describe_db_snapshots", "copy_db_snapshot",
+        "describe_db_instance_automated_backups",
     )  # fmt: skip
 
     def __init__(self, region, environments, folder, client):
         self.region, self.environments = region, environments
-        self.snapshots = {}
+        self.snapshots, self.retained = (
+            {},
+            set(),
+        )  # retained: deleted databases whose backups remain
         self.quota = 40  # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/CHAP_Limits.html
         self._folder, self._client = folder, client
 
@@ -56,8 +60,19 @@ class Databases:
             database.properties["DeletionProtection"] = str(DeletionProtection).lower()
         return {"DBInstance": self._describe(DBInstanceIdentifier)}
 
-    def describe_db_instances(self, DBInstanceIdentifier, **_):
-        return {"DBInstances": [self._describe(DBInstanceIdentifier)]}
+    def describe_db_instances(self, DBInstanceIdentifier=None, **_):
+        names = [one.name for one in self.environments.values() if one.database]
+        wanted = [DBInstanceIdentifier] if DBInstanceIdentifier else names
+        return {"DBInstances": [self._describe(one) for one in wanted]}
+
+    def describe_db_instance_automated_backups(self, DBInstanceIdentifier, **_):
+        """Of databases that were deleted, as .ebextensions/40-database.config wants it; without content."""
+        found = [
+            {"DBInstanceIdentifier": name, "Region": self.region, "Status": "retained"}
+            for name in self.retained
+            if name == DBInstanceIdentifier
+        ]
+        return {"DBInstanceAutomatedBackups": found}
 
     def describe_db_snapshots(self, DBSnapshotIdentifier=None, SnapshotType=None, **_):
         if DBSnapshotIdentifier and DBSnapshotIdentifier not in self.snapshots:
@@ -105,14 +120,20 @@ class Databases:
                 "again."
             )
 
-    def take(self, identifier, name):
+    def take_final(self, environment):
+        """The snapshot that CloudFormation takes of a database before it deletes it."""
+        identifier = f"{environment.stack.name}-snapshot-database-{next(NUMBERS)}"
+        self.take(identifier, environment.name, "manual")
+        self.retained.add(environment.name)
+
+    def take(self, identifier, name, kind="awsbackup"):
         """A snapshot of the database of the environment ``name``."""
         database = self.environments[name].database
         path = self._folder / f"{next(NUMBERS)}.sql"
         at = database.take_snapshot(path)
         properties = database.properties
         self.snapshots[identifier] = Snapshot(
-            identifier, "awsbackup", path, name, properties["MasterUsername"],
+            identifier, kind, path, name, properties["MasterUsername"],
             properties["KmsKeyId"], at, int(properties["AllocatedStorage"]),
         )  # fmt: skip
         return self.snapshots[identifier]
@@ -172,6 +193,7 @@ class Databases:
             "DBInstanceStatus": "available",
             "PendingModifiedValues": {},
             "DeletionProtection": database.properties["DeletionProtection"] == "true",
+            "KmsKeyId": database.properties["KmsKeyId"],
             "DbiResourceId": f"db-{identity}",
             "InstanceCreateTime": datetime.now(UTC),
         }

@@ -1,0 +1,89 @@
+"""The way out of the account of tests/rehearsal/test_recovery.py, whose scenarios come first: nothing is left but what was said."""
+
+import shlex
+import signal
+
+from tests.rehearsal.project import SCRIPT
+from tests.rehearsal.test_recovery import COMMANDS, FIRST, SECOND, home
+from tests.support.aws import APPLICATION, REGION
+
+__all__ = ["home"]
+REGIONS = (REGION, FIRST, SECOND)
+ALL = ("remove", "--all", "--protected", "--confirm", APPLICATION)
+
+
+def type_(home, name):
+    """Run a command from the document, with the name that is typed on a terminal."""
+    words = shlex.split(COMMANDS[name])
+    env = dict(word.split("=") for word in words[: words.index(SCRIPT)])
+    command = words[words.index(SCRIPT) + 1 :]
+    return home.world.project.script(*command, "--confirm", f"{APPLICATION}-{command[1]}", **env)
+
+
+def interrupt(home, step):
+    """End the removal of everything as soon as it prints ``step``; the exit code."""
+    with home.world.project.begin(*ALL) as process:
+        for line in process.stdout:
+            if step in line:
+                process.send_signal(signal.SIGINT)
+                break
+        process.communicate(timeout=300)
+    return process.returncode
+
+
+def find_left(home):
+    """What there is in all regions, by the name under which it must have been mentioned."""
+    for region in REGIONS:
+
+        def every(service, operation, key, region=region, **asked):
+            return getattr(home.cloud.client(service, region), operation)(**asked)[key]
+
+        yield from (
+            one["StackName"] for one in every("cloudformation", "describe_stacks", "Stacks")
+        )
+        yield from every("ecr", "describe_repositories", "repositories")
+        yield from every("sns", "list_topics", "Topics")
+        yield from (
+            one["VpcId"] for one in every("ec2", "describe_vpcs", "Vpcs") if not one["IsDefault"]
+        )
+        secrets = every("secretsmanager", "list_secrets", "SecretList", IncludePlannedDeletion=True)
+        yield from (
+            f"restore-secret --secret-id {one['Name']} --region {region}" for one in secrets
+        )
+        snapshots = every("rds", "describe_db_snapshots", "DBSnapshots")
+        yield from (one["DBSnapshotIdentifier"] for one in snapshots)
+        for one in every("kms", "list_keys", "Keys"):
+            key = every("kms", "describe_key", "KeyMetadata", KeyId=one["KeyId"])
+            yield f"the key {key['KeyId']} in {region}"
+        for one in every("logs", "describe_log_groups", "logGroups"):
+            yield f"log groups, {'/'.join(one['logGroupName'].split('/')[:4])}"
+        for kind, found in home.cloud.cloudformation.at(region).items():
+            yield from (name if "Vault" in kind else f"{kind} {name}" for name in found)
+    buckets = home.cloud.client("s3").list_buckets()["Buckets"]
+    own = [one["Name"] for one in buckets if not one["Name"].startswith("elasticbeanstalk-")]
+    roles = home.cloud.client("iam").list_roles()["Roles"]
+    yield from (*own, *(one["RoleName"] for one in roles))
+
+
+def test_everything_is_removed_but_what_was_said(home, seen):
+    """With Ctrl-C while an environment is terminated; the backups are locked, and expire afterwards."""
+    for name in ("remove the exercise", "remove there"):
+        type_(home, name)
+    assert not home.at(FIRST).beanstalk.environments
+    assert not home.at(SECOND).beanstalk.environments
+    assert home.environment().colour() == ("Green", "Ok")
+    assert interrupt(home, f"terminate-environment --environment-name {APPLICATION}-prod") == 130
+    printed = home.world.project.script(*ALL)
+    said = printed.split(f"{APPLICATION} is removed")[1]
+    left = list(find_left(home))
+    assert [one for one in left if one not in said] == []
+    for region in REGIONS:
+        assert not home.at(region).beanstalk.environments
+        assert f"the vault {APPLICATION}-prod-{region}, with the stack" in said
+        home.cloud.cloudformation.at(region)["AWS::Backup::BackupVault"].clear()
+        home.at(region).databases.snapshots.clear()
+    said = home.world.project.script(*ALL).split(f"{APPLICATION} is removed")[1]
+    assert [one for one in find_left(home) if one not in said] == []
+    assert "is needed for" not in said
+    assert f"nothing is left of {APPLICATION}" in home.world.project.script("remove", "--all")
+    seen(f"{len(left)} resources were left, as said, of which the locked backups went later")
