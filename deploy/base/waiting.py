@@ -42,3 +42,10 @@ def wait_until(
             silent_until = time.monotonic() + run.settings.health_timeout
             show(*found)
         time.sleep(run.settings.poll)
+
+
+def persist(run: Run, name: str, ask: Callable[[], T]) -> T:
+    """The result of ``ask``, which is asked again while AWS does not answer, as above."""
+    found = wait_until(run, name, ask, run.settings.health_timeout)
+    assert not isinstance(found, Pending)  # noqa: S101  # there is nothing to wait for
+    return found

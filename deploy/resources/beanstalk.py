@@ -7,7 +7,7 @@ from typing import Any
 
 from deploy.base.context import Run
 from deploy.base.errors import AwsFailure, Failure, NotFound, Unhealthy
-from deploy.base.waiting import Pending, wait_until
+from deploy.base.waiting import Pending, persist, wait_until
 from deploy.config.environments import Environment
 from deploy.resources import events
 
@@ -194,8 +194,8 @@ def stop_update(run: Run, environment: Environment) -> None:
     After `eb` has given up waiting, AWS continues, and accepts no other request. Raises Failure.
     """
     name = environment.name
-    state = wait_until(run, name, lambda: find(run, name), run.settings.health_timeout)
-    if isinstance(state, State) and state.status != "Ready":
+    state = persist(run, name, lambda: find(run, name))
+    if state is not None and state.status != "Ready":
         run.console.say(f"{name} is {state.status}: stopping the operation")
         try:
             run.aws.change("elasticbeanstalk", "abort_environment_update", EnvironmentName=name)

@@ -10,11 +10,8 @@ from deploy.base.context import Run
 from deploy.base.errors import AwsFailure, NotFound, state
 from deploy.config import owner
 from deploy.config.environments import OPERATIONS, Environment
-from deploy.resources import stacks
+from deploy.resources import logs, stacks
 
-LOGS = "/aws/elasticbeanstalk/{}/var/log"
-APPLICATION_LOG = f"{LOGS}/eb-docker/containers/eb-current-app/stdouterr.log"
-PROXY_LOG = f"{LOGS}/nginx/access.log"
 IN_PROGRESS = "DeploymentInProgress"  # a metric in the namespace of the environment
 MINUTE = 60  # seconds, the period of the alarm on it
 LAST_CALL = 60  # seconds that a call on its way may take when the deployment has ended
@@ -65,7 +62,7 @@ def watch(run: Run, environment: Environment, certificate: str) -> None:
                 f"AWS does not say which load balancer {environment.name} has",
                 next=f"see: {run.settings.eb(f'events {environment.name}')}; then run it again",
             )
-        _ensure_log(run, APPLICATION_LOG.format(environment.name))
+        _ensure_log(run, logs.name(environment.name, logs.APPLICATION))
         repository = owner.read(run.settings.root).repository
         stacks.apply(
             run, name(environment), OPERATIONS,
@@ -130,8 +127,8 @@ def parameters(
         "LoadBalancer": machinery.load_balancer,
         "TargetGroup": machinery.target_group,
         "AutoScalingGroup": machinery.group,
-        "ApplicationLog": APPLICATION_LOG.format(environment.name),
-        "ProxyLog": PROXY_LOG.format(environment.name),
+        "ApplicationLog": logs.name(environment.name, logs.APPLICATION),
+        "ProxyLog": logs.name(environment.name, logs.PROXY),
         "WatchedCertificate": certificate,
     } | environment.thresholds()
 
@@ -158,8 +155,7 @@ def find_machinery(run: Run, name: str) -> Machinery | None:
 
 def _ensure_log(run: Run, group: str) -> None:
     """The metrics need an existing log group. Beanstalk creates it, but does not promise when."""
-    found = run.aws.every("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=group)
-    if any(one["logGroupName"] == group for one in found):
+    if group in logs.find_groups(run, group):
         return
     try:
         run.aws.change("logs", "create_log_group", logGroupName=group)

@@ -44,7 +44,7 @@ def test_every_command_explains_itself_and_needs_nothing_for_it(aws, command, pa
 
 
 def test_whatever_changes_something_has_a_dry_run():
-    harmless = {("doctor",), ("status",), ("window",), ("check",)}
+    harmless = {("doctor",), ("status",), ("logs",), ("window",), ("check",)}
     harmless |= {("secrets", "list"), ("backups", "list")}
     for path in leaves(cli.main):
         found = cli.main

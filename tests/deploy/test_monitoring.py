@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
-from deploy.resources import monitoring
+from deploy.resources import logs, monitoring
 from tests.deploy.conftest import PROD, STAGING
 from tests.support.aws import APPLICATION, LOAD_BALANCER, REGION, TARGET_GROUP
 
-LOG = monitoring.APPLICATION_LOG.format(STAGING)
+LOG = logs.name(STAGING, logs.APPLICATION)
 STACK = f"{STAGING}-operations"
 
 

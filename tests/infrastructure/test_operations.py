@@ -9,7 +9,7 @@ from PIL import Image
 
 from deploy.base import settings
 from deploy.config import environments
-from deploy.resources import monitoring
+from deploy.resources import logs, monitoring
 from deploy.resources.monitoring import Machinery
 from tests.infrastructure.conftest import direct
 from tests.support import cloudwatch, dashboard
@@ -322,7 +322,7 @@ def test_metrics_of_the_log_are_of_lines_that_the_application_writes(capfd):
         "Duration": '{ $.logger = "web.requests" && $.route = "/*" }',
     }
     for one in FILTERS.values():
-        assert one["LogGroupName"] == monitoring.APPLICATION_LOG.format(NAME)
+        assert one["LogGroupName"] == logs.name(NAME, logs.APPLICATION)
         [made] = one["MetricTransformations"]
         assert ("DefaultValue" in made) != ("Dimensions" in made)
 
@@ -330,7 +330,7 @@ def test_metrics_of_the_log_are_of_lines_that_the_application_writes(capfd):
 def test_queries_are_saved_for_log_groups_of_the_environment():
     for one in PROD.properties("AWS::Logs::QueryDefinition").values():
         assert one["Name"].startswith(f"{NAME}/")
-        assert one["LogGroupNames"][0] == monitoring.APPLICATION_LOG.format(NAME)
+        assert one["LogGroupNames"][0] == logs.name(NAME, logs.APPLICATION)
 
 
 def test_logs_are_kept_as_long_as_beanstalk_keeps_them(shared):

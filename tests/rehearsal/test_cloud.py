@@ -92,6 +92,7 @@ def test_somebody_follows_the_documents_and_ends_it_in_the_middle(world, termina
     registry = re.search(r"--tag (127\.0\.0\.1:\d+)/", created.stdout)[1]
     url = terminal.shows(rf"{APPLICATION}-staging answers at http://\S+localhost:(\d+)/docs")
     assert f"127.0.0.1:{url[1]}" in script("status").stdout
+    assert '"logger": "web.requests"' in script("logs", "staging").stdout
     assert containers(terminal.process)
     assert not [line for line in terminal.lines if '"POST / HTTP' in line]
 

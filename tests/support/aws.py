@@ -1,6 +1,7 @@
 """AWS in memory, behind real boto3 clients: requests and responses must have AWS's shapes."""
 
 import hashlib
+import itertools
 import json
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import EndpointConnectionError
 
 from deploy.base import settings
+from tests.support import cloudwatch
 from tests.support.regions import LACKING, MISSING
 from tests.support.shapes import find_denial, keep_to_codes, keep_to_limits, keep_to_shape
 
@@ -107,6 +109,7 @@ class FakeAws:
         )
         self.change_sets, self.budgets = {}, {}  # the stack of each budget, by its name
         self.logs, self.metrics = {}, []  # log groups, with their retention
+        self.lines, self._ids = {}, itertools.count()  # time, id and text, by log group
         self.alarms = {}  # name: kind, state, description, actions, and what else AWS tells of it
         self.certificate = {"Status": "ISSUED", "NotAfter": datetime(2999, 1, 1, tzinfo=UTC)}
         self.account, self.region = ACCOUNT, REGION
@@ -616,6 +619,41 @@ class FakeAws:
             {"logGroupName": name} for name in self.logs if name.startswith(logGroupNamePrefix)
         ]
         return {"logGroups": found}
+
+    def add_line(self, group, text, ago=0):
+        """A line of a log, written ``ago`` seconds before now, which the clock on the wall says."""
+        at = int((datetime.now(UTC) - timedelta(seconds=ago)).timestamp() * 1000)
+        self.logs.setdefault(group, None)
+        self.lines.setdefault(group, []).append((at, f"id-{next(self._ids)}", text))
+
+    def logs_filter_log_events(
+        self,
+        logGroupName,
+        startTime,
+        filterPattern="",
+        startFromHead=True,
+        limit=10_000,
+        nextToken=None,
+    ):
+        """In pages of two, and the first one is empty, as the documentation of the operation announces."""
+        if logGroupName not in self.logs:
+            raise Refused("ResourceNotFoundException", "The specified log group does not exist.")
+        found = sorted(
+            one
+            for one in self.lines.get(logGroupName, [])
+            if one[0] >= startTime and cloudwatch.matches(filterPattern, one[2])
+        )
+        if not startFromHead:
+            found.reverse()
+        if nextToken is None:
+            return {"events": [], "nextToken": "0"}
+        begin, size = int(nextToken), min(2, limit)
+        events = [
+            {"timestamp": at, "eventId": identity, "message": text, "logStreamName": "i-1"}
+            for at, identity, text in found[begin : begin + size]
+        ]
+        more = {"nextToken": str(begin + size)} if begin + size < len(found) else {}
+        return {"events": events} | more
 
     def logs_create_log_group(self, logGroupName):
         if logGroupName in self.logs:

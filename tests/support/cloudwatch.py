@@ -1,10 +1,12 @@
-"""The metrics that AWS sends to CloudWatch, by namespace and dimensions: any other is never sent.
+"""CloudWatch: the metrics that AWS sends, by namespace and dimensions, and how logs are filtered.
 
-From the documentation of each service, its page on metrics and dimensions. Left out is what this service does
+The metrics are from the documentation of each service, and any other is never sent. Left out is what this service does
 not use. Among what one would expect and does not exist here: BurstBalance (gp2 volumes only), ReplicaLag
 (read replicas only), UnHealthyHostCount without a target group.
 """
 
+import json
+import operator
 import re
 
 BALANCER = {
@@ -106,3 +108,34 @@ def _searched(expression):
     found = re.search(r"SEARCH\('\{([^}]+)\} MetricName=\"(\w+)\"", expression)
     namespace, *dimensions = found[1].split(",")
     return namespace, found[2], tuple(dimensions)
+
+
+COMPARE = {"=": operator.eq, "!=": operator.ne, ">=": operator.ge, "<=": operator.le,
+           ">": operator.gt, "<": operator.lt}  # fmt: skip
+
+
+def matches(pattern, text):
+    """Whether a line of a log matches a filter pattern: a quoted term, or conditions on JSON that "||" joins.
+
+    Of https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html, what this project uses.
+    Raises ValueError for any other pattern.
+    """
+    if not pattern:
+        return True
+    if term := re.fullmatch(r'"([\w. -]+)"', pattern):
+        return term[1] in text
+    conditions = re.fullmatch(r"\{ (.*) \}", pattern)
+    if not conditions:
+        raise ValueError(pattern)
+    return any(_holds(one, text) for one in conditions[1].split(" || "))
+
+
+def _holds(condition, text):
+    key, compare, value = re.fullmatch(
+        r'\$\.(\w+) (=|!=|>=|<=|>|<) (\w+|"\w+")', condition
+    ).groups()
+    try:
+        line = json.loads(text)
+        return COMPARE[compare](line[key], json.loads(value))
+    except (ValueError, KeyError, TypeError):  # not JSON, or without such a key
+        return False

@@ -1,10 +1,11 @@
 """What commands share: their options, what they name, and how they ask people."""
 
 import functools
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ from deploy.config import environments, window
 from deploy.config.environments import Environment
 
 Command = Callable[..., Any]
+UNITS = {
+    "s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}  # fmt: skip
 
 
 @dataclass
@@ -99,7 +104,7 @@ class _Environment(click.ParamType[Environment | str]):
 class _Moment(click.ParamType[datetime]):
     """A point in time, with its time zone."""
 
-    name = "time"
+    name, expected = "time", "a time such as 2026-11-24T09:30+01:00"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -107,7 +112,32 @@ class _Moment(click.ParamType[datetime]):
         try:
             return window.parse_moment(value)
         except ValueError:
-            self.fail(f"{value!r}: expected a time such as 2026-11-24T09:30+01:00", param, ctx)
+            self.fail(f"{value!r}: expected {self.expected}", param, ctx)
+
+
+class _Since(_Moment):
+    """A point in time, or how long ago it was."""
+
+    expected = "30s, 10m, 2h or 3d, or a time such as 2026-11-24T09:30+01:00"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        ago = re.fullmatch(r"([0-9]{1,5})([smhd])", value)
+        if not ago:
+            return super().convert(value, param, ctx)
+        return datetime.now(UTC) - int(ago[1]) * UNITS[ago[2]]
+
+
+class _RequestId(click.ParamType[str]):
+    """The id of a request, whatever it looks like: web/log.py has the known forms."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"[0-9A-Za-z-]{1,64}", value):
+            self.fail(f"{value!r}: expected the X-Request-ID of an answer", param, ctx)
+        return str(value)
 
 
 environment = click.argument("environment", metavar="ENV", type=_Environment())
@@ -120,6 +150,18 @@ moment = click.option(
     metavar="TIME",
     type=_Moment(),
     help="A moment such as 2026-11-24T09:30+01:00; the default is now.",
+)
+since = click.option(
+    "--since",
+    metavar="WHEN",
+    type=_Since(),
+    help="From then on: 30s, 10m, 2h or 3d ago, or a time such as 2026-11-24T09:30+01:00.",
+)
+request = click.option(
+    "--request",
+    metavar="ID",
+    type=_RequestId(),
+    help="Of one request, by its X-Request-ID; in the log of nginx too.",
 )
 label = click.option("--version", "label", metavar="LABEL", help="A published version.")
 yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")

@@ -9,8 +9,10 @@ from deploy.base.context import Run
 from deploy.commands import (
     create,
     credentials,
+    logs,
     protection,
     recovery,
+    recovery_plan,
     rotation,
     secret_change,
     status_text,
@@ -25,11 +27,13 @@ from deploy.commands.cli.arguments import (
     environment,
     label,
     lock_wait,
+    request,
+    since,
     with_run,
     yes,
 )
 from deploy.commands.doctor import report
-from deploy.commands.recovery_plan import Wish
+from deploy.commands.logs import Wish
 from deploy.commands.removal import environment as environment_removal
 from deploy.commands.removal import service as service_removal
 from deploy.config.environments import Environment
@@ -70,6 +74,30 @@ def status_command(run: Run, environment: Environment | None, as_json: bool, wat
         status_text.watch(run, environment)
         return True
     return status_text.show(run, environment, as_json)
+
+
+@click.command("logs")
+@environment
+@since
+@request
+@click.option("--lines", "count", metavar="N", type=click.IntRange(1, 10_000), help="The last N.")
+@click.option("--errors", is_flag=True, help="Warnings, errors, and requests answered 500 to 599.")
+@click.option(
+    "--file",
+    metavar="PATH",
+    help="Another log than the application's: a path below /var/log, such as nginx/access.log.",
+)
+@click.option("--follow", is_flag=True, help="Also lines that are written from now on.")
+@with_run(harmless=True)
+def logs_command(run: Run, environment: Environment, follow: bool, **wish: Any) -> None:
+    """Show the last 100 lines of the application in ENV, of the last 24 hours.
+
+    With --since or --request, all of them. The lines of the application and of nginx are JSON;
+    --errors shows no others, such as the stacks of a worker that was stuck.
+    """
+    if wish["request"] and wish["errors"]:
+        raise click.UsageError("--request and --errors do not go together")
+    logs.show(run, environment, Wish(**wish), follow)
 
 
 @click.command("doctor")
@@ -154,7 +182,7 @@ def recover_command(
     First says how old the newest complete backup is, and what is lost. Sends no request to the home
     region. After an interruption, the same command continues. A dry run says what it would create.
     """
-    recovery.start(run, environment, region, Wish(**wanted), confirm(yes))
+    recovery.start(run, environment, region, recovery_plan.Wish(**wanted), confirm(yes))
 
 
 @click.command("remove")
@@ -221,6 +249,7 @@ COMMANDS = (
     create_command,
     doctor_command,
     status_command,
+    logs_command,
     secrets,
     writes_group,
     backups_group,

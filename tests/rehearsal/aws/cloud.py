@@ -15,6 +15,7 @@ from moto.ec2.responses import EC2Response
 from moto.ecr.responses import ECRResponse
 from moto.elasticbeanstalk.responses import EBResponse
 from moto.elbv2.responses import ELBV2Response
+from moto.logs.responses import LogsResponse
 from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
@@ -40,6 +41,7 @@ from tests.rehearsal.aws.cloudwatch import PLACES, CloudWatch
 from tests.rehearsal.aws.codebuild import CodeBuild
 from tests.rehearsal.aws.codepipeline import CodePipeline
 from tests.rehearsal.aws.events import Events
+from tests.rehearsal.aws.logs import Logs
 from tests.rehearsal.aws.notifications import Receiver
 from tests.rehearsal.aws.rds import Databases
 from tests.rehearsal.aws.rights import Rights
@@ -110,6 +112,7 @@ class Region:
             name, resources, self.databases, cloud.find_backup, self.events.copy
         )
         self.balancers = LoadBalancers(self.beanstalk.environments)
+        self.logs = Logs(name, self.beanstalk.environments)
         login = f"echo {PASSWORD} | docker login --username AWS --password-stdin {self.registry.host} 2>&1"
         self.beanstalk.connect(client, login, self.databases, Rights(cloud.access, name))
 
@@ -290,6 +293,7 @@ class Cloud:
             *answer(RDSResponse, of(Databases, "databases"), from_parsed),
             *answer(ELBV2Response, of(LoadBalancers, "balancers"), from_parsed),
             *answer(CloudWatchResponse, of(CloudWatch, "cloudwatch"), from_parsed),
+            *answer(LogsResponse, of(Logs, "logs"), from_json),
             *answer(ECRResponse, of(ecr.Images, "images"), from_json),
             *answer(BackupResponse, of(backup.Backup, "backup"), from_path),
             *answer(ResourceGroupsTaggingAPIResponse, of(Tags, "tags"), from_json),

@@ -6,6 +6,7 @@ Usage: python -m tests.rehearsal.aws.gaps      prints a JSON object: each featur
 import json
 import os
 import sys
+import time
 
 KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "eu-west-1"}
 
@@ -105,6 +106,20 @@ def lacks_keys_of_stacks(client):
     return False
 
 
+def lacks_the_newest_lines(_):
+    """The lines of a log can be asked for from the newest."""
+    import boto3
+
+    client, names = boto3.client("logs"), {"logGroupName": "a", "logStreamName": "b"}
+    client.create_log_group(logGroupName="a")
+    client.create_log_stream(**names)
+    now = int(time.time() * 1000)
+    lines = [{"timestamp": now + number, "message": str(number)} for number in range(2)]
+    client.put_log_events(**names, logEvents=lines)
+    found = client.filter_log_events(logGroupName="a", startFromHead=False)["events"]
+    return [one["message"] for one in found] != ["1", "0"]
+
+
 def lacks_the_quota_of_instances(_):
     """Service Quotas knows how many vCPUs of standard instances the account may run."""
     import boto3
@@ -158,7 +173,7 @@ def gaps():
     found[f"ec2 {action}"] = not hasattr(EC2Response, action)
     for probe in (lacks_outputs_of_change_sets, lacks_exports_in_change_sets,
                   lacks_empty_change_sets, lacks_kept_defaults, lacks_resources_of_conditions, lacks_keys_of_stacks,
-                  lacks_tags_of_stacks, lacks_the_quota_of_instances):  # fmt: skip
+                  lacks_tags_of_stacks, lacks_the_quota_of_instances, lacks_the_newest_lines):  # fmt: skip
         with mock_aws():
             found[probe.__name__.removeprefix("lacks_").replace("_", " ")] = probe(
                 boto3.client("cloudformation")
