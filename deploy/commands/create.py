@@ -17,6 +17,7 @@ from deploy.resources import (
     monitoring,
     stacks,
     stuck,
+    subscriptions,
 )
 
 
@@ -36,6 +37,7 @@ def create(
     budget.apply(run)
     with lock.hold(run, environment.name):
         _create(run, environment, label, allow_dirty)
+    preflight.hint(run, "messages", subscriptions.check)
 
 
 def _refuse_empty(run: Run, environment: Environment) -> None:

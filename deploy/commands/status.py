@@ -14,7 +14,7 @@ from deploy.config import environments
 from deploy.config.environments import Environment
 from deploy.delivery import approval, history
 from deploy.delivery.history import Entry
-from deploy.resources import backups, beanstalk, certificates, monitoring
+from deploy.resources import backups, beanstalk, certificates, monitoring, subscriptions
 from deploy.resources.backups import Backup
 from deploy.resources.beanstalk import State
 
@@ -56,12 +56,17 @@ class Report:
 
 @dataclass(frozen=True)
 class Overview:
-    """The whole report: ``shared`` has the alarms of no environment, ``pending`` the approvals."""
+    """The whole report.
+
+    ``shared`` has the alarms of no environment, ``pending`` the approvals, and ``unconfirmed`` the
+    addresses that get no messages.
+    """
 
     region: str
     environments: list[Report]
     shared: list[Alarm] | None = None
     pending: list[str] | None = None  # stages; None also if there is no pipeline
+    unconfirmed: list[Finding] = field(default_factory=list)  # the rest is in unknown
     unknown: list[str] = field(default_factory=list)
 
     @property
@@ -95,7 +100,8 @@ def find(run: Run, wanted: Environment | None = None) -> Overview:
         one for one in alarms if not any(_belongs(one, name) for name in known | found)
     ]
     pending = _answered(unknown, "pipeline", lambda: _find_pending(run))
-    return Overview(run.settings.region, reports, shared, pending, unknown)
+    unconfirmed = _find_unconfirmed(run, unknown) if reports else []
+    return Overview(run.settings.region, reports, shared, pending, unconfirmed, unknown)
 
 
 def _report(
@@ -154,6 +160,11 @@ def _find_by_hand(
         ask = partial(question, run, environment, state)
         found += _answered(unknown, f"changes by hand, {what}", ask) or []
     return found
+
+
+def _find_unconfirmed(run: Run, unknown: list[str]) -> list[Finding]:
+    found = _answered(unknown, "who gets messages", lambda: subscriptions.check(run))
+    return [one for one in found or [] if one.is_open]
 
 
 def _answered(unknown: list[str], what: str, question: Callable[[], T]) -> T | None:

@@ -64,6 +64,7 @@ def to_text(settings: Settings, overview: Overview, now: datetime) -> str:
     for alarm in overview.shared or []:
         lines.append("{:12} {}".format(*_alarm(alarm, now)))
     lines += [f"pending approval: {stage}" for stage in overview.pending or []]
+    lines += [f"NO MESSAGES  {one.what}: {one.next}" for one in overview.unconfirmed]
     lines += [f"unknown: {what}" for what in overview.unknown]
     return "\n".join(lines).rstrip()
 

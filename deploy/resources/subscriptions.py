@@ -4,7 +4,7 @@ from deploy.base.context import Run
 from deploy.base.findings import Finding, not_ready, ready
 from deploy.resources import stacks
 
-TOPICS = ("OperationsTopic", "EscalationTopic")  # outputs of the foundation
+TOPICS = ("OperationsTopic", "EscalationTopic", "DeploymentsTopic")  # outputs of the foundation
 PENDING = (
     "PendingConfirmation"  # in place of an ARN: docs.aws.amazon.com/sns/latest/api/API_Subscribe
 )

@@ -48,7 +48,7 @@ def test_what_aws_does_not_answer_is_unknown(account, command, action, code):
     account.fail(action, code)
     exit_code, output = command(*CREATE)
     assert exit_code == 0, output
-    assert "whether the vCPUs suffice is unknown: " in output
+    assert "vCPUs: unknown: " in output
 
 
 @pytest.mark.parametrize("after", ['MaxSize = "3"', ""])

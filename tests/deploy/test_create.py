@@ -37,6 +37,19 @@ def test_an_environment_is_created_from_nothing(aws, nothing, command, tested):
     assert f"{STAGING} runs new: http://staging.elasticbeanstalk.test" in output
 
 
+def test_it_ends_with_the_addresses_that_were_never_confirmed(aws, nothing, command):
+    aws.pending.add("team@greetings.test")
+    code, output = command("create", "staging", "--version", "new")
+    assert code == 0, output
+    *_, what, remedy = output.splitlines()
+    assert what == "deploy: messages: team@greetings.test has not confirmed DeploymentsTopic"
+    assert remedy.startswith("deploy:   next: click the link in the message from AWS")
+    aws.fail("sns:ListSubscriptionsByTopic")
+    code, output = command("create", "staging")
+    assert code == 0
+    assert output.splitlines()[-1].startswith("deploy: messages: unknown: the permission sns:List")
+
+
 def test_instances_are_restricted_to_the_id_of_their_environment(aws, nothing, command):
     """The first ones start before there is an id, and a later environment has another one."""
     given = []

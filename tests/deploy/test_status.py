@@ -79,6 +79,16 @@ def test_stopped_writes_are_reported(aws, watched, command, monkeypatch):
     assert f": AWS_REGION={REGION} {remedy}" in command("status")[1]
 
 
+def test_addresses_that_were_never_confirmed_are_reported(aws, watched, command):
+    assert "NO MESSAGES" not in command("status")[1]
+    aws.pending.add("chief@greetings.test")
+    code, output = command("status", "staging")
+    assert code == 0
+    assert "\nNO MESSAGES  chief@greetings.test has not confirmed EscalationTopic: click" in output
+    assert "--notification-endpoint chief@greetings.test --region eu-west-1\n" in output
+    assert report(command)[1]["unconfirmed"][0]["what"].startswith("chief@greetings.test")
+
+
 def test_it_can_show_one_environment(watched, command):
     _, output = command("status", "prod")
     assert PROD in output
@@ -210,6 +220,7 @@ def test_a_certificate_that_is_not_issued(aws, watched, certificate, command):
         ("codepipeline:GetPipelineState", "pipeline"),
         ("acm:DescribeCertificate", "certificate"),
         ("secretsmanager:GetSecretValue", "whether writes are stopped"),
+        ("sns:ListSubscriptionsByTopic", "who gets messages"),
     ],
 )
 def test_a_query_without_a_response_is_shown_as_unknown(

@@ -105,6 +105,24 @@ def test_a_refusal_reaches_the_client_as_an_error(monkeypatch, code, wrong):
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("is_confirmed", [True, False])
+def test_an_address_that_was_not_confirmed_has_no_arn(is_confirmed):
+    from moto.sns.responses import SNSResponse
+
+    from tests.rehearsal.aws.answers import from_query
+    from tests.rehearsal.aws.subscriptions import Subscriptions
+
+    with served(SNSResponse, Subscriptions(REGION, lambda: is_confirmed), from_query) as client:
+        topic = client("sns").create_topic(Name="one")["TopicArn"]
+        client("sns").subscribe(
+            TopicArn=topic, Protocol="http", Endpoint="http://127.0.0.1:1/email/owner@example.com"
+        )
+        [found] = client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    assert (found["Protocol"], found["Endpoint"]) == ("email", "owner@example.com")
+    assert (found["SubscriptionArn"] == "PendingConfirmation") is not is_confirmed
+
+
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("service", "responses", "parameters", "operation", "asked"),
     [

@@ -11,8 +11,10 @@ from deploy.config.environments import Environment
 from deploy.config.owner import Owner
 from deploy.resources import account, services
 
+Check = Callable[[Run], list[Finding]]
+
 # Those whose answer stops nothing: it may be about another environment, or be unknown
-HINTS: dict[str, Callable[[Run], list[Finding]]] = {
+HINTS: dict[str, Check] = {
     "services": services.check,
     "vCPUs": account.check_vcpus,
     "VPCs": account.check_vpcs,
@@ -31,12 +33,17 @@ def require(run: Run, environment: Environment | None = None) -> Owner:
     if environment:
         account.refuse_unsafe(run, environment)
     for name, check in HINTS.items():
-        for one in answered(partial(check, run)):
-            if one.state == NOT_READY:
-                run.console.say(f"{name}: {one.what}", one.next)
-            elif one.is_open:
-                run.console.say(f"whether the {name} suffice is unknown: {one.what}")
+        hint(run, name, check)
     return responsible
+
+
+def hint(run: Run, name: str, check: Check) -> None:
+    """Print what ``check`` finds open about ``name``; it is no failure if AWS does not answer."""
+    for one in answered(partial(check, run)):
+        if one.state == NOT_READY:
+            run.console.say(f"{name}: {one.what}", one.next)
+        elif one.is_open:
+            run.console.say(f"{name}: unknown: {one.what}")
 
 
 def check_region(run: Run) -> list[Finding]:

@@ -1,6 +1,6 @@
 """The whole report on one screen, in the order of the first day."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 from deploy.base.context import Run
@@ -9,11 +9,10 @@ from deploy.base.findings import Finding, answered, later, not_ready, ready
 from deploy.commands import pipeline
 from deploy.commands.doctor import environment as one
 from deploy.commands.doctor import machine, preflight
+from deploy.commands.doctor.preflight import Check
 from deploy.config import environments
 from deploy.config.environments import Environment
 from deploy.resources import account, subscriptions
-
-Check = Callable[[Run], list[Finding]]
 
 
 def show(run: Run, wanted: Environment | None) -> bool:

@@ -23,6 +23,7 @@ from moto.rds.responses import RDSResponse
 from moto.resourcegroupstaggingapi.responses import ResourceGroupsTaggingAPIResponse
 from moto.secretsmanager.responses import SecretsManagerResponse
 from moto.servicequotas.responses import ServiceQuotasResponse
+from moto.sns.responses import SNSResponse
 
 from tests.rehearsal.aws import access, backup, ecr
 from tests.rehearsal.aws.answers import (
@@ -46,6 +47,7 @@ from tests.rehearsal.aws.notifications import Receiver
 from tests.rehearsal.aws.rds import Databases
 from tests.rehearsal.aws.rights import Rights
 from tests.rehearsal.aws.secrets import Replicas
+from tests.rehearsal.aws.subscriptions import Subscriptions
 from tests.rehearsal.aws.tags import Tags
 from tests.rehearsal.machines.docker import docker, remove_all
 from tests.rehearsal.machines.registry import PASSWORD, Registry
@@ -113,6 +115,7 @@ class Region:
         )
         self.balancers = LoadBalancers(self.beanstalk.environments)
         self.logs = Logs(name, self.beanstalk.environments)
+        self.subscriptions = Subscriptions(name, lambda: cloud.confirmed)
         login = f"echo {PASSWORD} | docker login --username AWS --password-stdin {self.registry.host} 2>&1"
         self.beanstalk.connect(client, login, self.databases, Rights(cloud.access, name))
 
@@ -138,6 +141,7 @@ class Cloud:
         for name in ("builds", "sources"):
             (folder / name).mkdir(parents=True)
         self._folder, self._regions, self._making = folder, {}, threading.Lock()
+        self.confirmed = False  # whether the recipients have clicked the links that AWS sent
         self.lost, self.refused = set(), []  # regions that do not answer, and who asked them
         self.receiver = Receiver()
         self.cloudformation = CloudFormation(self.receiver)
@@ -293,6 +297,7 @@ class Cloud:
             *answer(RDSResponse, of(Databases, "databases"), from_parsed),
             *answer(ELBV2Response, of(LoadBalancers, "balancers"), from_parsed),
             *answer(CloudWatchResponse, of(CloudWatch, "cloudwatch"), from_parsed),
+            *answer(SNSResponse, of(Subscriptions, "subscriptions"), from_query),
             *answer(LogsResponse, of(Logs, "logs"), from_json),
             *answer(ECRResponse, of(ecr.Images, "images"), from_json),
             *answer(BackupResponse, of(backup.Backup, "backup"), from_path),

@@ -1,0 +1,36 @@
+"""The subscriptions of SNS's topics: who gets messages, and who has not confirmed yet.
+
+As documented, an address that has not has no ARN. Not imitated: it gets the messages nevertheless.
+"""
+
+import re
+
+from moto.sns.models import sns_backends
+
+from deploy.resources.subscriptions import PENDING
+from tests.support.aws import ACCOUNT
+
+RECEIVER = re.compile(r"http://[^/]+/(\w+)/(.+)")  # tests/rehearsal/aws/notifications.py
+
+
+class Subscriptions:
+    """Serves the subscriptions in ``region``; ``are_confirmed()`` says whether the addresses are."""
+
+    actions = ("list_subscriptions_by_topic",)
+
+    def __init__(self, region, are_confirmed):
+        self._region, self._are_confirmed = region, are_confirmed
+
+    def list_subscriptions_by_topic(self, TopicArn, **_):
+        known = sns_backends[ACCOUNT][self._region].subscriptions.values()
+        return {
+            "Subscriptions": [self._describe(one) for one in known if one.topic.arn == TopicArn]
+        }
+
+    def _describe(self, one):
+        protocol, address = RECEIVER.fullmatch(one.endpoint).groups()
+        is_pending = protocol == "email" and not self._are_confirmed()
+        return {
+            "SubscriptionArn": PENDING if is_pending else one.arn, "TopicArn": one.topic.arn,
+            "Protocol": protocol, "Endpoint": address, "Owner": ACCOUNT,
+        }  # fmt: skip
