@@ -85,7 +85,11 @@ class Owner:
 
     def foundation_parameters(self) -> dict[str, str]:
         """The parameters of devops/foundation.yml."""
-        return {"OperationsEmail": self.email, "EscalationEmail": self.escalation}
+        return {
+            "OperationsEmail": self.email,
+            "EscalationEmail": self.escalation,
+            "Repository": self.repository,
+        }
 
 
 def load(content: str) -> Owner:

@@ -18,6 +18,7 @@ def test_the_parameters_of_the_stacks():
     assert load().foundation_parameters() == {
         "OperationsEmail": "team@greetings.test",
         "EscalationEmail": "chief@greetings.test",
+        "Repository": OWNER["repository"],
     }
 
 

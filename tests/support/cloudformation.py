@@ -77,7 +77,11 @@ class Stack:
 
     def __init__(self, path, name, parameters, exports=None):
         self.template, self.name = load(path), name
-        given = {"Application": APPLICATION, "Foundation": f"{APPLICATION}-foundation"}
+        given = {
+            "Application": APPLICATION,
+            "Foundation": f"{APPLICATION}-foundation",
+            "Repository": f"greeters/{APPLICATION}",
+        }
         self.parameters = (
             given
             | {

@@ -8,6 +8,7 @@ fails over to its standby. Its figures are made up; everything else is the templ
 
 import hashlib
 import json
+import math
 import random
 import re
 import sys
@@ -160,8 +161,9 @@ class _Widget:
             arn.rpartition(":")[2].partition("-prod-")[2] for arn in self._properties["alarms"]
         ]
         columns = 7
+        rows = math.ceil(len(names) / columns)
         for number, name in enumerate(names):
-            x, y = number % columns / columns + 0.015, 0.6 - 0.33 * (number // columns)
+            x, y = number % columns / columns + 0.015, 0.8 * (1 - (number // columns + 0.5) / rows)
             card.text(x, y, f" OK  {name}", fontsize=9, va="center", color="#1d8102",
                       bbox={"facecolor": "#e9f5e5", "edgecolor": "#1d8102", "pad": 4})  # fmt: skip
 
