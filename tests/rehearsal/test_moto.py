@@ -25,7 +25,7 @@ PROBES = (
     "backup list_recovery_points_by_backup_vault", "secretsmanager stop_replication_to_replica",
     "ec2 get_instance_metadata_defaults", "outputs of change sets", "exports in change sets", "empty change sets",
     "resources of conditions", "keys of stacks", "kept defaults", "tags of stacks", "the quota of instances",
-    "the newest lines",
+    "the newest lines", "names of subnet groups",
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The imitation of Slack: which messages it shows, and whose channels they reach."""
 
 import json
+from types import SimpleNamespace
 
 import boto3
 import pytest
@@ -8,7 +9,7 @@ from botocore.exceptions import ConnectionClosedError
 from moto.sns.models import sns_backends
 
 from deploy.delivery import notify
-from tests.rehearsal.aws import events
+from tests.rehearsal.aws import events, subscriptions
 from tests.rehearsal.aws.notifications import Receiver, is_shown
 from tests.support import cloudformation
 from tests.support.aws import ACCOUNT
@@ -70,6 +71,15 @@ def test_an_event_that_the_team_gets_is_shown(stack, name):
 
 def test_there_are_such_events():
     assert len(RULES) == 2
+
+
+@pytest.mark.parametrize(
+    ("protocol", "text"), [("email", "A title\n\nA line\n"), ("slack", json.dumps(CUSTOM))]
+)
+def test_each_recipient_gets_the_text_for_it(protocol, text):
+    """An e-mail is for people, and Slack has a form of its own."""
+    known = SimpleNamespace(endpoint=f"http://127.0.0.1:1/{protocol}/one")
+    assert subscriptions._choose(known, notify.structure("A title", ["A line"]), "http") == text
 
 
 @pytest.fixture

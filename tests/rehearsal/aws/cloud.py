@@ -19,13 +19,14 @@ from moto.logs.responses import LogsResponse
 from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
+from moto.rds.models import DBSubnetGroup
 from moto.rds.responses import RDSResponse
 from moto.resourcegroupstaggingapi.responses import ResourceGroupsTaggingAPIResponse
 from moto.secretsmanager.responses import SecretsManagerResponse
 from moto.servicequotas.responses import ServiceQuotasResponse
 from moto.sns.responses import SNSResponse
 
-from tests.rehearsal.aws import access, backup, ecr
+from tests.rehearsal.aws import access, backup, ecr, subscriptions
 from tests.rehearsal.aws.answers import (
     ByRegion,
     answer,
@@ -291,6 +292,11 @@ class Cloud:
             *self.access.patches(),
             *ecr.patches(lambda region: self.region(region).registry),
             *backup.patches(),
+            *subscriptions.patches(),
+            # What a template refers to; moto gives the object instead of its name
+            mock.patch.object(
+                DBSubnetGroup, "physical_resource_id", property(lambda self: self.name), create=True
+            ),
             self._refusing(),
             checking(),
             *answer(EBResponse, of(Beanstalk, "beanstalk"), from_query),

@@ -106,6 +106,22 @@ def lacks_keys_of_stacks(client):
     return False
 
 
+def lacks_names_of_subnet_groups(client):
+    """A template can refer to a subnet group of databases by its name."""
+    import boto3
+
+    ec2 = boto3.client("ec2")
+    network = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=network, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
+    properties = {"DBSubnetGroupDescription": "one", "SubnetIds": [subnet]}
+    group = {"Type": "AWS::RDS::DBSubnetGroup", "Properties": properties}
+    outputs = {"Name": {"Value": {"Ref": "Group"}}}
+    template = json.dumps({"Resources": {"Group": group}, "Outputs": outputs})
+    client.create_stack(StackName="a", TemplateBody=template)
+    [found] = client.describe_stacks(StackName="a")["Stacks"][0]["Outputs"]
+    return "object" in found["OutputValue"]
+
+
 def lacks_the_newest_lines(_):
     """The lines of a log can be asked for from the newest."""
     import boto3
@@ -173,7 +189,8 @@ def gaps():
     found[f"ec2 {action}"] = not hasattr(EC2Response, action)
     for probe in (lacks_outputs_of_change_sets, lacks_exports_in_change_sets,
                   lacks_empty_change_sets, lacks_kept_defaults, lacks_resources_of_conditions, lacks_keys_of_stacks,
-                  lacks_tags_of_stacks, lacks_the_quota_of_instances, lacks_the_newest_lines):  # fmt: skip
+                  lacks_tags_of_stacks, lacks_the_quota_of_instances, lacks_the_newest_lines,
+                  lacks_names_of_subnet_groups):  # fmt: skip
         with mock_aws():
             found[probe.__name__.removeprefix("lacks_").replace("_", " ")] = probe(
                 boto3.client("cloudformation")

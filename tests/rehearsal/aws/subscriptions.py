@@ -1,11 +1,14 @@
 """The subscriptions of SNS's topics: who gets messages, and who has not confirmed yet.
 
-As documented, an address that has not has no ARN. Not imitated: it gets the messages nevertheless.
+As documented, an address that has not has no ARN, and each gets the text for its own protocol. Not imitated: it gets
+the messages before it has confirmed, too.
 """
 
+import json
 import re
+from unittest import mock
 
-from moto.sns.models import sns_backends
+from moto.sns.models import Subscription, sns_backends
 
 from deploy.resources.subscriptions import PENDING
 from tests.support.aws import ACCOUNT
@@ -34,3 +37,13 @@ class Subscriptions:
             "SubscriptionArn": PENDING if is_pending else one.arn, "TopicArn": one.topic.arn,
             "Protocol": protocol, "Endpoint": address, "Owner": ACCOUNT,
         }  # fmt: skip
+
+
+def patches():
+    """A patch that makes moto choose the text by the protocol in the receiver's URL, as all are posted to there."""
+    return [mock.patch.object(Subscription, "_parse_message_structure", _choose)]
+
+
+def _choose(subscription, message, _):
+    texts = json.loads(message)
+    return texts.get(RECEIVER.fullmatch(subscription.endpoint)[1]) or texts["default"]
