@@ -17,6 +17,7 @@ class Console:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._given = stream
         self._live = False
+        self.quiet = False  # whether commands are not written
         self.has_changed = False  # whether this run has changed anything, which a failure says
 
     @property
@@ -31,6 +32,8 @@ class Console:
 
     def command(self, line: str) -> None:
         """Write a command that changes something, in a form that can be pasted into a shell."""
+        if self.quiet:
+            return
         self._clear()
         print(f"+ {line}", file=self._stream, flush=True)
 
@@ -46,10 +49,13 @@ class Console:
 
     def failure(self, failure: Failure) -> None:
         """Write what happened, the current state, and what to do."""
-        default = "nothing more was done by this run" if self.has_changed else "nothing was changed"
+        now, remedy = "nothing was changed", "see the reason above, then run it again"
+        if self.has_changed:
+            now = "nothing more was done by this run"
+            remedy += "; it continues where it stopped"
         self.say(f"FAILED: {failure.what}")
-        self.say(f"  now: {failure.now or default}")
-        self.say(f"  next: {failure.next or 'run it again; it continues where it stopped'}")
+        self.say(f"  now: {failure.now or now}")
+        self.say(f"  next: {failure.next or remedy}")
 
     def waiting(self, name: str) -> Callable[[str, str], None]:
         """A function that shows the state of ``name`` and its last event.

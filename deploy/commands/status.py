@@ -14,13 +14,12 @@ from deploy.config import environments
 from deploy.config.environments import Environment
 from deploy.delivery import approval, history
 from deploy.delivery.history import Entry
-from deploy.resources import backups, beanstalk, certificates, monitoring, subscriptions
+from deploy.resources import backups, beanstalk, certificates, lock, monitoring, subscriptions
 from deploy.resources.backups import Backup
 from deploy.resources.beanstalk import State
 
 T = TypeVar("T")
 DEPLOYMENTS = 3  # lines of history for each environment
-NO_PIPELINE = "PipelineNotFoundException"
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,7 @@ class Report:
     deployments: list[Entry] | None = None  # the newest first
     alarms: list[Alarm] | None = None
     writes_stopped: bool | None = None
+    locked_by: str | None = None  # the run that works on it; empty if there is none
     watched: bool | None = None  # whether its alarms watch the current load balancer
     pipeline_id: str | None = None  # by which the pipeline knows it; None also without a pipeline
     certificate_days: int | None = None  # None also if there is no certificate
@@ -128,6 +128,7 @@ def _report(
         ask("deployments", lambda: history.find_last(run, name, DEPLOYMENTS)),
         alarms and [one for one in alarms if _belongs(one, name)],
         ask("whether writes are stopped", lambda: credentials.are_writes_stopped(run, name)),
+        ask("who works on it", lambda: lock.find_holder(run, name)),
         ask("dashboard", lambda: monitoring.is_watched(run, name)),
         pipeline_id,
         ask("certificate", lambda: _days_left(run, certificates.find(run, known)))
@@ -196,12 +197,9 @@ def _belongs(alarm: Alarm, name: str) -> bool:
 
 
 def _find_pending(run: Run) -> list[str] | None:
-    try:
-        found = approval.find_pending(run, run.settings.application)
-    except AwsFailure as failure:
-        if failure.code == NO_PIPELINE:
-            return None
-        raise
+    found = approval.find_pending(run, run.settings.application)
+    if found is None:
+        return None
     return [f"{one.action}, in the stage {one.stage}" for one in found]
 
 

@@ -1,6 +1,7 @@
 """The state of everything on one screen, or for programs: see status.py for what it has."""
 
 import json
+import textwrap
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from deploy.config.environments import Environment
 from deploy.resources import backups
 from deploy.resources.backups import Backup
 
+DETAIL = 160  # characters of why a deployment failed; --json has them all
 WORDS = {"deploy": "succeeded", "rollback": "rolled back to", "failed": "FAILED"}
 
 
@@ -89,8 +91,10 @@ def _rows(settings: Settings, report: Report, now: datetime) -> Iterator[tuple[s
         yield "instances", ", ".join(running) or "none"
     if state.platform:
         yield "platform", state.platform
+    if report.locked_by:
+        yield "working", report.locked_by
     for entry in report.deployments or []:
-        detail = f": {entry.detail}" if entry.detail else ""
+        detail = f": {textwrap.shorten(entry.detail, DETAIL)}" if entry.detail else ""
         result = f"{WORDS[entry.kind]} {entry.label}  {entry.who or 'unknown'}{detail}"
         yield "deployed", f"{_age(entry.at, now)} ago  {result}"
     yield from (_alarm(one, now) for one in report.alarms or [])

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from deploy.base.context import Run
-from deploy.base.errors import Failure
+from deploy.base.errors import Failure, NotFound
 from deploy.base.waiting import Pending, wait_until
 from deploy.config import window
 from deploy.delivery import notify
@@ -45,8 +45,13 @@ def release(run: Run, now: datetime) -> None:
             _notify(run, pipeline, approval, why)
 
 
-def find_pending(run: Run, pipeline: str) -> list[Approval]:
-    """The approvals that are pending in ``pipeline``. Raises AwsFailure."""
+def find_pending(run: Run, pipeline: str) -> list[Approval] | None:
+    """The approvals that are pending in ``pipeline``; None without one. Raises AwsFailure."""
+    found = run.aws.find(
+        "codepipeline", "get_pipeline_state", "PipelineNotFoundException", name=pipeline
+    )
+    if found is None:
+        return None
     return [
         Approval(
             stage["stageName"],
@@ -54,7 +59,7 @@ def find_pending(run: Run, pipeline: str) -> list[Approval]:
             latest["token"],
             stage["latestExecution"]["pipelineExecutionId"],
         )
-        for stage in run.aws.ask("codepipeline", "get_pipeline_state", name=pipeline)["stageStates"]
+        for stage in found["stageStates"]
         for action in stage["actionStates"]
         for latest in [action.get("latestExecution", {})]
         if latest.get("token") and latest.get("status") == "InProgress"
@@ -63,7 +68,13 @@ def find_pending(run: Run, pipeline: str) -> list[Approval]:
 
 def _find(run: Run, pipeline: str, execution: str) -> Approval | None:
     def look() -> Approval | Pending:
-        matching = (one for one in find_pending(run, pipeline) if execution in ("", one.execution))
+        pending = find_pending(run, pipeline)
+        if pending is None:
+            raise NotFound(
+                f"there is no pipeline {pipeline} in {run.settings.region}",
+                next=run.settings.elsewhere("bootstrap"),
+            )
+        matching = (one for one in pending if execution in ("", one.execution))
         return next(matching, Pending("not pending yet"))
 
     found = wait_until(run, "the approval", look, PATIENCE if execution else 0)

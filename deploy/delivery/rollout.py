@@ -20,7 +20,7 @@ from deploy.delivery import history, notify, smoke, version
 from deploy.delivery.version import Version
 from deploy.resources import addresses, beanstalk, events, lock, monitoring, stuck
 
-LOOK = "find the cause in the events above and in what this shows: {}; fix it and build again"
+LOOK = "the cause is said above, before the events; more is in {}; fix it and build again"
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ def deploy(
         if before not in (label, *history.read(run, name)[-1:]):
             history.record(run, environment, "deploy", before)
         run.console.say(f"{name}: from {before} to {label}")
+        if before == label:
+            run.console.say("  the same version: its instances are replaced, and get new secrets")
         rollout = _Rollout(run, environment, before, label, key)
         with notify.reporting(run, environment, label), monitoring.announced(run, environment):
             try:
@@ -103,10 +105,14 @@ def _find_before(run: Run, environment: Environment) -> str:
     current = beanstalk.wait_until_ready(run, environment).version
     before = history.version_before(history.read(run, environment.name), current)
     if before is None:
+        remedy = f"{run.settings.program} build, as there is no other version"
+        others = [one for one in version.newest(run, 6) if one != current]
+        if others:
+            remedy = f"{run.settings.program} deploy {environment.short} --version {others[0]}"
+        if others[1:]:
+            remedy += f"; or another one: {' '.join(others[1:])}"
         raise Failure(
-            f"the history of {environment.name} has no version before {current}",
-            next=f"{run.settings.program} deploy {environment.short} --version LABEL, one of: "
-            f"{' '.join(version.newest(run, 5))}",
+            f"the history of {environment.name} has no version before {current}", next=remedy
         )
     return before
 
@@ -115,7 +121,7 @@ def _restore(rollout: _Rollout, failure: Failure) -> NoReturn:
     """Roll every instance back to the version before. Always raises Failure."""
     run, short, name = rollout.run, rollout.environment.short, rollout.environment.name
     before, failed = rollout.before, rollout.label
-    logs = run.settings.eb(f"logs {name}")
+    logs = f"{run.settings.program} logs {short}"
     run.console.say(f"{name}: version {failed} failed: {failure.what}. The last events:")
     events.show(run, name)
     with state(f"some instances of {name} may run {failed}, and others {before}"):

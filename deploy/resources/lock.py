@@ -45,6 +45,12 @@ def hold(run: Run, name: str) -> Iterator[None]:
                 lock.give_back()
 
 
+def find_holder(run: Run, name: str) -> str:
+    """Who holds the lock of ``name``, since when; empty if nobody does. Raises Failure."""
+    found = _Lock(run, name).read()
+    return found.holder.decode(errors="replace") if found else ""
+
+
 class _Content(NamedTuple):
     holder: bytes
     etag: str
@@ -71,7 +77,7 @@ class _Lock:
 
     def take(self) -> Pending | None:
         """None as soon as this run holds the lock, else who does. Raises Failure."""
-        if self._was_taken and (found := self._read()):
+        if self._was_taken and (found := self.read()):
             return self._describe(found)
         self.is_ours = True  # until AWS denies it: a signal may arrive before the response
         try:
@@ -84,7 +90,7 @@ class _Lock:
             if failure.code not in TAKEN:
                 self.is_ours = failure.transient
                 raise
-            found = self._read()
+            found = self.read()
             # After a lost response the client tries again, and finds its own lock
             self.is_ours = found is not None and found.holder == self._own
             self._was_taken = not self.is_ours
@@ -109,7 +115,7 @@ class _Lock:
         """Remove the lock if it is this run's. Errors are only reported."""
         console = self._run.console
         try:
-            found = None if self._run.changes.dry_run else self._read()
+            found = None if self._run.changes.dry_run else self.read()
             if found and found.holder != self._own:
                 console.say(
                     f"the lock of {self._name} is held by another run now: {found.holder.decode()}"
@@ -124,7 +130,7 @@ class _Lock:
             else:
                 console.say(f"the lock could not be released: {failure.what}", self.removal)
 
-    def _read(self) -> _Content | None:
+    def read(self) -> _Content | None:
         """The content of the lock, or None if there is none."""
         try:
             found = self._records.get(self._key)

@@ -121,3 +121,9 @@ def test_a_refused_approval_is_a_failure(aws, release):
 def test_without_a_topic_the_team_cannot_be_notified(aws, release):
     with pytest.raises(Failure, match="TEAM_TOPIC is missing"):
         release(CLOSED, {"EXECUTION": "e-2"}, WAITING)
+
+
+def test_without_a_pipeline_it_says_how_to_create_it(fails):
+    output = fails("release")
+    assert f"there is no pipeline {APPLICATION} in eu-west-1" in output
+    assert "next: scripts/build_and_deploy.sh bootstrap\n" in output

@@ -1,5 +1,6 @@
 """Usage, exit codes, and the ways in which a command can end."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from deploy.base import settings
 from deploy.base.errors import Interrupted
 from deploy.commands.cli import main as cli
+from tests.deploy.conftest import STAGING
 from tests.support.aws import REGION
 from tests.support.owner import OWNER
 
@@ -33,6 +35,12 @@ def leaves(group, *path):
             yield from leaves(found, *path, name)
         else:
             yield (*path, name)
+
+
+def test_no_description_is_cut_off_on_a_terminal_of_80_columns(command):
+    for group in ("", "secrets", "writes", "backups", "sentry", "versions"):
+        _, output = command(*group.split(), "--help")
+        assert "..." not in output.partition("Commands:")[2]
 
 
 @pytest.mark.parametrize("path", list(leaves(cli.main)), ids=" ".join)
@@ -60,6 +68,9 @@ def test_whatever_changes_something_has_a_dry_run():
         (["bild"], "No such command 'bild'"),
         (["--force"], "No such option"),
         (["deploy"], "Missing argument 'ENV'"),
+        (["status", "nowhere"], "'nowhere': expected staging, prod (devops/environments.toml)"),
+        (["smoke", "staging.example"], "expected staging, prod, or a URL with http:// (devops"),
+        (["deploy", "stagin", "--version", "new"], "'stagin': expected staging, prod"),
         (["build", "staging"], "unexpected extra argument"),
         (["deploy", "staging", "prod"], "unexpected extra argument"),
         (["deploy", "staging", "--version"], "requires an argument"),
@@ -67,6 +78,8 @@ def test_whatever_changes_something_has_a_dry_run():
         (["secrets", "set", "staging", "TOKEN", "a value"], "unexpected extra argument"),
         (["status", "--json", "--watch"], "do not go together"),
         (["--dry-run", "build"], "the options of build go after build"),
+        (["--quiet", "build"], "the options of build go after build"),
+        (["build", "--quiet", "--dry-run"], "--dry-run and --quiet do not go together"),
         (["--forward", "deploy", "staging"], "the options of deploy go after deploy"),
     ],
 )
@@ -168,6 +181,32 @@ def test_an_interrupted_deployment_releases_its_lock_and_reports(aws, staging, p
     assert f"next: see {SCRIPT} status; run the same command again" in output
     assert not [key for key in aws.objects if key.startswith("locks/")]
     assert "the run was interrupted" in aws.published[0]["Message"]
+
+
+def test_what_was_interrupted_before_it_changed_anything(
+    aws, staging, tested, command, monkeypatch
+):
+    monkeypatch.setattr("deploy.delivery.smoke.check_url", lambda *_: interrupt())
+    code, output = command("smoke", "http://127.0.0.1:1")
+    assert (code, output) == (130, "deploy: interrupted; nothing was changed\n")
+
+
+def test_a_reader_that_leaves_is_no_bug(aws, staging, command, monkeypatch):
+    """As `status | head -1` does."""
+    monkeypatch.setattr("deploy.base.console.Console.result", lambda *_: leave())
+    code, output = command("status")
+    assert (code, output) == (1, "")
+
+
+def leave():
+    raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+def test_quietly_everything_is_said_but_the_commands(aws, staging, command):
+    code, output = command("deploy", "staging", "--version", "new", "--quiet")
+    assert code == 0
+    assert "+ " not in output
+    assert f"{STAGING} runs new" in output
 
 
 def test_a_signal_between_the_lock_and_its_confirmation_releases_it(aws, staging, command):

@@ -64,7 +64,7 @@ def test_a_failure_is_always_three_sentences():
     what, now, next_ = stream.getvalue().splitlines()
     assert what == "deploy: FAILED: it broke"
     assert now == "deploy:   now: nothing was changed"
-    assert next_.startswith("deploy:   next: run it again")
+    assert next_ == "deploy:   next: see the reason above, then run it again"
 
 
 NOTHING, SOMETHING = "nothing was changed", "nothing more was done by this run"

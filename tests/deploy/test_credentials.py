@@ -370,7 +370,6 @@ def test_a_secret_is_set_from_a_prompt(vault, command, monkeypatch):
         (["staging", "API_KEYS_BEFORE"], "x", "is not a name for an environment variable"),
         (["staging", "TOKEN_PREVIOUS"], "x", "is not a name for an environment variable"),
         (["staging", "RDS_PASSWORD"], "x", "secrets rotate staging"),
-        (["nowhere", "TOKEN"], "x", "There are: staging, prod"),
     ],
 )
 def test_what_is_refused(aws, vault, fails, given, arguments, text, what):

@@ -105,10 +105,10 @@ def test_eb_is_called_and_printed_with_the_profile(
 ):
     monkeypatch.setenv("AWS_CONFIG_FILE", clean["AWS_CONFIG_FILE"])
     monkeypatch.setenv("AWS_PROFILE", "some one")
-    tested.broken = {"new"}
+    tested.broken = {"new", "old"}
     output = fails("deploy", "staging", "--version", "new")
     own = shlex.join(["--profile", "some one", "--region", "eu-west-1"])
     calls = programs.calls("^eb deploy")
     assert len(calls) == 2
     assert all(one.endswith(own) for one in calls)
-    assert f"eb logs {STAGING} {own}" in output
+    assert f"eb events {STAGING} {own}" in output

@@ -321,8 +321,22 @@ def test_a_rollback_deploys_the_previous_version(aws, staging, command):
 def test_a_rollback_without_a_previous_version_is_refused(staging, programs, fails):
     output = fails("rollback", "staging")
     assert f"the history of {STAGING} has no version before old" in output
-    assert "deploy staging --version LABEL, one of: new old older" in output
+    assert "deploy staging --version new; or another one: older\n" in output
     assert not programs.calls("eb deploy")
+
+
+def test_a_first_version_cannot_be_rolled_back(aws, staging, fails):
+    for label in ("older", "new"):
+        del aws.versions[label]
+    assert "build_and_deploy.sh build, as there is no other version\n" in fails(
+        "rollback", "staging"
+    )
+
+
+def test_the_version_that_runs_is_deployed_for_its_settings_only(staging, command):
+    same = "the same version: its instances are replaced"
+    assert same in command("deploy", "staging", "--version", "old")[1]
+    assert same not in command("deploy", "staging", "--version", "new")[1]
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", None])

@@ -14,7 +14,7 @@ from deploy.delivery import history
 from deploy.delivery.history import Entry
 from deploy.resources.beanstalk import State
 from tests.deploy.conftest import PROD, STAGING, add_bundle, made
-from tests.support.aws import APPLICATION, REGION
+from tests.support.aws import APPLICATION, REGION, records
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 TOPIC = ["arn:aws:sns:eu-west-1:123456789012:operations"]
@@ -87,6 +87,23 @@ def test_addresses_that_were_never_confirmed_are_reported(aws, watched, command)
     assert "\nNO MESSAGES  chief@greetings.test has not confirmed EscalationTopic: click" in output
     assert "--notification-endpoint chief@greetings.test --region eu-west-1\n" in output
     assert report(command)[1]["unconfirmed"][0]["what"].startswith("chief@greetings.test")
+
+
+def test_a_run_that_works_on_an_environment_is_shown(aws, watched, command):
+    assert "working" not in command("status")[1]
+    aws.s3_put_object(records(), f"locks/{STAGING}", b"somebody@host, process 7, since today")
+    output = command("status")[1]
+    assert output.count("  working      somebody@host, process 7, since today\n") == 1
+    assert report(command, "staging")[1]["environments"][0]["locked_by"].startswith("somebody")
+
+
+def test_why_a_deployment_failed_is_one_line(aws, watched, run, command):
+    fault = "smoke test: " + "a birthday is saved " * 30
+    history.record(run, environments.find(run.settings, "prod"), "failed", "new", fault)
+    [line] = [one for one in command("status", "prod")[1].splitlines() if "FAILED new" in one]
+    assert line.endswith(" [...]")
+    assert len(line) < 300
+    assert fault in report(command, "prod")[1]["environments"][0]["deployments"][0]["detail"]
 
 
 def test_it_can_show_one_environment(watched, command):
@@ -221,6 +238,7 @@ def test_a_certificate_that_is_not_issued(aws, watched, certificate, command):
         ("acm:DescribeCertificate", "certificate"),
         ("secretsmanager:GetSecretValue", "whether writes are stopped"),
         ("sns:ListSubscriptionsByTopic", "who gets messages"),
+        ("s3:GetObject", "who works on it"),
     ],
 )
 def test_a_query_without_a_response_is_shown_as_unknown(

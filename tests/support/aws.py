@@ -624,7 +624,7 @@ class FakeAws:
         """A line of a log, written ``ago`` seconds before now, which the clock on the wall says."""
         at = int((datetime.now(UTC) - timedelta(seconds=ago)).timestamp() * 1000)
         self.logs.setdefault(group, None)
-        self.lines.setdefault(group, []).append((at, f"id-{next(self._ids)}", text))
+        self.lines.setdefault(group, []).append((at, f"id-{next(self._ids):06}", text))
 
     def logs_filter_log_events(
         self,

@@ -48,6 +48,8 @@ class Options:
     def run(self, dry_run: bool, in_region: bool = True) -> Run:
         """One run of a command. Says which region it is in, if that is not the home region."""
         loaded = self.load()
+        if dry_run and self.console.quiet:
+            raise click.UsageError("--dry-run and --quiet do not go together")
         if in_region and loaded.region != loaded.home:
             self.console.say(
                 f"in {loaded.region}, not in the home region {loaded.home} "
@@ -59,6 +61,22 @@ class Options:
         return Run(loaded, self.console, changes, aws, tools, self.lock_wait)
 
 
+def _keep_quiet(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    context.ensure_object(Options).console.quiet |= wanted
+
+
+dry_run = click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the commands that would change something, and do not run them.",
+)
+quiet = click.option(
+    "--quiet",
+    is_flag=True,
+    expose_value=False,
+    callback=_keep_quiet,
+    help="Do not print the commands that change something.",
+)
 pass_options = click.make_pass_decorator(Options, ensure=True)
 
 
@@ -74,12 +92,7 @@ def with_run(harmless: bool = False, elsewhere: bool = False) -> Callable[[Comma
         def command(options: Options, /, dry_run: bool = False, **given: Any) -> Any:
             return function(options.run(dry_run, not elsewhere), **given)
 
-        option = click.option(
-            "--dry-run",
-            is_flag=True,
-            help="Print the commands that would change something, and do not run them.",
-        )
-        return pass_options(command) if harmless else option(pass_options(command))
+        return pass_options(command) if harmless else dry_run(quiet(pass_options(command)))
 
     return decorate
 
@@ -98,7 +111,11 @@ class _Environment(click.ParamType[Environment | str]):
         if self._or_url and value.startswith(("http://", "https://")):
             return str(value)
         options = ctx.find_object(Options) if ctx else None
-        return environments.find((options or Options()).load(), value)
+        known = environments.read((options or Options()).load())
+        if value not in known:
+            expected = f"{', '.join(known)}{', or a URL with http://' if self._or_url else ''}"
+            self.fail(f"{value!r}: expected {expected} (devops/environments.toml)", param, ctx)
+        return known[value]
 
 
 class _Moment(click.ParamType[datetime]):

@@ -47,7 +47,7 @@ def build_command(run: Run, allow_dirty: bool) -> None:
 @lock_wait
 @with_run()
 def deploy(run: Run, environment: Environment, label: str | None, forward: bool) -> None:
-    """Deploy a version to ENV, smoke test it, and roll back if anything is wrong.
+    """Deploy a version to ENV, test it, and roll back on a fault.
 
     Without --version, deploys the version that was built last in this checkout.
     """
@@ -98,9 +98,9 @@ def bootstrap(run: Run, token: bool, main_is_protected: bool) -> None:
 @click.command()
 @with_run()
 def release(run: Run) -> None:
-    """Approve the pipeline's pending version if the release window is open.
+    """Approve the pending version if the release window is open.
 
-    While it is closed, the team is notified of the pending version.
+    It is that of the pipeline. While the window is closed, the team is notified.
     """
     approval.release(run, datetime.now(UTC))
 
@@ -109,9 +109,9 @@ def release(run: Run) -> None:
 @moment
 @pass_options
 def window_command(options: Options, at: datetime | None) -> bool:
-    """Show whether the release window is open: exit code 0 if it is, 1 if not.
+    """Show whether the release window is open.
 
-    Exit code 2 if devops/release_window.toml is invalid.
+    Exit code 0 if it is, 1 if not, 2 if devops/release_window.toml is invalid.
     """
     now = at or datetime.now(UTC)
     try:
@@ -126,7 +126,7 @@ def window_command(options: Options, at: datetime | None) -> bool:
 @click.command()
 @pass_options
 def check(options: Options) -> None:
-    """Check the files of devops/ that people edit, such as the owner and the release window."""
+    """Check the files of devops/ that people edit."""
     loaded = settings.load(env={}, root=options.root)
     responsible = owner.read(loaded.root)
     click.echo(f"{responsible.team} owns this service: {responsible.email}")
@@ -152,7 +152,7 @@ def apply_sentry(run: Run) -> None:
 
 @click.group()
 def versions() -> None:
-    """Keep the number of versions below the 1,000 that an application may have."""
+    """Stay below the 1,000 versions that an application may have."""
 
 
 @versions.command("prune")

@@ -49,7 +49,7 @@ from deploy.resources import backups
 def create_command(
     run: Run, environment: Environment, label: str | None, allow_dirty: bool
 ) -> None:
-    """Create the missing parts of ENV, and apply the settings in devops/environments.toml.
+    """Create what ENV lacks, and apply devops/environments.toml.
 
     Stacks, application, version (one is built without --version) and environment. Safe to run
     again. A dry run creates change sets to show what stacks would change, and removes them.
@@ -63,9 +63,9 @@ def create_command(
 @click.option("--watch", is_flag=True, help="Refresh every POLL_SECONDS, until Ctrl-C.")
 @with_run(harmless=True)
 def status_command(run: Run, environment: Environment | None, as_json: bool, watch: bool) -> bool:
-    """Show the state of everything: versions, health, deployments, alarms, certificates, approvals.
+    """Show versions, health, deployments, alarms and approvals.
 
-    For ENV, or for all environments. Exit code 1 if AWS did not answer a query: what could not be
+    Of ENV, or of all environments. Exit code 1 if AWS did not answer a query: what could not be
     read is shown as unknown.
     """
     if as_json and watch:
@@ -90,10 +90,10 @@ def status_command(run: Run, environment: Environment | None, as_json: bool, wat
 @click.option("--follow", is_flag=True, help="Also lines that are written from now on.")
 @with_run(harmless=True)
 def logs_command(run: Run, environment: Environment, follow: bool, **wish: Any) -> None:
-    """Show the last 100 lines of the application in ENV, of the last 24 hours.
+    """Show the last lines that the application in ENV logged.
 
-    With --since or --request, all of them. The lines of the application and of nginx are JSON;
-    --errors shows no others, such as the stacks of a worker that was stuck.
+    100 of the last 24 hours; with --since or --request, all of them. The lines of the application
+    and of nginx are JSON; --errors shows no others, such as the stacks of a worker that was stuck.
     """
     if wish["request"] and wish["errors"]:
         raise click.UsageError("--request and --errors do not go together")
@@ -104,10 +104,10 @@ def logs_command(run: Run, environment: Environment, follow: bool, **wish: Any) 
 @any_environment
 @with_run(harmless=True)
 def doctor_command(run: Run, environment: Environment | None) -> bool:
-    """Look at everything that a first day on AWS needs, and change nothing.
+    """Say what is ready for a first day on AWS, and what is not.
 
-    For ENV, or for all environments: what is ready, what is not and the command that makes it so,
-    and what is unknown with the permission that is missing. Exit code 1 if anything is not ready or
+    For ENV, or for all environments, with the command that makes it ready; what is unknown, with
+    the permission that is missing. Changes nothing. Exit code 1 if anything is not ready or
     unknown; what nobody can know yet ("later") does not count.
     """
     return report.show(run, environment)
@@ -125,19 +125,22 @@ def secrets() -> None:
 @lock_wait
 @with_run()
 def set_secret(run: Run, environment: Environment, name: str, previous: bool) -> None:
-    """Set the secret NAME of ENV, from a prompt or from standard input, and redeploy."""
+    """Set the secret NAME of ENV, and redeploy.
+
+    Its value is typed at a prompt, or comes from standard input.
+    """
     ask = None if previous else (lambda: arguments.ask_for(name))
     secret_change.change(run, environment, name, ask)
 
 
 @click.group("writes")
 def writes_group() -> None:
-    """Stop and allow writes, such as before a last backup, or in a flood of requests."""
+    """Stop and allow writes, as before a last backup, or in a flood."""
 
 
 @click.group("backups")
 def backups_group() -> None:
-    """Install the nightly backups of an environment, and check that they exist."""
+    """Install the nightly backups of an environment, and check them."""
 
 
 @click.command("recover")
@@ -177,7 +180,7 @@ def backups_group() -> None:
 def recover_command(
     run: Run, /, environment: Environment, region: str | None, yes: bool, **wanted: Any
 ) -> None:
-    """Recreate ENV from a backup, in another region or beside the old one.
+    """Recreate ENV from a backup, elsewhere or beside the old one.
 
     First says how old the newest complete backup is, and what is lost. Sends no request to the home
     region. After an interruption, the same command continues. A dry run says what it would create.
@@ -220,7 +223,7 @@ def _show_backups(run: Run, environment: Environment) -> bool:
 SIMPLE: tuple[tuple[click.Group, str, Command, str], ...] = (
     (
         secrets, "list", with_run(harmless=True)(credentials.show),
-        "List the secrets of ENV by name, never by value: exit code 1 if one is missing.",
+        "List the secrets of ENV by name, never by value. Exit code 1 if one is missing.",
     ),
     (
         secrets, "rotate", lock_wait(with_run()(rotation.rotate)),
@@ -228,7 +231,7 @@ SIMPLE: tuple[tuple[click.Group, str, Command, str], ...] = (
     ),
     (
         writes_group, "stop", lock_wait(with_run()(writes.stop)),
-        "Answer 401 to everybody who saves or deletes in ENV, but the smoke test.",
+        "Answer 401 to all writes in ENV but those of the smoke test.",
     ),
     (
         writes_group, "allow", lock_wait(with_run()(writes.allow)),
@@ -236,11 +239,11 @@ SIMPLE: tuple[tuple[click.Group, str, Command, str], ...] = (
     ),
     (
         backups_group, "install", with_run(elsewhere=True)(protection.install),
-        "Create or update vaults, plan and alarms of ENV in its three regions. Safe to run again.",
+        "Create or update vaults, plan and alarms of ENV. Safe to run again.",
     ),
     (
         backups_group, "list", with_run(harmless=True, elsewhere=True)(_show_backups),
-        "Show the newest complete backup of ENV in each region: exit code 1 if one is late.",
+        "Show the newest backup of ENV in each region. Exit code 1 if one is late.",
     ),
 )  # fmt: skip
 for group, name, function, text in SIMPLE:

@@ -9,7 +9,7 @@ from deploy.base.errors import Failure, Interrupted
 from deploy.base.settings import PROGRAM
 from deploy.commands import ship
 from deploy.commands.cli import delivery, environments
-from deploy.commands.cli.arguments import Options, allow_dirty, forward, lock_wait
+from deploy.commands.cli.arguments import Options, allow_dirty, forward, lock_wait, quiet
 from deploy.commands.parts import NotYet
 from deploy.config import owner
 
@@ -40,6 +40,7 @@ Exit codes:
     epilog=EPILOG,
 )
 @click.option("--dry-run", is_flag=True, help="Without a COMMAND: only print what would be done.")
+@quiet
 @allow_dirty
 @forward
 @lock_wait
@@ -54,7 +55,7 @@ def main(context: click.Context, dry_run: bool, allow_dirty: bool, forward: bool
     name, options = context.invoked_subcommand, context.ensure_object(Options)
     if name is None:
         ship.ship(options.run(dry_run), allow_dirty, forward)
-    elif dry_run or allow_dirty or forward or options.lock_wait:
+    elif dry_run or allow_dirty or forward or options.lock_wait or options.console.quiet:
         raise click.UsageError(f"the options of {name} go after {name}")
 
 
@@ -80,8 +81,11 @@ def start(words: list[str] | None = None, options: Options | None = None) -> int
         console.say(str(end))
         return 0
     except (Interrupted, click.Abort):
-        console.say("interrupted. What was started on AWS continues there")
-        console.say(f"  next: see {PROGRAM} status; run the same command again: it continues")
+        if console.has_changed:
+            remedy = f"see {PROGRAM} status; run the same command again: it continues"
+            console.say("interrupted. What was started on AWS continues there", remedy)
+        else:
+            console.say("interrupted; nothing was changed")
         return 130
     except Exception as error:
         traceback.print_exc()
