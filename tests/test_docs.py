@@ -6,10 +6,10 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
-from tests.support import openapi
-from tests.support.aws import APPLICATION
+from tests.support import openapi, runbook
 from web.config import SETTINGS
 from web.openapi import VERSION
 
@@ -78,12 +78,40 @@ def test_every_link_leads_somewhere_and_every_file_that_is_named_exists(page):
         assert found.exists(), f"{page}: [{text}]({target})"
         if section and found.suffix == ".md":
             headings = re.findall(r"^#+ (.*)$", found.read_text(), re.MULTILINE)
-            assert section in {anchor(one) for one in headings}, f"{page}: [{text}]({target})"
+            assert section in {runbook.anchor(one) for one in headings}, (
+                f"{page}: [{text}]({target})"
+            )
 
 
-def anchor(heading):
-    """The anchor that GitHub gives a heading."""
-    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_that_is_named_exists_with_its_options(document):
+    for line in runbook.commands(DOCUMENTS[document]):
+        runbook.check(line.replace(" ENV", " prod"))
+    runbook.check_mentioned(DOCUMENTS[document])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "scripts/build_and_deploy.sh log prod",
+        "scripts/build_and_deploy.sh logs prod --last 1h",
+        "scripts/build_and_deploy.sh logs nowhere",
+        "scripts/build_and_deploy.sh secrets show prod",
+        "aws elasticbeanstalk abort-update --environment-name one",
+        "aws elasticbeanstalk abort-environment-update --name one",
+        "eb event one",
+    ],
+)
+def test_a_command_that_does_not_exist_is_found(line):
+    with pytest.raises((AssertionError, KeyError, click.ClickException)):
+        runbook.check(line)
+
+
+@pytest.mark.parametrize("text", ["`logs prod --last`", "`secrets show prod`"])
+def test_a_mention_of_what_does_not_exist_is_found(text):
+    runbook.check_mentioned("`logs prod`, `status` and `secrets`")
+    with pytest.raises(AssertionError):
+        runbook.check_mentioned(text)
 
 
 def test_the_example_environment_agrees_with_the_code():
@@ -149,35 +177,6 @@ def test_every_dependency_has_its_reason():
         assert re.fullmatch(r"\S+  # \S.{8,}", line), line
 
 
-RUNBOOK = Path("docs/operations.md").read_text()
-SECTIONS = {
-    anchor(title): text
-    for title, text in re.findall(
-        r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", RUNBOOK, re.MULTILINE | re.DOTALL
-    )
-}
-
-
-def test_every_alarm_and_event_has_its_section_in_the_runbook():
-    named = set()
-    for template in ("operations", "foundation", "backups"):
-        text = Path(f"devops/{template}.yml").read_text()
-        named |= set(re.findall(r"docs/operations\.md#([\w-]+)", text))
-    assert len(named) > 12
-    assert named <= set(SECTIONS)
-    for name in named:
-        for part in ("**Users notice**", "**First**", "**Decide**", "**Undo**"):
-            assert part in SECTIONS[name], (name, part)
-
-
-def test_the_runbook_links_to_every_section_about_a_fault():
-    linked = set(re.findall(r"\]\(#([\w-]+)\)", RUNBOOK))
-    assert set(SECTIONS) - linked == {
-        "what-is-kept-and-for-how-long",
-        "prove-that-a-message-arrives",
-    }
-
-
 def test_the_commands_of_the_recovery_page_are_those_of_the_rehearsal():
     from tests.rehearsal import test_recovery as recovery
 
@@ -186,19 +185,3 @@ def test_the_commands_of_the_recovery_page_are_those_of_the_rehearsal():
     )
     assert len(commands) >= 10
     assert set(commands) == set(recovery.COMMANDS.values())
-
-
-def test_saved_queries_that_the_runbook_names_exist():
-    saved = {
-        name.replace("${Environment}", f"{APPLICATION}-prod").replace(
-            "${AWS::StackName}", f"{APPLICATION}-pipeline"
-        )
-        for template in ("operations", "pipeline")
-        for name in re.findall(
-            r"QueryDefinition\n    Properties:\n      Name: !Sub (.*)",
-            Path(f"devops/{template}.yml").read_text(),
-        )
-    }
-    text = re.sub(r"\s+", " ", RUNBOOK)
-    named = set(re.findall(rf"`({APPLICATION}-\w+/[A-Z][^`]*)`", text))
-    assert named == saved

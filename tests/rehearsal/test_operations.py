@@ -13,10 +13,11 @@ from deploy.resources.monitoring import IN_PROGRESS
 from tests.rehearsal.machines.docker import docker
 from tests.rehearsal.project import SCRIPT
 from tests.rehearsal.world import CHANNEL, CHIEF, ENVIRONMENTS, TEAM, told
+from tests.support import runbook
 from tests.support.aws import APPLICATION, REGION
 
 METRIC = "AWS::CloudWatch::Alarm"
-RUNBOOK = Path("docs/operations.md")
+RUNBOOK = Path("docs/operations.md").read_text()
 # Each alarm that fires, and the alarm whose message is sent for it
 SENT = {
     "error-rate": "users-get-errors",
@@ -131,8 +132,7 @@ def test_a_failover_of_the_database_is_reported(world, alarms):
 
 def commands():
     """Every command of the runbook, once."""
-    lines = RUNBOOK.read_text().splitlines()
-    return list(dict.fromkeys(line.strip() for line in lines if line.startswith("    ")))
+    return list(dict.fromkeys(runbook.commands(RUNBOOK)))
 
 
 def ask_aws(world, words):
