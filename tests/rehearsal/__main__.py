@@ -17,16 +17,25 @@ import time
 from pathlib import Path
 
 from tests.docker.conftest import why_no_docker
+from tests.rehearsal import disaster
 from tests.rehearsal.project import SCRIPT
 from tests.rehearsal.world import TIMES, World
+from tests.support.aws import REGION
 from tests.support.owner import OWNER
 
 HOME = Path(".local/cloud")
 HELP = """
-    connect    complete the connection to GitHub, and authorise Slack (after the first `bootstrap`)
-    approve    approve the version that waits in the pipeline
-    reject     reject it
-    help       show this
+    confirm          click the links that AWS sent to new addresses, which end NO MESSAGES in `status`
+    connect          complete the connection to GitHub, and authorise Slack (after the first `bootstrap`)
+    approve          approve the version that waits in the pipeline
+    reject           reject it
+    night            run the nightly backups, and copy them to the other regions (after `backups install prod`)
+    lose REGION      take a region down, such as {home}: it does not answer until it returns
+    return REGION    bring it back, as it was
+    help             show this
+
+The worst day, docs/recovery.md, can be practised here: "night", "lose {home}", then the commands of that page. A
+recovery takes about half a minute here, and an hour on AWS.
 """
 WELCOME = """
 AWS is at {url}, with an account that has nothing in it. In another terminal:
@@ -102,7 +111,7 @@ class Cloud:
         times = ", ".join(f"{name}={value}" for name, value in TIMES.items())
         print(WELCOME.format(
             url=self._world.cloud.url, project=shlex.quote(str(folder)), env=shlex.quote(str(env)),
-            script=SCRIPT, times=times, help=HELP,
+            script=SCRIPT, times=times, help=_help(),
         ), flush=True)  # fmt: skip
         threading.Thread(target=self._obey, daemon=True).start()
         while True:
@@ -112,7 +121,8 @@ class Cloud:
             time.sleep(0.5)
 
     def _show_addresses(self):
-        for name, environment in list(self._world.beanstalk.environments.items()):
+        known = [one.beanstalk.environments for one in self._world.cloud.regions]
+        for name, environment in [pair for one in known for pair in list(one.items())]:
             if environment.balancer and environment.id not in self._addresses and environment.label:
                 self._addresses.add(environment.id)
                 port = environment.balancer.cname.rpartition(":")[2]
@@ -145,21 +155,52 @@ class Cloud:
         _say(f"the pipeline: {head[:12]} begins")
 
     def _obey(self):
-        receiver, pipeline = self._world.cloud.receiver, self._world.cloud.pipeline
         for line in sys.stdin:
-            match line.strip():
-                case "connect":
-                    receiver.connection = "AVAILABLE"
-                    receiver.account.workspaces = [OWNER["slack"]["workspace"]]
-                    _say(f"connected and authorised; now repeat: {SCRIPT} bootstrap")
-                case "approve" | "reject" as word:
-                    status = {"approve": "Approved", "reject": "Rejected"}[word]
-                    waits = pipeline.execution and pipeline.decide(status, seconds=0)
-                    _say(f"{status.lower()}" if waits else "nothing waits for approval")
-                case "help" | "":
-                    print(HELP, flush=True)
-                case other:
-                    _say(f'there is no {other!r}; "help" lists the commands')
+            try:
+                self.obey(line.split())
+            except disaster.Impossible as reason:
+                _say(str(reason))
+            except Exception as error:  # the next line may work
+                _say(f"this did not work: {error!r}")
+
+    def obey(self, words):
+        """Carry out a line that somebody typed."""
+        cloud = self._world.cloud
+        match words:
+            case ["confirm"]:
+                cloud.confirmed = True
+                _say("confirmed: each address gets its messages")
+            case ["connect"]:
+                cloud.receiver.connection = "AVAILABLE"
+                cloud.receiver.account.workspaces = [OWNER["slack"]["workspace"]]
+                _say(f"connected and authorised; now repeat: {SCRIPT} bootstrap")
+            case ["approve" | "reject" as word]:
+                status = {"approve": "Approved", "reject": "Rejected"}[word]
+                waits = cloud.pipeline.execution and cloud.pipeline.decide(status, seconds=0)
+                _say(f"{status.lower()}" if waits else "nothing waits for approval")
+            case ["night"]:
+                self._pass_a_night(cloud)
+            case ["lose", region]:
+                disaster.lose(cloud, region)
+                _say(f"{region} is down: nothing there answers")
+            case ["return", region]:
+                disaster.bring_back(cloud, region)
+                _say(f"{region} is back, as it was")
+            case ["help"] | []:
+                print(_help(), flush=True)
+            case _:
+                _say(f'there is no {" ".join(words)!r}; "help" lists the commands')
+
+    def _pass_a_night(self, cloud):
+        for region, failed, newest in disaster.nights(cloud):
+            for name, at in newest.items():
+                _say(f"a night has passed in {region}: {name} is backed up as of {at:%H:%M:%S} UTC")
+            for there, why in failed:
+                _say(f"  the copy to {there} failed: {why}")
+
+
+def _help():
+    return HELP.format(home=REGION)
 
 
 def _hold(lock):

@@ -86,6 +86,8 @@ def test_somebody_follows_the_documents_and_ends_it_in_the_middle(world, termina
     terminal.shows("nothing waits for approval")
     terminal.type("wish")
     terminal.shows("there is no 'wish'")
+    terminal.type("night")
+    terminal.shows("no nightly backups are installed")
 
     created = script("create", "staging")
     assert created.returncode == 0, created.stdout
@@ -93,6 +95,18 @@ def test_somebody_follows_the_documents_and_ends_it_in_the_middle(world, termina
     url = terminal.shows(rf"{APPLICATION}-staging answers at http://\S+localhost:(\d+)/docs")
     assert f"127.0.0.1:{url[1]}" in script("status").stdout
     assert '"logger": "web.requests"' in script("logs", "staging").stdout
+    assert "NO MESSAGES" in script("status").stdout
+    terminal.type("confirm")
+    terminal.shows("each address gets its messages")
+    assert "NO MESSAGES" not in script("status").stdout
+    terminal.type("lose eu-west-1")
+    terminal.shows("eu-west-1 is down")
+    lost = script("status", "staging")
+    assert lost.returncode == 1
+    assert "did not answer elasticbeanstalk:DescribeEnvironments" in lost.stdout
+    terminal.type("return eu-west-1")
+    terminal.shows("eu-west-1 is back")
+    assert script("status", "staging").returncode == 0
     assert containers(terminal.process)
     assert not [line for line in terminal.lines if '"POST / HTTP' in line]
 
@@ -104,6 +118,8 @@ def test_somebody_follows_the_documents_and_ends_it_in_the_middle(world, termina
         stderr=subprocess.DEVNULL,
     )
     wait_for(lambda: "prod" in script("status").stdout)
+    terminal.type("lose eu-north-1")
+    terminal.shows("eu-north-1 is down")
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.process.wait(300) == 0
     terminal.shows("everything is removed")

@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
+from tests.rehearsal import disaster
 from tests.rehearsal.load import Load
 from tests.rehearsal.project import SCRIPT
 from tests.rehearsal.waiting import wait_for
@@ -67,11 +68,9 @@ class Home:
         return self.at(region).beanstalk.environments[f"{APPLICATION}-{short}"]
 
     def night(self, region=REGION, unfinished=()):
-        """Run AWS Backup's nightly jobs, and return the time of the last transaction in the backup."""
-        failed = self.at(region).backup.run_plans(unfinished)
-        snapshots = self.at(region).databases.snapshots.values()
-        ours = [one for one in snapshots if (one.kind, one.database) == ("awsbackup", PROD)]
-        return failed, max(one.at for one in ours)
+        """Let a night pass; the failed copies, and the time of the last transaction in the backup."""
+        failed, newest = disaster.night(self.cloud, region, unfinished)
+        return failed, newest[PROD]
 
     @contextlib.contextmanager
     def load(self, region=REGION, short="prod"):
@@ -199,12 +198,12 @@ def test_a_version_built_later_is_replicated(home):
 @pytest.fixture
 def lost(home):
     """The home region is down during the test, and back afterwards."""
-    home.cloud.lose(REGION)
+    disaster.lose(home.cloud, REGION)
     home.cloud.refused.clear()
     try:
         yield
     finally:
-        home.cloud.return_(REGION)
+        disaster.bring_back(home.cloud, REGION)
         wait_until_steady(home.environment())
 
 

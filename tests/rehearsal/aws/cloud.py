@@ -128,7 +128,7 @@ class Region:
             found += [one.container for one in both if one]
             for one in environment.instances:
                 found += [one.machine, one.application]
-        return found
+        return [one for one in found if one]  # an instance starts without an application
 
     def _replicate(self, cloud):
         """Copies a version's image to other regions, which takes less time than creating the version."""
@@ -176,6 +176,11 @@ class Cloud:
             if name not in self._regions:
                 self._regions[name] = Region(name, self._folder / name, self)
             return self._regions[name]
+
+    @property
+    def regions(self):
+        """The regions that were used so far."""
+        return list(self._regions.values())
 
     @property
     def beanstalk(self):
@@ -263,6 +268,9 @@ class Cloud:
             ending.callback(self._server.stop)
             for region in self._regions.values():
                 ending.callback(region.beanstalk.stop)
+            for region in self.lost:  # what is paused cannot end by itself
+                for container in self.region(region).containers():
+                    ending.callback(docker, "unpause", container, check=False)
 
     def _refusing(self):
         """The patch that stops a lost region from responding, its buckets to any region, and services where AWS has none."""
