@@ -30,6 +30,9 @@ class Changes:
         except AwsFailure as failure:
             self._console.has_changed |= failure.transient
             raise
+        except BaseException:  # such as a signal, in the middle of it
+            self._console.has_changed = True
+            raise
         self._console.has_changed = True
         return made
 

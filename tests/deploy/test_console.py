@@ -6,7 +6,7 @@ import pytest
 
 from deploy.base.changes import Changes
 from deploy.base.console import Console
-from deploy.base.errors import AwsFailure, Failure
+from deploy.base.errors import AwsFailure, Failure, Interrupted
 
 
 @pytest.fixture
@@ -77,6 +77,7 @@ NOTHING, SOMETHING = "nothing was changed", "nothing more was done by this run"
         (None, True, NOTHING),
         (AwsFailure("refused", ""), False, NOTHING),
         (AwsFailure("no answer", "", transient=True), False, SOMETHING),  # it may have been done
+        (Interrupted(), False, SOMETHING),  # the same
     ],
 )
 def test_a_failure_says_whether_anything_was_changed(result, dry_run, now):
@@ -95,5 +96,7 @@ def test_a_failure_says_whether_anything_was_changed(result, dry_run, now):
         failure = Failure("it broke")
     except AwsFailure as refused:
         failure = refused
+    except Interrupted:
+        failure = Failure("interrupted")
     console.failure(failure)
     assert f"deploy:   now: {now}\n" in stream.getvalue()
