@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import subprocess
+import tomllib
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from web.openapi import VERSION
 
 README = Path("README.md").read_text()
 MAKEFILE = Path("Makefile").read_text()
+DEPLOYMENT = Path("docs/deployment.md").read_text()
 CONFIGURATION = Path("docs/configuration.md").read_text()
 PAGES = sorted(
     path
@@ -149,6 +151,18 @@ def test_the_table_of_the_api_agrees_with_the_openapi_document(client):
     }
     named = {call.strip("`") for call, *_ in rows(README, "## Usage")}
     assert described | {"GET /openapi.json", "GET /docs", "GET /docs/problems"} == named
+
+
+def test_the_costs_are_added_up_and_the_budget_is_above_them():
+    """Else its message comes every month: it is sent at 80 %."""
+    *parts, (total, *sums, _) = [
+        [cell.strip("* ") for cell in row] for row in rows(DEPLOYMENT, "## What it costs")
+    ]
+    columns = zip(*(row[1:3] for row in parts), strict=True)
+    assert [sum(int(cell or 0) for cell in column) for column in columns] == [*map(int, sums)]
+    assert total == f"Sum: {sum(map(int, sums))}"
+    budget = tomllib.loads(Path("devops/environments.toml").read_text())["account"]["MonthlyBudget"]
+    assert 0.8 * budget > sum(map(int, sums))
 
 
 def test_the_changelog_begins_with_the_version_of_the_api():

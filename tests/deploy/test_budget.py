@@ -16,7 +16,7 @@ def amount(project):
 
     def change(new):
         path = project / "devops/environments.toml"
-        path.write_text(path.read_text().replace("MonthlyBudget = 250", new))
+        path.write_text(path.read_text().replace("MonthlyBudget = 350", new))
 
     return change
 
@@ -40,7 +40,7 @@ def test_it_is_made_once_and_writes_to_the_team_itself(aws, command):
     assert aws.stacks[BUDGET]["parameters"] == {
         "Application": APPLICATION,
         "OperationsEmail": "team@greetings.test",
-        "MonthlyBudget": "250",
+        "MonthlyBudget": "350",
     }
     assert f"the stack {APPLICATION}-budget is up to date" in command(*BOOTSTRAP)[1]
 
