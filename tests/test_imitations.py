@@ -180,3 +180,10 @@ def test_an_environment_is_not_updated_once_a_resource_has_failed(aws):
     )
     assert aws.environments[name]["label"] == "old"
     assert "is in CREATE_FAILED state and can not be updated." in aws.events[0][3]
+
+
+def test_every_limit_of_the_rehearsal_is_scaled():
+    """By PATIENCE: a number of seconds that ends a wait is a limit(), also as an argument of wait and join."""
+    literal = re.compile(r"timeout=\d|\.(wait|join)\(\d|monotonic\(\) [+<] ?\d")
+    texts = {path: path.read_text() for path in Path("tests/rehearsal").rglob("*.py")}
+    assert [path for path, text in texts.items() if literal.search(text)] == []

@@ -8,6 +8,8 @@ import threading
 import time
 from collections import Counter
 
+from tests.rehearsal.waiting import limit
+
 CLIENTS = 4
 PAUSE = 0.4  # seconds; the clients take CPU time that the deployments need
 TURNS = 25  # on one connection, then a new one is made
@@ -44,7 +46,9 @@ class Load:
     def _work(self, prefix):
         turn = 0
         while not self._stop.is_set():
-            connection = http.client.HTTPConnection(self._environment.balancer.cname, timeout=20)
+            connection = http.client.HTTPConnection(
+                self._environment.balancer.cname, timeout=limit(20)
+            )
             with contextlib.closing(connection):
                 try:
                     for _ in range(TURNS):

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from alembic.script import ScriptDirectory
 
+from tests.rehearsal.waiting import limit
 from tests.support.owner import OWNER
 
 SCRIPT = "scripts/build_and_deploy.sh"
-PATIENCE = 1500  # seconds, of which a busy machine may take some for the checks and tests
+LIMIT = limit(1500)  # seconds, of which a busy machine may take some for the checks and tests
 MIGRATION = '''"""A column that the version before does not know."""
 
 import sqlalchemy as sa
@@ -91,11 +92,11 @@ class Project:
         """
         with self.begin(*arguments, **env) as process:
             try:
-                printed, _ = process.communicate(text, timeout=PATIENCE)
+                printed, _ = process.communicate(text, timeout=LIMIT)
             except subprocess.TimeoutExpired:
                 process.terminate()  # so that the script releases its lock
                 printed, _ = process.communicate()
-                raise AssertionError(f"it did not end within {PATIENCE} s:\n{printed}") from None
+                raise AssertionError(f"it did not end within {LIMIT:.0f} s:\n{printed}") from None
         print(f"\n$ {SCRIPT} {' '.join(arguments)}\n{printed}")  # noqa: T201
         assert process.returncode == int(fails), printed
         return printed

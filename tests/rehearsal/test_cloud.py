@@ -11,7 +11,7 @@ import pytest
 
 from tests.rehearsal.machines.docker import docker
 from tests.rehearsal.project import SCRIPT
-from tests.rehearsal.waiting import wait_for
+from tests.rehearsal.waiting import limit, wait_for
 from tests.support.aws import APPLICATION
 
 
@@ -53,7 +53,7 @@ def terminal(world):
     with terminal.process as process:  # which closes what it was connected with
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-        process.wait(300)
+        process.wait(limit(300))
 
 
 def containers(process):
@@ -69,7 +69,7 @@ def test_somebody_follows_the_documents_and_ends_it_in_the_middle(world, termina
     def script(*arguments):
         command = f"source {shlex.quote(env)} && {SCRIPT} {shlex.join(arguments)}"
         return subprocess.run(
-            ["bash", "-c", command], cwd=folder, text=True, timeout=900,
+            ["bash", "-c", command], cwd=folder, text=True, timeout=limit(900),
             env=world.project.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
@@ -77,7 +77,7 @@ def test_somebody_follows_the_documents_and_ends_it_in_the_middle(world, termina
 
     second = subprocess.run(
         [".venv/bin/python", "-m", "tests.rehearsal"], cwd=world.project.folder,
-        env=world.project.environment, capture_output=True, text=True, timeout=300,
+        env=world.project.environment, capture_output=True, text=True, timeout=limit(300),
     )  # fmt: skip
     assert second.returncode == 1
     assert f"already running as process {terminal.process.pid}" in second.stderr
@@ -121,10 +121,10 @@ def test_somebody_follows_the_documents_and_ends_it_in_the_middle(world, termina
     terminal.type("lose eu-north-1")
     terminal.shows("eu-north-1 is down")
     terminal.process.send_signal(signal.SIGINT)
-    assert terminal.process.wait(300) == 0
+    assert terminal.process.wait(limit(300)) == 0
     terminal.shows("everything is removed")
     deploying.send_signal(signal.SIGINT)  # it would go on asking AWS for ten minutes
-    assert deploying.wait(300)
+    assert deploying.wait(limit(300))
     assert not containers(terminal.process)
     assert not folder.exists()
     assert registry not in docker("images", "--format", "{{.Repository}}").stdout

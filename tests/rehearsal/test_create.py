@@ -8,6 +8,7 @@ import urllib.request
 import pytest
 
 from tests.rehearsal.project import replace
+from tests.rehearsal.waiting import limit
 from tests.rehearsal.world import ENVIRONMENTS, in_the_container
 from tests.support.aws import APPLICATION
 
@@ -64,11 +65,11 @@ def test_a_database_connection_without_tls_is_refused(world, base):
 def test_outside_clients_see_neither_operators_paths_nor_the_nginx_version(world, base):
     environment = world.environment("prod")
     url = f"http://{environment.balancer.cname}"
-    with urllib.request.urlopen(f"{url}/docs", timeout=10) as response:
+    with urllib.request.urlopen(f"{url}/docs", timeout=limit(10)) as response:
         assert response.headers["Server"] == "nginx"
     request = urllib.request.Request(f"{url}/hello/john%0A")
     with pytest.raises(urllib.error.HTTPError, match="400"):
-        urllib.request.urlopen(request, timeout=10)
+        urllib.request.urlopen(request, timeout=limit(10))
     command = "cat /var/log/nginx/access.log /var/log/nginx/error.log /var/log/nginx/healthd/*"
     logs = [instance.run(command) for instance in environment.instances]
     assert '"route":"/hello/<username>"' in "".join(logs)

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from tests.rehearsal.project import add_a_column, replace
-from tests.rehearsal.waiting import wait_for
+from tests.rehearsal.waiting import limit, wait_for
 from tests.rehearsal.world import in_the_container
 from tests.support.aws import APPLICATION, seal
 
@@ -87,8 +87,8 @@ def test_runs_that_are_refused_stopped_or_interrupted(world, base, second):
         wait_for(lambda: world.beanstalk.calls.count("update_environment") == 2)
         refused = project.script("deploy", "staging", "--version", base, fails=True)
         first.send_signal(signal.SIGTERM)
-        interrupted, _ = first.communicate(timeout=300)
-        stopped, _ = endless.communicate(timeout=600)
+        interrupted, _ = first.communicate(timeout=limit(300))
+        stopped, _ = endless.communicate(timeout=limit(600))
         again = project.begin("deploy", "staging", "--version", second)
         told = read_until(again, "is Updating")
     assert f"another run is working on {APPLICATION}-staging" in refused
@@ -99,7 +99,7 @@ def test_runs_that_are_refused_stopped_or_interrupted(world, base, second):
     assert "eb deploy ended with exit code 4" in stopped
     assert "stopping the operation" in stopped
     assert f"still run {base}, and serve" in stopped
-    rest, _ = again.communicate(timeout=600)
+    rest, _ = again.communicate(timeout=limit(600))
     assert again.returncode == 0, told + rest
     assert f"runs {second}" in rest
     assert world.runs("staging") == second

@@ -12,6 +12,7 @@ import pytest
 
 from tests.rehearsal.machines.names import Names
 from tests.rehearsal.project import replace
+from tests.rehearsal.waiting import limit
 from tests.support.aws import APPLICATION, REGION
 from tests.support.certificates import Authority
 
@@ -142,7 +143,7 @@ def test_a_public_name_before_and_after_its_record_is_made(world, account, stagi
 
 def test_requests_without_tls_are_redirected(world, staging):
     address = world.environment("staging").balancer.address
-    with contextlib.closing(http.client.HTTPConnection(address, timeout=10)) as connection:
+    with contextlib.closing(http.client.HTTPConnection(address, timeout=limit(10))) as connection:
         connection.request("GET", "/hello/john?x=1", headers={"Host": NAMES["staging"]})
         response = connection.getresponse()
         assert response.status == 301

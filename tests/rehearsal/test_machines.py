@@ -17,7 +17,7 @@ import pytest
 from tests.rehearsal.conftest import note
 from tests.rehearsal.machines.docker import address, remove, start
 from tests.rehearsal.machines.instance import Instance
-from tests.rehearsal.waiting import PATIENCE
+from tests.rehearsal.waiting import limit
 from tests.rehearsal.world import OFFICIAL
 from tests.support import table
 from tests.support.aws import APPLICATION
@@ -26,7 +26,7 @@ from tests.support.load import NO_ANSWER, Load
 PROD = f"{APPLICATION}-prod"
 # The address that the clients share stays below its rate limit, even with only one instance
 CLIENTS, PAUSE = 3, 0.1
-OUTAGE = 60 * PATIENCE  # seconds, at most
+OUTAGE = limit(60)  # seconds, at most
 OUTAGES = (502, 503, 504)  # statuses that a load balancer returns while no instance serves
 PROPERTIES = "aws:elasticbeanstalk:application:environment"
 # In a folder that the instance shows to its container

@@ -14,6 +14,7 @@ from botocore.model import ServiceModel
 
 from deploy.base.aws import open_session
 from tests.rehearsal.aws import gaps
+from tests.rehearsal.waiting import limit
 from tests.support.aws import CREDENTIALS, REGION
 from tests.support.shapes import keep_to_shape
 
@@ -33,7 +34,7 @@ PROBES = (
 def tried():
     """The features that moto lacks, probed in a process in which it is not patched."""
     ended = subprocess.run(
-        [sys.executable, "-m", gaps.__name__], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", gaps.__name__], capture_output=True, text=True, timeout=limit(120)
     )
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)

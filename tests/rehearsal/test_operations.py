@@ -12,6 +12,7 @@ from botocore import xform_name
 from deploy.resources.monitoring import IN_PROGRESS
 from tests.rehearsal.machines.docker import docker
 from tests.rehearsal.project import SCRIPT
+from tests.rehearsal.waiting import limit
 from tests.rehearsal.world import CHANNEL, CHIEF, ENVIRONMENTS, TEAM, told
 from tests.support import runbook
 from tests.support.aws import APPLICATION, REGION
@@ -170,7 +171,7 @@ def run(world, line):
     assert words[0] == "eb"
     ended = subprocess.run(
         [Path(sys.executable).with_name("eb"), *words[1:]], cwd=world.project.folder,
-        env=world.project.environment, capture_output=True, text=True, timeout=300,
+        env=world.project.environment, capture_output=True, text=True, timeout=limit(300),
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     assert "environment" in ended.stdout

@@ -17,7 +17,7 @@ import pytest
 from tests.rehearsal import disaster
 from tests.rehearsal.load import Load
 from tests.rehearsal.project import SCRIPT
-from tests.rehearsal.waiting import wait_for
+from tests.rehearsal.waiting import limit, wait_for
 from tests.support.aws import APPLICATION, REGION, records
 
 FIRST, SECOND = "eu-central-1", "eu-north-1"
@@ -112,7 +112,7 @@ def save(environment, name, born):
         f"http://{environment.balancer.cname}/hello/{name}",
         json.dumps({"dateOfBirth": born}).encode(), method="PUT",
     )  # fmt: skip
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=limit(10)) as response:
         assert response.status == 204
 
 
@@ -122,7 +122,9 @@ def wait_until_steady(environment):
 
     def is_steady():
         try:
-            with urllib.request.urlopen(f"http://{environment.balancer.cname}/livez", timeout=10):
+            with urllib.request.urlopen(
+                f"http://{environment.balancer.cname}/livez", timeout=limit(10)
+            ):
                 answers.append(True)
         except OSError:
             answers.append(False)
@@ -254,7 +256,7 @@ def interrupt(home, step, meanwhile=lambda: None):
                 meanwhile()
                 process.send_signal(signal.SIGINT)
                 break
-        text += process.communicate(timeout=300)[0]
+        text += process.communicate(timeout=limit(300))[0]
     print(text)  # noqa: T201
     return process.returncode
 

@@ -1,7 +1,7 @@
 """The rehearsal's only way to wait: poll for an event every 50 ms.
 
 The limits only end a rehearsal that hangs, so they are generous. PATIENCE, an environment variable,
-multiplies them all, and those of the deploy script, for a machine that is slower still.
+multiplies them all (``limit``), and those of the deploy script, for a machine that is slower still.
 """
 
 import os
@@ -11,11 +11,16 @@ POLL = 0.05  # seconds
 PATIENCE = float(os.environ.get("PATIENCE", "1"))
 
 
+def limit(seconds):
+    """``seconds``, on a machine as slow as PATIENCE says."""
+    return seconds * PATIENCE
+
+
 def wait_for(condition, seconds=180, why=lambda: None):
     """The first true answer of ``condition()``. Raises AssertionError with ``why()``, after ``seconds``."""
-    deadline = time.monotonic() + seconds * PATIENCE
+    deadline = time.monotonic() + limit(seconds)
     while not (found := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"not after {seconds * PATIENCE:.0f} s: {why()}")
+            raise AssertionError(f"not after {limit(seconds):.0f} s: {why()}")
         time.sleep(POLL)
     return found

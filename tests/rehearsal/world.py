@@ -17,7 +17,7 @@ from tests.rehearsal.load import Load
 from tests.rehearsal.machines import docker
 from tests.rehearsal.machines.registry import Mirror
 from tests.rehearsal.project import Project, add_a_column
-from tests.rehearsal.waiting import PATIENCE, wait_for
+from tests.rehearsal.waiting import limit, wait_for
 from tests.support.aws import APPLICATION
 
 ENVIRONMENTS = ("staging", "prod")
@@ -27,9 +27,9 @@ CHANNEL, DEPLOYMENTS = "/slack/CABCDEF12", "/slack/CABCDEF34"
 # Waiting times of the deploy script: short pauses, and limits for a machine instead of for AWS
 TIMES = {
     "POLL_SECONDS": "0.2",
-    "HEALTH_TIMEOUT": f"{180 * PATIENCE:.0f}",
-    "DEPLOY_TIMEOUT": f"{10 * PATIENCE:.0f}",
-    "SMOKE_TIMEOUT": f"{10 * PATIENCE:.0f}",
+    "HEALTH_TIMEOUT": f"{limit(180):.0f}",
+    "DEPLOY_TIMEOUT": f"{limit(10):.0f}",
+    "SMOKE_TIMEOUT": f"{limit(10):.0f}",
 }
 # The images that builds pull: from a local mirror, in place of the one named in the buildspecs
 OFFICIAL = ("python:3.13-slim-trixie", "postgres:18-trixie")

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from tests.rehearsal.aws.answers import Refused
 from tests.rehearsal.aws.deployments import Deployments
 from tests.rehearsal.aws.environment import Environment
-from tests.rehearsal.waiting import wait_for
+from tests.rehearsal.waiting import limit, wait_for
 from tests.support import ebextensions
 from tests.support.aws import ACCOUNT
 from tests.support.certificates import Authority
@@ -89,7 +89,7 @@ class Beanstalk:
         for environment in self.environments.values():
             environment.aborted.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(limit(60))
 
     def wait(self, name):
         """Wait until ``name`` is Ready."""

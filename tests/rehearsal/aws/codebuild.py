@@ -11,6 +11,7 @@ import yaml
 
 from tests.rehearsal.aws.access import Denied
 from tests.rehearsal.machines.docker import LABEL, docker
+from tests.rehearsal.waiting import limit
 from tests.support.aws import ACCOUNT, APPLICATION, REGION
 
 IMAGE = f"{APPLICATION}-codebuild"
@@ -204,7 +205,7 @@ def _run(*arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=1800,
+        timeout=limit(1800),
     )
     return ended.returncode, ended.stdout
 
@@ -230,5 +231,5 @@ def build_image():
         "--tag",
         IMAGE,
         str(Path(__file__).parent / "codebuild_image"),
-        timeout=600,
+        seconds=600,
     )

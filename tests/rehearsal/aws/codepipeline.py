@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from tests.rehearsal.aws.access import Denied
 from tests.rehearsal.aws.answers import Refused
 from tests.rehearsal.aws.codebuild import Failed
+from tests.rehearsal.waiting import limit
 from tests.support.aws import ACCOUNT, REGION
 from tests.support.aws import APPLICATION as PIPELINE
 
@@ -87,7 +88,7 @@ class CodePipeline:
 
     def wait(self, seconds=1800):
         """Wait until the execution has ended, and return the status of each stage."""
-        self.execution.thread.join(seconds)
+        self.execution.thread.join(limit(seconds))
         assert not self.execution.thread.is_alive(), self.execution.stages
         return self.execution.stages
 
@@ -96,7 +97,7 @@ class CodePipeline:
 
         Waits up to ``seconds`` for a pending approval, and returns whether there was one.
         """
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + limit(seconds)
         while True:
             for (stage, action), state in list(self.execution.actions.items()):
                 if "token" in state and state["status"] == "InProgress":

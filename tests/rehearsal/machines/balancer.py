@@ -6,7 +6,7 @@ import socket
 import time
 
 from tests.rehearsal.machines.docker import MACHINE, address, docker, start
-from tests.rehearsal.waiting import POLL, wait_for
+from tests.rehearsal.waiting import POLL, limit, wait_for
 
 
 class LoadBalancer:
@@ -99,7 +99,7 @@ backend instances
         return int(docker("port", self.container, f"{inside}/tcp").stdout.rsplit(":", 1)[1])
 
     def _ask(self, command):
-        with socket.create_connection(("127.0.0.1", self._control), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", self._control), timeout=limit(5)) as connection:
             connection.sendall(f"{command}\n".encode())
             answer = connection.makefile().read()
         assert "No such" not in answer, answer

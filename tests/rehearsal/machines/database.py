@@ -14,7 +14,7 @@ from tests.rehearsal.machines.docker import (
     remove,
     start,
 )
-from tests.rehearsal.waiting import wait_for
+from tests.rehearsal.waiting import limit, wait_for
 
 NAME = "app"  # of the application's database, by .ebextensions/40-database.config
 
@@ -145,7 +145,7 @@ class Database:
         with path.open("wb") as file:
             ended = subprocess.run(
                 ["docker", "exec", self.container, "pg_dumpall", "-U", user],
-                stdout=file, stderr=subprocess.PIPE, timeout=300,
+                stdout=file, stderr=subprocess.PIPE, timeout=limit(300),
             )  # fmt: skip
         if ended.returncode:
             raise Failed(f"pg_dumpall: {ended.stderr.decode()}")
@@ -157,7 +157,7 @@ class Database:
         with path.open("rb") as file:
             ended = subprocess.run(
                 ["docker", "exec", "-i", self.container, "psql", "-q", "-U", user, "-d", "postgres"],
-                stdin=file, capture_output=True, text=True, timeout=300,
+                stdin=file, capture_output=True, text=True, timeout=limit(300),
             )  # fmt: skip
         # The image has already created the user
         wrong = [
@@ -183,7 +183,7 @@ def _wait(container):
     )
 
     def is_listening():
-        with contextlib.suppress(OSError), socket.create_connection(where, timeout=5):
+        with contextlib.suppress(OSError), socket.create_connection(where, timeout=limit(5)):
             return True
 
     for condition in (is_listening, lambda: docker(*command, check=False).returncode == 0):

@@ -4,6 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from tests.rehearsal.waiting import limit
 from tests.support.aws import APPLICATION
 
 MACHINE = f"{APPLICATION}-machine"
@@ -15,10 +16,10 @@ class Failed(Exception):
     """A command on a machine failed; the text says how."""
 
 
-def docker(*arguments, check=True, timeout=300, **more):
-    """Run docker; raises Failed with its output unless it succeeds."""
+def docker(*arguments, check=True, seconds=300, **more):
+    """Run docker, at most for ``seconds``; raises Failed with its output unless it succeeds."""
     ended = subprocess.run(
-        ["docker", *arguments], capture_output=True, text=True, timeout=timeout, **more
+        ["docker", *arguments], capture_output=True, text=True, timeout=limit(seconds), **more
     )
     if check and ended.returncode:
         raise Failed(f"docker {arguments[0]}: {(ended.stdout + ended.stderr).strip()[-1500:]}")
@@ -54,7 +55,7 @@ def path_and_home():
 def build_machine():
     """Build the image of instances and load balancers."""
     folder = Path(__file__).parent / "image"
-    docker("build", "--quiet", "--tag", MACHINE, str(folder), timeout=600)
+    docker("build", "--quiet", "--tag", MACHINE, str(folder), seconds=600)
 
 
 def remove_all():

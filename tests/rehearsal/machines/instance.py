@@ -22,6 +22,7 @@ from tests.rehearsal.machines.docker import (
     remove,
     start,
 )
+from tests.rehearsal.waiting import limit
 
 # The configuration that Beanstalk gives the agent at first start and at every change of settings
 AGENT = "/opt/aws/amazon-cloudwatch-agent"
@@ -96,7 +97,9 @@ class Instance:
     def ask(self, path):
         """The status with which a health check, which has no X-Forwarded-For, is answered, or None."""
         try:
-            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=5) as response:
+            with urllib.request.urlopen(
+                f"http://{self.address}{path}", timeout=limit(5)
+            ) as response:
                 return response.status
         except urllib.error.HTTPError as error:
             with error:

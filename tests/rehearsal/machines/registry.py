@@ -9,7 +9,7 @@ from base64 import b64encode
 import bcrypt
 
 from tests.rehearsal.machines.docker import docker, path_and_home, remove, start
-from tests.rehearsal.waiting import wait_for
+from tests.rehearsal.waiting import limit, wait_for
 from tests.support.aws import ACCOUNT
 
 PASSWORD = f"{ACCOUNT}-auth-token"  # the password that moto returns for a login to ECR
@@ -35,7 +35,7 @@ class Mirror:
         """Push the local images ``names``, under the same names."""
         for name in names:
             docker("tag", name, f"{self.host}/{name}")
-            docker("push", "--quiet", f"{self.host}/{name}", timeout=300)
+            docker("push", "--quiet", f"{self.host}/{name}")
 
     def stop(self):
         """Remove it, and what the engine keeps of its images."""
@@ -51,7 +51,7 @@ class Mirror:
             f"http://{self.host}{path}", headers={"Accept": KINDS} | self._headers(), method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=5) as response:
+            with urllib.request.urlopen(request, timeout=limit(5)) as response:
                 return response
         except OSError:
             return None
@@ -98,7 +98,7 @@ class Registry(Mirror):
         )
         with tempfile.TemporaryDirectory() as folder:
             ended = subprocess.run(
-                ["bash", "-c", command], capture_output=True, text=True, timeout=300,
+                ["bash", "-c", command], capture_output=True, text=True, timeout=limit(300),
                 env=path_and_home() | {"DOCKER_CONFIG": folder},
             )  # fmt: skip
         assert ended.returncode == 0, ended.stderr
