@@ -31,6 +31,7 @@ SERVED = (
     ("cloudwatch", "cloudwatch"),
     ("codepipeline", "codepipeline"),
     ("ecr", "ecr"),
+    ("logs", "logs"),
     ("rds", "rds"),
     ("secrets", "secretsmanager"),
 )

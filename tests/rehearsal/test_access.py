@@ -79,7 +79,13 @@ class Account:
 def account():
     with ExitStack() as ending:
         account = Account(ending)
-        account.apply(FOUNDATION, "foundation", "CREATE", Application=APPLICATION)
+        account.apply(
+            FOUNDATION,
+            "foundation",
+            "CREATE",
+            Application=APPLICATION,
+            Repository=KNOWN["Repository"],
+        )
         account.apply(
             STAGING,
             "environment",

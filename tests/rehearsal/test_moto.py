@@ -110,10 +110,11 @@ def test_a_refusal_reaches_the_client_as_an_error(monkeypatch, code, wrong):
 def test_an_address_that_was_not_confirmed_has_no_arn(is_confirmed):
     from moto.sns.responses import SNSResponse
 
-    from tests.rehearsal.aws.answers import from_query
+    from tests.rehearsal.aws.answers import answer, from_query
     from tests.rehearsal.aws.subscriptions import Subscriptions
 
-    with served(SNSResponse, Subscriptions(REGION, lambda: is_confirmed), from_query) as client:
+    subscriptions = Subscriptions(REGION, lambda: is_confirmed)
+    with served(*answer(SNSResponse, subscriptions, from_query)) as client:
         topic = client("sns").create_topic(Name="one")["TopicArn"]
         client("sns").subscribe(
             TopicArn=topic, Protocol="http", Endpoint="http://127.0.0.1:1/email/owner@example.com"

@@ -5,6 +5,7 @@ import signal
 
 from tests.rehearsal.project import SCRIPT
 from tests.rehearsal.test_recovery import COMMANDS, FIRST, SECOND, home
+from tests.rehearsal.waiting import limit
 from tests.support.aws import APPLICATION, REGION
 
 __all__ = ["home"]
@@ -27,7 +28,7 @@ def interrupt(home, step):
             if step in line:
                 process.send_signal(signal.SIGINT)
                 break
-        process.communicate(timeout=300)
+        process.communicate(timeout=limit(300))
     return process.returncode
 
 

@@ -14,7 +14,8 @@ COMMON = {
     *ThrottledRetryableChecker._THROTTLED_ERROR_CODES,
     *TransientRetryableChecker._TRANSIENT_ERROR_CODES,
     *("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"),
-    *("AuthFailure", "UnrecognizedClientException", "ExpiredToken", "ExpiredTokenException"),
+    *("AuthFailure", "UnrecognizedClientException", "InvalidClientTokenId"),
+    *("ExpiredToken", "ExpiredTokenException"),
     *("InvalidSignatureException", "SignatureDoesNotMatch", "RequestTimeTooSkewed"),
     *("ValidationError", "ValidationException"),
 } - {"LimitExceededException"}  # which is throttling in Kinesis only

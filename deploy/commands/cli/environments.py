@@ -200,11 +200,12 @@ def recover_command(
 def remove_command(
     run: Run, short: str | None, everything: bool, protected: bool, name: str | None
 ) -> None:
-    """Remove ENV with its database, of which a snapshot is kept, and say what else stays.
+    """Remove ENV, or everything, and say what stays.
 
-    In the region of AWS_REGION, else in the home region, and its backups in all regions. With
-    --all, also the pipeline and what environments share, such as images and records. Locked
-    backups stay until they expire. Safe to run again: it continues, or finds nothing left.
+    A snapshot of the database is kept. In the region of AWS_REGION, else in the home region, and
+    its backups in all regions. With --all, also the pipeline and what environments share, such as
+    images and records. Locked backups stay until they expire. Safe to run again: it continues, or
+    finds nothing left.
     """
     if bool(short) is everything:
         raise click.UsageError("name an ENV, or --all")

@@ -63,17 +63,23 @@ def checking():
 
 
 def _check(response):
-    service = get_service_model(response.boto3_service_name)
-    operation, request = (
-        service.operation_model(response._get_action()),
-        response.normalized_request,
+    keep_to_limits(parameters_of(response), _find_operation(response).input_shape)
+
+
+def parameters_of(response):
+    """The parameters of a request to any service but S3, as the service's model names them."""
+    operation, request = _find_operation(response), response.normalized_request
+    protocol = determine_request_protocol(operation.service_model, request.content_type)
+    return PROTOCOL_PARSERS[protocol](operation).parse(
+        {
+            "method": request.method,
+            "values": request.values,
+            "headers": request.headers,
+            "body": request.data,
+            "url_path": request.path,
+            "url_params": getattr(response, "uri_match", {}),
+        }
     )
-    parser = PROTOCOL_PARSERS[determine_request_protocol(service, request.content_type)](operation)
-    parameters = parser.parse({
-        "method": request.method, "values": request.values, "headers": request.headers,
-        "body": request.data, "url_path": request.path, "url_params": response.uri_match,
-    })  # fmt: skip
-    keep_to_limits(parameters, operation.input_shape)
 
 
 def _find_operation(response):

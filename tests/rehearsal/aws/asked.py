@@ -5,14 +5,13 @@ Which action knows which resource is in the Service Authorization Reference
 told here; to any other, a role may send a request only if a policy allows it for all resources.
 """
 
-from moto.core.parse import PROTOCOL_PARSERS
-from moto.core.request import determine_request_protocol
 from moto.core.utils import get_service_model
 from moto.s3.models import s3_backends
 from moto.secretsmanager.exceptions import SecretNotFoundException
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.sns.models import sns_backends
 
+from tests.rehearsal.aws.answers import parameters_of
 from tests.support.aws import ACCOUNT, APPLICATION
 
 PREFIXES = {"cloudwatch": "cloudwatch"}  # of actions, where it is not the name in signatures
@@ -32,7 +31,7 @@ def of(response):
     if not find:
         yield f"{prefix}:{operation}", "*", {}
         return
-    for action, resource, context in find(operation, _parameters(response, model), response.region):
+    for action, resource, context in find(operation, parameters_of(response), response.region):
         one = resource if resource.startswith(("arn:", "*")) else f"{place}:{resource}"
         yield action if ":" in action else f"{prefix}:{action}", one, context
 
@@ -71,23 +70,6 @@ def _keys(value):
     elif isinstance(value, list):
         for one in value:
             yield from _keys(one)
-
-
-def _parameters(response, model):
-    """The parameters of a request, as its service's model names them."""
-    request = response.normalized_request
-    protocol = determine_request_protocol(model, request.content_type)
-    parser = PROTOCOL_PARSERS[protocol](model.operation_model(response._get_action()))
-    return parser.parse(
-        {
-            "method": request.method,
-            "values": request.values,
-            "headers": request.headers,
-            "body": request.data,
-            "url_path": request.path,
-            "url_params": getattr(response, "uri_match", {}),
-        }
-    )
 
 
 def _beanstalk(operation, asked, region):
