@@ -5,6 +5,8 @@ owner.json has these keys, and no others:
     team         a name for people, of lower-case letters, digits and hyphens
     email        where the team gets notifications: failures, and versions pending approval
     escalation   another address, which is notified as well of a failure in production
+    pager        optional: what wakes somebody for these failures, an https address to which SNS
+                 posts, or a phone number such as +15550100
     repository   on GitHub, as owner/name
     slack        optional: "workspace" and "channel" of the team, and the "deployments" channel of
                  all teams, as the ids that Slack shows (T..., C...), not as names
@@ -29,6 +31,9 @@ KEYS = {
     "team": text(r"[a-z][a-z0-9-]{1,39}", "2 to 40 lower-case letters, digits and hyphens"),
     "email": EMAIL,
     "escalation": EMAIL,
+    "pager": text(
+        r"https://\S+|\+[1-9]\d{6,14}", "an https address, or a number such as +15550100"
+    ),
     "repository": text(r"[\w.-]+/[\w.-]+", "owner/name of a repository on GitHub"),
     "slack": kind(dict, "an object; without Slack, leave the key out"),
     "sentry": kind(dict, "an object; without Sentry, leave the key out"),
@@ -80,6 +85,7 @@ class Owner:
     email: str
     escalation: str
     repository: str
+    pager: str = ""
     slack: Slack | None = None
     sentry: Sentry | None = None
 
@@ -88,6 +94,8 @@ class Owner:
         return {
             "OperationsEmail": self.email,
             "EscalationEmail": self.escalation,
+            "Pager": self.pager,
+            "PagerProtocol": "sms" if self.pager.startswith("+") else "https",
             "Repository": self.repository,
         }
 
@@ -100,7 +108,7 @@ def load(content: str) -> Owner:
         raise InvalidConfig(NAME, f"invalid JSON: {error}") from error
     if not isinstance(document, dict):
         raise InvalidConfig(NAME, "expected an object, {...}")
-    check(NAME, "", document, KEYS, optional=OPTIONAL)
+    check(NAME, "", document, KEYS, optional=(*OPTIONAL, "pager"))
     for name in (one for one in OPTIONAL if one in document):
         check(NAME, f"{name}.", document[name], OPTIONAL[name])
     slack, sentry = document.pop("slack", None), document.pop("sentry", None)

@@ -5,6 +5,7 @@ from deploy.base.findings import Finding, not_ready, ready
 from deploy.resources import stacks
 
 TOPICS = ("OperationsTopic", "EscalationTopic", "DeploymentsTopic")  # outputs of the foundation
+PROTOCOLS = ("email", "https", "sms")  # a phone number needs no confirmation
 PENDING = (
     "PendingConfirmation"  # in place of an ARN: docs.aws.amazon.com/sns/latest/api/API_Subscribe
 )
@@ -20,20 +21,21 @@ def check(run: Run) -> list[Finding]:
 
 def _check(run: Run, name: str, topic: str) -> list[Finding]:
     found = run.aws.every("sns", "list_subscriptions_by_topic", "Subscriptions", TopicArn=topic)
-    mails = [one for one in found if one["Protocol"] == "email"]
-    if not mails:
+    people = [one for one in found if one["Protocol"] in PROTOCOLS]
+    if not any(one["Protocol"] == "email" for one in people):
         what = f"nobody gets the messages of {name}"
         return not_ready(what, run.settings.elsewhere("create staging"))
-    pending = [one["Endpoint"] for one in mails if one["SubscriptionArn"] == PENDING]
+    pending = [one for one in people if one["SubscriptionArn"] == PENDING]
     if not pending:
-        return ready(f"{', '.join(one['Endpoint'] for one in mails)} confirmed {name}")
-    again = "sns subscribe --protocol email"
-    return [
-        one
-        for address in pending
-        for one in not_ready(
-            f"{address} has not confirmed {name}",
-            "click the link in the message from AWS; for another one: "
-            + run.settings.aws(f"{again} --topic-arn {topic} --notification-endpoint {address}"),
-        )
-    ]
+        return ready(f"{', '.join(one['Endpoint'] for one in people)} confirmed {name}")
+    return [finding for one in pending for finding in _unconfirmed(run, name, topic, one)]
+
+
+def _unconfirmed(run: Run, name: str, topic: str, one: dict[str, str]) -> list[Finding]:
+    subscribe = (
+        f"sns subscribe --protocol {one['Protocol']} --topic-arn {topic} "
+        f"--notification-endpoint {one['Endpoint']}"
+    )
+    what = f"{one['Endpoint']} has not confirmed {name}"
+    how = "click the link in the message from AWS" if "@" in one["Endpoint"] else "let it confirm"
+    return not_ready(what, f"{how}; for another message: {run.settings.aws(subscribe)}")

@@ -18,8 +18,18 @@ def test_the_parameters_of_the_stacks():
     assert load().foundation_parameters() == {
         "OperationsEmail": "team@greetings.test",
         "EscalationEmail": "chief@greetings.test",
+        "Pager": "",
+        "PagerProtocol": "https",
         "Repository": OWNER["repository"],
     }
+
+
+@pytest.mark.parametrize(
+    ("pager", "protocol"), [("https://pager.test/integration/1", "https"), ("+15550100", "sms")]
+)
+def test_a_pager_is_an_address_or_a_phone(pager, protocol):
+    parameters = load(pager=pager).foundation_parameters()
+    assert (parameters["Pager"], parameters["PagerProtocol"]) == (pager, protocol)
 
 
 def test_a_team_without_slack():
@@ -34,6 +44,8 @@ def test_a_team_without_slack():
         ("email", "greeters", "email 'greeters': expected an e-mail address"),
         ("email", ["a@b.test"], "expected an e-mail address"),
         ("escalation", "", "escalation '': expected an e-mail address"),
+        ("pager", "http://pager.test", "expected an https address, or a number such as"),
+        ("pager", "0555 0100", "expected an https address, or a number such as"),
         ("repository", "https://host/a/b", "expected owner/name of a repository"),
         ("slack", "#greeters", "slack '#greeters': expected an object"),
         ("slack", {}, "slack.workspace is missing"),

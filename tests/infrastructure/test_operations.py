@@ -134,6 +134,21 @@ def test_the_team_is_told_and_of_urgent_ones_the_escalation():
     assert set(NOTIFYING) >= URGENT
 
 
+def test_what_is_urgent_reaches_the_pager():
+    """Alarms by their topic, failed deployments by what their messages are marked with."""
+    parameters = {"Pager": "+15550100", "PagerProtocol": "sms"}
+    foundation = Stack("devops/foundation.yml", FOUNDATION.name, parameters)
+    found = foundation.properties("AWS::SNS::Subscription").values()
+    pager = {one["TopicArn"]: one for one in found if one["Protocol"] == "sms"}
+    assert {one["Endpoint"] for one in pager.values()} == {"+15550100"}
+    assert "FilterPolicy" not in pager.pop(ESCALATION)
+    [deployments] = pager.values()
+    assert deployments["FilterPolicy"] == {"urgent": ["true"]}
+    assert "sms" not in {
+        one["Protocol"] for one in FOUNDATION.properties("AWS::SNS::Subscription").values()
+    }
+
+
 def test_only_production_uses_the_escalation():
     other, _ = stack("staging", TrafficExpected="true")
     for kind in ("Alarm", "CompositeAlarm"):
