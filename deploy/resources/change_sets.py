@@ -9,13 +9,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from deploy.base.context import Run
-from deploy.base.errors import Failure
+from deploy.base.errors import AwsFailure, Failure
 from deploy.base.template_parameters import read_parameters
 from deploy.base.waiting import Pending, wait_until
+from deploy.resources import leftovers
 
 PATIENCE = 3600  # seconds
 ENDED = ("CREATE_COMPLETE", "FAILED")
 EMPTY = ("didn't contain changes", "No updates are to be performed")
+# A name that is taken is found before anything is created; the reason only says where to look. See
+# docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/validate-stack-deployments.html
+ELSEWHERE = "DescribeEvents"
 
 ChangeSet = dict[str, Any]  # as AWS describes it
 Stack = dict[str, Any] | None  # the same, of the stack that is there
@@ -40,7 +44,7 @@ def create(
         run,
         "create_change_set",
         StackName=name,
-        ChangeSetName=f"change-{datetime.now(UTC):%Y%m%d%H%M%S%f}",
+        ChangeSetName=make_token("change"),
         ChangeSetType="UPDATE" if stack else "CREATE",
         TemplateBody=(run.settings.root / template).read_text(),
         Capabilities=["CAPABILITY_IAM"],
@@ -63,14 +67,37 @@ def _complete(run: Run, name: str, template: str, identity: str, stack: Stack) -
         raise Failure(f"the change set of {name} is still {found.state}", next="run it again")
     if found["Status"] == "CREATE_COMPLETE":
         return found
-    discard(run, found, stack)
     reason = found.get("StatusReason", "")
+    if ELSEWHERE in reason:
+        reason = _find_reasons(run, found) or reason
+    discard(run, found, stack)
     if any(words in reason for words in EMPTY):
         return None
     raise Failure(
         f"CloudFormation refuses the change of {name}: {reason}",
-        next=f"correct {template} or its parameters",
+        next=leftovers.advise(run, name, reason) or f"correct {template} or its parameters",
     )
+
+
+def _find_reasons(run: Run, change_set: ChangeSet) -> str:
+    """Why AWS does not accept the resources of a change set; why that is unknown, if it is."""
+    try:
+        events = run.aws.every(
+            "cloudformation", "describe_events", "OperationEvents",
+            ChangeSetName=change_set["ChangeSetId"], Filters={"FailedEvents": True},
+        )  # fmt: skip
+    except AwsFailure as failure:
+        return f"{change_set['StatusReason']} But {failure.what}"
+    return "; ".join(
+        f"{one.get('LogicalResourceId', 'the template')}: {one['ValidationStatusReason']}"
+        for one in events
+        if one.get("ValidationStatusReason") and one.get("ValidationFailureMode") != "WARN"
+    )
+
+
+def make_token(operation: str) -> str:
+    """A name for an operation that nothing else has; AWS's events have it, too."""
+    return f"{operation}-{datetime.now(UTC):%Y%m%d%H%M%S%f}"
 
 
 def show(run: Run, change_set: ChangeSet) -> None:

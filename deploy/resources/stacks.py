@@ -6,9 +6,9 @@ from typing import Any
 
 from deploy.base import template_parameters
 from deploy.base.context import Run
-from deploy.base.errors import Failure, state
+from deploy.base.errors import AwsFailure, Failure, state
 from deploy.base.waiting import Pending, wait_until
-from deploy.resources import change_sets
+from deploy.resources import change_sets, leftovers
 
 PATIENCE = 3600  # seconds for one stack; none of ours has a resource that takes long
 GOOD = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
@@ -31,6 +31,7 @@ ENDED = {  # what else an operation may end with
 }
 REVIEWED = "REVIEW_IN_PROGRESS"  # nothing is in progress; until a change set is executed
 BEGINNINGS = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS")
+BEGUN = "cannot be created again"  # AWS's words about a stack that its answers do not show yet
 
 
 def find(run: Run, name: str, executed: bool = False) -> dict[str, Any] | None:
@@ -91,12 +92,16 @@ def remove(run: Run, name: str) -> None:
 
 
 def _delete(run: Run, name: str) -> None:
-    run.aws.change("cloudformation", "delete_stack", StackName=name)
-    run.changes.quietly(lambda: _wait_until_gone(run, name))
+    token = change_sets.make_token("delete")
+    run.aws.change("cloudformation", "delete_stack", StackName=name, ClientRequestToken=token)
+    run.changes.quietly(lambda: _wait_until_gone(run, name, token))
 
 
-def _apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) -> None:
-    stack = _settled(run, name)
+def _apply(
+    run: Run, name: str, template: str, parameters: Mapping[str, str], begun: bool = False
+) -> None:
+    """The same. If the creation was ``begun`` already, AWS may take a while to show that."""
+    stack = _settled(run, name, begun=begun)
     if stack and stack["StackStatus"] == REMOVED:
         run.console.say(
             f"the first attempt to create the stack {name} failed: deleting what is left of it"
@@ -112,7 +117,13 @@ def _apply(run: Run, name: str, template: str, parameters: Mapping[str, str]) ->
         "--parameter-overrides", *(f"{key}={value}" for key, value in parameters.items()),
     ]  # fmt: skip
     run.console.command(run.settings.aws(shlex.join(words)))
-    change_set = change_sets.create(run, name, template, parameters, stack)
+    try:
+        change_set = change_sets.create(run, name, template, parameters, stack)
+    except AwsFailure as failure:
+        if stack or BEGUN not in failure.reason:
+            raise
+        _apply(run, name, template, parameters, begun=True)
+        return
     if change_set is None:
         run.console.say(f"the stack {name} is up to date")
     elif run.changes.dry_run:
@@ -134,10 +145,12 @@ def _execute(run: Run, name: str, change_set: change_sets.ChangeSet) -> None:
     status = stack["StackStatus"] if stack else "gone"
     _refuse_stuck(run, name, status, token)
     if status not in GOOD:
+        reason = _reason(run, name, token) if stack else "somebody has deleted it"
         raise Failure(
-            f"the stack {name} is {status}: {_reason(run, name, token)}",
+            f"the stack {name} is {status}: {reason}",
             ENDED.get(status, "somebody has changed the stack meanwhile"),
-            f"see {_command(run, 'describe-stack-events', name)}",
+            leftovers.advise(run, name, reason)
+            or f"see {_command(run, 'describe-stack-events', name)}",
         )
 
 
@@ -157,18 +170,21 @@ def _refuse_stuck(run: Run, name: str, status: str, token: str = "") -> None:
         )
 
 
-def _settled(run: Run, name: str, token: str = "") -> dict[str, Any] | None:
-    """The stack ``name`` when no operation is in progress. Raises Failure.
+def _settled(run: Run, name: str, token: str = "", begun: bool = False) -> dict[str, Any] | None:
+    """The stack ``name`` when no operation is in progress, or None if there is none.
 
-    With the ``token`` of a change, not before that has begun: for a moment, CloudFormation may
-    answer with the status of before.
+    With the ``token`` of an operation, not before that has begun: for a moment, CloudFormation may
+    answer with the status of before. Nor does that of a stack mean that it was not ``begun``.
+    Raises Failure.
     """
 
     def look() -> dict[str, Any] | Pending | None:
-        stack = find(run, name, executed=bool(token))
-        tokens = [one.get("ClientRequestToken") for one in _events(run, name)] if token else [""]
-        if stack and (stack["StackStatus"].endswith("_IN_PROGRESS") or token not in tokens):
-            return Pending(stack["StackStatus"])
+        stack = find(run, name, executed=bool(token) or begun)
+        if stack is None:
+            return None
+        status = str(stack["StackStatus"])
+        if status.endswith("_IN_PROGRESS") or (token and not _has_begun(run, stack, token)):
+            return Pending(status)
         return stack
 
     found = wait_until(run, f"the stack {name}", look, PATIENCE)
@@ -181,32 +197,42 @@ def _settled(run: Run, name: str, token: str = "") -> dict[str, Any] | None:
     return found
 
 
-def _wait_until_gone(run: Run, name: str) -> None:
-    stack = _settled(run, name)
-    if stack and stack["StackStatus"] != "DELETE_COMPLETE":
+def _has_begun(run: Run, stack: dict[str, Any], token: str) -> bool:
+    """Whether the operation with this token has. Asked by id, as the stack may be gone by now."""
+    return any(one.get("ClientRequestToken") == token for one in _events(run, stack["StackId"]))
+
+
+def _wait_until_gone(run: Run, name: str, token: str) -> None:
+    stack = _settled(run, name, token)
+    if stack:
         raise Failure(
-            f"what is left of the stack {name} cannot be deleted: its status is "
-            f"{stack['StackStatus']}",
-            next=f"see {_command(run, 'describe-stack-events', name)}",
+            f"the stack {name} cannot be deleted: {_reason(run, name, token)}",
+            f"its status is {stack['StackStatus']}",
+            f"see {_command(run, 'describe-stack-events', name)}, remove the cause, and run this "
+            "again",
         )
 
 
 def _reason(run: Run, name: str, token: str = "") -> str:
     """The first failure of a resource, which CloudFormation's others follow from.
 
-    Of the change ``token``, or of whatever changed the stack last. Raises AwsFailure.
+    Of the change ``token``, or of whatever changed the stack last. If no resource failed, what is
+    said about the stack. Raises AwsFailure.
     """
-    failed = ""
+    failed, own = "", ""
     for one in _events(run, name):
         status, resource = one.get("ResourceStatus", ""), one["LogicalResourceId"]
-        if resource == name:
-            if not token and status in BEGINNINGS:
-                break
-        elif status.endswith("_FAILED") and token in ("", one.get("ClientRequestToken")):
+        if token not in ("", one.get("ClientRequestToken")):
+            continue
+        if resource != name and status.endswith("_FAILED"):
             failed = f"{resource}: {one.get('ResourceStatusReason', 'no reason was given')}"
-    return failed or "see its events"
+        if resource == name and status in BEGINNINGS:
+            break
+        if resource == name:
+            own = one.get("ResourceStatusReason") or own
+    return failed or own or "see its events"
 
 
 def _events(run: Run, name: str) -> list[dict[str, Any]]:
-    """The events of a stack, the newest first. Raises AwsFailure."""
+    """The events of a stack, by name or id, the newest first. Raises AwsFailure."""
     return run.aws.every("cloudformation", "describe_stack_events", "StackEvents", StackName=name)

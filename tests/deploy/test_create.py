@@ -415,50 +415,91 @@ def test_a_stack_whose_first_attempt_failed_is_made_again(aws, nothing, command)
 
 
 def test_a_failed_stack_that_cannot_be_deleted_is_a_failure(aws, nothing, fails):
+    """At first, CloudFormation may still answer with the status of before."""
     made(aws, "foundation")
     aws.stacks[FOUNDATION]["status"] = "ROLLBACK_COMPLETE"
-    aws.cloudformation_delete_stack = lambda StackName: aws.stacks[StackName].update(
-        status="DELETE_FAILED"
-    )
+    delete = aws.cloudformation_delete_stack
+
+    def fail(StackName, ClientRequestToken):
+        delete(StackName, ClientRequestToken)
+        token = ClientRequestToken
+        aws.stacks[StackName]["coming"][-1:] = [
+            lambda: aws.happen(StackName, "Records", "DELETE_FAILED", token, "it is not empty"),
+            lambda: aws.happen(StackName, "", "DELETE_FAILED", token),
+        ]
+
+    aws.cloudformation_delete_stack = fail
     output = fails("create", "staging", "--version", "new")
-    assert (
-        f"what is left of the stack {FOUNDATION} cannot be deleted: its status is DELETE_FAILED"
-        in output
-    )
+    assert f"the stack {FOUNDATION} cannot be deleted: Records: it is not empty" in output
+    assert "now: its status is DELETE_FAILED" in output
 
 
-def test_a_stack_that_is_being_changed_is_waited_for(aws, nothing, command, clock):
+def test_a_stack_that_is_being_changed_is_waited_for(aws, nothing, command):
     made(aws, "foundation")
-    aws.stacks[FOUNDATION]["status"] = "UPDATE_IN_PROGRESS"
-    describe = aws.cloudformation_describe_stacks
-
-    def later(StackName):
-        if clock.at > 30 and StackName == FOUNDATION:
-            aws.stacks[FOUNDATION]["status"] = "UPDATE_COMPLETE"
-        return describe(StackName)
-
-    aws.cloudformation_describe_stacks = later
+    aws.stacks[FOUNDATION] |= {
+        "status": "UPDATE_IN_PROGRESS",
+        "coming": [lambda: None] * 3
+        + [lambda: aws.stacks[FOUNDATION].update(status="UPDATE_COMPLETE")],
+    }
     code, output = command("create", "staging", "--version", "new")
     assert code == 0, output
     assert f"the stack {FOUNDATION} is UPDATE_IN_PROGRESS" in output
 
 
-def test_a_change_that_cloudformation_undoes_says_why(aws, nothing, fails):
-    def execute(ChangeSetName, ClientRequestToken):
-        stack = aws.begin(ChangeSetName, ClientRequestToken)
-        event = {"LogicalResourceId": "Topic", "ResourceStatus": "CREATE_FAILED"}
-        other = {"StackId": "x", "EventId": "1", "StackName": "x", "Timestamp": aws.now()}
-        stack["events"] = [
-            event | other | {"ResourceStatusReason": "cancelled", "ClientRequestToken": ClientRequestToken},
-            event | other | {"ResourceStatusReason": "it is taken", "ClientRequestToken": ClientRequestToken},
-            event | other | {"ResourceStatusReason": "of another day", "ClientRequestToken": "another"},
-        ]  # fmt: skip
-        stack["status"] = "ROLLBACK_COMPLETE"
+def test_a_stack_that_was_begun_a_moment_ago_is_continued(aws, nothing, command):
+    """By a run that was ended. CloudFormation still answers that there is only a change set."""
+    aws.stacks[FOUNDATION] = {"status": "REVIEW_IN_PROGRESS", "outputs": {}, "coming": [
+        *[lambda: None] * 3,
+        lambda: aws.happen(FOUNDATION, "", "CREATE_IN_PROGRESS", "another"),
+        lambda: made(aws, "foundation"),
+    ]}  # fmt: skip
+    code, output = command("create", "staging", "--version", "new")
+    assert code == 0, output
+    kinds = [one["ChangeSetType"] for one in aws.asked("cloudformation:CreateChangeSet")
+             if one["StackName"] == FOUNDATION]  # fmt: skip
+    assert kinds == ["CREATE", "UPDATE"]
 
-    aws.cloudformation_execute_change_set = execute
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_change_that_cloudformation_undoes_says_why(aws, nothing, fails, exists):
+    """What follows from the first failure is not the reason, nor are the events of another day."""
+    if exists:
+        made(aws, "foundation")
+        aws.happen(FOUNDATION, "Images", "UPDATE_FAILED", "another", "of another day")
+    aws.fail_resource(FOUNDATION, "Topic", "it is no topic")
     output = fails("create", "staging", "--version", "new")
-    assert f"the stack {FOUNDATION} is ROLLBACK_COMPLETE: Topic: it is taken" in output
-    assert "now: CloudFormation has removed what it had created" in output
+    status = "UPDATE_ROLLBACK_COMPLETE" if exists else "ROLLBACK_COMPLETE"
+    assert f"the stack {FOUNDATION} is {status}: Topic: it is no topic" in output
+    undone = "has rolled the stack back" if exists else "has removed what it had created"
+    assert f"now: CloudFormation {undone}" in output
+
+
+def test_without_a_failed_resource_the_reason_is_that_of_the_stack(aws, nothing, fails):
+    """Such as https://github.com/rancher/kontainer-engine/pull/103"""
+    aws.fail_resource(FOUNDATION, "", "the rollback was requested")
+    output = fails("create", "staging", "--version", "new")
+    assert f"{FOUNDATION} is ROLLBACK_COMPLETE: the rollback was requested" in output
+
+
+SECRET = f"The operation failed because the secret {STAGING}/smoke-test already exists."
+SCHEDULED = "You can't create this secret because a secret with this name is already scheduled for deletion."
+
+
+@pytest.mark.parametrize("reason", [SECRET, SCHEDULED])
+def test_secrets_of_an_earlier_stack_are_named(aws, nothing, fails, reason):
+    aws.fail_resource(STAGING, "SmokeTestSecret", reason)
+    output = " ".join(fails("create", "staging", "--version", "new").split())
+    assert f"SmokeTestSecret: {reason}" in output
+    command = "aws secretsmanager delete-secret --force-delete-without-recovery --secret-id"
+    assert f"{command} {STAGING}/smoke-test --region {REGION}; then run this again" in output
+    assert f"{command} {PROD}" not in output
+
+
+def test_secrets_that_cannot_be_listed_are_not_taken_for_none(aws, nothing, fails):
+    aws.fail_resource(STAGING, "SmokeTestSecret", SECRET)
+    aws.fail("secretsmanager:ListSecrets")
+    output = fails("create", "staging", "--version", "new")
+    assert f"begin with {STAGING}/ (the permission secretsmanager:ListSecrets is missing" in output
 
 
 WAYS_OUT = {
@@ -491,52 +532,6 @@ def test_a_stack_that_refuses_updates_is_told_as_that(aws, nothing, fails, statu
     assert len(aws.asked("cloudformation:CreateChangeSet")) == (when == "after")
 
 
-def test_a_stack_that_was_just_begun_is_waited_for(aws, nothing, command, clock):
-    """CloudFormation may say REVIEW_IN_PROGRESS for a while after the change set is executed."""
-    execute, describe = aws.cloudformation_execute_change_set, aws.cloudformation_describe_stacks
-    began = []
-
-    def late(ChangeSetName, **more):
-        began.append((clock.at, aws.change_sets[ChangeSetName]["StackName"]))
-        return execute(ChangeSetName=ChangeSetName, **more)
-
-    def describe_late(StackName):
-        answer = describe(StackName=StackName)
-        if any(clock.at < at + 10 and name == StackName for at, name in began):
-            answer["Stacks"][0] |= {"StackStatus": "REVIEW_IN_PROGRESS", "Outputs": []}
-        return answer
-
-    aws.cloudformation_execute_change_set = late
-    aws.cloudformation_describe_stacks = describe_late
-    code, output = command("create", "staging", "--version", "new")
-    assert code == 0, output
-    assert len(began) >= 2
-
-
-def test_the_status_of_before_is_not_the_result_of_a_change(aws, nothing, fails):
-    """An update that CloudFormation shows a moment later, and then rolls back."""
-    made(aws, "foundation")
-    statuses = ["UPDATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_IN_PROGRESS"]
-    describe, executed = aws.cloudformation_describe_stacks, []
-
-    def execute(ChangeSetName, ClientRequestToken):
-        executed.append((ChangeSetName, ClientRequestToken))
-
-    def describe_late(StackName):
-        answer = describe(StackName=StackName)
-        if executed and StackName == FOUNDATION:
-            status = statuses.pop(0) if statuses else "UPDATE_ROLLBACK_COMPLETE"
-            if status == "UPDATE_IN_PROGRESS":
-                aws.begin(*executed[0])
-            answer["Stacks"][0]["StackStatus"] = status
-        return answer
-
-    aws.cloudformation_execute_change_set = execute
-    aws.cloudformation_describe_stacks = describe_late
-    output = fails("create", "staging", "--version", "new")
-    assert f"the stack {FOUNDATION} is UPDATE_ROLLBACK_COMPLETE" in output
-
-
 def test_a_change_that_cloudformation_refuses(aws, nothing, fails):
     create = aws.cloudformation_create_change_set
 
@@ -549,6 +544,53 @@ def test_a_change_that_cloudformation_refuses(aws, nothing, fails):
     output = fails("create", "staging", "--version", "new")
     assert f"CloudFormation refuses the change of {FOUNDATION}: No export named X" in output
     assert not aws.stacks
+
+
+@pytest.fixture
+def taken(aws, nothing):
+    """CloudFormation finds that names are taken before it creates anything, and says elsewhere which."""
+    create = aws.cloudformation_create_change_set
+    reason = (
+        "The following hook(s)/validation failed: [AWS::EarlyValidation::ResourceExistenceCheck]. "
+        "To troubleshoot Early Validation errors, use the DescribeEvents API"
+    )
+
+    def refuse(**parameters):
+        answer = create(**parameters)
+        aws.change_sets[answer["Id"]] |= {"Status": "FAILED", "StatusReason": reason}
+        return answer
+
+    def event(resource, text, mode="FAIL"):
+        return {
+            "EventId": "1", "LogicalResourceId": resource, "EventType": "VALIDATION_ERROR",
+            "ValidationStatusReason": text, "ValidationFailureMode": mode,
+        }  # fmt: skip
+
+    aws.cloudformation_create_change_set = refuse
+    aws.invalid = [
+        event("Images", "Resource of type 'AWS::ECR::Repository' already exists."),
+        event("Records", "this is only a warning", "WARN"),
+        event("Records", "Resource of type 'AWS::S3::Bucket' already exists."),
+    ]
+
+
+def test_names_that_are_taken_are_told(aws, taken, fails):
+    """A change set that is refused has no reason of its own."""
+    output = fails("create", "staging", "--version", "new")
+    assert (
+        "Images: Resource of type 'AWS::ECR::Repository' already exists.; "
+        "Records: Resource of type 'AWS::S3::Bucket' already exists." in output
+    )
+    assert "only a warning" not in output
+    assert "next: import it into the stack (docs.aws.amazon.com/" in output
+    assert not aws.stacks
+
+
+def test_without_an_answer_about_names_the_refusal_is_told(aws, taken, fails):
+    aws.fail("cloudformation:DescribeEvents")
+    output = fails("create", "staging", "--version", "new")
+    assert "[AWS::EarlyValidation::ResourceExistenceCheck]" in output
+    assert "But the permission cloudformation:DescribeEvents is missing" in output
 
 
 def test_a_template_is_not_too_long_to_be_sent():

@@ -108,6 +108,7 @@ class FakeAws:
             ["64bit Amazon Linux 2023 v4.13.7 running Docker"],
         )
         self.change_sets, self.budgets = {}, {}  # the stack of each budget, by its name
+        self.failing, self.invalid = {}, []  # resources that fail; what is wrong with change sets
         self.logs, self.metrics = {}, []  # log groups, with their retention
         self.lines, self._ids = {}, itertools.count()  # time, id and text, by log group
         self.alarms = {}  # name: kind, state, description, actions, and what else AWS tells of it
@@ -435,20 +436,34 @@ class FakeAws:
         return {"Contents": [{"Key": key} for key in keys[begin : begin + 2]], **more}
 
     # --- CloudFormation: in another region than home, a stack's key begins with the region ------
+    # An operation goes a step further with each answer about its stack; the first answer is still that of before.
+    # tests/rehearsal/aws/stacks.py does the same with real resources, and has the sources of states and texts
+
+    def fail_resource(self, stack, resource, reason):
+        """Let a resource fail whenever a stack, by its key, is created or updated; without one, the stack itself."""
+        self.failing[stack] = resource, reason
 
     def _stack(self, name):
+        """The key of a stack, by its name or its id."""
+        name = name.removeprefix("arn:stack/")
         return name if self.region == REGION else f"{self.region}/{name}"
 
+    def _known(self, name):
+        if self._stack(name) not in self.stacks:
+            raise Refused("ValidationError", f"Stack with id {name} does not exist")
+        return self.stacks[self._stack(name)]
+
     def cloudformation_describe_stacks(self, StackName):
-        if self._stack(StackName) not in self.stacks:
-            raise Refused("ValidationError", f"Stack with id {StackName} does not exist")
-        stack = self.stacks[self._stack(StackName)]
+        coming = self._known(StackName).get("coming")
+        if coming:
+            coming.pop(0)()
+        stack = self._known(StackName)
         outputs = [{"OutputKey": k, "OutputValue": v} for k, v in stack["outputs"].items()]
         given = stack.get("parameters", {})
         parameters = [{"ParameterKey": k, "ParameterValue": v} for k, v in given.items()]
         described = {
             "StackName": StackName, "StackStatus": stack["status"], "Outputs": outputs,
-            "CreationTime": BEGINNING, "Parameters": parameters,
+            "StackId": f"arn:stack/{StackName}", "CreationTime": BEGINNING, "Parameters": parameters,
         }  # fmt: skip
         return {"Stacks": [described]}
 
@@ -460,7 +475,9 @@ class FakeAws:
         identity = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:changeSet/{ChangeSetName}"
         if ChangeSetType == "CREATE":
             before = self.stacks.get(self._stack(StackName))  # of a run that was interrupted
-            assert before in (None, {"status": "REVIEW_IN_PROGRESS", "outputs": {}})
+            if before not in (None, {"status": "REVIEW_IN_PROGRESS", "outputs": {}}):
+                what = f"already exists and cannot be created again with the changeSet [{ChangeSetName}]."
+                raise Refused("ValidationError", f"Stack [{StackName}] {what}")
             self.stacks[self._stack(StackName)] = {"status": "REVIEW_IN_PROGRESS", "outputs": {}}
         before = self.stacks[self._stack(StackName)].get("parameters", {})
         parameters = {
@@ -472,6 +489,7 @@ class FakeAws:
         self.change_sets[identity] = {
             "ChangeSetId": identity, "ChangeSetName": ChangeSetName, "StackName": self._stack(StackName),
             "Status": "CREATE_COMPLETE", "changed": parameters, "template": more["TemplateBody"],
+            "before": ["CREATE_PENDING", "CREATE_IN_PROGRESS"],
             "Changes": [{"Type": "Resource", "ResourceChange": {
                 "Action": "Add", "LogicalResourceId": "Topic", "ResourceType": "AWS::SNS::Topic",
             }}],
@@ -484,38 +502,84 @@ class FakeAws:
         return {"Id": identity}
 
     def cloudformation_describe_change_set(self, ChangeSetName, NextToken=None):
-        """In two pages, the first of which has no changes."""
+        """In two pages, the first of which has no changes; at first it is not complete."""
         found = dict(self.change_sets[ChangeSetName])
         del found["changed"], found["template"]
         found["StackName"] = found["StackName"].rpartition("/")[2]
+        if before := found.pop("before"):
+            return found | {"Status": before.pop(0), "StatusReason": "", "Changes": []}
         if found["Changes"] and not NextToken:
             return found | {"Changes": [], "NextToken": "more"}
         return found
 
+    def cloudformation_describe_events(self, ChangeSetName, Filters, NextToken=None):
+        """Of change sets that are not valid, in two pages, the first of which is empty."""
+        assert Filters == {"FailedEvents": True}
+        if not NextToken:
+            return {"OperationEvents": [], "NextToken": "more"}
+        return {"OperationEvents": self.invalid}
+
     def begin(self, change_set, token):
         """The stack of a change set that is executed, with the event that says so."""
         name = self.change_sets.pop(change_set)["StackName"]
-        stack = self.stacks[name]
-        stack.setdefault("events", []).insert(0, {
+        verb = "CREATE" if self.stacks[name]["status"] == "REVIEW_IN_PROGRESS" else "UPDATE"
+        self.happen(name, "", f"{verb}_IN_PROGRESS", token)
+        return self.stacks[name]
+
+    def happen(self, stack, resource, status, token=None, reason=""):
+        """An event of a stack: its own, if no ``resource`` is given, whose status is then the stack's."""
+        name = stack.rpartition("/")[2]
+        if not resource:
+            self.stacks[stack]["status"] = status
+        self.stacks[stack].setdefault("events", []).insert(0, {
             "StackId": "x", "EventId": "1", "StackName": name, "Timestamp": self.now(),
-            "LogicalResourceId": name.rpartition("/")[2], "ResourceStatus": "UPDATE_IN_PROGRESS",
-            "ClientRequestToken": token,
+            "LogicalResourceId": resource or name, "ResourceStatus": status,
+            **({"ResourceStatusReason": reason} if reason else {}),
+            **({"ClientRequestToken": token} if token else {}),
         })  # fmt: skip
-        return stack
 
     def cloudformation_execute_change_set(self, ChangeSetName, ClientRequestToken):
-        change = self.change_sets[ChangeSetName]
-        stack = self.begin(ChangeSetName, ClientRequestToken)
-        # The name of a budget is unique in the account, whatever the region of its stack: DuplicateRecordException in
-        # https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_budgets_CreateBudget.html
+        change, token = self.change_sets[ChangeSetName], ClientRequestToken
+        key = change["StackName"]
+        resource, reason = self._find_failing(change)
+        steps = [lambda: None, lambda: self.begin(ChangeSetName, token)]
+        if reason:
+            steps += [
+                lambda: self._roll_back(key, resource, reason, token),
+                lambda: self.happen(key, "", self.stacks[key]["status"].replace("IN_PROGRESS", "COMPLETE"), token),
+            ]  # fmt: skip
+        else:
+            steps.append(lambda: self._complete(change, token))
+        self.stacks[key]["coming"] = steps
+
+    def _find_failing(self, change):
+        """The resource that fails, and why. The name of a budget is unique in the account, whatever the region of its stack:
+        https://github.com/awslabs/landing-zone-accelerator-on-aws/issues/418"""
         if "AWS::Budgets::Budget" in change["template"]:
             name = change["changed"]["Application"]
             if self.budgets.setdefault(name, change["StackName"]) != change["StackName"]:
-                stack |= {"status": "ROLLBACK_COMPLETE"}
-                return
-        stack |= {"status": "CREATE_COMPLETE", "parameters": change["changed"]}
+                return "Budget", f"Error creating budget: {name} - the budget already exists."
+        return self.failing.get(change["StackName"], (None, None))
+
+    def _roll_back(self, stack, resource, reason, token):
+        """After the failure of a resource, others are cancelled; the newest event comes first."""
+        verb = self.stacks[stack]["status"].removesuffix("_IN_PROGRESS")
+        if resource:
+            self.happen(stack, resource, f"{verb}_FAILED", token, reason)
+            self.happen(stack, "Other", f"{verb}_FAILED", token, "Resource creation cancelled")
+            reason = f"The following resource(s) failed: [{resource}, Other]. "
+        rolled = {"CREATE": "ROLLBACK", "UPDATE": "UPDATE_ROLLBACK"}[verb]
+        self.happen(stack, "", f"{rolled}_IN_PROGRESS", token, reason)
+
+    def _complete(self, change, token):
+        stack = self.stacks[change["StackName"]]
+        verb = stack["status"].removesuffix("_IN_PROGRESS")
+        self.happen(change["StackName"], "", f"{verb}_COMPLETE", token)
         name = change["StackName"].rpartition("/")[2]
-        stack["outputs"] = self._outputs(name, change["changed"])
+        stack |= {
+            "parameters": change["changed"],
+            "outputs": self._outputs(name, change["changed"]),
+        }
         if PULL_REQUEST_TOKEN in stack["outputs"].values():
             self.secrets.setdefault(PULL_REQUEST_TOKEN, {"Token": ""})
 
@@ -532,14 +596,22 @@ class FakeAws:
     def cloudformation_delete_change_set(self, ChangeSetName):
         del self.change_sets[ChangeSetName]
 
-    def cloudformation_delete_stack(self, StackName):
-        del self.stacks[self._stack(StackName)]
+    def cloudformation_delete_stack(self, StackName, ClientRequestToken=None):
+        key = self._stack(StackName)
         for identity, one in list(self.change_sets.items()):
-            if one["StackName"] == self._stack(StackName):
+            if one["StackName"] == key:
                 del self.change_sets[identity]
+        if self.stacks[key]["status"] == "REVIEW_IN_PROGRESS":  # nothing to delete
+            del self.stacks[key]
+            return
+        self.stacks[key]["coming"] = [
+            lambda: None,
+            lambda: self.happen(key, "", "DELETE_IN_PROGRESS", ClientRequestToken),
+            lambda: self.stacks.pop(key),
+        ]
 
     def cloudformation_describe_stack_events(self, StackName):
-        return {"StackEvents": self.stacks[self._stack(StackName)].get("events", [])}
+        return {"StackEvents": self._known(StackName).get("events", [])}
 
     # --- Backups: by region --------------------------------------------------------------------
 
@@ -766,6 +838,15 @@ class FakeAws:
         if name not in secrets:
             raise Refused("ResourceNotFoundException")
         return {"SecretString": json.dumps(secrets[name])}
+
+    def secretsmanager_list_secrets(self, Filters, IncludePlannedDeletion, NextToken=None):
+        """In two pages, the first of which is empty."""
+        assert IncludePlannedDeletion
+        if not NextToken:
+            return {"SecretList": [], "NextToken": "more"}
+        [prefix] = Filters[0]["Values"]
+        names = [one for one in self._here("secrets") if one.startswith(prefix)]
+        return {"SecretList": [{"Name": one} for one in names]}
 
     def secretsmanager_put_secret_value(self, SecretId, SecretString, **_):
         self._here("secrets")[self._secret(SecretId)] = json.loads(SecretString)
