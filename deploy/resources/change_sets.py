@@ -83,9 +83,12 @@ def _find_reasons(run: Run, change_set: ChangeSet) -> str:
     """Why AWS does not accept the resources of a change set; why that is unknown, if it is."""
     try:
         events = run.aws.every(
-            "cloudformation", "describe_events", "OperationEvents",
-            ChangeSetName=change_set["ChangeSetId"], Filters={"FailedEvents": True},
-        )  # fmt: skip
+            "cloudformation",
+            "describe_events",
+            "OperationEvents",
+            ChangeSetName=change_set["ChangeSetId"],
+            Filters={"FailedEvents": True},
+        )
     except AwsFailure as failure:
         return f"{change_set['StatusReason']} But {failure.what}"
     return "; ".join(

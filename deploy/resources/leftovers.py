@@ -21,9 +21,12 @@ def advise(run: Run, stack: str, reason: str) -> str:
     try:
         # Also those that wait for their deletion, which keep their names until then
         secrets = run.aws.every(
-            "secretsmanager", "list_secrets", "SecretList", IncludePlannedDeletion=True,
+            "secretsmanager",
+            "list_secrets",
+            "SecretList",
+            IncludePlannedDeletion=True,
             Filters=[{"Key": "name", "Values": [f"{stack}/"]}],
-        )  # fmt: skip
+        )
     except AwsFailure as failure:
         return f"delete the secrets whose names begin with {stack}/ ({failure.what})"
     commands = [run.settings.aws(f"{DELETE} {one['Name']}") for one in secrets]

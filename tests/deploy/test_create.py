@@ -448,15 +448,22 @@ def test_a_stack_that_is_being_changed_is_waited_for(aws, nothing, command):
 
 def test_a_stack_that_was_begun_a_moment_ago_is_continued(aws, nothing, command):
     """By a run that was ended. CloudFormation still answers that there is only a change set."""
-    aws.stacks[FOUNDATION] = {"status": "REVIEW_IN_PROGRESS", "outputs": {}, "coming": [
-        *[lambda: None] * 3,
-        lambda: aws.happen(FOUNDATION, "", "CREATE_IN_PROGRESS", "another"),
-        lambda: made(aws, "foundation"),
-    ]}  # fmt: skip
+    aws.stacks[FOUNDATION] = {
+        "status": "REVIEW_IN_PROGRESS",
+        "outputs": {},
+        "coming": [
+            *[lambda: None] * 3,
+            lambda: aws.happen(FOUNDATION, "", "CREATE_IN_PROGRESS", "another"),
+            lambda: made(aws, "foundation"),
+        ],
+    }
     code, output = command("create", "staging", "--version", "new")
     assert code == 0, output
-    kinds = [one["ChangeSetType"] for one in aws.asked("cloudformation:CreateChangeSet")
-             if one["StackName"] == FOUNDATION]  # fmt: skip
+    kinds = [
+        one["ChangeSetType"]
+        for one in aws.asked("cloudformation:CreateChangeSet")
+        if one["StackName"] == FOUNDATION
+    ]
     assert kinds == ["CREATE", "UPDATE"]
 
 
@@ -562,9 +569,12 @@ def taken(aws, nothing):
 
     def event(resource, text, mode="FAIL"):
         return {
-            "EventId": "1", "LogicalResourceId": resource, "EventType": "VALIDATION_ERROR",
-            "ValidationStatusReason": text, "ValidationFailureMode": mode,
-        }  # fmt: skip
+            "EventId": "1",
+            "LogicalResourceId": resource,
+            "EventType": "VALIDATION_ERROR",
+            "ValidationStatusReason": text,
+            "ValidationFailureMode": mode,
+        }
 
     aws.cloudformation_create_change_set = refuse
     aws.invalid = [

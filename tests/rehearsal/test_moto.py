@@ -25,6 +25,8 @@ PROBES = (
     "elasticbeanstalk create_storage_location", "elasticbeanstalk update_environment",
     "backup list_recovery_points_by_backup_vault", "secretsmanager stop_replication_to_replica",
     "ec2 get_instance_metadata_defaults", "outputs of change sets", "exports in change sets", "empty change sets",
+    "cloudformation describe_events", "cloudformation continue_update_rollback", "operations that take a while",
+    "rollbacks", "kept resources", "types by region",
     "resources of conditions", "keys of stacks", "kept defaults", "tags of stacks", "the quota of instances",
     "the newest lines", "names of subnet groups",
 )  # fmt: skip

@@ -1,11 +1,11 @@
-"""CloudFormation where moto falls short: types that it does not know, and change sets."""
+"""CloudFormation where moto falls short: types that it does not know. stacks.py has what it does with all types."""
 
 import json
 from collections import defaultdict
 from unittest import mock
 
 from moto.cloudformation import parsing
-from moto.cloudformation.models import CloudFormationBackend, Stack
+from moto.cloudformation.models import Stack
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.common_models import CloudFormationModel
 from moto.ecr.models import ecr_backends
@@ -14,7 +14,10 @@ from moto.logs.models import logs_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.sns.models import sns_backends
 
-from tests.support.aws import ACCOUNT, MISSING, REGION
+from tests.rehearsal.aws import names
+from tests.rehearsal.aws.stack_resources import Failed, without_nothing
+from tests.rehearsal.aws.stacks import Stacks
+from tests.support.aws import ACCOUNT, REGION
 
 # Types that moto skips with only a line in its log, and the property that has the resource's name
 NAMED = (
@@ -58,6 +61,7 @@ class CloudFormation:
     def __init__(self, receiver):
         self._regions = defaultdict(lambda: defaultdict(dict))
         self._receiver = receiver
+        self.stacks = Stacks(self.at)
 
     @property
     def resources(self):
@@ -83,10 +87,10 @@ class CloudFormation:
         ours = {kind: _model(self, kind, name) for kind, name in (UNKNOWN | RETOLD).items()}
         models, types = known | ours, names | dict.fromkeys(ours)
         return [
+            *self.stacks.patches(),
             mock.patch.object(parsing, "get_model_map", return_value=models),
             mock.patch.object(parsing, "get_model_list", return_value=list(models.values())),
             mock.patch.object(parsing, "get_name_type_map", return_value=types),
-            mock.patch.object(CloudFormationBackend, "execute_change_set", _execute_change_set),
             mock.patch.object(Stack, "has_parameters", _has_parameters),
             mock.patch.object(KmsBackend, "create_key", _create_key),
             # moto refuses an empty change set; AWS creates it and reports this in its status
@@ -96,39 +100,72 @@ class CloudFormation:
         ]
 
     def made(self, kind, name, properties, region):
-        """Keep a resource; the identity by which it is known."""
+        """Keep a resource; the identity by which it is known. Raises Failed."""
         if kind == "AWS::SecretsManager::Secret":
             return _secret(properties, region)
         if kind == "AWS::CodeConnections::Connection":
             name = f"arn:aws:codeconnections:{region}:{ACCOUNT}:connection/{name}"
-        assert region not in MISSING.get(kind, ()), f"{region} has no {kind}"
-        if kind == "AWS::Budgets::Budget":  # whose name is unique in the account
-            name = properties["Budget"]["BudgetName"]
-            taken = [one for one, known in self._regions.items() if name in known[kind]]
-            assert taken in ([], [region]), f"there is a budget {name} in {taken}"
+        if kind == "AWS::Budgets::Budget":
+            name = properties["Budget"].get("BudgetName", name)
+            self._refuse_budget(name)
         if kind == "AWS::Logs::MetricFilter":
             group = properties["LogGroupName"]  # moto does not ask, as AWS does
-            assert group in logs_backends[ACCOUNT][region].groups, f"no log group {group}"
+            if group not in logs_backends[ACCOUNT][region].groups:
+                raise Failed("The specified log group does not exist.")
+        if kind == "AWS::SNS::Subscription":
+            name = self._subscribe_address(properties, region)
+        self.keep(kind, name, properties, region)
+        return name
+
+    def keep(self, kind, name, properties, region):
+        """Let a resource have ``properties``, whether it is new or not."""
         if kind == "AWS::ECR::ReplicationConfiguration":
             wanted = properties["ReplicationConfiguration"]
             ecr_backends[ACCOUNT][region].put_replication_configuration(_as_json(wanted))
+        if kind == "AWS::SNS::Subscription" and "FilterPolicy" in properties:
+            policy = json.dumps(properties["FilterPolicy"])
+            sns_backends[ACCOUNT][region].set_subscription_attributes(name, "FilterPolicy", policy)
         self.at(region)[kind][name] = properties
+
+    def removed(self, kind, name, region):
+        """Remove a resource. Raises what moto does, if it refuses."""
+        if kind == "AWS::SecretsManager::Secret":
+            _remove_secret(name, region)
+            return
+        if kind == "AWS::ECR::ReplicationConfiguration":
+            ecr_backends[ACCOUNT][region].put_replication_configuration({"rules": []})
         if kind == "AWS::SNS::Subscription":
-            self._subscribe_address(properties, region)
-        return name
+            sns_backends[ACCOUNT][region].unsubscribe(name)
+        self.at(region)[kind].pop(name, None)
+
+    def _refuse_budget(self, name):
+        """Its name is unique in the account, whatever the region of its stack:
+        https://github.com/awslabs/landing-zone-accelerator-on-aws/issues/418"""
+        if any(name in known["AWS::Budgets::Budget"] for known in self._regions.values()):
+            raise Failed(
+                f"Error creating budget: {name} - the budget already exists. (Service: AWSBudgets; "
+                "Status Code: 400; Error Code: DuplicateRecordException)"
+            )
 
     def _subscribe_address(self, properties, region):
-        backend = sns_backends[ACCOUNT][region]
+        """The subscription; a second one of an endpoint is the first one, or refused:
+        https://github.com/localstack/localstack/issues/8816"""
+        for arn, known in self.at(region)["AWS::SNS::Subscription"].items():
+            same = [known[key] == properties[key] for key in ("TopicArn", "Protocol", "Endpoint")]
+            if all(same):
+                if known != properties:
+                    raise Failed(
+                        "Invalid parameter: Attributes Reason: Subscription already exists with "
+                        "different attributes"
+                    )
+                return arn
         endpoint = f"{self._receiver.url}/{properties['Protocol']}/{properties['Endpoint']}"
-        made = backend.subscribe(properties["TopicArn"], endpoint, "http")
-        if "FilterPolicy" in properties:
-            policy = json.dumps(properties["FilterPolicy"])
-            backend.set_subscription_attributes(made.arn, "FilterPolicy", policy)
+        topics = sns_backends[ACCOUNT][region]
+        return topics.subscribe(properties["TopicArn"], endpoint, "http").arn
 
 
 def _model(owner, kind, name_key):
     """The interface that moto requires of a resource type."""
-    service = kind.split("::")[1].lower()
 
     class Resource(CloudFormationModel):
         def __init__(self, identity, region):
@@ -147,17 +184,13 @@ def _model(owner, kind, name_key):
             return attr == ATTRIBUTES.get(kind, "Arn")
 
         def get_cfn_attribute(self, attribute_name):
-            name = self.physical_resource_id
-            if attribute_name == "BackupPlanId":
-                return name
-            name = f"{PLACES.get(service, '')}{name}"
-            return f"arn:aws:{service}:{self.region}:{ACCOUNT}:{name}"
+            return _attribute(kind, attribute_name, self.physical_resource_id, self.region)
 
         @classmethod
         def create_from_cloudformation_json(
             cls, name, cloudformation_json, account_id, region_name, **_
         ):
-            properties = _without_nothing(cloudformation_json["Properties"])
+            properties = without_nothing(cloudformation_json["Properties"])
             name = properties.get(name_key) or name
             return cls(owner.made(kind, name, properties, region_name), region_name)
 
@@ -166,27 +199,30 @@ def _model(owner, kind, name_key):
             cls, original_resource, new_resource_name, cloudformation_json, account_id, region_name
         ):
             if kind == "AWS::SecretsManager::Secret":  # whose value outlives changes of the stack
-                properties = _without_nothing(cloudformation_json["Properties"])
+                properties = without_nothing(cloudformation_json["Properties"])
                 _replicate(original_resource.physical_resource_id, properties, region_name)
                 return original_resource
-            return cls.create_from_cloudformation_json(
-                new_resource_name, cloudformation_json, account_id, region_name
-            )
+            name = original_resource.physical_resource_id
+            owner.keep(kind, name, without_nothing(cloudformation_json["Properties"]), region_name)
+            return original_resource
+
+        def delete(self, account_id, region_name):
+            owner.removed(kind, self.physical_resource_id, region_name)
 
     return Resource
 
 
-def _without_nothing(value):
-    """``value`` without the entries set to AWS::NoValue, which moto represents as None."""
-    if isinstance(value, dict):
-        return {key: _without_nothing(one) for key, one in value.items() if one is not None}
-    if isinstance(value, list):
-        return [_without_nothing(one) for one in value if one is not None]
-    return value
+def _attribute(kind, attribute, name, region):
+    if attribute == "BackupPlanId":
+        return name
+    service = kind.split("::")[1].lower()
+    return f"arn:aws:{service}:{region}:{ACCOUNT}:{PLACES.get(service, '')}{name}"
 
 
 def _secret(properties, region):
     """Create a secret with a given or a generated value, and return its ARN."""
+    if reason := names.refuse_secret(properties["Name"], region):
+        raise Failed(reason)
     backend = secretsmanager_backends[ACCOUNT][region]
     text = properties.get("SecretString")
     if text is None:
@@ -215,6 +251,16 @@ def _replicate(arn, properties, region):
         backend.replicate_secret_to_regions(arn, missing, force_overwrite=False)
 
 
+def _remove_secret(arn, region):
+    """For good, with its replicas; one that is gone already is no failure."""
+    backend = secretsmanager_backends[ACCOUNT][region]
+    if backend._is_valid_identifier(arn):
+        replicas = [one.region for one in backend.describe_secret(arn).replicas]
+        if replicas:
+            backend.remove_regions_from_replication(arn, replicas)
+        backend.delete_secret(arn, None, force_delete_without_recovery=True)
+
+
 def _as_json(value):
     """A configuration of CloudFormation with the keys of the API, which begin with lower-case letters."""
     if isinstance(value, dict):
@@ -234,24 +280,3 @@ def _create_key(backend, policy, *arguments, **more):
     """A stack's policy is no text, as a key must have it to be described."""
     text = policy if policy is None or isinstance(policy, str) else json.dumps(policy)
     return _create(backend, text, *arguments, **more)
-
-
-_execute = CloudFormationBackend.execute_change_set
-
-
-def _execute_change_set(backend, change_set_name, stack_name=None):
-    """A change set sees the exports of other stacks, and has outputs afterwards."""
-    for stack in backend.stacks.values():
-        stack.cross_stack_resources = backend.exports
-        stack.resource_map.cross_stack_resources = backend.exports
-    _execute(backend, change_set_name, stack_name)
-    found = [one for one in backend.change_sets.values()
-             if change_set_name in (one.change_set_id, one.change_set_name)]  # fmt: skip
-    for event in backend.stacks[found[0].stack_id].events[-2:]:
-        event.client_request_token = found[0].change_set_name  # which is the token of ours
-    for stack in backend.stacks.values():
-        for name in stack.resource_map.resources:
-            stack.resource_map[name]  # made now if its condition has become true
-        stack._parse_template()
-        stack.output_map = stack._create_output_map()
-        backend.exports |= {export.name: export for export in stack.exports}

@@ -136,6 +136,58 @@ def lacks_the_newest_lines(_):
     return [one["message"] for one in found] != ["1", "0"]
 
 
+def lacks_operations_that_take_a_while(client):
+    """A stack is in progress after its change set is executed."""
+    deploy(client, "a", topic("a"), "CREATE")
+    [stack] = client.describe_stacks(StackName="a")["Stacks"]
+    return stack["StackStatus"] == "CREATE_COMPLETE"
+
+
+def lacks_rollbacks(client):
+    """After the failure of a resource, there is a stack without resources."""
+    import boto3
+
+    boto3.client("s3", "us-east-1").create_bucket(Bucket="taken")
+    template = json.loads(topic("a"))
+    bucket = {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "taken"}}
+    template["Resources"]["Bucket"] = bucket
+    try:
+        deploy(client, "a", json.dumps(template), "CREATE")
+    except Exception:  # however it fails
+        return True
+    return False
+
+
+def lacks_kept_resources(client):
+    """What has the deletion policy of most of ours outlives its stack."""
+    import boto3
+
+    template = json.loads(topic("a"))
+    template["Resources"]["Topic"]["DeletionPolicy"] = "RetainExceptOnCreate"
+    deploy(client, "a", json.dumps(template), "CREATE")
+    client.delete_stack(StackName="a")
+    return not boto3.client("sns").list_topics()["Topics"]
+
+
+def lacks_types_by_region(_):
+    """A type that a region does not have is refused there."""
+    import boto3
+
+    properties = {"Budget": {"BudgetType": "COST", "TimeUnit": "MONTHLY"}}
+    budget = {"Type": "AWS::Budgets::Budget", "Properties": properties}
+    client = boto3.client("cloudformation", "eu-north-1")
+    try:
+        client.create_change_set(
+            StackName="a",
+            ChangeSetName="change",
+            ChangeSetType="CREATE",
+            TemplateBody=json.dumps({"Resources": {"Budget": budget}}),
+        )
+    except client.exceptions.ClientError:
+        return False
+    return True
+
+
 def lacks_the_quota_of_instances(_):
     """Service Quotas knows how many vCPUs of standard instances the account may run."""
     import boto3
@@ -169,6 +221,7 @@ def gaps():
     from moto import mock_aws
     from moto.backup.responses import BackupResponse
     from moto.cloudformation import parsing
+    from moto.cloudformation.responses import CloudFormationResponse
     from moto.codepipeline.responses import CodePipelineResponse
     from moto.ec2.responses import EC2Response
     from moto.elasticbeanstalk.responses import EBResponse
@@ -176,6 +229,8 @@ def gaps():
 
     known = parsing.get_model_map()
     found = {f"the type {kind}": kind not in known for kind in UNKNOWN}
+    for action in ("describe_events", "continue_update_rollback"):
+        found[f"cloudformation {action}"] = not hasattr(CloudFormationResponse, action)
     for action in ("get_pipeline_state", "put_approval_result"):
         found[f"codepipeline {action}"] = not hasattr(CodePipelineResponse, action)
     for action in ("describe_events", "describe_instances_health", "create_storage_location",
@@ -189,6 +244,7 @@ def gaps():
     found[f"ec2 {action}"] = not hasattr(EC2Response, action)
     for probe in (lacks_outputs_of_change_sets, lacks_exports_in_change_sets,
                   lacks_empty_change_sets, lacks_kept_defaults, lacks_resources_of_conditions, lacks_keys_of_stacks,
+                  lacks_operations_that_take_a_while, lacks_rollbacks, lacks_kept_resources, lacks_types_by_region,
                   lacks_tags_of_stacks, lacks_the_quota_of_instances, lacks_the_newest_lines,
                   lacks_names_of_subnet_groups):  # fmt: skip
         with mock_aws():

@@ -59,6 +59,8 @@ class Stack:
 
     def delete(self):
         self._client.delete_stack(StackName=self.name)
+        while self._stack.status != "DELETE_COMPLETE":  # a step further with each answer
+            self._client.describe_stacks(StackName=self._stack.stack_id)
 
     def _tell(self, resource, kind, status, reason):
         self._stack.events.append(
