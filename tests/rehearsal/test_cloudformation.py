@@ -419,6 +419,15 @@ def test_stacks_are_changed_and_removed(everything, imitation, run, client, caps
     assert failure.value.next.startswith("import it into the stack (")
 
 
+def test_another_address_of_the_team_is_a_change_of_the_budget(run, imitation):
+    """AWS replaces a budget then, and refuses a second one of the same name:
+    https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/365"""
+    for address in ("team", "others"):
+        apply_all(run, "budget", OperationsEmail=f"{address}@greetings.test")
+    [made] = imitation.resources["AWS::Budgets::Budget"].values()
+    assert "others@greetings.test" in json.dumps(made)
+
+
 def test_a_new_home_can_be_made_beside_the_lost_one(everything, run, client):
     """Names that are unique in the account must not be those of the stacks in the old home."""
     there = run.at(ELSEWHERE)

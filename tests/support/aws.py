@@ -107,8 +107,11 @@ class FakeAws:
             {},
             ["64bit Amazon Linux 2023 v4.13.7 running Docker"],
         )
-        self.change_sets, self.budgets = {}, {}  # the stack of each budget, by its name
-        self.failing, self.invalid = {}, []  # resources that fail; what is wrong with change sets
+        self.change_sets, self.failing, self.invalid = (
+            {},
+            {},
+            [],
+        )  # resources that fail; what is wrong with change sets
         self.logs, self.metrics = {}, []  # log groups, with their retention
         self.lines, self._ids = {}, itertools.count()  # time, id and text, by log group
         self.alarms = {}  # name: kind, state, description, actions, and what else AWS tells of it
@@ -541,25 +544,18 @@ class FakeAws:
     def cloudformation_execute_change_set(self, ChangeSetName, ClientRequestToken):
         change, token = self.change_sets[ChangeSetName], ClientRequestToken
         key = change["StackName"]
-        resource, reason = self._find_failing(change)
+        resource, reason = self.failing.get(key, (None, None))
         steps = [lambda: None, lambda: self.begin(ChangeSetName, token)]
         if reason:
             steps += [
                 lambda: self._roll_back(key, resource, reason, token),
-                lambda: self.happen(key, "", self.stacks[key]["status"].replace("IN_PROGRESS", "COMPLETE"), token),
-            ]  # fmt: skip
+                lambda: self.happen(
+                    key, "", self.stacks[key]["status"].replace("IN_PROGRESS", "COMPLETE"), token
+                ),
+            ]
         else:
             steps.append(lambda: self._complete(change, token))
         self.stacks[key]["coming"] = steps
-
-    def _find_failing(self, change):
-        """The resource that fails, and why. The name of a budget is unique in the account, whatever the region of its stack:
-        https://github.com/awslabs/landing-zone-accelerator-on-aws/issues/418"""
-        if "AWS::Budgets::Budget" in change["template"]:
-            name = change["changed"]["Application"]
-            if self.budgets.setdefault(name, change["StackName"]) != change["StackName"]:
-                return "Budget", f"Error creating budget: {name} - the budget already exists."
-        return self.failing.get(change["StackName"], (None, None))
 
     def _roll_back(self, stack, resource, reason, token):
         """After the failure of a resource, others are cancelled; the newest event comes first."""
