@@ -428,6 +428,46 @@ def test_another_address_of_the_team_is_a_change_of_the_budget(run, imitation):
     assert "others@greetings.test" in json.dumps(made)
 
 
+@pytest.fixture
+def exercise(run, client):
+    """The stacks of a yearly exercise in its region, which were removed as docs/recovery.md says."""
+    there = run.at(SECOND)
+    client("logs", SECOND).create_log_group(logGroupName="1")
+    apply_all(there, "foundation", "environment", "operations")
+    for name in (f"{EXERCISE}-operations", EXERCISE):
+        stacks.remove(there, name)
+    return there
+
+
+def delete_secrets(client, commands):
+    """Do as commands of the AWS CLI say."""
+    for command in commands:
+        found = re.fullmatch(
+            r"aws secretsmanager delete-secret --force-delete-without-recovery"
+            rf" --secret-id (\S+) --region {SECOND}",
+            command,
+        )
+        client("secretsmanager", SECOND).delete_secret(
+            SecretId=found[1], ForceDeleteWithoutRecovery=True
+        )
+
+
+def test_a_second_exercise_is_refused_with_the_commands_that_help(exercise, client):
+    with pytest.raises(Failure, match=f"the secret {EXERCISE}/.* already exists") as failure:
+        apply_all(exercise, "environment")
+    commands = re.findall(r"aws secretsmanager [^;]*", failure.value.next)
+    assert len(commands) == 3
+    delete_secrets(client, commands)
+    apply_all(exercise, "environment", "operations")
+
+
+def test_a_second_exercise_works_after_the_commands_of_the_document(exercise, client):
+    section = Path("docs/recovery.md").read_text().split("## Once a year")[1]
+    words, command = re.search(r"for secret in (.*); do\s+(aws .*)\s+done", section).groups()
+    delete_secrets(client, [command.replace("$secret", word) for word in words.split()])
+    apply_all(exercise, "environment", "operations")
+
+
 def test_a_new_home_can_be_made_beside_the_lost_one(everything, run, client):
     """Names that are unique in the account must not be those of the stacks in the old home."""
     there = run.at(ELSEWHERE)

@@ -55,11 +55,12 @@ class Home:
         world.project.script("create", "prod", BUILD_NUMBER="0")
         self.type("install")
 
-    def type(self, name, fails=False, **env):
-        """Run a command from the document, and return its output."""
-        program, *words = shlex.split(COMMANDS[name])
-        assert program == SCRIPT
-        return self.world.project.script(*words, fails=fails, **env)
+    def type(self, name, *more, fails=False, **env):
+        """Run a command from the document, with ``more`` arguments, and return its output."""
+        words = shlex.split(COMMANDS[name])
+        begin = words.index(SCRIPT)
+        env |= dict(word.split("=") for word in words[:begin])
+        return self.world.project.script(*words[begin + 1 :], *more, fails=fails, **env)
 
     def at(self, region):
         return self.cloud.region(region)
@@ -346,6 +347,19 @@ def test_an_exercise_from_an_older_copy_leaves_no_backups_behind(home):
     assert "Halfmade" not in stored
     vaults = home.cloud.cloudformation.at(SECOND)["AWS::Backup::BackupVault"]
     assert f"{APPLICATION}-exercise-{SECOND}" not in vaults
+
+
+def test_the_exercise_works_in_the_second_year(home):
+    """After the first one was removed by the document's command, and its secrets have gone with time."""
+    name = f"{APPLICATION}-exercise"
+    if name not in home.at(SECOND).beanstalk.environments:
+        home.type("exercise")
+    home.type("remove the exercise", "--confirm", name)
+    secrets = home.cloud.client("secretsmanager", SECOND)
+    for one in ("database", "application", "smoke-test"):
+        secrets.delete_secret(SecretId=f"{name}/{one}", ForceDeleteWithoutRecovery=True)
+    home.type("exercise")
+    assert home.recovered(SECOND, "exercise")[USER] == BORN
 
 
 def test_the_database_can_be_described(home):

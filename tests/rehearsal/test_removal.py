@@ -1,24 +1,14 @@
 """The way out of the account of tests/rehearsal/test_recovery.py, whose scenarios come first: nothing is left but what was said."""
 
-import shlex
 import signal
 
-from tests.rehearsal.project import SCRIPT
-from tests.rehearsal.test_recovery import COMMANDS, FIRST, SECOND, home
+from tests.rehearsal.test_recovery import FIRST, SECOND, home
 from tests.rehearsal.waiting import limit
 from tests.support.aws import APPLICATION, REGION
 
 __all__ = ["home"]
 REGIONS = (REGION, FIRST, SECOND)
 ALL = ("remove", "--all", "--protected", "--confirm", APPLICATION)
-
-
-def type_(home, name):
-    """Run a command from the document, with the name that is typed on a terminal."""
-    words = shlex.split(COMMANDS[name])
-    env = dict(word.split("=") for word in words[: words.index(SCRIPT)])
-    command = words[words.index(SCRIPT) + 1 :]
-    return home.world.project.script(*command, "--confirm", f"{APPLICATION}-{command[1]}", **env)
 
 
 def interrupt(home, step):
@@ -68,8 +58,8 @@ def find_left(home):
 
 def test_everything_is_removed_but_what_was_said(home, seen):
     """With Ctrl-C while an environment is terminated; the backups are locked, and expire afterwards."""
-    for name in ("remove the exercise", "remove there"):
-        type_(home, name)
+    home.type("remove the exercise", "--confirm", f"{APPLICATION}-exercise")
+    home.type("remove there", "--confirm", f"{APPLICATION}-prod")
     assert not home.at(FIRST).beanstalk.environments
     assert not home.at(SECOND).beanstalk.environments
     assert home.environment().colour() == ("Green", "Ok")
