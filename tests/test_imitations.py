@@ -34,6 +34,7 @@ SERVED = (
     ("logs", "logs"),
     ("rds", "rds"),
     ("secrets", "secretsmanager"),
+    ("stacks", "cloudformation"),
 )
 TYPE = re.compile(r"\bType: (AWS::[\w:]+)")
 

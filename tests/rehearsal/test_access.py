@@ -13,6 +13,7 @@ from tests.support.aws import ACCOUNT, APPLICATION, REGION
 pytestmark = pytest.mark.process
 STAGING, PROD = f"{APPLICATION}-staging", f"{APPLICATION}-prod"
 RECORDS = f"{APPLICATION}-records-{REGION}-{ACCOUNT}"
+SOON = {"WaiterConfig": {"Delay": 0.05, "MaxAttempts": 600}}
 FOUNDATION, PIPELINE = f"{APPLICATION}-foundation", f"{APPLICATION}-pipeline"
 
 
@@ -72,7 +73,13 @@ class Account:
             ],
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
         )
+        client.get_waiter("change_set_create_complete").wait(ChangeSetName=made["Id"], **SOON)
         client.execute_change_set(ChangeSetName=made["Id"])
+        status, looks = "", 0  # the first look may still show the state of before
+        while looks < 2 or status.endswith("_IN_PROGRESS"):
+            [found] = client.describe_stacks(StackName=stack)["Stacks"]
+            status, looks = found["StackStatus"], looks + 1
+        assert status == f"{kind}_COMPLETE"
 
 
 @pytest.fixture(scope="module")

@@ -461,13 +461,6 @@ def test_a_second_exercise_is_refused_with_the_commands_that_help(exercise, clie
     apply_all(exercise, "environment", "operations")
 
 
-def test_a_second_exercise_works_after_the_commands_of_the_document(exercise, client):
-    section = Path("docs/recovery.md").read_text().split("## Once a year")[1]
-    words, command = re.search(r"for secret in (.*); do\s+(aws .*)\s+done", section).groups()
-    delete_secrets(client, [command.replace("$secret", word) for word in words.split()])
-    apply_all(exercise, "environment", "operations")
-
-
 def test_a_new_home_can_be_made_beside_the_lost_one(everything, run, client):
     """Names that are unique in the account must not be those of the stacks in the old home."""
     there = run.at(ELSEWHERE)

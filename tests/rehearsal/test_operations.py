@@ -165,7 +165,8 @@ def run(world, line):
     """Run a command, and return its output."""
     words = shlex.split(line)
     if words[0] == SCRIPT:
-        return world.project.script(*words[1:], text="0" * 64)
+        text = "github_pat_rehearsal" if "--token" in words else "0" * 64
+        return world.project.script(*words[1:], text=text)
     if words[0] == "aws":
         return str(ask_aws(world, words[1:]))
     assert words[0] == "eb"

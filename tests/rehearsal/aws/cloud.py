@@ -52,6 +52,7 @@ from tests.rehearsal.aws.subscriptions import Subscriptions
 from tests.rehearsal.aws.tags import Tags
 from tests.rehearsal.machines.docker import docker, remove_all
 from tests.rehearsal.machines.registry import PASSWORD, Registry
+from tests.rehearsal.waiting import wait_for
 from tests.support.aws import ACCOUNT, APPLICATION, REGION
 from tests.support.regions import LACKING
 
@@ -215,7 +216,9 @@ class Cloud:
         """Take a region down: its endpoints, and all of its containers."""
         self.lost.add(region)
         for container in self.region(region).containers():
-            docker("pause", container)
+            pause = functools.partial(docker, "pause", container, check=False)
+            # A process that writes to a busy disk cannot be frozen before that is done
+            wait_for(lambda pause=pause: not pause().returncode, why=pause)
 
     def return_(self, region):
         """Bring the region back, as it was."""
