@@ -4,10 +4,10 @@ import re
 from contextlib import ExitStack
 from pathlib import Path
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from deploy.base.aws import open_session
 from tests.support.aws import ACCOUNT, APPLICATION, REGION
 
 pytestmark = pytest.mark.process
@@ -24,6 +24,7 @@ class Account:
         from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
         from tests.rehearsal.aws.access import OPERATOR, Access
+        from tests.rehearsal.aws.answers import checking
         from tests.rehearsal.aws.cloudformation import CloudFormation
         from tests.rehearsal.aws.notifications import Receiver
 
@@ -31,7 +32,7 @@ class Account:
         ending.callback(receiver.stop)
         stacks = CloudFormation(receiver)
         self.access, self._operator = Access(stacks.policy_of), OPERATOR
-        for patch in (*stacks.patches(), *self.access.patches()):
+        for patch in (*stacks.patches(), *self.access.patches(), checking()):
             ending.enter_context(patch)
         server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
         ending.callback(server.stop)
@@ -41,7 +42,7 @@ class Account:
 
     def client(self, service, key=""):
         """A client of an operator, or with another access key."""
-        return boto3.client(
+        return open_session().client(  # which takes no refusal without a request ID
             service,
             REGION,
             endpoint_url=self._url,

@@ -48,7 +48,10 @@ def keep_to_codes(code, model):
 
 
 def find_denial(service):
-    """The error code for a missing permission, by the model of a service: it depends on the protocol."""
+    """The error code for a missing permission, by the model of a service: it depends on the protocol.
+
+    SNS has its own: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+    """
     protocols = set(service.metadata["protocols"])
     if service.service_name == "sns":
         return "AuthorizationError"

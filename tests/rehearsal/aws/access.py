@@ -13,24 +13,20 @@ import re
 import threading
 from unittest import mock
 
-from moto.core.responses import ActionResult, BaseResponse
+from moto.core.responses import BaseResponse
 from moto.core.utils import get_service_model
 from moto.iam.models import ManagedPolicy, Role, iam_backends
 from moto.s3.exceptions import S3ClientError
 from moto.s3.responses import S3Response
 
 from tests.rehearsal.aws import asked
-from tests.rehearsal.aws.answers import Refused
+from tests.rehearsal.aws.answers import Refused, refuse
 from tests.support import iam
 from tests.support.aws import ACCOUNT
+from tests.support.shapes import find_denial
 
 OPERATOR, AWS = "OPERATOR000000000000", "AWS00000000000000000"
 EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-# The error code for a missing permission, by service; all others say AccessDenied or, in JSON,
-# AccessDeniedException. See the lists of common errors, such as
-# docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
-# docs.aws.amazon.com/sns/latest/api/API_Publish.html
-CODES = {"ec2": "UnauthorizedOperation", "sns": "AuthorizationError"}
 
 
 class Denied(Exception):
@@ -109,9 +105,10 @@ class Access:
                 for one in asked.of(response):
                     access.require(access._enter(response), *one)
             except Denied as denied:
-                return response.serialized(ActionResult(_refusal(response, str(denied))))
+                service = get_service_model(response.boto3_service_name)
+                return refuse(response, Refused(find_denial(service), str(denied)))
             except Refused as refused:
-                return response.serialized(ActionResult(refused))
+                return refuse(response, refused)
             return call(response)
 
         def s3_action(response, bucket_name=None, key_name=None):
@@ -161,10 +158,3 @@ class Access:
 
 def _statements(policy):
     return [one for one in policy["PolicyDocument"]["Statement"] if one]  # without AWS::NoValue
-
-
-def _refusal(response, message):
-    service = get_service_model(response.boto3_service_name)
-    is_json = service.metadata["protocol"] in ("json", "rest-json")
-    default = "AccessDeniedException" if is_json else "AccessDenied"
-    return Refused(CODES.get(service.service_name, default), message)

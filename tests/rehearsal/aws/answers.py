@@ -43,23 +43,29 @@ class Answer(ActionResult):
             cls.wrong.append(f"{operation}: {error}")
 
 
+@contextmanager
 def checking():
     """A patch that refuses what AWS's models do not allow, of all services but S3, which moto routes otherwise.
 
     The code is one of https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
     """
-    original = BaseResponse.call_action
+    original = BaseResponse.call_action  # with the patches that are there by now
 
     def call_action(response):
         try:
             _check(response)
         except AssertionError as error:
-            result = ActionResult(Refused("ValidationError", str(error)))
-            status, headers, body = response.serialized(result)
-            return (status, *response._enrich_response(headers, body))
+            return refuse(response, Refused("ValidationError", str(error)))
         return original(response)
 
-    return mock.patch.object(BaseResponse, "call_action", call_action)
+    with mock.patch.object(BaseResponse, "call_action", call_action):
+        yield
+
+
+def refuse(response, error):
+    """The answer with ``error``, and with a request ID, as moto's own answers have one."""
+    status, headers, body = response.serialized(ActionResult(error))
+    return (status, *response._enrich_response(headers, body))
 
 
 def _check(response):
