@@ -40,11 +40,11 @@ class Account:
         host, port = server.get_host_and_port()
         self._url = f"http://{host}:{port}"
 
-    def client(self, service, key=""):
+    def client(self, service, key="", region=REGION):
         """A client of an operator, or with another access key."""
         return open_session().client(  # which takes no refusal without a request ID
             service,
-            REGION,
+            region,
             endpoint_url=self._url,
             aws_access_key_id=key or self._operator,
             aws_secret_access_key="rehearsal",
@@ -170,6 +170,16 @@ def test_a_secret_needs_the_permission_for_its_key(account):
         account.apply(PIPELINE, "pipeline", **KNOWN)
     assert refused == "AccessDeniedException"
     assert "kms:Decrypt" in message
+
+
+def test_a_replica_can_be_read(account):
+    """It has no key of ours."""
+    name = {"SecretId": f"{STAGING}/smoke-test"}
+    account.client("secretsmanager").replicate_secret_to_regions(
+        **name, AddReplicaRegions=[{"Region": "eu-north-1"}]
+    )
+    there = account.client("secretsmanager", region="eu-north-1")
+    assert there.get_secret_value(**name)["SecretString"]
 
 
 def test_backups_are_deleted_by_nobody_but_the_break_glass_role(account):

@@ -100,12 +100,15 @@ def _secrets(operation, asked, region):
         found = None
     arn = found.arn if found else f"secret:{name}-??????" if name else "*"
     yield operation, arn, {}
-    if operation == "GetSecretValue" and found and found.kms_key_id:
+    key = getattr(
+        found, "kms_key_id", None
+    )  # moto's replicas have the key of AWS, open to all of the account
+    if operation == "GetSecretValue" and key:
         context = {
             "kms:ViaService": f"secretsmanager.{region}.amazonaws.com",
             "kms:EncryptionContext:SecretARN": arn,
         }
-        yield "kms:Decrypt", _key(found.kms_key_id, region), context
+        yield "kms:Decrypt", _key(key, region), context
 
 
 def _topics(operation, asked, region):
