@@ -216,7 +216,7 @@ def test_a_rollback_that_fails_can_be_continued(imitation, client):
     assert apply(client, TWO | RENAMED, "UPDATE")[-1] == "UPDATE_ROLLBACK_FAILED"
     with pytest.raises(ClientError, match="is in UPDATE_ROLLBACK_FAILED state and can not be upd"):
         change(client, TWO, kind="UPDATE")
-    imitation.stacks.mend()
+    imitation.stacks.repair()
     client("cloudformation").continue_update_rollback(StackName="one")
     assert follow(client)[-1] == "UPDATE_ROLLBACK_COMPLETE"
     assert sorted(topics(client)) == ["a", "b"]
@@ -228,7 +228,7 @@ def test_what_cannot_be_deleted_makes_a_stack_fail(imitation, client):
     assert apply(client, TWO)[-1] == "ROLLBACK_FAILED"
     client("cloudformation").delete_stack(StackName="one")
     assert follow(client)[-1] == "DELETE_FAILED"
-    imitation.stacks.mend()
+    imitation.stacks.repair()
     client("cloudformation").delete_stack(StackName="one")
     assert follow(client)[-1] == "gone"
 

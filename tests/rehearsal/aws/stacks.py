@@ -54,7 +54,7 @@ class Stacks:
         for verb in verbs:
             self._failures[region, stack, resource, verb] = reason
 
-    def mend(self):
+    def repair(self):
         """Let no resource fail any more."""
         self._failures.clear()
 
