@@ -28,11 +28,19 @@ discards what is not committed, and renew the patch:
 """
 # Those that a new resource can break; of schemathesis, what the patch adds
 TESTS = (
-    "tests/web/test_notes.py", "tests/web/test_api.py", "tests/web/test_client.py", "tests/web/test_docs.py",
-    "tests/web/test_migrations.py", "tests/web/test_nginx.py", "tests/web/test_storage.py",
-    "tests/test_adopt.py", "tests/test_design.py", "tests/test_docs.py",
-    "-k", "not (schemathesis and hello)",
-)  # fmt: skip
+    "tests/web/test_notes.py",
+    "tests/web/test_api.py",
+    "tests/web/test_client.py",
+    "tests/web/test_docs.py",
+    "tests/web/test_migrations.py",
+    "tests/web/test_nginx.py",
+    "tests/web/test_storage.py",
+    "tests/test_adopt.py",
+    "tests/test_design.py",
+    "tests/test_docs.py",
+    "-k",
+    "not (schemathesis and hello)",
+)
 
 
 @pytest.fixture

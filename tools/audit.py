@@ -36,13 +36,20 @@ def audit(lock: str, today: date) -> int:
     accepted = sorted(scan.ids(scan.read(Path()), today))
     return subprocess.run(
         [
-            sys.executable, "-m", "pip_audit", "--vulnerability-service=osv", "--disable-pip",
-            "--require-hashes", "--strict", "--progress-spinner=off", "--desc=off",
+            sys.executable,
+            "-m",
+            "pip_audit",
+            "--vulnerability-service=osv",
+            "--disable-pip",
+            "--require-hashes",
+            "--strict",
+            "--progress-spinner=off",
+            "--desc=off",
             *([f"--osv-url={os.environ['AUDIT_URL']}"] if os.environ.get("AUDIT_URL") else []),
             f"--requirement={lock}",
             *(f"--ignore-vuln={one}" for one in accepted),
         ]
-    ).returncode  # fmt: skip
+    ).returncode
 
 
 if __name__ == "__main__":

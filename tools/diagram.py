@@ -62,16 +62,20 @@ class Area:
     def meets(self, other: "Area") -> bool:
         """Whether the two overlap."""
         return (
-            self.x < other.x + other.width and other.x < self.x + self.width
-            and self.y < other.y + other.height and other.y < self.y + self.height
-        )  # fmt: skip
+            self.x < other.x + other.width
+            and other.x < self.x + self.width
+            and self.y < other.y + other.height
+            and other.y < self.y + self.height
+        )
 
     def holds(self, other: "Area") -> bool:
         """Whether it contains ``other`` completely."""
         return (
-            self.x <= other.x and other.x + other.width <= self.x + self.width
-            and self.y <= other.y and other.y + other.height <= self.y + self.height
-        )  # fmt: skip
+            self.x <= other.x
+            and other.x + other.width <= self.x + self.width
+            and self.y <= other.y
+            and other.y + other.height <= self.y + self.height
+        )
 
 
 @dataclass
@@ -88,8 +92,9 @@ class Picture:
     lines: list[tuple[list[tuple[float, float]], bool]] = field(default_factory=list)
     labels: list[tuple[Area, str]] = field(default_factory=list)
 
-    def frame(self, x: float, y: float, width: float, height: float, title: str,
-              kind: str = "frame") -> None:  # fmt: skip
+    def frame(
+        self, x: float, y: float, width: float, height: float, title: str, kind: str = "frame"
+    ) -> None:
         """An area around boxes that belong together."""
         self.frames.append((Area(x, y, width, height), title, kind))
 
@@ -142,8 +147,10 @@ class Picture:
         ]
         for area, title, kind in self.frames:
             out.append(_rectangle(area, kind, 8))
-            out.append(f'<text class="small" x="{area.x + 12:g}" y="{area.y + 20:g}">'
-                       f"{escape(title)}</text>")  # fmt: skip
+            out.append(
+                f'<text class="small" x="{area.x + 12:g}" y="{area.y + 20:g}">'
+                f"{escape(title)}</text>"
+            )
         for x in self.guides:
             out.append(f'<path class="guide" d="M{x:g} 84V{self.height - 16:g}"/>')
         for points, dashed in self.lines:
@@ -245,11 +252,12 @@ def shipping() -> Picture:
     it.box(20, 120, 140, "GitHub", "pull requests", kind="outside")
     it.frame(200, 50, 980, 150, "CodePipeline: each stage runs make or the script in CodeBuild")
     stages = (
-        ("Verify", "make ci", "image tests"), ("Build", "image, scan", "SBOM, version"),
+        ("Verify", "make ci", "image tests"),
+        ("Build", "image, scan", "SBOM, version"),
         ("Staging", "deploy, smoke test", "or roll back"),
         ("Release", "window open,", "or approval"),
         ("Production", "deploy, smoke test", "or roll back"),
-    )  # fmt: skip
+    )
     for number, lines in enumerate(stages):
         it.box(220 + 192 * number, 105, 156, *lines)
         if number:

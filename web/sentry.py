@@ -17,9 +17,16 @@ from web import log
 # The allowed keys of an event. `exception` and `tags` are built here, from types, frames and ids
 # only
 KEPT = (
-    "event_id", "timestamp", "platform", "level", "release", "environment",
-    "transaction", "exception", "tags",
-)  # fmt: skip
+    "event_id",
+    "timestamp",
+    "platform",
+    "level",
+    "release",
+    "environment",
+    "transaction",
+    "exception",
+    "tags",
+)
 FLUSH = 2  # seconds to send the remaining events when a worker ends
 
 
@@ -55,16 +62,18 @@ def _report(app: Flask, exception: BaseException, **_: Any) -> None:
     """Queue an event, which a thread of the SDK sends. If the queue is full, it is dropped."""
     import sentry_sdk
 
-    sentry_sdk.capture_event({
-        "level": "error",
-        "transaction": str(request.url_rule or ""),
-        "tags": {
-            "request_id": log.request_id(),
-            "method": log.method(request.environ),
-            "status": "500",
-        },
-        "exception": {"values": list(_described(exception))[::-1]},  # the cause comes first
-    })  # fmt: skip
+    sentry_sdk.capture_event(
+        {
+            "level": "error",
+            "transaction": str(request.url_rule or ""),
+            "tags": {
+                "request_id": log.request_id(),
+                "method": log.method(request.environ),
+                "status": "500",
+            },
+            "exception": {"values": list(_described(exception))[::-1]},  # the cause comes first
+        }
+    )
 
 
 def _strip(event: Any, _: Any) -> Any:

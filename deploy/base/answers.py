@@ -12,22 +12,44 @@ from deploy.base.errors import AwsFailure
 REQUEST_ID = re.compile("x-amzn?-request-?id", re.IGNORECASE)
 REQUEST_ID_ELEMENT = re.compile(rb"<request-?id>", re.IGNORECASE)
 # AWS services use different codes for the same error
-DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError",
-          "InsufficientPrivilegesException", "403"}  # fmt: skip
+DENIED = {
+    "AccessDenied",
+    "AccessDeniedException",
+    "UnauthorizedOperation",
+    "AuthorizationError",
+    "InsufficientPrivilegesException",
+    "403",
+}
 UNACCEPTED = {
-    "AuthFailure", "ExpiredToken", "ExpiredTokenException", "IncompleteSignature",
-    "InvalidAccessKeyId", "InvalidClientTokenId", "InvalidSignatureException",
-    "RequestExpired", "SignatureDoesNotMatch", "UnrecognizedClientException",
-}  # fmt: skip
+    "AuthFailure",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
 SKEWED = {"RequestInTheFuture", "RequestTimeTooSkewed"}
 SKEW = re.compile("Signature expired|Signature not yet current")
 # What botocore takes for throttling, but for LimitExceededException: a quota, except in Kinesis
 THROTTLED = {
-    "BandwidthLimitExceeded", "EC2ThrottledException", "PriorRequestNotComplete",
-    "ProvisionedThroughputExceededException", "RequestLimitExceeded", "RequestThrottled",
-    "RequestThrottledException", "SlowDown", "ThrottledException", "Throttling",
-    "ThrottlingException", "TooManyRequestsException", "TransactionInProgressException",
-}  # fmt: skip
+    "BandwidthLimitExceeded",
+    "EC2ThrottledException",
+    "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "SlowDown",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "TransactionInProgressException",
+}
 TIMED_OUT = {"RequestTimeout", "RequestTimeoutException"}
 TOO_MANY, PROXY, SERVER_ERROR = 429, 407, 500  # HTTP
 # Permissions whose names are not those of the operations

@@ -31,8 +31,14 @@ Answer = dict[str, Any]
 
 # What may work a moment later. Whatever else botocore raises is a matter of this machine's
 # credentials or configuration, of which each version has new kinds.
-NETWORK = (HTTPClientError, NoConnection, IncompleteReadError, ChecksumError,
-           FlexibleChecksumError, ResponseParserError)  # fmt: skip
+NETWORK = (
+    HTTPClientError,
+    NoConnection,
+    IncompleteReadError,
+    ChecksumError,
+    FlexibleChecksumError,
+    ResponseParserError,
+)
 # Services whose names in the AWS CLI and in boto3 differ
 COMMANDS = {"s3": "s3api"}
 

@@ -39,20 +39,27 @@ class Tools:
         """
         code, output, reason = self.try_to_ask(*command, timeout=timeout)
         if code:
-            raise Failure(f"`{shlex.join(command)}` failed: {reason or f'exit code {code}'}",
-                          next="see the reason above")  # fmt: skip
+            raise Failure(
+                f"`{shlex.join(command)}` failed: {reason or f'exit code {code}'}",
+                next="see the reason above",
+            )
         return output
 
     def try_to_ask(self, *command: str, timeout: float = 60) -> tuple[int, str, str]:
         """Exit code, output and error messages of a program. Raises Failure if it does not end."""
         try:
             ended = subprocess.run(
-                _resolved(command), cwd=self._root, stdin=subprocess.DEVNULL, capture_output=True,
+                _resolved(command),
+                cwd=self._root,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
                 timeout=timeout,
-            )  # fmt: skip
+            )
         except subprocess.TimeoutExpired as error:
-            raise Failure(f"`{shlex.join(command)}` did not end within {timeout:.0f} s",
-                          next="run it by hand to see why") from error  # fmt: skip
+            raise Failure(
+                f"`{shlex.join(command)}` did not end within {timeout:.0f} s",
+                next="run it by hand to see why",
+            ) from error
         output, reason = (part.decode(errors="replace") for part in (ended.stdout, ended.stderr))
         return ended.returncode, output.removesuffix("\n"), reason.strip()
 
@@ -76,9 +83,12 @@ class Tools:
         try:
             with signals.deferred():  # else a program just started would outlive this one
                 process = subprocess.Popen(
-                    _resolved(command), cwd=self._root, env=os.environ | dict(env),
-                    stdin=subprocess.DEVNULL, stdout=2,
-                )  # fmt: skip
+                    _resolved(command),
+                    cwd=self._root,
+                    env=os.environ | dict(env),
+                    stdin=subprocess.DEVNULL,
+                    stdout=2,
+                )
             return process.wait(timeout)
         except subprocess.TimeoutExpired:
             return 124

@@ -114,8 +114,10 @@ def load(env: Mapping[str, str] | None = None, root: Path = ROOT) -> Settings:
     Raises InvalidSetting for an environment variable and Failure for the file.
     """
     env = dict(os.environ) if env is None else env
-    numbers = {name: _number(env.get(name) or default, name, pattern, unit)
-               for name, default, pattern, unit in NUMBERS}  # fmt: skip
+    numbers = {
+        name: _number(env.get(name) or default, name, pattern, unit)
+        for name, default, pattern, unit in NUMBERS
+    }
     _refuse_two_profiles(env)
     try:
         document = yaml.load((root / CONFIG).read_text(), SafeLoader)  # noqa: S506

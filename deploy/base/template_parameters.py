@@ -14,12 +14,29 @@ from deploy.base.tables import Rule
 
 # Parameters that depend on the owner, AWS or a name
 GIVEN = {
-    "OperationsEmail", "EscalationEmail", "Environment", "Foundation", "Repository", "Escalate",
-    "LoadBalancer", "TargetGroup", "AutoScalingGroup", "ApplicationLog", "ProxyLog",
-    "WatchedCertificate", "Vault", "FirstVaultArn", "SecondVaultArn", "DatabaseKey",
-    "ApplicationSecretArn", "SmokeTestSecretArn", "FirstCopyRegion", "SecondCopyRegion",
-    "EnvironmentId", "Application",
-}  # fmt: skip
+    "OperationsEmail",
+    "EscalationEmail",
+    "Environment",
+    "Foundation",
+    "Repository",
+    "Escalate",
+    "LoadBalancer",
+    "TargetGroup",
+    "AutoScalingGroup",
+    "ApplicationLog",
+    "ProxyLog",
+    "WatchedCertificate",
+    "Vault",
+    "FirstVaultArn",
+    "SecondVaultArn",
+    "DatabaseKey",
+    "ApplicationSecretArn",
+    "SmokeTestSecretArn",
+    "FirstCopyRegion",
+    "SecondCopyRegion",
+    "EnvironmentId",
+    "Application",
+}
 
 
 class _Loader(SafeLoader):  # type: ignore[misc]

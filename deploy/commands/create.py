@@ -56,18 +56,20 @@ def _announce(run: Run, environment: Environment, label: str | None) -> None:
     exists = beanstalk.find(run, name)
     steps = (
         (
-            stacks.find(run, run.settings.foundation), 2,
+            stacks.find(run, run.settings.foundation),
+            2,
             f"the stack {run.settings.foundation}: registry, bucket, roles, topics",
         ),
         (stacks.find(run, name), 3, f"the stack {name}: network, key, secrets, roles"),
         (exists or label, 3, "a version: image, bundle"),
         (
-            exists, 20,
+            exists,
+            20,
             f"the environment {name}: load balancer, instances, and the database, which takes most "
             "of the time",
         ),
         (stacks.find(run, watch), 1, f"the stack {watch}: dashboard, alarms, queries"),
-    )  # fmt: skip
+    )
     missing = [(minutes, what) for found, minutes, what in steps if not found]
     if not missing:
         run.console.say(f"{name} exists: its stacks and settings will be brought up to date")

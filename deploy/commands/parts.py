@@ -68,11 +68,15 @@ def restrict_instances(run: Run, environment: Environment) -> None:
 def launch(run: Run, environment: Environment, options: Options, label: str) -> None:
     """Start the creation of the environment. Raises Failure."""
     run.aws.change(
-        "elasticbeanstalk", "create_environment",
-        ApplicationName=run.settings.application, EnvironmentName=environment.name,
-        VersionLabel=label, SolutionStackName=_platform(run), OptionSettings=options,
+        "elasticbeanstalk",
+        "create_environment",
+        ApplicationName=run.settings.application,
+        EnvironmentName=environment.name,
+        VersionLabel=label,
+        SolutionStackName=_platform(run),
+        OptionSettings=options,
         Tags=[{"Key": "Application", "Value": run.settings.application}],
-    )  # fmt: skip
+    )
 
 
 def change(run: Run, environment: Environment, options: Options, label: str = "") -> None:

@@ -157,6 +157,12 @@ def _store(run: Run, token: str) -> None:
     outputs = stacks.find_outputs(run, _stack(run)) or {}
     if "PullRequestToken" not in outputs and not run.changes.dry_run:
         raise NotFound(f"the stack {_stack(run)} has no secret for the token", next="run it again")
-    secretsmanager.write(run, outputs.get("PullRequestToken", "TOKEN-SECRET"), {
-        "ServerType": "GITHUB", "AuthType": "PERSONAL_ACCESS_TOKEN", "Token": token,
-    })  # fmt: skip
+    secretsmanager.write(
+        run,
+        outputs.get("PullRequestToken", "TOKEN-SECRET"),
+        {
+            "ServerType": "GITHUB",
+            "AuthType": "PERSONAL_ACCESS_TOKEN",
+            "Token": token,
+        },
+    )

@@ -24,9 +24,11 @@ def install(run: Run, environment: Environment) -> None:
     protect(at_home, environment)
     with state("the plan exists"):
         stacks.apply(
-            at_home, f"{run.settings.application}-replication", REPLICATION,
+            at_home,
+            f"{run.settings.application}-replication",
+            REPLICATION,
             {"First": destinations[0], "Second": destinations[1]},
-        )  # fmt: skip
+        )
         _copy_running(at_home, environment, destinations)
     run.changes.done(
         f"{environment.name} is backed up every night, with copies in {', '.join(destinations)}"

@@ -41,9 +41,13 @@ def _rotate(run: Run, environment: Environment, arn: str) -> None:
         credentials.redeploy(run, environment, label)
     with state("the database has either password, and every instance knows both"):
         run.aws.change(
-            "rds", "modify_db_instance", shown={"MasterUserPassword": "..."},
-            DBInstanceIdentifier=environment.name, MasterUserPassword=new, ApplyImmediately=True,
-        )  # fmt: skip
+            "rds",
+            "modify_db_instance",
+            shown={"MasterUserPassword": "..."},
+            DBInstanceIdentifier=environment.name,
+            MasterUserPassword=new,
+            ApplyImmediately=True,
+        )
         run.changes.quietly(lambda: _wait_for_database(run, environment.name))
     with state("the database has the new password, and the old one is stored beside it"):
         secretsmanager.write(run, arn, value | {"password": new, "next_password": new})
@@ -56,9 +60,11 @@ def _rotate(run: Run, environment: Environment, arn: str) -> None:
 
 def _new_password(run: Run) -> str:
     answer = run.aws.ask(
-        "secretsmanager", "get_random_password",
-        PasswordLength=PASSWORD_LENGTH, ExcludePunctuation=True,
-    )  # fmt: skip
+        "secretsmanager",
+        "get_random_password",
+        PasswordLength=PASSWORD_LENGTH,
+        ExcludePunctuation=True,
+    )
     return str(answer["RandomPassword"])
 
 

@@ -68,14 +68,17 @@ def parse(run: Run, environment: Environment, name: str, value: str) -> str:
     if not value:
         raise Failure(f"{name} would be empty, which counts as absent", next="give it a value")
     if not value.isprintable():
-        raise Failure(f"{name} has a line break or another control character",
-                      next="give it a value of one line")  # fmt: skip
+        raise Failure(
+            f"{name} has a line break or another control character",
+            next="give it a value of one line",
+        )
     if name == KEYS:
         value = ",".join(value.replace(",", " ").lower().split())
     pattern, expected = SETTABLE.get(name, (".*", ""))
     if not re.fullmatch(pattern, value):
-        raise Failure(f"the application would not start with this {name}",
-                      next=f"expected {expected}")  # fmt: skip
+        raise Failure(
+            f"the application would not start with this {name}", next=f"expected {expected}"
+        )
     if name != KEYS:
         return value
     if digest("") in value:

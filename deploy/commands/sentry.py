@@ -29,10 +29,12 @@ ALERTS: tuple[tuple[str, bool, dict[str, Any], dict[str, Any]], ...] = (
     ("a fault that is new", False, NEW, {}),
     ("a fault that was fixed is back", False, AGAIN, {}),
     (
-        "a fault is frequent in production", True, NEW | AGAIN | {"reappeared_event": True},
+        "a fault is frequent in production",
+        True,
+        NEW | AGAIN | {"reappeared_event": True},
         {"event_frequency_count": {"value": RATE, "interval": "5min"}},
     ),
-)  # fmt: skip
+)
 MONITORS = ("error", "issue_stream")  # those of errors
 SCOPES = "alerts:write, org:read, project:read and team:read"
 NEXT = re.compile(r'<([^>]+)>; rel="next"; results="true"')
@@ -71,8 +73,9 @@ class _Api:
     def change(self, method: str, path: str, body: Json) -> None:
         """Create or update something; a dry run only shows it."""
         url = f"{self._url}/{path}"
-        self._changes.make(f"{method} {url} {json.dumps(body)}",
-                           lambda: self._call(method, url, body), None)  # fmt: skip
+        self._changes.make(
+            f"{method} {url} {json.dumps(body)}", lambda: self._call(method, url, body), None
+        )
 
     def _call(self, method: str, url: str, body: Json | None = None) -> tuple[Any, str]:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
@@ -160,9 +163,12 @@ def _action(kind: str, integration: str | None, *target: str | None) -> Json:
     names = ("targetType", "targetIdentifier", "targetDisplay")
     config = dict(zip(names, target, strict=True))
     return {
-        "type": kind, "integrationId": integration, "data": {}, "config": config,
+        "type": kind,
+        "integrationId": integration,
+        "data": {},
+        "config": config,
         "status": "active",
-    }  # fmt: skip
+    }
 
 
 def _monitors(api: _Api, project: str) -> list[str]:
@@ -170,6 +176,8 @@ def _monitors(api: _Api, project: str) -> list[str]:
     found = api.every(f"detectors/?project={api.find('project', project)}")
     ids = [str(one["id"]) for one in found if one["type"] in MONITORS]
     if not ids:
-        raise NotFound(f"the project {project} has no monitor in Sentry",
-                       next="open the project in Sentry once, then run it again")  # fmt: skip
+        raise NotFound(
+            f"the project {project} has no monitor in Sentry",
+            next="open the project in Sentry once, then run it again",
+        )
     return ids

@@ -179,17 +179,22 @@ def _answered(unknown: list[str], what: str, question: Callable[[], T]) -> T | N
 def _find_alarms(run: Run) -> list[Alarm]:
     """Our alarms that are firing or have no data; not Beanstalk's alarms for scaling."""
     pages = run.aws.pages(
-        "cloudwatch", "describe_alarms",
+        "cloudwatch",
+        "describe_alarms",
         AlarmNamePrefix=f"{run.settings.application}-",
         AlarmTypes=["MetricAlarm", "CompositeAlarm"],
-    )  # fmt: skip
+    )
     return [
-        Alarm(one["AlarmName"], one.get("StateUpdatedTimestamp"), one.get("AlarmDescription", ""),
-              one["StateValue"] == "ALARM")
+        Alarm(
+            one["AlarmName"],
+            one.get("StateUpdatedTimestamp"),
+            one.get("AlarmDescription", ""),
+            one["StateValue"] == "ALARM",
+        )
         for page in pages
         for one in [*page.get("MetricAlarms", []), *page.get("CompositeAlarms", [])]
         if one["StateValue"] != "OK" and one.get("AlarmActions")
-    ]  # fmt: skip
+    ]
 
 
 def _belongs(alarm: Alarm, name: str) -> bool:

@@ -51,9 +51,10 @@ def watch(run: Run, wanted: Environment | None) -> None:
 def to_json(overview: Overview) -> str:
     """For programs. Times are in ISO 8601, in UTC."""
     return json.dumps(
-        asdict(overview) | {"complete": overview.is_whole}, indent=2,
+        asdict(overview) | {"complete": overview.is_whole},
+        indent=2,
         default=lambda value: value.isoformat(),
-    )  # fmt: skip
+    )
 
 
 def to_text(settings: Settings, overview: Overview, now: datetime) -> str:

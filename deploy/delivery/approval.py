@@ -83,11 +83,14 @@ def _find(run: Run, pipeline: str, execution: str) -> Approval | None:
 
 def _approve(run: Run, pipeline: str, approval: Approval, why: str) -> None:
     run.aws.change(
-        "codepipeline", "put_approval_result",
-        pipelineName=pipeline, stageName=approval.stage, actionName=approval.action,
+        "codepipeline",
+        "put_approval_result",
+        pipelineName=pipeline,
+        stageName=approval.stage,
+        actionName=approval.action,
         token=approval.token,
         result={"status": "Approved", "summary": f"Approved by the pipeline. {why}"[:SUMMARY_MAX]},
-    )  # fmt: skip
+    )
 
 
 def _notify(run: Run, pipeline: str, approval: Approval, why: str) -> None:

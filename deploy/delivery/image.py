@@ -62,9 +62,11 @@ def refuse_index(run: Run, label: str) -> None:
 def _describe(run: Run, label: str) -> dict[str, Any] | None:
     try:
         found = run.aws.ask(
-            "ecr", "describe_images",
-            repositoryName=run.settings.application, imageIds=[{"imageTag": label}],
-        )  # fmt: skip
+            "ecr",
+            "describe_images",
+            repositoryName=run.settings.application,
+            imageIds=[{"imageTag": label}],
+        )
     except AwsFailure as failure:
         if failure.code == "ImageNotFoundException":
             return None
@@ -96,11 +98,20 @@ def build(run: Run, name: str, label: str) -> None:
     # Outside CI, local images will do, and there may be no network
     newest = ["--pull"] if run.settings.env.get("PULL") == "true" else []
     _change(
-        run, "the image cannot be built", BUILD_ENV,
+        run,
+        "the image cannot be built",
+        BUILD_ENV,
         # --load: another builder than Docker's own would keep the image to itself
-        "build", "--load", *newest, "--platform", PLATFORM,
-        *(word for one in arguments for word in ("--build-arg", one)), "--tag", name, ".",
-    )  # fmt: skip
+        "build",
+        "--load",
+        *newest,
+        "--platform",
+        PLATFORM,
+        *(word for one in arguments for word in ("--build-arg", one)),
+        "--tag",
+        name,
+        ".",
+    )
 
 
 def push(run: Run, name: str) -> None:

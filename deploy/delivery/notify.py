@@ -44,12 +44,15 @@ def find_who(run: Run) -> str:
 def publish(run: Run, topic: str, title: str, lines: list[str], urgent: bool = False) -> None:
     """Send a message; a subscription may ask for ``urgent`` ones only. Raises AwsFailure."""
     run.aws.change(
-        "sns", "publish",
-        TopicArn=topic, MessageStructure="json", Message=structure(title, lines),
+        "sns",
+        "publish",
+        TopicArn=topic,
+        MessageStructure="json",
+        Message=structure(title, lines),
         # One line of less than 100 ASCII characters
         Subject=title.encode("ascii", "replace").decode().replace("\n", " ")[:SUBJECT_MAX],
         MessageAttributes={"urgent": {"DataType": "String", "StringValue": str(urgent).lower()}},
-    )  # fmt: skip
+    )
 
 
 def structure(title: str, lines: list[str]) -> str:

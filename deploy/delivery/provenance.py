@@ -49,9 +49,11 @@ def keep(run: Run, label: str, name: str, digest: str) -> None:
         path.write_text(text)
         try:
             stored.put(
-                key, text.encode(), {"Body": str(path.relative_to(run.settings.root))},
+                key,
+                text.encode(),
+                {"Body": str(path.relative_to(run.settings.root))},
                 IfNoneMatch="*",
-            )  # fmt: skip
+            )
         except AwsFailure as failure:
             if failure.code != "PreconditionFailed":
                 raise

@@ -131,9 +131,11 @@ def _wait(run: Run, digest: str) -> list[dict[str, Any]]:
     def look() -> tuple[str, str, list[dict[str, Any]]] | Pending:
         try:
             pages = run.aws.pages(
-                "ecr", "describe_image_scan_findings",
-                repositoryName=run.settings.application, imageId={"imageDigest": digest},
-            )  # fmt: skip
+                "ecr",
+                "describe_image_scan_findings",
+                repositoryName=run.settings.application,
+                imageId={"imageDigest": digest},
+            )
         except AwsFailure as failure:
             if failure.code == NOT_FOUND:  # it begins a moment after the push
                 return Pending(NOT_FOUND, failure.reason)

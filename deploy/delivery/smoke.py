@@ -143,8 +143,10 @@ def locate(run: Run, environment: Environment) -> Place:
     outputs = stacks.find_outputs(run, environment.name) or {}
     found = beanstalk.find(run, environment.name)
     if found is None or not found.cname:
-        raise NotFound(f"{environment.name} has no address",
-                       next=run.settings.elsewhere(f"create {environment.short}"))  # fmt: skip
+        raise NotFound(
+            f"{environment.name} has no address",
+            next=run.settings.elsewhere(f"create {environment.short}"),
+        )
     if outputs.get("PublicName"):
         return Place(f"https://{outputs['PublicName']}", found.cname)
     return Place(f"http://{found.cname}", "")

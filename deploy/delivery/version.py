@@ -81,9 +81,11 @@ def read_bundle(run: Run, label: str) -> bytes:
 def _describe(run: Run, label: str) -> dict[str, Any] | None:
     """The version ``label`` as AWS describes it, or None if there is none. Raises AwsFailure."""
     found = run.aws.ask(
-        "elasticbeanstalk", "describe_application_versions",
-        ApplicationName=run.settings.application, VersionLabels=[label],
-    )["ApplicationVersions"]  # fmt: skip
+        "elasticbeanstalk",
+        "describe_application_versions",
+        ApplicationName=run.settings.application,
+        VersionLabels=[label],
+    )["ApplicationVersions"]
     return next((one for one in found if one["VersionLabel"] == label), None)
 
 
@@ -109,10 +111,13 @@ def publish(run: Run, label: str, bundle: bytes, description: str) -> None:
     # see docs.aws.amazon.com/elasticbeanstalk/latest/api/API_ApplicationVersionDescription.html
     try:
         run.aws.change(
-            "elasticbeanstalk", "create_application_version",
-            ApplicationName=run.settings.application, VersionLabel=label, Description=description,
+            "elasticbeanstalk",
+            "create_application_version",
+            ApplicationName=run.settings.application,
+            VersionLabel=label,
+            Description=description,
             SourceBundle={"S3Bucket": bundles.name, "S3Key": key},
-        )  # fmt: skip
+        )
     except AwsFailure as failure:
         # After a lost response the client tries again, and finds its own version
         found = _describe(run, label) if "already exists" in failure.reason else None
@@ -123,17 +128,22 @@ def publish(run: Run, label: str, bundle: bytes, description: str) -> None:
 def delete(run: Run, label: str) -> None:
     """Delete the version ``label`` with its bundle; its image stays. Raises AwsFailure."""
     run.aws.change(
-        "elasticbeanstalk", "delete_application_version",
-        ApplicationName=run.settings.application, VersionLabel=label, DeleteSourceBundle=True,
-    )  # fmt: skip
+        "elasticbeanstalk",
+        "delete_application_version",
+        ApplicationName=run.settings.application,
+        VersionLabel=label,
+        DeleteSourceBundle=True,
+    )
 
 
 def newest(run: Run, count: int | None = None) -> list[str]:
     """The labels of the ``count`` newest versions, or of all, newest first. Raises AwsFailure."""
     found = run.aws.every(
-        "elasticbeanstalk", "describe_application_versions", "ApplicationVersions",
+        "elasticbeanstalk",
+        "describe_application_versions",
+        "ApplicationVersions",
         ApplicationName=run.settings.application,
-    )  # fmt: skip
+    )
     ordered = sorted(found, key=lambda one: one["DateCreated"], reverse=True)
     return [one["VersionLabel"] for one in ordered[:count]]
 

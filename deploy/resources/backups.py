@@ -79,10 +79,13 @@ def find_newest(run: Run, environment: Environment) -> Backup | str:
     snapshots = {
         one["DBSnapshotIdentifier"]: one
         for one in run.aws.every(
-            "rds", "describe_db_snapshots", "DBSnapshots",
-            DBInstanceIdentifier=environment.name, SnapshotType=AWS_BACKUP,
+            "rds",
+            "describe_db_snapshots",
+            "DBSnapshots",
+            DBInstanceIdentifier=environment.name,
+            SnapshotType=AWS_BACKUP,
         )
-    }  # fmt: skip
+    }
     found = [
         _backup(snapshots[identifier], one)
         for one in points
@@ -109,9 +112,12 @@ def find_snapshot(run: Run, identifier: str) -> Backup:
     """A complete snapshot in the region of ``run``, by its identifier. Raises Failure."""
     kind = AWS_BACKUP if identifier.startswith(f"{AWS_BACKUP}:") else "manual"
     answer = run.aws.find(
-        "rds", "describe_db_snapshots", "DBSnapshotNotFound",
-        DBSnapshotIdentifier=identifier, SnapshotType=kind,
-    )  # fmt: skip
+        "rds",
+        "describe_db_snapshots",
+        "DBSnapshotNotFound",
+        DBSnapshotIdentifier=identifier,
+        SnapshotType=kind,
+    )
     if answer is None:
         raise NotFound(
             f"there is no snapshot {identifier} in {run.settings.region}: it was never there, or "
@@ -139,9 +145,11 @@ def begin_copy(run: Run, backup: Backup, name: str) -> str:
     copy = f"{name}-{backup.at:%Y%m%dt%H%M%S}"
     try:
         run.aws.change(
-            "rds", "copy_db_snapshot",
-            SourceDBSnapshotIdentifier=backup.identifier, TargetDBSnapshotIdentifier=copy,
-        )  # fmt: skip
+            "rds",
+            "copy_db_snapshot",
+            SourceDBSnapshotIdentifier=backup.identifier,
+            TargetDBSnapshotIdentifier=copy,
+        )
     except AwsFailure as failure:
         if not failure.code.startswith("DBSnapshotAlreadyExists"):
             raise
@@ -213,6 +221,9 @@ def _backup(snapshot: dict[str, Any], point: dict[str, Any]) -> Backup:
     """A backup by RDS's data: AWS Backup's own times and sizes are those of the copy, or 0."""
     at = snapshot.get("SnapshotDatabaseTime") or snapshot["OriginalSnapshotCreateTime"]
     return Backup(
-        snapshot["DBSnapshotIdentifier"], at.astimezone(UTC), snapshot["AllocatedStorage"],
-        snapshot["KmsKeyId"], point.get("CalculatedLifecycle", {}).get("DeleteAt"),
-    )  # fmt: skip
+        snapshot["DBSnapshotIdentifier"],
+        at.astimezone(UTC),
+        snapshot["AllocatedStorage"],
+        snapshot["KmsKeyId"],
+        point.get("CalculatedLifecycle", {}).get("DeleteAt"),
+    )

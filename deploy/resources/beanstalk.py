@@ -45,9 +45,13 @@ def find_all(run: Run, **only: Any) -> dict[str, State]:
     Or of those that the parameters ``only`` of DescribeEnvironments say.
     """
     found = run.aws.every(
-        "elasticbeanstalk", "describe_environments", "Environments",
-        ApplicationName=run.settings.application, IncludeDeleted=False, **only,
-    )  # fmt: skip
+        "elasticbeanstalk",
+        "describe_environments",
+        "Environments",
+        ApplicationName=run.settings.application,
+        IncludeDeleted=False,
+        **only,
+    )
     return {one["EnvironmentName"]: _state(one) for one in found}
 
 
@@ -107,9 +111,12 @@ def find_running(run: Run, name: str) -> Counter[str]:
     docs.aws.amazon.com/elasticbeanstalk/latest/api/API_Deployment.html. Raises AwsFailure.
     """
     instances = run.aws.every(
-        "elasticbeanstalk", "describe_instances_health", "InstanceHealthList",
-        EnvironmentName=name, AttributeNames=["Deployment"],
-    )  # fmt: skip
+        "elasticbeanstalk",
+        "describe_instances_health",
+        "InstanceHealthList",
+        EnvironmentName=name,
+        AttributeNames=["Deployment"],
+    )
     found = (one.get("Deployment", {}) for one in instances)
     running = ({} if one.get("Status") == "Failed" else one for one in found)
     return Counter(one.get("VersionLabel") or "unknown" for one in running)
@@ -136,9 +143,16 @@ def update(run: Run, name: str, label: str) -> None:
     Raises Unhealthy when an instance does not run it.
     """
     code = run.tools.change(
-        "eb", "deploy", name, "--version", label, "--timeout", str(_minutes(run)),
-        *run.settings.eb_options, timeout=run.settings.deploy_timeout + EB_GRACE,
-    )  # fmt: skip
+        "eb",
+        "deploy",
+        name,
+        "--version",
+        label,
+        "--timeout",
+        str(_minutes(run)),
+        *run.settings.eb_options,
+        timeout=run.settings.deploy_timeout + EB_GRACE,
+    )
     if code:
         raise Unhealthy(f"eb deploy ended with exit code {code}")
     run.changes.quietly(lambda: wait_until_running(run, name, label))

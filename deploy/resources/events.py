@@ -34,10 +34,13 @@ def find_mark(run: Run, name: str) -> Mark:
 def find(run: Run, name: str, since: Mark) -> list[dict[str, Any]]:
     """The events of ``name`` after ``since``, the newest last. Raises AwsFailure."""
     found = run.aws.every(
-        "elasticbeanstalk", "describe_events", "Events",
-        ApplicationName=run.settings.application, EnvironmentName=name,
+        "elasticbeanstalk",
+        "describe_events",
+        "Events",
+        ApplicationName=run.settings.application,
+        EnvironmentName=name,
         **({"StartTime": since.at} if since.at else {}),
-    )  # fmt: skip
+    )
     new = [one for one in found if _key(one) not in since.seen]
     return sorted(new, key=lambda one: one["EventDate"])
 
@@ -56,9 +59,12 @@ def show(run: Run, name: str) -> None:
 def _last_events(run: Run, name: str, count: int) -> list[dict[str, Any]]:
     """The last ``count`` events, the newest first. Raises AwsFailure."""
     found: list[dict[str, Any]] = run.aws.ask(
-        "elasticbeanstalk", "describe_events",
-        ApplicationName=run.settings.application, EnvironmentName=name, MaxRecords=count,
-    )["Events"]  # fmt: skip
+        "elasticbeanstalk",
+        "describe_events",
+        ApplicationName=run.settings.application,
+        EnvironmentName=name,
+        MaxRecords=count,
+    )["Events"]
     return found
 
 

@@ -15,9 +15,12 @@ def find(run: Run) -> list[dict[str, Any]]:
     """
     tag = {"Key": "Application", "Values": [run.settings.application]}
     found = run.aws.every(
-        "resourcegroupstaggingapi", "get_resources", "ResourceTagMappingList",
-        ResourceTypeFilters=["kms:key"], TagFilters=[tag],
-    )  # fmt: skip
+        "resourcegroupstaggingapi",
+        "get_resources",
+        "ResourceTagMappingList",
+        ResourceTypeFilters=["kms:key"],
+        TagFilters=[tag],
+    )
     return [
         run.aws.ask("kms", "describe_key", KeyId=one["ResourceARN"])["KeyMetadata"] for one in found
     ]

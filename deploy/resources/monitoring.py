@@ -65,9 +65,11 @@ def watch(run: Run, environment: Environment, certificate: str) -> None:
         _ensure_log(run, logs.name(environment.name, logs.APPLICATION))
         repository = owner.read(run.settings.root).repository
         stacks.apply(
-            run, name(environment), OPERATIONS,
+            run,
+            name(environment),
+            OPERATIONS,
             parameters(environment, machinery, certificate, run.settings.foundation, repository),
-        )  # fmt: skip
+        )
     run.changes.done(f"the dashboard: {dashboard_url(run, environment.name)}")
 
 

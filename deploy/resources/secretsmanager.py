@@ -32,9 +32,12 @@ def read(run: Run, name: str) -> dict[str, Any] | None:
 def write(run: Run, name: str, value: dict[str, Any]) -> None:
     """Replace the value of the secret with this name or ARN. Raises AwsFailure."""
     run.aws.change(
-        "secretsmanager", "put_secret_value", shown={"SecretString": "..."},
-        SecretId=name, SecretString=json.dumps(value),
-    )  # fmt: skip
+        "secretsmanager",
+        "put_secret_value",
+        shown={"SecretString": "..."},
+        SecretId=name,
+        SecretString=json.dumps(value),
+    )
 
 
 def describe(run: Run, name: str) -> dict[str, Any] | None:
@@ -60,9 +63,11 @@ def delete(run: Run, name: str) -> None:
     replicas = [one["Region"] for one in (describe(run, name) or {}).get(REPLICAS, [])]
     if replicas:
         run.aws.change(
-            "secretsmanager", "remove_regions_from_replication",
-            SecretId=name, RemoveReplicaRegions=replicas,
-        )  # fmt: skip
+            "secretsmanager",
+            "remove_regions_from_replication",
+            SecretId=name,
+            RemoveReplicaRegions=replicas,
+        )
         if not run.changes.dry_run:
             wait_until(run, f"the secret {name}", look, run.settings.health_timeout)
     run.aws.change("secretsmanager", "delete_secret", SecretId=name, RecoveryWindowInDays=WINDOW)

@@ -110,13 +110,7 @@ def _apply(
         stack = None
     if stack:
         _refuse_stuck(run, name, stack["StackStatus"])
-    words = [
-        "cloudformation", "deploy", "--stack-name", name, "--template-file", template,
-        "--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset",
-        "--tags", f"Application={run.settings.application}",
-        "--parameter-overrides", *(f"{key}={value}" for key, value in parameters.items()),
-    ]  # fmt: skip
-    run.console.command(run.settings.aws(shlex.join(words)))
+    run.console.command(_by_hand(run, name, template, parameters))
     try:
         change_set = change_sets.create(run, name, template, parameters, stack)
     except AwsFailure as failure:
@@ -131,6 +125,14 @@ def _apply(
         change_sets.discard(run, change_set, stack)
     else:
         _execute(run, name, change_set)
+
+
+def _by_hand(run: Run, name: str, template: str, parameters: Mapping[str, str]) -> str:
+    settings = f"--tags Application={run.settings.application} --parameter-overrides"
+    words = f"cloudformation deploy --stack-name {name} --template-file {template} "
+    words += f"--capabilities CAPABILITY_IAM --no-fail-on-empty-changeset {settings}"
+    overrides = shlex.join(f"{key}={value}" for key, value in parameters.items())
+    return run.settings.aws(f"{words} {overrides}")
 
 
 def _execute(run: Run, name: str, change_set: change_sets.ChangeSet) -> None:

@@ -11,8 +11,13 @@ DARK = {"color_scheme": "dark"}
 # What axe-core finds in Swagger UI itself: low contrast, a skipped heading level, an unlabelled text
 # area for the body, nested buttons, a header outside the landmarks, and code that the keyboard cannot scroll
 SWAGGER_UI = {
-    "color-contrast", "heading-order", "label", "nested-interactive", "region", "scrollable-region-focusable",
-}  # fmt: skip
+    "color-contrast",
+    "heading-order",
+    "label",
+    "nested-interactive",
+    "region",
+    "scrollable-region-focusable",
+}
 
 
 class Operation:

@@ -33,9 +33,28 @@ COMMAND = (
 STAGING, PROD = f"{APPLICATION}-staging", f"{APPLICATION}-prod"
 DESTINATIONS = ("eu-central-1", "eu-north-1")  # of the backups of production
 # Variables that the commands read, and that a test must not inherit from the caller's environment
-ENVIRONMENT = ("BUILD_NUMBER", "CODEBUILD_BUILD_NUMBER", "CODEBUILD_INITIATOR", "CODEBUILD_BUILD_URL",
-               "BASES", "PULL", "CODEBUILD_BUILD_ARN", "SMOKE_KEY", "EXECUTION", "VERSION", "TEAM_TOPIC", "AWS_REGION",
-               "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_EB_PROFILE", "AWS_ACCESS_KEY_ID", "DEPLOY_TIMEOUT", "HEALTH_TIMEOUT", "SMOKE_TIMEOUT")  # fmt: skip
+ENVIRONMENT = (
+    "BUILD_NUMBER",
+    "CODEBUILD_BUILD_NUMBER",
+    "CODEBUILD_INITIATOR",
+    "CODEBUILD_BUILD_URL",
+    "BASES",
+    "PULL",
+    "CODEBUILD_BUILD_ARN",
+    "SMOKE_KEY",
+    "EXECUTION",
+    "VERSION",
+    "TEAM_TOPIC",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_EB_PROFILE",
+    "AWS_ACCESS_KEY_ID",
+    "DEPLOY_TIMEOUT",
+    "HEALTH_TIMEOUT",
+    "SMOKE_TIMEOUT",
+)
 
 
 @pytest.fixture
@@ -244,8 +263,13 @@ def run(aws, programs, project, clock):
     console = Console()
     changes = Changes(console)
     loaded = settings.load(root=project)
-    return Run(loaded, console, changes, deploy_aws.Aws(loaded.region, changes, aws),
-               programs.of(changes, project))  # fmt: skip
+    return Run(
+        loaded,
+        console,
+        changes,
+        deploy_aws.Aws(loaded.region, changes, aws),
+        programs.of(changes, project),
+    )
 
 
 @pytest.fixture

@@ -153,20 +153,58 @@ def test_another_region_is_another_client(aws, run):
 @pytest.mark.parametrize(
     ("service", "operation", "parameters", "command"),
     [
-        ("elasticbeanstalk", "abort_environment_update", {"EnvironmentName": "a b"},
-         ["aws", "elasticbeanstalk", "abort-environment-update", "--environment-name", "a b"]),
-        ("rds", "modify_db_instance", {"DBInstanceIdentifier": "x", "ApplyImmediately": True},
-         ["aws", "rds", "modify-db-instance", "--db-instance-identifier", "x",
-          "--apply-immediately"]),
-        ("elasticbeanstalk", "delete_application_version", {"DeleteSourceBundle": False},
-         ["aws", "elasticbeanstalk", "delete-application-version", "--no-delete-source-bundle"]),
-        ("elasticbeanstalk", "create_environment", {"Tags": [{"Key": "it's"}]},
-         ["aws", "elasticbeanstalk", "create-environment", "--tags", '[{"Key": "it\'s"}]']),
-        ("s3", "put_object", {"Key": "a", "Body": b"it's"},
-         ["printf", "%s", "it's", ">body", "&&", "aws", "s3api", "put-object", "--key", "a",
-          "--body", "body"]),
+        (
+            "elasticbeanstalk",
+            "abort_environment_update",
+            {"EnvironmentName": "a b"},
+            ["aws", "elasticbeanstalk", "abort-environment-update", "--environment-name", "a b"],
+        ),
+        (
+            "rds",
+            "modify_db_instance",
+            {"DBInstanceIdentifier": "x", "ApplyImmediately": True},
+            [
+                "aws",
+                "rds",
+                "modify-db-instance",
+                "--db-instance-identifier",
+                "x",
+                "--apply-immediately",
+            ],
+        ),
+        (
+            "elasticbeanstalk",
+            "delete_application_version",
+            {"DeleteSourceBundle": False},
+            ["aws", "elasticbeanstalk", "delete-application-version", "--no-delete-source-bundle"],
+        ),
+        (
+            "elasticbeanstalk",
+            "create_environment",
+            {"Tags": [{"Key": "it's"}]},
+            ["aws", "elasticbeanstalk", "create-environment", "--tags", '[{"Key": "it\'s"}]'],
+        ),
+        (
+            "s3",
+            "put_object",
+            {"Key": "a", "Body": b"it's"},
+            [
+                "printf",
+                "%s",
+                "it's",
+                ">body",
+                "&&",
+                "aws",
+                "s3api",
+                "put-object",
+                "--key",
+                "a",
+                "--body",
+                "body",
+            ],
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_change_is_shown_as_a_command_that_can_be_pasted(service, operation, parameters, command):
     assert shlex.split(command_line(REGION, service, operation, parameters)) == [
         *command,

@@ -27,11 +27,12 @@ def kept(aws):
     aws.vaults = {
         f"{PROD}-{REGION}": {"awsbackup:job-1": ("COMPLETED", new)},
         f"{PROD}-{FIRST}": {
-            "awsbackup:copyjob-1": ("COMPLETED", old), "awsbackup:copyjob-2": ("COMPLETED", new),
+            "awsbackup:copyjob-1": ("COMPLETED", old),
+            "awsbackup:copyjob-2": ("COMPLETED", new),
             "awsbackup:copyjob-3": ("PARTIAL", ago(hours=1)),
         },
         f"{PROD}-{SECOND}": {"awsbackup:copyjob-4": ("COMPLETED", new)},
-    }  # fmt: skip
+    }
     return aws.vaults
 
 
@@ -40,9 +41,14 @@ def test_it_installs_vaults_before_the_plan_that_names_them(aws, command):
     assert code == 0, output
     order = list(aws.stacks)
     assert order == [
-        VAULT, f"{FIRST}/{FOUNDATION}", f"{FIRST}/{VAULT}", f"{SECOND}/{FOUNDATION}",
-        f"{SECOND}/{VAULT}", PLAN, f"{APPLICATION}-replication",
-    ]  # fmt: skip
+        VAULT,
+        f"{FIRST}/{FOUNDATION}",
+        f"{FIRST}/{VAULT}",
+        f"{SECOND}/{FOUNDATION}",
+        f"{SECOND}/{VAULT}",
+        PLAN,
+        f"{APPLICATION}-replication",
+    ]
     parameters = aws.stacks[PLAN]["parameters"]
     assert parameters["Vault"] == f"{PROD}-{REGION}"
     arn = f"arn:aws:backup:{FIRST}:{ACCOUNT}:backup-vault:{PROD}-{FIRST}"
@@ -210,11 +216,16 @@ def test_a_query_without_a_response_is_not_a_missing_backup(aws, kept, fails, ac
 @pytest.mark.parametrize(
     "regions",
     [
-        '["eu-central-1"]', '["eu-central-1", "eu-central-1"]', '["eu-west-1", "eu-central-1"]',
-        '["eu-central-1", "Frankfurt"]', '"eu-central-1"', "[1, 2]", '[["eu-central-1"], []]',
+        '["eu-central-1"]',
+        '["eu-central-1", "eu-central-1"]',
+        '["eu-west-1", "eu-central-1"]',
+        '["eu-central-1", "Frankfurt"]',
+        '"eu-central-1"',
+        "[1, 2]",
+        '[["eu-central-1"], []]',
         '["eu-central-1", "eu-north-1", "eu-south-1"]',
     ],
-)  # fmt: skip
+)
 def test_destinations_are_two_other_regions(project, fails, regions):
     path = project / environments.NAME
     text = path.read_text()

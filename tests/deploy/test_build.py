@@ -119,8 +119,11 @@ def test_any_commit_subject_is_accepted(aws, fresh, project, command, subject, d
     tree = git(project, "write-tree")
     made = subprocess.run(
         ["git", "-c", "user.name=x", "-c", "user.email=owner@example.com", "commit-tree", tree],
-        cwd=project, input=subject, capture_output=True, check=True,
-    )  # fmt: skip
+        cwd=project,
+        input=subject,
+        capture_output=True,
+        check=True,
+    )
     git(project, "reset", "--quiet", "--hard", made.stdout.decode().strip())
     code, output = command("build")
     assert code == 0, output
@@ -150,10 +153,13 @@ def test_a_failing_program_ends_the_build(
     ("action", "code", "cure"),
     [
         ("s3:PutObject", "AccessDenied", "let these credentials do s3:PutObject, or use others"),
-        ("elasticbeanstalk:CreateApplicationVersion", "TooManyApplicationVersionsException",
-         "scripts/build_and_deploy.sh versions prune"),
+        (
+            "elasticbeanstalk:CreateApplicationVersion",
+            "TooManyApplicationVersionsException",
+            "scripts/build_and_deploy.sh versions prune",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_refused_version_says_how_to_continue(aws, fresh, project, fails, action, code, cure):
     aws.fail(action, code, when=lambda asked: "Key" not in asked or asked["Key"].endswith(".zip"))
     output = fails("build")

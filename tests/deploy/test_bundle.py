@@ -27,8 +27,10 @@ def test_it_contains_only_what_beanstalk_reads(written):
         names = archive.namelist()
     assert names[0] == "Dockerrun.aws.json"
     assert {name.split("/")[0] for name in names} == {
-        "Dockerrun.aws.json", ".ebextensions", ".platform",
-    }  # fmt: skip
+        "Dockerrun.aws.json",
+        ".ebextensions",
+        ".platform",
+    }
     assert ".platform/nginx/nginx.conf" in names
 
 

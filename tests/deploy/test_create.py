@@ -76,10 +76,14 @@ def test_it_first_says_what_it_will_create_and_how_long_that_takes(aws, nothing,
     assert programs.calls("docker push")
     before = output.split("+ ")[0]
     for words in (
-        f"{STAGING}: this will create", f"the stack {FOUNDATION}", f"the stack {STAGING}",
-        "a version: image, bundle", f"the environment {STAGING}", f"the stack {STAGING}-operations",
+        f"{STAGING}: this will create",
+        f"the stack {FOUNDATION}",
+        f"the stack {STAGING}",
+        "a version: image, bundle",
+        f"the environment {STAGING}",
+        f"the stack {STAGING}-operations",
         "in all about 29 min",
-    ):  # fmt: skip
+    ):
         assert words in before
     assert (
         "exists: its stacks and settings will be brought up to date"
@@ -136,11 +140,18 @@ def stuck(aws, short, status):
         more = {"LogicalResourceId": resource, "ResourceStatus": status}
         return same | more | {"ResourceStatusReason": reason}
 
-    aws.stacks[name] = {"status": status, "outputs": {}, "events": [
-        event(name, status), event("Group", "CREATE_FAILED", "cancelled"),
-        event("Database", "CREATE_FAILED", "no capacity"), event(name, "CREATE_IN_PROGRESS"),
-        event("Database", "CREATE_FAILED", "of another day"), event(name, "CREATE_IN_PROGRESS"),
-    ]}  # fmt: skip
+    aws.stacks[name] = {
+        "status": status,
+        "outputs": {},
+        "events": [
+            event(name, status),
+            event("Group", "CREATE_FAILED", "cancelled"),
+            event("Database", "CREATE_FAILED", "no capacity"),
+            event(name, "CREATE_IN_PROGRESS"),
+            event("Database", "CREATE_FAILED", "of another day"),
+            event(name, "CREATE_IN_PROGRESS"),
+        ],
+    }
 
 
 TERMINATE = "aws elasticbeanstalk terminate-environment --environment-name"
@@ -359,13 +370,19 @@ def test_without_its_certificate_an_environment_serves_http_again(
 @pytest.mark.parametrize(
     ("setting", "what", "remedy"),
     [
-        ({"encrypted": False}, "the volumes of new instances are not encrypted",
-         "aws ec2 enable-ebs-encryption-by-default --region eu-west-1"),
-        ({"hops": None}, "a container on a new instance can obtain the",
-         "modify-instance-metadata-defaults --http-put-response-hop-limit 1 --region eu-west-1"),
+        (
+            {"encrypted": False},
+            "the volumes of new instances are not encrypted",
+            "aws ec2 enable-ebs-encryption-by-default --region eu-west-1",
+        ),
+        (
+            {"hops": None},
+            "a container on a new instance can obtain the",
+            "modify-instance-metadata-defaults --http-put-response-hop-limit 1 --region eu-west-1",
+        ),
         ({"hops": 2}, "a container on a new instance can obtain the", "hop-limit 1"),
     ],
-)  # fmt: skip
+)
 def test_an_account_that_is_not_ready_for_production(
     aws, nothing, plain_http, fails, command, setting, what, remedy
 ):

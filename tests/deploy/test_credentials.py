@@ -85,9 +85,11 @@ def test_a_rotation_lets_every_instance_know_before_anything_changes(vault, step
     code, printed = command("secrets", "rotate", "prod")
     assert code == 0, printed
     assert steps == [
-        ("write", "old-one", "new-one"), ("deploy",), ("change", "new-one"),
+        ("write", "old-one", "new-one"),
+        ("deploy",),
+        ("change", "new-one"),
         ("write", "new-one", "new-one"),
-    ]  # fmt: skip
+    ]
     assert [label for *_, label in tested.calls] == ["old", None]
     assert "new-one" not in printed
     assert "old-one" not in printed
@@ -104,8 +106,10 @@ def test_an_interrupted_rotation_is_continued(vault, steps, programs, command, f
     output = fails("secrets", "rotate", "prod")
     assert "had been deployed already, and does not serve" in output
     assert vault[DATABASE] == {
-        "username": "app", "password": "old-one", "next_password": "new-one",
-    }  # fmt: skip
+        "username": "app",
+        "password": "old-one",
+        "next_password": "new-one",
+    }
     programs.codes.clear()
     steps.clear()
     code, printed = command("secrets", "rotate", "prod")
@@ -208,11 +212,13 @@ def test_the_keys_for_writing_include_that_of_the_smoke_test(vault, command, giv
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        *((text, "expected SHA-256 digests") for text in
-          ("a-key-itself", digest("a")[:-1], f"{digest('a')},x", ",", " , ")),
+        *(
+            (text, "expected SHA-256 digests")
+            for text in ("a-key-itself", digest("a")[:-1], f"{digest('a')},x", ",", " , ")
+        ),
         (f"{digest('a')},{digest('')}", "the digest of an empty key"),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_a_digest_of_a_key_is_refused(vault, fails, given, text, what):
     given(text)
     output = fails("secrets", "set", "prod", "API_KEYS")
@@ -315,10 +321,19 @@ def test_without_a_previous_value_there_is_no_way_back(vault, fails):
 
 
 DSNS = [
-    "https://0123abc@o1.ingest.sentry.io/42", "http://k@127.0.0.1:9000/2", "https://k@host/path/3",
-    "htps//nonsense", "https://host/1", "https://k@host", "https://k@host/", "https://k@host/a",
-    "https://k@/1", "ftp://k@host/1", "k@host/1", "https://k@host/1 2",
-]  # fmt: skip
+    "https://0123abc@o1.ingest.sentry.io/42",
+    "http://k@127.0.0.1:9000/2",
+    "https://k@host/path/3",
+    "htps//nonsense",
+    "https://host/1",
+    "https://k@host",
+    "https://k@host/",
+    "https://k@host/a",
+    "https://k@/1",
+    "ftp://k@host/1",
+    "k@host/1",
+    "https://k@host/1 2",
+]
 
 
 @pytest.mark.parametrize("text", DSNS)

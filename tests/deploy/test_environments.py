@@ -89,51 +89,136 @@ def test_a_file_that_cannot_be_used(run, project, text, what):
 @pytest.mark.parametrize(
     ("before", "after", "what"),
     [
-        ("ErrorPercent = 2", "ErrorPercent = 200", r"\[staging.alarms\] ErrorPercent 200: expected 0.1 to 100"),
-        ("ErrorPercent = 2", "ErrorPercent = '2'", r"\[staging.alarms\] ErrorPercent '2': expected 0.1 to 100"),
+        (
+            "ErrorPercent = 2",
+            "ErrorPercent = 200",
+            r"\[staging.alarms\] ErrorPercent 200: expected 0.1 to 100",
+        ),
+        (
+            "ErrorPercent = 2",
+            "ErrorPercent = '2'",
+            r"\[staging.alarms\] ErrorPercent '2': expected 0.1 to 100",
+        ),
         ("ErrorPercent = 2", "ErrorPercent = true", r"ErrorPercent True: expected 0.1 to 100"),
-        ("ErrorPercent = 2", "", r"\[staging.alarms\] ErrorPercent is missing: expected 0.1 to 100"),
-        ("ErrorPercent = 2", "ErorPercent = 2", r"\[staging.alarms\] ErorPercent: unknown key; expected ErrorPercent"),
-        ("TrafficExpected = false", "TrafficExpected = 'no'", "TrafficExpected 'no': expected true or"),
-        ("DatabaseConnections = 120", "DatabaseConnections = 0", r"\[prod.alarms\] DatabaseConnections 0"),
-        ('Network = "10.20"', 'Network = "192.168"', r"\[staging.stack\] Network '192.168': must be 10"),
-        ('PublicName = ""', 'PublicNam = ""', r"\[staging.stack\] PublicNam: unknown key; expected Network"),
+        (
+            "ErrorPercent = 2",
+            "",
+            r"\[staging.alarms\] ErrorPercent is missing: expected 0.1 to 100",
+        ),
+        (
+            "ErrorPercent = 2",
+            "ErorPercent = 2",
+            r"\[staging.alarms\] ErorPercent: unknown key; expected ErrorPercent",
+        ),
+        (
+            "TrafficExpected = false",
+            "TrafficExpected = 'no'",
+            "TrafficExpected 'no': expected true or",
+        ),
+        (
+            "DatabaseConnections = 120",
+            "DatabaseConnections = 0",
+            r"\[prod.alarms\] DatabaseConnections 0",
+        ),
+        (
+            'Network = "10.20"',
+            'Network = "192.168"',
+            r"\[staging.stack\] Network '192.168': must be 10",
+        ),
+        (
+            'PublicName = ""',
+            'PublicNam = ""',
+            r"\[staging.stack\] PublicNam: unknown key; expected Network",
+        ),
         ('Network = "10.20"', "", r"\[staging.stack\] Network is missing: must be 10"),
-        ("MonthlyBudget = 350", "MonthlyBudget = -1", r"\[account\] MonthlyBudget -1: expected a whole number, 0 to"),
-        ("MonthlyBudget = 350", "Budget = 1", r"\[account\] Budget: unknown key; expected MonthlyBudget"),
-        ("[account]", "[account.alarms]", r"\[account\] alarms: unknown key; expected MonthlyBudget"),
+        (
+            "MonthlyBudget = 350",
+            "MonthlyBudget = -1",
+            r"\[account\] MonthlyBudget -1: expected a whole number, 0 to",
+        ),
+        (
+            "MonthlyBudget = 350",
+            "Budget = 1",
+            r"\[account\] Budget: unknown key; expected MonthlyBudget",
+        ),
+        (
+            "[account]",
+            "[account.alarms]",
+            r"\[account\] alarms: unknown key; expected MonthlyBudget",
+        ),
         ("[all.alarms]", "[all.alarm]", r"\[all\] alarm: unknown key; expected alarms, aws:\*"),
         ("[prod.alarms]", "[prod.stack.alarms]", "alarms: unknown key; expected Network"),
-        ("MinSize = 2\nMaxSize = 3", "MinSize = 4\nMaxSize = 3", "MinSize 4 is more than MaxSize 3"),
-        ("MaxSize = 3", "MaxSize = 2", "MaxSize 2 is not more than MinInstancesInService, which is 2"),
+        (
+            "MinSize = 2\nMaxSize = 3",
+            "MinSize = 4\nMaxSize = 3",
+            "MinSize 4 is more than MaxSize 3",
+        ),
+        (
+            "MaxSize = 3",
+            "MaxSize = 2",
+            "MaxSize 2 is not more than MinInstancesInService, which is 2",
+        ),
         ("MinSize = 2", "MinSzie = 2", r"\[staging\] aws:autoscaling:asg has no option MinSzie"),
         ("MaxSize = 3", "MaxSize = 20000", r"MaxSize is '20000', and may be \[1, 10000\]"),
         ("aws:ec2:vpc", "aws:ec2:vcp", r"\[all\] there is no namespace aws:ec2:vcp"),
         ("DatabaseClass", "DatabaseClas", r"no file of .ebextensions uses DatabaseClas$"),
         ("MinSize = 2", 'MinSize = "5"', "MinSize 5 is more than MaxSize 3"),
-        ("MaxSize = 3", 'MaxSize = "2"', "MaxSize 2 is not more than MinInstancesInService, which is 2"),
+        (
+            "MaxSize = 3",
+            'MaxSize = "2"',
+            "MaxSize 2 is not more than MinInstancesInService, which is 2",
+        ),
         ("MinSize = 2\nMaxSize = 3", "MinSize = 5", "MinSize 5 is more than MaxSize 4"),
         ("MinSize = 2", "MinSize = {x = 1}", "asg MinSize: expected text, a number, true or false"),
         ('"t3.micro"', '["t3.micro"]', "InstanceTypes: expected text, a number, true or false"),
         ("MinSize = 2", 'MinSzie = "{Vpc}"', "aws:autoscaling:asg has no option MinSzie"),
         ("MinSize = 2", 'MinSize = "{Vpc}"', r"MinSize is '\{Vpc\}', and may be \[1, 10000\]"),
-        ("{InstanceProfile}", "{InstanceProfil}", r"\[all\] IamInstanceProfile: \{InstanceProfil\} is not an output"),
+        (
+            "{InstanceProfile}",
+            "{InstanceProfil}",
+            r"\[all\] IamInstanceProfile: \{InstanceProfil\} is not an output",
+        ),
         ('"{Key}"', '"{PublicName}"', r"\[all\] DatabaseKey: \{PublicName\} is not an output"),
-        ('PublicName = ""', f'PublicName = "{PUBLIC}"', "give both Certificate and PublicName, or neither"),
-        ('Certificate = ""', f'Certificate = "{CERTIFICATE}"', "give both Certificate and PublicName, or neither"),
-        ('Certificate = ""\nPublicName = ""',
-         f'Certificate = "{CERTIFICATE.replace("eu-west-1", "us-east-1")}"\nPublicName = "{PUBLIC}"',
-         "Certificate is in us-east-1: expected one in eu-west-1"),
+        (
+            'PublicName = ""',
+            f'PublicName = "{PUBLIC}"',
+            "give both Certificate and PublicName, or neither",
+        ),
+        (
+            'Certificate = ""',
+            f'Certificate = "{CERTIFICATE}"',
+            "give both Certificate and PublicName, or neither",
+        ),
+        (
+            'Certificate = ""\nPublicName = ""',
+            f'Certificate = "{CERTIFICATE.replace("eu-west-1", "us-east-1")}"\nPublicName = "{PUBLIC}"',
+            "Certificate is in us-east-1: expected one in eu-west-1",
+        ),
         ('Network = "10.20"', 'Network = "10.300"', "Network '10.300': must be 10"),
         ("HomeDays = 35", "HomeDays = 35.5", "HomeDays 35.5: expected a whole number, 7 to 3650"),
-        ("DatabaseMultiAZ = false", 'DatabaseMultiAZ = "yes"', "DatabaseMultiAZ is 'yes', and may be one of"),
+        (
+            "DatabaseMultiAZ = false",
+            'DatabaseMultiAZ = "yes"',
+            "DatabaseMultiAZ is 'yes', and may be one of",
+        ),
         ('"db.t4g.micro"', '"t4g.micro"', "DatabaseClass: expected a class such as db.t4g.small"),
-        ("DatabaseMultiAZ = false", "DatabaseMultiAZ = false\nDatabaseStorage = 5", "DatabaseStorage is '5'"),
-        ("DatabaseMultiAZ = false", "DatabaseMultiAZ = false\nDatabaseStorage = 95",
-         "DatabaseStorageLimit 100 is less than 10 % above DatabaseStorage, which is 95"),
-        ("RDS_PASSWORD", 'SENTRY_DSN = "https://example.com/1"\nRDS_PASSWORD', "SENTRY_DSN: expected a secret and its key"),
+        (
+            "DatabaseMultiAZ = false",
+            "DatabaseMultiAZ = false\nDatabaseStorage = 5",
+            "DatabaseStorage is '5'",
+        ),
+        (
+            "DatabaseMultiAZ = false",
+            "DatabaseMultiAZ = false\nDatabaseStorage = 95",
+            "DatabaseStorageLimit 100 is less than 10 % above DatabaseStorage, which is 95",
+        ),
+        (
+            "RDS_PASSWORD",
+            'SENTRY_DSN = "https://example.com/1"\nRDS_PASSWORD',
+            "SENTRY_DSN: expected a secret and its key",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_value_that_a_template_does_not_allow(run, project, before, after, what):
     """It is refused before it is sent to AWS, with the wording of the template."""
     path = project / environments.NAME
@@ -159,10 +244,12 @@ def test_a_small_group_may_keep_fewer_instances_in_service(run, project, size, k
 
 @pytest.mark.parametrize(
     ("letters", "what"),
-    [(16, "the name of a backup vault at most 50"),
-     (17, "38 characters, and the name of an environment at most 37"),
-     (25, "the name of the stack of devops/foundation.yml at most 35")],
-)  # fmt: skip
+    [
+        (16, "the name of a backup vault at most 50"),
+        (17, "38 characters, and the name of an environment at most 37"),
+        (25, "the name of the stack of devops/foundation.yml at most 35"),
+    ],
+)
 def test_a_name_that_aws_refuses_half_an_hour_later_is_refused(run, project, letters, what):
     path = project / environments.NAME
     text = path.read_text().replace("[prod", "[abcdefghijklmnopqrst")

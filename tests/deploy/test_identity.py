@@ -59,8 +59,11 @@ def test_boto3_and_eb_are_the_same_caller(project, clean, own, who):
     options = settings.load(env, project).eb_options
     ended = subprocess.run(
         [sys.executable, "-c", WHO, *options],
-        cwd=project, env=env, check=True, capture_output=True,
-    )  # fmt: skip
+        cwd=project,
+        env=env,
+        check=True,
+        capture_output=True,
+    )
     assert json.loads(ended.stdout) == [who, who, "eu-north-1"]
 
 

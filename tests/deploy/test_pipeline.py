@@ -207,8 +207,10 @@ def test_a_token_is_stored_as_codebuild_reads_it(aws, authorised, command, given
     code, output = command(*BOOTSTRAP, "--token")
     assert code == 0, output
     assert aws.secrets[PULL_REQUEST_TOKEN] == {
-        "ServerType": "GITHUB", "AuthType": "PERSONAL_ACCESS_TOKEN", "Token": TOKEN,
-    }  # fmt: skip
+        "ServerType": "GITHUB",
+        "AuthType": "PERSONAL_ACCESS_TOKEN",
+        "Token": TOKEN,
+    }
     assert parameters(aws)["TokenStored"] == "true"
     assert TOKEN not in output
     assert "pull requests are not built" not in output

@@ -68,7 +68,10 @@ def test_after_a_query_without_a_response_nothing_is_deleted(aws, many, fails, a
 
 
 def test_a_deletion_that_is_refused_says_how_far_it_came(aws, many, fails):
-    aws.fail("elasticbeanstalk:DeleteApplicationVersion", "OperationInProgressFailure",
-             when=lambda one: one["VersionLabel"] == "v006")  # fmt: skip
+    aws.fail(
+        "elasticbeanstalk:DeleteApplicationVersion",
+        "OperationInProgressFailure",
+        when=lambda one: one["VersionLabel"] == "v006",
+    )
     assert "now: 2 of 6 versions were deleted" in fails("versions", "prune", "--yes")
     assert STAGING

@@ -107,8 +107,9 @@ def test_it_is_watched_and_backed_up_from_there(disaster, command):
     parameters = disaster.stacks[f"{FIRST}/{PROD}-backups"]["parameters"]
     assert parameters["Vault"] == f"{PROD}-{FIRST}"
     assert {parameters[one].split(":")[3] for one in ("FirstVaultArn", "SecondVaultArn")} == {
-        REGION, SECOND,
-    }  # fmt: skip
+        REGION,
+        SECOND,
+    }
     assert f"{SECOND}/{PROD}-vault" in disaster.stacks
 
 
@@ -154,10 +155,14 @@ def test_a_second_run_creates_nothing(disaster, command):
 
 
 STEPS = (
-    "rds:CopyDBSnapshot", "cloudformation:ExecuteChangeSet", "secretsmanager:StopReplicationToReplica",
-    "elasticbeanstalk:CreateApplicationVersion", "elasticbeanstalk:CreateEnvironment",
-    "sns:Publish", "elasticbeanstalk:DescribeInstancesHealth",
-)  # fmt: skip
+    "rds:CopyDBSnapshot",
+    "cloudformation:ExecuteChangeSet",
+    "secretsmanager:StopReplicationToReplica",
+    "elasticbeanstalk:CreateApplicationVersion",
+    "elasticbeanstalk:CreateEnvironment",
+    "sns:Publish",
+    "elasticbeanstalk:DescribeInstancesHealth",
+)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -254,34 +259,100 @@ def begun(aws, *from_snapshot):
 @pytest.mark.parametrize(
     ("prepare", "arguments", "what", "next_"),
     [
-        refused("the vault is empty", what=f"in {FIRST}: no complete backup", prepare=lambda aws: points(aws).clear(),
-                next_="backups list prod"),
-        refused("there is no vault", what=f"in {FIRST}: not installed", prepare=lambda aws: aws.vaults.pop(f"{PROD}-{FIRST}"),
-                next_="backups list prod"),
-        refused("a snapshot has expired", "--to-snapshot", "awsbackup:copyjob-2", prepare=lambda aws: points(aws).pop("awsbackup:copyjob-2"),
-                what="it was never there, or has expired"),
-        refused("the image is missing", what="the image of version new is not in eu-central-1",
-                prepare=lambda aws: aws.at(FIRST, "images").clear(), next_="or build the commit new"),
-        refused("the image is another", what=f"it is {digest('another')}", prepare=lambda aws: aws.at(FIRST, "images").update(new=digest("another"))),
-        refused("nothing is recorded", what=f"the last version of {PROD} is not recorded", prepare=lambda aws: aws.at(FIRST, "objects").clear()),
-        refused("another version is not recorded", "--version", "nothing", what="nothing is not recorded",
-                next_="name another version with --version: new old"),
-        refused("the key is disabled", what="key/abcd, is Disabled", prepare=lambda aws: setattr(aws, "key_state", "Disabled"),
-                next_="aws kms enable-key --key-id"),
-        refused("the key will be deleted", what="is PendingDeletion", prepare=lambda aws: setattr(aws, "key_state", "PendingDeletion"),
-                next_="aws kms cancel-key-deletion"),
-        refused("it exists", what="was not created by a recovery", prepare=begun,
-                next_=f"recover prod --region {FIRST} --as NAME"),
-        refused("another one was begun", "--to-snapshot", "awsbackup:copyjob-2", prepare=lambda aws: begun(aws, "awsbackup:copyjob-1"),
-                what="the recovery in progress is from awsbackup:copyjob-1"),
-        refused("at home by its own name", "--region", REGION, what=f"{PROD}, or a remnant of it, exists", next_="--as"),
-        refused("a region without backups", "--region", "eu-centrall-1",
-                what=f"{PROD} has no backups in eu-centrall-1", next_=f"{REGION}, {FIRST}, {SECOND}"),
-        refused("another region with a snapshot", "--region", "us-east-1", "--to-snapshot", "one",
-                what=f"{PROD} has no backups in us-east-1"),
-        refused("a name that cannot be", "--as", "Prod!", what="expected 2 to 20 lower-case letters"),
+        refused(
+            "the vault is empty",
+            what=f"in {FIRST}: no complete backup",
+            prepare=lambda aws: points(aws).clear(),
+            next_="backups list prod",
+        ),
+        refused(
+            "there is no vault",
+            what=f"in {FIRST}: not installed",
+            prepare=lambda aws: aws.vaults.pop(f"{PROD}-{FIRST}"),
+            next_="backups list prod",
+        ),
+        refused(
+            "a snapshot has expired",
+            "--to-snapshot",
+            "awsbackup:copyjob-2",
+            prepare=lambda aws: points(aws).pop("awsbackup:copyjob-2"),
+            what="it was never there, or has expired",
+        ),
+        refused(
+            "the image is missing",
+            what="the image of version new is not in eu-central-1",
+            prepare=lambda aws: aws.at(FIRST, "images").clear(),
+            next_="or build the commit new",
+        ),
+        refused(
+            "the image is another",
+            what=f"it is {digest('another')}",
+            prepare=lambda aws: aws.at(FIRST, "images").update(new=digest("another")),
+        ),
+        refused(
+            "nothing is recorded",
+            what=f"the last version of {PROD} is not recorded",
+            prepare=lambda aws: aws.at(FIRST, "objects").clear(),
+        ),
+        refused(
+            "another version is not recorded",
+            "--version",
+            "nothing",
+            what="nothing is not recorded",
+            next_="name another version with --version: new old",
+        ),
+        refused(
+            "the key is disabled",
+            what="key/abcd, is Disabled",
+            prepare=lambda aws: setattr(aws, "key_state", "Disabled"),
+            next_="aws kms enable-key --key-id",
+        ),
+        refused(
+            "the key will be deleted",
+            what="is PendingDeletion",
+            prepare=lambda aws: setattr(aws, "key_state", "PendingDeletion"),
+            next_="aws kms cancel-key-deletion",
+        ),
+        refused(
+            "it exists",
+            what="was not created by a recovery",
+            prepare=begun,
+            next_=f"recover prod --region {FIRST} --as NAME",
+        ),
+        refused(
+            "another one was begun",
+            "--to-snapshot",
+            "awsbackup:copyjob-2",
+            prepare=lambda aws: begun(aws, "awsbackup:copyjob-1"),
+            what="the recovery in progress is from awsbackup:copyjob-1",
+        ),
+        refused(
+            "at home by its own name",
+            "--region",
+            REGION,
+            what=f"{PROD}, or a remnant of it, exists",
+            next_="--as",
+        ),
+        refused(
+            "a region without backups",
+            "--region",
+            "eu-centrall-1",
+            what=f"{PROD} has no backups in eu-centrall-1",
+            next_=f"{REGION}, {FIRST}, {SECOND}",
+        ),
+        refused(
+            "another region with a snapshot",
+            "--region",
+            "us-east-1",
+            "--to-snapshot",
+            "one",
+            what=f"{PROD} has no backups in us-east-1",
+        ),
+        refused(
+            "a name that cannot be", "--as", "Prod!", what="expected 2 to 20 lower-case letters"
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_refused_before_anything_is_changed(
     disaster, fails, prepare, arguments, what, next_
 ):
@@ -298,9 +369,15 @@ def test_what_is_refused_before_anything_is_changed(
 @pytest.mark.parametrize("code", ["AccessDenied", None])
 @pytest.mark.parametrize(
     "action",
-    ["backup:ListRecoveryPointsByBackupVault", "rds:DescribeDBSnapshots", "kms:DescribeKey",
-     "s3:ListObjectsV2", "ecr:DescribeImages", "elasticbeanstalk:DescribeEnvironments"],
-)  # fmt: skip
+    [
+        "backup:ListRecoveryPointsByBackupVault",
+        "rds:DescribeDBSnapshots",
+        "kms:DescribeKey",
+        "s3:ListObjectsV2",
+        "ecr:DescribeImages",
+        "elasticbeanstalk:DescribeEnvironments",
+    ],
+)
 def test_a_query_without_a_response_is_not_taken_for_none(disaster, fails, action, code):
     disaster.fail(action, code)
     assert action in fails(*YES).replace("s3:ListBucket", "s3:ListObjectsV2")
@@ -346,10 +423,11 @@ THERE = f"arn:aws:acm:{FIRST}:{ACCOUNT}:certificate/5678"
 @pytest.mark.parametrize(
     "found",
     [
-        {"DomainName": "hello.example.com"}, {"DomainName": "*.example.com"},
+        {"DomainName": "hello.example.com"},
+        {"DomainName": "*.example.com"},
         {"DomainName": "x", "SubjectAlternativeNameSummaries": ["hello.example.com"]},
     ],
-)  # fmt: skip
+)
 def test_the_certificate_of_that_region_is_found_and_tested_by_name(
     disaster, certificate, command, tested, found
 ):

@@ -34,11 +34,15 @@ def whole(running):
         channel = f"CABCDEF{number}"
         arn = f"arn:aws:chatbot::123456789012:chat-configuration/slack-channel/{channel}"
         running.channels[arn] = {
-            "ChatConfigurationArn": arn, "SlackChannelId": channel, "SlackTeamName": "Greeters",
-            "SlackTeamId": "TABCDEF12", "IamRoleArn": "arn:aws:iam::123456789012:role/slack",
-            "ConfigurationName": f"notifications-{channel}", "SlackChannelName": "one",
+            "ChatConfigurationArn": arn,
+            "SlackChannelId": channel,
+            "SlackTeamName": "Greeters",
+            "SlackTeamId": "TABCDEF12",
+            "IamRoleArn": "arn:aws:iam::123456789012:role/slack",
+            "ConfigurationName": f"notifications-{channel}",
+            "SlackChannelName": "one",
             "SnsTopicArns": [topic, "arn:aws:sns:eu-west-1:123456789012:another"],
-        }  # fmt: skip
+        }
     return running
 
 
@@ -107,8 +111,14 @@ def test_a_second_run_finds_nothing(whole, command):
 
 
 # What the removal of an environment does not do; tests/deploy/test_removal.py has the rest
-OWN = {"DeleteBucket", "DeleteLogGroup", "DeleteApplicationVersion", "DeleteApplication",
-       "DeleteRepository", "UpdateSlackChannelConfiguration"}  # fmt: skip
+OWN = {
+    "DeleteBucket",
+    "DeleteLogGroup",
+    "DeleteApplicationVersion",
+    "DeleteApplication",
+    "DeleteRepository",
+    "UpdateSlackChannelConfiguration",
+}
 
 
 def test_it_continues_wherever_it_was_interrupted(whole, command):

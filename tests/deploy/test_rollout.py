@@ -402,11 +402,16 @@ def no_topic(aws):
     [
         (lambda aws: aws.fail("sns:Publish", "AuthorizationError"), "sns:Publish is missing"),
         (no_topic, f"{APPLICATION}-foundation has no topic"),
-        (lambda aws: aws.fail("cloudformation:DescribeStacks", None,
-                              when=lambda one: one["StackName"].endswith("foundation")),
-         "AWS did not answer cloudformation:DescribeStacks"),
+        (
+            lambda aws: aws.fail(
+                "cloudformation:DescribeStacks",
+                None,
+                when=lambda one: one["StackName"].endswith("foundation"),
+            ),
+            "AWS did not answer cloudformation:DescribeStacks",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_failed_notification_is_not_a_failed_deployment(aws, staging, command, change, why):
     change(aws)
     code, output = command("deploy", "staging", "--version", "new")
@@ -460,9 +465,13 @@ def test_without_a_command_it_checks_and_tests_before_it_deploys(aws, staging, p
     label = aws.environments[PROD]["label"]
     image = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/{APPLICATION}:{label}"
     assert steps == [
-        "make ci", "docker build", f"make test-image IMAGE={image}",
-        "docker push", f"eb deploy {STAGING}", f"eb deploy {PROD}",
-    ]  # fmt: skip
+        "make ci",
+        "docker build",
+        f"make test-image IMAGE={image}",
+        "docker push",
+        f"eb deploy {STAGING}",
+        f"eb deploy {PROD}",
+    ]
     assert staging["label"] == label
 
 
@@ -489,15 +498,20 @@ def test_a_dry_run_changes_nothing_and_shows_everything(aws, staging, programs, 
     changing = ("Put", "Delete", "Create", "Update", "Publish", "Abort", "Execute")
     assert not [one for one, _ in aws.calls if one.split(":")[1].startswith(changing)]
     for line in (
-        "+ make ci", "+ docker build", "+ make test-image", "+ docker push",
+        "+ make ci",
+        "+ docker build",
+        "+ make test-image",
+        "+ docker push",
         f"+ aws s3api put-object --bucket {bundles()} --key ",
-        "+ aws elasticbeanstalk create-application-version", f"+ eb deploy {STAGING}", f"+ eb deploy {PROD}",
+        "+ aws elasticbeanstalk create-application-version",
+        f"+ eb deploy {STAGING}",
+        f"+ eb deploy {PROD}",
         f"aws s3api put-object --bucket {BUCKET} --key {LOCK} --body body --if-none-match '*'",
         f"+ aws s3api delete-object --bucket {BUCKET} --key {LOCK}",
         f"aws s3api put-object --bucket {BUCKET} --key 'deployments/{STAGING}/",
         f"+ aws cloudwatch put-metric-data --namespace {STAGING} --metric-data ",
         "+ aws sns publish --topic-arn",
-    ):  # fmt: skip
+    ):
         assert line in output, line
     assert " runs " not in output
     assert "is published" not in output

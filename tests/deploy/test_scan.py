@@ -18,8 +18,9 @@ DIGEST = "sha256:" + "a" * 64
 
 def basic(name="CVE-2026-1", severity="CRITICAL"):
     attributes = [
-        {"key": "package_name", "value": "zlib"}, {"key": "package_version", "value": "1.3"},
-    ]  # fmt: skip
+        {"key": "package_name", "value": "zlib"},
+        {"key": "package_version", "value": "1.3"},
+    ]
     return {"findings": [{"name": name, "severity": severity, "attributes": attributes}]}
 
 

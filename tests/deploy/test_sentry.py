@@ -17,9 +17,11 @@ NAMES = [
     f"{APPLICATION}: a fault is frequent in production",
 ]
 CONDITIONS = {
-    "first_seen_event": bool, "regression_event": bool, "reappeared_event": bool,
+    "first_seen_event": bool,
+    "regression_event": bool,
+    "reappeared_event": bool,
     "event_frequency_count": dict,
-}  # fmt: skip
+}
 
 
 def refuse_workflow(body):

@@ -151,8 +151,10 @@ def test_what_somebody_made_by_hand_is_used_and_never_deleted(account, run, thei
     assert used["IamRoleArn"].endswith("role/theirs")
     slack.connect(run, responsible(slack=OWNER["slack"] | {"deployments": "CNEW12345"}))
     assert topics(account) == {
-        ALL: list(theirs), TEAM: [OPERATIONS], "CNEW12345": [DEPLOYMENTS],
-    }  # fmt: skip
+        ALL: list(theirs),
+        TEAM: [OPERATIONS],
+        "CNEW12345": [DEPLOYMENTS],
+    }
 
 
 def test_a_service_without_slack_needs_no_permissions_for_it(account, run, capsys):

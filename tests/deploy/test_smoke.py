@@ -258,8 +258,9 @@ def test_a_url_has_the_key_that_is_given(command, tested, monkeypatch):
     monkeypatch.setenv("SMOKE_KEY", "K3y")
     command("smoke", "https://hello.example.com")
     assert tested.calls == [
-        ("http://127.0.0.1:8000/", "", "v1"), ("https://hello.example.com", "K3y", None),
-    ]  # fmt: skip
+        ("http://127.0.0.1:8000/", "", "v1"),
+        ("https://hello.example.com", "K3y", None),
+    ]
 
 
 def test_a_failure_exits_with_1(staging, fails, tested):

@@ -40,8 +40,11 @@ def test_it_shows_everything_on_one_screen(aws, watched, run, command):
     prod = environments.find(run.settings, "prod")
     history.record(run, prod, "failed", "new", "smoke test: FAILED")
     aws.alarms[f"{PROD}-database-busy"] = (
-        "MetricAlarm", "ALARM", "The database is busy. What to do: https://x", TOPIC,
-    )  # fmt: skip
+        "MetricAlarm",
+        "ALARM",
+        "The database is busy. What to do: https://x",
+        TOPIC,
+    )
     code, output = command("status")
     assert code == 0, output
     assert f"{PROD}  Ready  Green/Ok  old" in output
@@ -189,8 +192,11 @@ def test_backups_that_were_never_installed_are_told_as_that(watched, command):
 @pytest.mark.parametrize("code", ["AccessDenied", None])
 def test_a_region_that_does_not_answer_about_backups(aws, watched, command, code):
     aws.vaults = {f"{PROD}-{region}": {} for region in ("eu-central-1", "eu-north-1")}
-    aws.fail("backup:ListRecoveryPointsByBackupVault", code,
-             when=lambda asked: "eu-central-1" in asked["BackupVaultName"])  # fmt: skip
+    aws.fail(
+        "backup:ListRecoveryPointsByBackupVault",
+        code,
+        when=lambda asked: "eu-central-1" in asked["BackupVaultName"],
+    )
     status, output = command("status")
     assert status == 1
     assert "unknown      backups in eu-central-1" in output
@@ -201,11 +207,16 @@ def test_a_region_that_does_not_answer_about_backups(aws, watched, command, code
 def test_a_pending_approval(aws, watched, command):
     approval = {"actionName": "Approve", "latestExecution": {"token": "t", "status": "InProgress"}}
     aws.pipeline_states = [
-        {"stageStates": [{
-            "stageName": "Production", "actionStates": [approval],
-            "latestExecution": {"pipelineExecutionId": "1", "status": "InProgress"},
-        }]},
-    ]  # fmt: skip
+        {
+            "stageStates": [
+                {
+                    "stageName": "Production",
+                    "actionStates": [approval],
+                    "latestExecution": {"pipelineExecutionId": "1", "status": "InProgress"},
+                }
+            ]
+        },
+    ]
     assert "pending approval: Approve, in the stage Production" in command("status")[1]
 
 

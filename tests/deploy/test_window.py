@@ -198,8 +198,9 @@ def test_a_file_without_a_window():
 def test_the_command_shows_whether_the_window_is_open(project, command):
     (project / "devops/release_window.toml").write_text(OFFICE)
     assert command("window", "--at", "2026-11-24T12:00+01:00") == (
-        0, "The release window is open: it is Tuesday 2026-11-24 12:00 in Europe/Berlin.\n",
-    )  # fmt: skip
+        0,
+        "The release window is open: it is Tuesday 2026-11-24 12:00 in Europe/Berlin.\n",
+    )
     code, printed = command("window", "--at", "2026-11-27T12:00+01:00")
     assert code == 1
     assert "It opens Monday 2026-11-30 09:00 in Europe/Berlin." in printed

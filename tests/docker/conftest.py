@@ -81,8 +81,11 @@ class Container:
     """A running container of the image, hardened as in production."""
 
     hardened = (
-        "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--memory=512m",
-    )  # fmt: skip
+        "--read-only",
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges",
+        "--memory=512m",
+    )
 
     def __init__(self, *arguments):
         self.id = docker("run", "--detach", *arguments).stdout.strip()
@@ -146,9 +149,11 @@ def start(image):
 def database(start):
     """A URL for containers on the same network."""
     server = start(
-        "--network-alias=db", "--env=POSTGRES_USER=app", "--env=POSTGRES_PASSWORD=p",
+        "--network-alias=db",
+        "--env=POSTGRES_USER=app",
+        "--env=POSTGRES_PASSWORD=p",
         f"{BASES}postgres:18-trixie",
-    )  # fmt: skip
+    )
     answers = ("exec", server.id, "pg_isready", "-h", "127.0.0.1")
     wait_until(lambda: docker(*answers, check=False).returncode == 0, server.logs)
     return "postgresql://app:p@db/app"
@@ -157,8 +162,17 @@ def database(start):
 @pytest.fixture(scope="module")
 def web(start, image, database):
     """The image, serving on a migrated database."""
-    docker("run", "--rm", f"--network={start.network}", f"--env=DATABASE_URL={database}",
-           *Container.hardened, image, "flask", "db", "upgrade")  # fmt: skip
+    docker(
+        "run",
+        "--rm",
+        f"--network={start.network}",
+        f"--env=DATABASE_URL={database}",
+        *Container.hardened,
+        image,
+        "flask",
+        "db",
+        "upgrade",
+    )
     web = start(
         f"--env=DATABASE_URL={database}", "--publish=127.0.0.1::8000", *Container.hardened, image
     )

@@ -189,18 +189,39 @@ OWN_ANSWERS = {
     "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
     "no host": (b"GET /livez HTTP/1.1\r\n\r\n", 400),
     "wrong length": (b"PUT /hello/Ann HTTP/1.1\r\n" + HOST + b"Content-Length: x\r\n\r\n", 400),
-    "two lengths": (b"PUT /hello/Ann HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-    "wrong chunk": (b"PUT /hello/Ann HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", 400),
+    "two lengths": (
+        b"PUT /hello/Ann HTTP/1.1\r\n"
+        + HOST
+        + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        400,
+    ),
+    "wrong chunk": (
+        b"PUT /hello/Ann HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+        400,
+    ),
     "internal path": (b"GET /problem HTTP/1.1\r\n" + HOST + b"\r\n", 404),
-    "operator's path": (b"GET /readyz HTTP/1.1\r\n" + HOST + b"X-Forwarded-For: 192.0.2.1\r\n\r\n", 404),
+    "operator's path": (
+        b"GET /readyz HTTP/1.1\r\n" + HOST + b"X-Forwarded-For: 192.0.2.1\r\n\r\n",
+        404,
+    ),
     "trace": (b"TRACE /hello/Ann HTTP/1.1\r\n" + HOST + b"\r\n", 405),
-    "long body": (b"PUT /hello/Ann HTTP/1.1\r\n" + HOST + b"Content-Length: 4097\r\n\r\n" + b" " * 4097, 413),
-    "long chunks": (b"PUT /hello/Ann HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n1001\r\n" + b" " * 4097 + b"\r\n0\r\n\r\n", 413),
+    "long body": (
+        b"PUT /hello/Ann HTTP/1.1\r\n" + HOST + b"Content-Length: 4097\r\n\r\n" + b" " * 4097,
+        413,
+    ),
+    "long chunks": (
+        b"PUT /hello/Ann HTTP/1.1\r\n"
+        + HOST
+        + b"Transfer-Encoding: chunked\r\n\r\n1001\r\n"
+        + b" " * 4097
+        + b"\r\n0\r\n\r\n",
+        413,
+    ),
     "long path": (b"GET /hello/" + b"a" * 9000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414),
     "long header": (b"GET /livez HTTP/1.1\r\n" + HOST + b"X-A: " + b"a" * 9000 + b"\r\n\r\n", 431),
     "coding": (b"PUT /hello/Ann HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip\r\n\r\n", 501),
     "version": (b"GET /livez HTTP/3.0\r\n" + HOST + b"\r\n", 505),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", OWN_ANSWERS)
@@ -240,7 +261,9 @@ def test_every_error_status_of_nginx_has_a_title_and_a_detail():
     assert set(re.findall(r"^\s+(\d+)", titles, re.MULTILINE)) == redirected | renamed
 
 
-@pytest.mark.parametrize("given", ["0190d5b2-7c1e-7b3a-9f00-0123456789ab", "1-67891233-abcdef012345678912345678", None])  # fmt: skip
+@pytest.mark.parametrize(
+    "given", ["0190d5b2-7c1e-7b3a-9f00-0123456789ab", "1-67891233-abcdef012345678912345678", None]
+)
 @pytest.mark.parametrize("path", ["/livez", "/problem"])
 def test_the_request_id_is_the_same_in_response_and_log(stack, given, path):
     """Whether the application or nginx itself responds, and whether the id is the caller's or a new one."""

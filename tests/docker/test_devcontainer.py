@@ -19,8 +19,9 @@ def workspace(tmp_path):
     folder = tmp_path / "workspace"
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        check=True, capture_output=True,
-    ).stdout  # fmt: skip
+        check=True,
+        capture_output=True,
+    ).stdout
     subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
     copied = subprocess.run(
         ["xargs", "-0", "cp", "--parents", "--no-dereference", "-t", str(folder)], input=listed
@@ -49,9 +50,18 @@ def test_a_dev_container_can_install_and_test(workspace):
         # The reverse of what the editor does: it gives the container's user the UID of the files' owner
         docker(*as_root, "chown", "-R", user, "/workspace")
         ended = docker(
-            *compose, "run", "--rm", "--user", user, described["service"], "sh", "-c", command,
-            check=False, timeout=1800,
-        )  # fmt: skip
+            *compose,
+            "run",
+            "--rm",
+            "--user",
+            user,
+            described["service"],
+            "sh",
+            "-c",
+            command,
+            check=False,
+            timeout=1800,
+        )
         assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
         assert re.search(r"\d+ passed", ended.stdout)
         assert ended.stdout.splitlines()[-1].startswith("rm -rf")  # .venv is empty afterwards

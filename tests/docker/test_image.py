@@ -124,7 +124,9 @@ def test_time_zone_data_is_installed(image):
 @pytest.mark.parametrize("delay", [0, 0.4])
 def test_sigterm_in_the_first_second_stops_it(image, delay):
     """As PID 1 of a container, Python would ignore SIGTERM until its handler is installed."""
-    container = docker("run", "--detach", "--env=DATABASE_URL=postgresql://a@db/b", image).stdout.strip()  # fmt: skip
+    container = docker(
+        "run", "--detach", "--env=DATABASE_URL=postgresql://a@db/b", image
+    ).stdout.strip()
     try:
         time.sleep(delay)
         docker("stop", "--time", "300", container, timeout=200)

@@ -31,15 +31,27 @@ def collector(start, image):
 def reporting(start, image, database, web, collector):
     """Starts the image with a DSN, on a database whose date column was wrongly made text."""
     request("PUT", web.url(f"/hello/{NAME}"), BODY)
-    docker("run", "--rm", f"--network={start.network}", f"--env=DATABASE_URL={database}",
-           image, "python", "-c", ALTER)  # fmt: skip
+    docker(
+        "run",
+        "--rm",
+        f"--network={start.network}",
+        f"--env=DATABASE_URL={database}",
+        image,
+        "python",
+        "-c",
+        ALTER,
+    )
 
     def run():
         container = start(
-            f"--env=DATABASE_URL={database}", f"--env=SENTRY_DSN=http://{KEY}@sentry:9000/{PROJECT}",
-            "--env=SENTRY_ENVIRONMENT=image", "--env=APP_VERSION=9.8.7",
-            "--publish=127.0.0.1::8000", *Container.hardened, image,
-        )  # fmt: skip
+            f"--env=DATABASE_URL={database}",
+            f"--env=SENTRY_DSN=http://{KEY}@sentry:9000/{PROJECT}",
+            "--env=SENTRY_ENVIRONMENT=image",
+            "--env=APP_VERSION=9.8.7",
+            "--publish=127.0.0.1::8000",
+            *Container.hardened,
+            image,
+        )
         wait_for(container.url("/livez"))
         return container
 

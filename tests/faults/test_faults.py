@@ -286,8 +286,15 @@ def nginx_before(service):
         (r"access_log .*$", f"access_log {folder}/access.log json;"),
         (r"include +/etc/nginx/mime.types;", ""),
         (r"listen 80 ", f"listen 127.0.0.1:{port} "),
-        (r"^http {", "daemon off;\nhttp {\n" + "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))),
-    ):  # fmt: skip
+        (
+            r"^http {",
+            "daemon off;\nhttp {\n"
+            + "".join(
+                f"{kind}_temp_path {folder}/{kind};\n"
+                for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+            ),
+        ),
+    ):
         text, count = re.subn(pattern, replacement, text, flags=re.MULTILINE)
         assert count == 1, pattern
     (folder / "nginx.conf").write_text(text)
@@ -333,7 +340,10 @@ def test_bodies_that_trickle(service, judge):
     """
     open_files(12000)
     service.start()
-    with nginx_before(service) as port, Load("127.0.0.1", port, clients=1, headers={"X-Forwarded-For": "192.0.2.2"}) as load:  # fmt: skip
+    with (
+        nginx_before(service) as port,
+        Load("127.0.0.1", port, clients=1, headers={"X-Forwarded-For": "192.0.2.2"}) as load,
+    ):
         load.wait_for_more(204)
         held = [trickling(port, f"198.51.100.{n % 190}") for n in range(190 * 50)]
 

@@ -15,13 +15,18 @@ FIRST, SECOND = PROD.destinations()
 FOUNDATION = Stack(environments.FOUNDATION, f"{APPLICATION}-foundation", {})
 VAULTS = {region: vault_outputs(f"{PROD.name}-vault", region) for region in (REGION, FIRST, SECOND)}
 BACKUPS = Stack(
-    environments.PLAN, f"{PROD.name}-backups",
+    environments.PLAN,
+    f"{PROD.name}-backups",
     {
-        "Environment": PROD.name, "Repository": "greeters/greetings", "Vault": VAULTS[REGION]["Vault"],
-        "FirstVaultArn": VAULTS[FIRST]["VaultArn"], "SecondVaultArn": VAULTS[SECOND]["VaultArn"],
-    } | PROD.retention(),
+        "Environment": PROD.name,
+        "Repository": "greeters/greetings",
+        "Vault": VAULTS[REGION]["Vault"],
+        "FirstVaultArn": VAULTS[FIRST]["VaultArn"],
+        "SecondVaultArn": VAULTS[SECOND]["VaultArn"],
+    }
+    | PROD.retention(),
     FOUNDATION.exports,
-)  # fmt: skip
+)
 VAULT = Stack("devops/vault.yml", f"{PROD.name}-vault", {"Environment": PROD.name, "KeptDays": 35})
 [RULE] = BACKUPS.properties("AWS::Backup::BackupPlan")["Plan"]["BackupPlan"]["BackupPlanRule"]
 ALARMS = BACKUPS.properties("AWS::CloudWatch::Alarm")

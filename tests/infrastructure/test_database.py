@@ -78,10 +78,18 @@ def test_other_properties_can_change_without_a_replacement(resources):
     )
     assert properties["EngineVersion"] == "18", "a minor version could be older than a snapshot's"
     changeable = {
-        "AllocatedStorage", "MaxAllocatedStorage", "StorageType", "DBInstanceClass", "EngineVersion",
-        "MasterUserPassword", "DeletionProtection", "PreferredBackupWindow", "MonitoringInterval",
-        "CACertificateIdentifier", "EnableCloudwatchLogsExports",
-    }  # fmt: skip
+        "AllocatedStorage",
+        "MaxAllocatedStorage",
+        "StorageType",
+        "DBInstanceClass",
+        "EngineVersion",
+        "MasterUserPassword",
+        "DeletionProtection",
+        "PreferredBackupWindow",
+        "MonitoringInterval",
+        "CACertificateIdentifier",
+        "EnableCloudwatchLogsExports",
+    }
     assert changeable <= properties.keys()
     assert not changeable & PINNED.keys()
 

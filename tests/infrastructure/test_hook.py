@@ -40,12 +40,18 @@ class Machine:
         bundle = {"Image": {"Name": image}} if image else {}
         (self.folder / "Dockerrun.aws.json").write_text(json.dumps(bundle))
         ended = subprocess.run(
-            [HOOK], cwd=self.folder, capture_output=True, text=True, timeout=30,
+            [HOOK],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=30,
             env={
-                "PATH": f"{self._commands}:{os.environ['PATH']}", "CALLS": str(self._calls),
+                "PATH": f"{self._commands}:{os.environ['PATH']}",
+                "CALLS": str(self._calls),
                 "RDS_PASSWORD": VALUE,
-            } | env,
-        )  # fmt: skip
+            }
+            | env,
+        )
         return ended.returncode, ended.stdout + ended.stderr
 
     def calls(self, prefix):

@@ -42,9 +42,12 @@ class Agent:
 
     def hook(self, **env):
         ended = subprocess.run(
-            [HOOK], capture_output=True, text=True, timeout=30,
+            [HOOK],
+            capture_output=True,
+            text=True,
+            timeout=30,
             env={"PATH": os.environ["PATH"], "CLOUDWATCH_AGENT": str(self.home)} | env,
-        )  # fmt: skip
+        )
         assert ended.returncode == 0
         return ended.stderr.splitlines()[-1]
 

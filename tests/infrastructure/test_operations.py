@@ -36,8 +36,9 @@ def stack(short, **more):
     parameters = monitoring.parameters(
         environment, machinery, CERTIFICATE, f"{APPLICATION}-foundation", "greeters/greetings"
     )
-    return Stack(environments.OPERATIONS, monitoring.name(environment), parameters | more,
-                 FOUNDATION.exports), name  # fmt: skip
+    return Stack(
+        environments.OPERATIONS, monitoring.name(environment), parameters | more, FOUNDATION.exports
+    ), name
 
 
 PROD, NAME = stack("prod", TrafficExpected="true")
@@ -158,10 +159,18 @@ def test_only_production_uses_the_escalation():
 
 def test_every_required_condition_has_an_alarm():
     assert set(NOTIFYING) == URGENT | {
-        "users-wait", "instances-fail", "instances-busy", "instance-memory", "instance-disk",
-        "database-busy", "database-connections", "database-storage", "database-memory",
-        "certificate-ends", "messages-dropped",
-    }  # fmt: skip
+        "users-wait",
+        "instances-fail",
+        "instances-busy",
+        "instance-memory",
+        "instance-disk",
+        "database-busy",
+        "database-connections",
+        "database-storage",
+        "database-memory",
+        "certificate-ends",
+        "messages-dropped",
+    }
 
 
 def test_an_alarm_without_a_message_is_part_of_one_that_has_one():

@@ -27,7 +27,7 @@ from tests.infrastructure.permissions import (
     arn,
     in_account,
     secret,
-)  # fmt: skip
+)
 from tests.infrastructure.permissions import (
     PIPELINE as PIPELINE_STACK,
 )
@@ -60,10 +60,14 @@ def test_no_code_can_write_to_the_repository(who):
         assert not WHO[who].may(f"codeconnections:{action}", CONNECTION, USE)
         assert not WHO[who].may(f"codestar-connections:{action}", CONNECTION, USE)
     for context in (
-        {}, USE, USE | {"codeconnections:ProviderPermissionsRequired": "read_write"},
-        {"codeconnections:FullRepositoryId": "greeters/another",
-         "codeconnections:ProviderPermissionsRequired": "read_only"},
-    ):  # fmt: skip
+        {},
+        USE,
+        USE | {"codeconnections:ProviderPermissionsRequired": "read_write"},
+        {
+            "codeconnections:FullRepositoryId": "greeters/another",
+            "codeconnections:ProviderPermissionsRequired": "read_only",
+        },
+    ):
         assert not WHO[who].may("codeconnections:UseConnection", CONNECTION, context)
 
 
@@ -106,8 +110,10 @@ def test_only_projects_without_permissions_keep_a_cache():
         if one["Type"] == "AWS::CodeBuild::Project"
     }
     assert {name for name, one in projects.items() if "Cache" in one} == {
-        "PullRequests", "Verify", "ImageTests",
-    }  # fmt: skip
+        "PullRequests",
+        "Verify",
+        "ImageTests",
+    }
     assert projects["Verify"]["Cache"]["Location"] == {"Fn::Sub": "${Artifacts}/cache/verify"}
     for name in ("PullRequests", "ImageTests"):
         assert projects[name]["Cache"]["Type"] == "LOCAL"
@@ -130,11 +136,20 @@ def test_staging_and_production_are_projects_with_roles_of_their_own():
 
 # What only an operator does, or the instances
 NOT_OF_A_DEPLOYMENT = (
-    "terminate it", "delete its stack", "swap its address with another", "delete its database",
-    "restore its data from a snapshot", "delete a recovery point of it",
-    "read the database's password", "read the application's secrets", "remove its alarms",
-    "delete its history", "write its logs", "delete its logs", "report a copy of its backup",
-)  # fmt: skip
+    "terminate it",
+    "delete its stack",
+    "swap its address with another",
+    "delete its database",
+    "restore its data from a snapshot",
+    "delete a recovery point of it",
+    "read the database's password",
+    "read the application's secrets",
+    "remove its alarms",
+    "delete its history",
+    "write its logs",
+    "delete its logs",
+    "report a copy of its backup",
+)
 
 
 @pytest.mark.parametrize(("who", "other"), [("Staging", "Production"), ("Production", "Staging")])
@@ -150,9 +165,7 @@ def test_a_deployment_passes_its_own_roles_only(who, other):
     for role in ("administrator", f"{other}-InstanceRole-AbCdEf", "aws-elasticbeanstalk-1"):
         for service in ("ec2", "cloudformation", "elasticbeanstalk"):
             context = {"iam:PassedToService": f"{service}.amazonaws.com"}
-            assert not WHO[who].may(
-                "iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/{role}", context
-            )  # fmt: skip
+            assert not WHO[who].may("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/{role}", context)
     own = {"Staging": STAGING, "Production": PROD}[who]
     for role in (f"{own}-InstanceRole-1", f"{APPLICATION}-foundation-ServiceRole-1"):
         context = {"iam:PassedToService": "elasticbeanstalk.amazonaws.com"}
@@ -205,8 +218,11 @@ def size(stack, policy):
 @pytest.mark.parametrize("who", ["Staging", "Production"])
 def test_a_deployment_leaves_versions_as_they_were_built(who):
     version = arn("elasticbeanstalk", f"applicationversion/{APPLICATION}/1")
-    for action in ("CreateApplicationVersion", "UpdateApplicationVersion",
-                   "DeleteApplicationVersion"):  # fmt: skip
+    for action in (
+        "CreateApplicationVersion",
+        "UpdateApplicationVersion",
+        "DeleteApplicationVersion",
+    ):
         assert not WHO[who].may(f"elasticbeanstalk:{action}", version)
     for action in ("s3:PutObject", "s3:DeleteObject", "s3:PutObjectAcl"):
         assert not WHO[who].may(action, f"{BUCKET}/{APPLICATION}/1.zip")
@@ -394,8 +410,11 @@ def test_an_operator_uses_vaults():
 
 def test_the_break_glass_role_of_the_document_deletes_backups_and_nothing_else():
     """AWS Backup deletes the snapshot of RDS with the permissions of who asks (AWSBackupFullAccess)."""
-    for action in ("ListRecoveryPointsByBackupVault", "DeleteBackupVault",
-                   "DeleteBackupVaultLockConfiguration"):  # fmt: skip
+    for action in (
+        "ListRecoveryPointsByBackupVault",
+        "DeleteBackupVault",
+        "DeleteBackupVaultLockConfiguration",
+    ):
         assert BREAK_GLASS.may(f"backup:{action}", VAULT)
     point = arn("rds", "snapshot:awsbackup:job-1")
     for action in ("backup:DeleteRecoveryPoint", "rds:DeleteDBSnapshot"):

@@ -87,8 +87,13 @@ def test_the_right_to_approve_names_the_approval_that_there_is():
 
 def test_the_stages_are_in_the_order_that_was_agreed():
     assert [stage["Name"] for stage in PIPELINE["Stages"]] == [
-        "Source", "Verify", "Build", "Staging", "Release", "Production",
-    ]  # fmt: skip
+        "Source",
+        "Verify",
+        "Build",
+        "Staging",
+        "Release",
+        "Production",
+    ]
     assert PIPELINE["ExecutionMode"] == "SUPERSEDED"
 
 

@@ -38,7 +38,7 @@ def calls(name):
         ("kms:ScheduleKeyDeletion", arn("kms", "key/1"), {}),
         ("s3:DeleteObject", f"{RECORDS}/deployments/{name}/1", {}),
         ("s3:DeleteObject", f"{RECORDS}/databases/{name}", {}),
-    ]  # fmt: skip
+    ]
 
 
 SHARED = [

@@ -109,10 +109,17 @@ class Cloud:
             "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
         )
         times = ", ".join(f"{name}={value}" for name, value in TIMES.items())
-        print(WELCOME.format(
-            url=self._world.cloud.url, project=shlex.quote(str(folder)), env=shlex.quote(str(env)),
-            script=SCRIPT, times=times, help=_help(),
-        ), flush=True)  # fmt: skip
+        print(
+            WELCOME.format(
+                url=self._world.cloud.url,
+                project=shlex.quote(str(folder)),
+                env=shlex.quote(str(env)),
+                script=SCRIPT,
+                times=times,
+                help=_help(),
+            ),
+            flush=True,
+        )
         threading.Thread(target=self._obey, daemon=True).start()
         while True:
             self._show_addresses()

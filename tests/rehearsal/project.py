@@ -58,8 +58,10 @@ class Project:
         self.git("checkout", "--quiet", "-B", "main")  # from whatever branch is checked out
         changed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            capture_output=True, check=True, text=True,
-        ).stdout.split("\0")[:-1]  # fmt: skip
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout.split("\0")[:-1]
         for name in changed:
             (folder / name).unlink(missing_ok=True)
             if (here / name).exists():
@@ -107,9 +109,14 @@ class Project:
         if names:
             command = names.wrap(command, self.folder, environment)
         return subprocess.Popen(
-            command, cwd=self.folder, env=environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            command,
+            cwd=self.folder,
+            env=environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     @contextlib.contextmanager
     def commit(self, *edits, message="A change"):

@@ -164,9 +164,13 @@ class Account:
 
     def _store(self, name, properties, *_):
         return SimpleNamespace(
-            name=name, container=name, port="5432", properties=properties, remove=lambda: None,
+            name=name,
+            container=name,
+            port="5432",
+            properties=properties,
+            remove=lambda: None,
             take_snapshot=lambda path: datetime.now(UTC),
-        )  # fmt: skip
+        )
 
 
 @pytest.fixture

@@ -20,9 +20,14 @@ class Terminal:
 
     def __init__(self, folder, env):
         self.process = subprocess.Popen(
-            [".venv/bin/python", "-u", "-m", "tests.rehearsal"], cwd=folder, env=env, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            [".venv/bin/python", "-u", "-m", "tests.rehearsal"],
+            cwd=folder,
+            env=env,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         self.lines = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -69,16 +74,25 @@ def test_somebody_follows_the_documents_and_ends_it_in_the_middle(world, termina
     def script(*arguments):
         command = f"source {shlex.quote(env)} && {SCRIPT} {shlex.join(arguments)}"
         return subprocess.run(
-            ["bash", "-c", command], cwd=folder, text=True, timeout=limit(900),
-            env=world.project.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            ["bash", "-c", command],
+            cwd=folder,
+            text=True,
+            timeout=limit(900),
+            env=world.project.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     assert script("status").stdout == "there is no environment in eu-west-1\n"
 
     second = subprocess.run(
-        [".venv/bin/python", "-m", "tests.rehearsal"], cwd=world.project.folder,
-        env=world.project.environment, capture_output=True, text=True, timeout=limit(300),
-    )  # fmt: skip
+        [".venv/bin/python", "-m", "tests.rehearsal"],
+        cwd=world.project.folder,
+        env=world.project.environment,
+        capture_output=True,
+        text=True,
+        timeout=limit(300),
+    )
     assert second.returncode == 1
     assert f"already running as process {terminal.process.pid}" in second.stderr
 

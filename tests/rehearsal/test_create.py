@@ -57,8 +57,9 @@ def test_a_database_connection_without_tls_is_refused(world, base):
     command = f"PGPASSWORD={password} psql 'host=127.0.0.1 user=app dbname=app sslmode=disable' -c 'SELECT 1'"
     ended = subprocess.run(
         ["docker", "exec", database.container, "bash", "-c", command],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+    )
     assert "no encryption" in ended.stderr
 
 

@@ -20,16 +20,32 @@ from tests.support.shapes import keep_to_shape
 
 PROBES = (
     *(f"the type {kind}" for kind in gaps.UNKNOWN),
-    "codepipeline get_pipeline_state", "codepipeline put_approval_result",
-    "elasticbeanstalk describe_events", "elasticbeanstalk describe_instances_health",
-    "elasticbeanstalk create_storage_location", "elasticbeanstalk update_environment",
-    "backup list_recovery_points_by_backup_vault", "secretsmanager stop_replication_to_replica",
-    "ec2 get_instance_metadata_defaults", "outputs of change sets", "exports in change sets", "empty change sets",
-    "cloudformation describe_events", "cloudformation continue_update_rollback", "operations that take a while",
-    "rollbacks", "kept resources", "types by region",
-    "resources of conditions", "keys of stacks", "kept defaults", "tags of stacks", "the quota of instances",
-    "the newest lines", "names of subnet groups",
-)  # fmt: skip
+    "codepipeline get_pipeline_state",
+    "codepipeline put_approval_result",
+    "elasticbeanstalk describe_events",
+    "elasticbeanstalk describe_instances_health",
+    "elasticbeanstalk create_storage_location",
+    "elasticbeanstalk update_environment",
+    "backup list_recovery_points_by_backup_vault",
+    "secretsmanager stop_replication_to_replica",
+    "ec2 get_instance_metadata_defaults",
+    "outputs of change sets",
+    "exports in change sets",
+    "empty change sets",
+    "cloudformation describe_events",
+    "cloudformation continue_update_rollback",
+    "operations that take a while",
+    "rollbacks",
+    "kept resources",
+    "types by region",
+    "resources of conditions",
+    "keys of stacks",
+    "kept defaults",
+    "tags of stacks",
+    "the quota of instances",
+    "the newest lines",
+    "names of subnet groups",
+)
 
 
 @pytest.fixture(scope="module")
@@ -130,11 +146,26 @@ def test_an_address_that_was_not_confirmed_has_no_arn(is_confirmed):
 @pytest.mark.parametrize(
     ("service", "responses", "parameters", "operation", "asked"),
     [
-        ("rds", "RDSResponse", "from_parsed", "modify_db_instance",
-         {"DBInstanceIdentifier": "one", "MasterUserPassword": "older", "ApplyImmediately": True}),
-        ("codepipeline", "CodePipelineResponse", "from_json", "get_pipeline_state", {"name": "one"}),
+        (
+            "rds",
+            "RDSResponse",
+            "from_parsed",
+            "modify_db_instance",
+            {
+                "DBInstanceIdentifier": "one",
+                "MasterUserPassword": "older",
+                "ApplyImmediately": True,
+            },
+        ),
+        (
+            "codepipeline",
+            "CodePipelineResponse",
+            "from_json",
+            "get_pipeline_state",
+            {"name": "one"},
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_service_gets_the_parameters_of_a_request(
     service, responses, parameters, operation, asked
 ):

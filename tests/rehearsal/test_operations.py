@@ -29,10 +29,17 @@ SENT = {
 } | {
     name: name
     for name in (
-        "instances-busy", "instance-memory", "instance-disk", "database-unreachable", "database-busy",
-        "database-connections", "database-storage", "database-memory", "messages-dropped",
+        "instances-busy",
+        "instance-memory",
+        "instance-disk",
+        "database-unreachable",
+        "database-busy",
+        "database-connections",
+        "database-storage",
+        "database-memory",
+        "messages-dropped",
     )
-}  # fmt: skip
+}
 URGENT = {"users-get-errors", "nothing-serves", "database-unreachable"}
 
 
@@ -92,8 +99,13 @@ def test_each_alarm_reaches_its_recipients(world, alarms, environment, seen):
 
 
 def test_a_lost_database_causes_only_one_message(world, alarms):
-    for cause in ("database-unreachable", "no-healthy-instance", "error-rate", "environment-health",
-                  "response-time"):  # fmt: skip
+    for cause in (
+        "database-unreachable",
+        "no-healthy-instance",
+        "error-rate",
+        "environment-health",
+        "response-time",
+    ):
         alarms("prod", cause)
     lost = [f"{APPLICATION}-prod-database-unreachable"]
     assert sent(world) == {TEAM: lost, CHANNEL: lost, CHIEF: lost}
@@ -171,9 +183,13 @@ def run(world, line):
         return str(ask_aws(world, words[1:]))
     assert words[0] == "eb"
     ended = subprocess.run(
-        [Path(sys.executable).with_name("eb"), *words[1:]], cwd=world.project.folder,
-        env=world.project.environment, capture_output=True, text=True, timeout=limit(300),
-    )  # fmt: skip
+        [Path(sys.executable).with_name("eb"), *words[1:]],
+        cwd=world.project.folder,
+        env=world.project.environment,
+        capture_output=True,
+        text=True,
+        timeout=limit(300),
+    )
     assert ended.returncode == 0, ended.stderr
     assert "environment" in ended.stdout
     return ended.stdout

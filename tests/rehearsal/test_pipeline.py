@@ -82,9 +82,11 @@ def test_a_pull_request_is_checked_and_tested(world, bootstrapped):
     """By the commands of the buildspec, which writes its reports."""
     reports = "--junit-xml=dist/tests.xml --cov-report=xml:dist/coverage.xml --cov-fail-under=0"
     output = build(
-        world, f"{APPLICATION}-pull-requests",
-        SKIP=SLOW, ARGS=f"tests/web/test_birthday.py {reports}",
-    )  # fmt: skip
+        world,
+        f"{APPLICATION}-pull-requests",
+        SKIP=SLOW,
+        ARGS=f"tests/web/test_birthday.py {reports}",
+    )
     assert "private keys" in output
     assert re.search(r"\d+ passed", output)
 
@@ -102,9 +104,12 @@ def test_a_version_waits_for_the_release_window_which_releases_it(world, pipelin
     wait_for_approval(world, "waits for approval")
     assert pipeline.decide("Expired")
     assert pipeline.wait() == {
-        "Source": "Succeeded", "Verify": "Succeeded", "Build": "Succeeded", "Staging": "Succeeded",
+        "Source": "Succeeded",
+        "Verify": "Succeeded",
+        "Build": "Succeeded",
+        "Staging": "Succeeded",
         "Release": "Failed",
-    }  # fmt: skip
+    }
     waits = f"{version(execution)} waits for approval"
     for path in (TEAM, CHANNEL):
         text = told(world, path, waits)

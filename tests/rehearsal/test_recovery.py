@@ -111,8 +111,9 @@ def make_home(world):
 def save(environment, name, born):
     request = urllib.request.Request(
         f"http://{environment.balancer.cname}/hello/{name}",
-        json.dumps({"dateOfBirth": born}).encode(), method="PUT",
-    )  # fmt: skip
+        json.dumps({"dateOfBirth": born}).encode(),
+        method="PUT",
+    )
     with urllib.request.urlopen(request, timeout=limit(10)) as response:
         assert response.status == 204
 
@@ -176,8 +177,10 @@ def test_backups_are_installed_and_the_running_image_is_in_three_regions(home, s
         assert names == {f"{PROD}/application", f"{PROD}/smoke-test"}
     printed = home.type("list")
     assert [line.split(":")[0].strip() for line in printed.splitlines()[:3]] == [
-        REGION, FIRST, SECOND,
-    ]  # fmt: skip
+        REGION,
+        FIRST,
+        SECOND,
+    ]
     assert "LATE" not in printed
     again = home.type("install")
     assert again.count("is up to date") == 7
@@ -211,9 +214,14 @@ def lost(home):
 
 
 STEPS = (
-    "copy-db-snapshot", f"--stack-name {PROD} ", "create-application-version", "is creating",
-    "create-environment", "is Launching", "smoke test",
-)  # fmt: skip
+    "copy-db-snapshot",
+    f"--stack-name {PROD} ",
+    "create-application-version",
+    "is creating",
+    "create-environment",
+    "is Launching",
+    "smoke test",
+)
 
 
 def test_the_service_is_recovered_when_the_home_region_is_lost(home, request, seen):

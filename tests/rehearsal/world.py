@@ -267,8 +267,10 @@ def in_the_container(instance, name):
     """An environment variable of the application."""
     ended = subprocess.run(
         ["docker", "exec", instance.application, "printenv", name],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return ended.stdout.strip()
 
 
@@ -287,7 +289,18 @@ def _images():
 def _empty(folder):
     if folder.exists():
         subprocess.run(
-            ["docker", "run", "--rm", "--volume", f"{folder}:/left", IMAGE,
-             "find", "/left", "-mindepth", "1", "-delete"],
+            [
+                "docker",
+                "run",
+                "--rm",
+                "--volume",
+                f"{folder}:/left",
+                IMAGE,
+                "find",
+                "/left",
+                "-mindepth",
+                "1",
+                "-delete",
+            ],
             capture_output=True,
-        )  # fmt: skip
+        )

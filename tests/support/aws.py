@@ -165,11 +165,18 @@ class FakeAws:
     def add_environment(self, short, label, **more):
         name = f"{APPLICATION}-{short}"
         self._here("environments")[name] = {
-            "status": "Ready", "label": label, "colour": "Green", "health": "Ok",
-            "instances": [label, label], "cname": f"{short}.elasticbeanstalk.test",
-            "id": identify(short), "options": [], "deployment": "Deployed",
-            "platform": self.solution_stacks[0], "created": BEGINNING,
-        } | more  # fmt: skip
+            "status": "Ready",
+            "label": label,
+            "colour": "Green",
+            "health": "Ok",
+            "instances": [label, label],
+            "cname": f"{short}.elasticbeanstalk.test",
+            "id": identify(short),
+            "options": [],
+            "deployment": "Deployed",
+            "platform": self.solution_stacks[0],
+            "created": BEGINNING,
+        } | more
         return self._here("environments")[name]
 
     def tell(self, name, message, severity="INFO"):
@@ -253,14 +260,19 @@ class FakeAws:
     def elasticbeanstalk_describe_environments(self, EnvironmentNames=None, **_):
         found = [
             {
-                "EnvironmentName": name, "Status": one["status"], "Health": one["colour"],
-                "HealthStatus": one["health"], "CNAME": one["cname"], "EnvironmentId": one["id"],
-                "SolutionStackName": one["platform"], "DateCreated": one["created"],
+                "EnvironmentName": name,
+                "Status": one["status"],
+                "Health": one["colour"],
+                "HealthStatus": one["health"],
+                "CNAME": one["cname"],
+                "EnvironmentId": one["id"],
+                "SolutionStackName": one["platform"],
+                "DateCreated": one["created"],
                 **({"VersionLabel": one["label"]} if one["label"] else {}),
             }
             for name, one in self._here("environments").items()
             if EnvironmentNames is None or name in EnvironmentNames
-        ]  # fmt: skip
+        ]
         return {"Environments": found}
 
     def elasticbeanstalk_describe_instances_health(self, EnvironmentName, **_):
@@ -465,9 +477,13 @@ class FakeAws:
         given = stack.get("parameters", {})
         parameters = [{"ParameterKey": k, "ParameterValue": v} for k, v in given.items()]
         described = {
-            "StackName": StackName, "StackStatus": stack["status"], "Outputs": outputs,
-            "StackId": f"arn:stack/{StackName}", "CreationTime": BEGINNING, "Parameters": parameters,
-        }  # fmt: skip
+            "StackName": StackName,
+            "StackStatus": stack["status"],
+            "Outputs": outputs,
+            "StackId": f"arn:stack/{StackName}",
+            "CreationTime": BEGINNING,
+            "Parameters": parameters,
+        }
         return {"Stacks": [described]}
 
     def cloudformation_create_change_set(self, StackName, ChangeSetName, ChangeSetType, **more):
@@ -490,18 +506,30 @@ class FakeAws:
             for one in more["Parameters"]
         }
         self.change_sets[identity] = {
-            "ChangeSetId": identity, "ChangeSetName": ChangeSetName, "StackName": self._stack(StackName),
-            "Status": "CREATE_COMPLETE", "changed": parameters, "template": more["TemplateBody"],
+            "ChangeSetId": identity,
+            "ChangeSetName": ChangeSetName,
+            "StackName": self._stack(StackName),
+            "Status": "CREATE_COMPLETE",
+            "changed": parameters,
+            "template": more["TemplateBody"],
             "before": ["CREATE_PENDING", "CREATE_IN_PROGRESS"],
-            "Changes": [{"Type": "Resource", "ResourceChange": {
-                "Action": "Add", "LogicalResourceId": "Topic", "ResourceType": "AWS::SNS::Topic",
-            }}],
-        }  # fmt: skip
+            "Changes": [
+                {
+                    "Type": "Resource",
+                    "ResourceChange": {
+                        "Action": "Add",
+                        "LogicalResourceId": "Topic",
+                        "ResourceType": "AWS::SNS::Topic",
+                    },
+                }
+            ],
+        }
         if self.stacks[self._stack(StackName)].get("parameters") == parameters:
             self.change_sets[identity] |= {
-                "Status": "FAILED", "StatusReason": "The submitted information didn't contain changes.",
+                "Status": "FAILED",
+                "StatusReason": "The submitted information didn't contain changes.",
                 "Changes": [],
-            }  # fmt: skip
+            }
         return {"Id": identity}
 
     def cloudformation_describe_change_set(self, ChangeSetName, NextToken=None):
@@ -534,12 +562,19 @@ class FakeAws:
         name = stack.rpartition("/")[2]
         if not resource:
             self.stacks[stack]["status"] = status
-        self.stacks[stack].setdefault("events", []).insert(0, {
-            "StackId": "x", "EventId": "1", "StackName": name, "Timestamp": self.now(),
-            "LogicalResourceId": resource or name, "ResourceStatus": status,
-            **({"ResourceStatusReason": reason} if reason else {}),
-            **({"ClientRequestToken": token} if token else {}),
-        })  # fmt: skip
+        self.stacks[stack].setdefault("events", []).insert(
+            0,
+            {
+                "StackId": "x",
+                "EventId": "1",
+                "StackName": name,
+                "Timestamp": self.now(),
+                "LogicalResourceId": resource or name,
+                "ResourceStatus": status,
+                **({"ResourceStatusReason": reason} if reason else {}),
+                **({"ClientRequestToken": token} if token else {}),
+            },
+        )
 
     def cloudformation_execute_change_set(self, ChangeSetName, ClientRequestToken):
         change, token = self.change_sets[ChangeSetName], ClientRequestToken
@@ -634,11 +669,12 @@ class FakeAws:
         found = [
             {
                 "RecoveryPointArn": f"arn:aws:rds:{self.region}:{ACCOUNT}:snapshot:{identifier}",
-                "Status": status, "CreationDate": at,
+                "Status": status,
+                "CreationDate": at,
                 "CalculatedLifecycle": {"DeleteAt": BEGINNING + timedelta(days=60)},
             }
             for identifier, (status, at) in self.vaults[BackupVaultName].items()
-        ]  # fmt: skip
+        ]
         return {"RecoveryPoints": found}
 
     def rds_describe_db_snapshots(
@@ -651,21 +687,27 @@ class FakeAws:
             if name.endswith(f"-{self.region}")
         }
         if SnapshotType == "manual":
-            kept = {name: (at, "COMPLETED") for (region, name), at in self.manual.items()
-                    if region == self.region}  # fmt: skip
+            kept = {
+                name: (at, "COMPLETED")
+                for (region, name), at in self.manual.items()
+                if region == self.region
+            }
         if DBSnapshotIdentifier:
             if DBSnapshotIdentifier not in kept:
                 raise Refused("DBSnapshotNotFound")
             kept = {DBSnapshotIdentifier: kept[DBSnapshotIdentifier]}
         found = [
             {
-                "DBSnapshotIdentifier": identifier, "AllocatedStorage": self.storage,
-                "KmsKeyId": f"arn:aws:kms:{self.region}:{ACCOUNT}:key/abcd", "PercentProgress": 40,
+                "DBSnapshotIdentifier": identifier,
+                "AllocatedStorage": self.storage,
+                "KmsKeyId": f"arn:aws:kms:{self.region}:{ACCOUNT}:key/abcd",
+                "PercentProgress": 40,
                 "Status": "available" if status == "COMPLETED" else "creating",
-                "OriginalSnapshotCreateTime": at, "SnapshotCreateTime": self.now(),
+                "OriginalSnapshotCreateTime": at,
+                "SnapshotCreateTime": self.now(),
             }
             for identifier, (at, status) in kept.items()
-        ]  # fmt: skip
+        ]
         return {"DBSnapshots": found}
 
     def rds_copy_db_snapshot(self, SourceDBSnapshotIdentifier, TargetDBSnapshotIdentifier):
@@ -874,10 +916,14 @@ class FakeAws:
         self.databases[DBInstanceIdentifier] = MasterUserPassword
 
     def rds_describe_db_instances(self, DBInstanceIdentifier):
-        found = {"DBInstanceIdentifier": DBInstanceIdentifier, "DBInstanceStatus": "available",
-                 "PendingModifiedValues": {}, "InstanceCreateTime": BEGINNING,
-                 "DbiResourceId": self.database_ids.get(DBInstanceIdentifier, "db-FIRST"),
-                 "DeletionProtection": DBInstanceIdentifier in self.protected}  # fmt: skip
+        found = {
+            "DBInstanceIdentifier": DBInstanceIdentifier,
+            "DBInstanceStatus": "available",
+            "PendingModifiedValues": {},
+            "InstanceCreateTime": BEGINNING,
+            "DbiResourceId": self.database_ids.get(DBInstanceIdentifier, "db-FIRST"),
+            "DeletionProtection": DBInstanceIdentifier in self.protected,
+        }
         return {"DBInstances": [found]}
 
     def sns_list_subscriptions_by_topic(self, TopicArn, NextToken=None):

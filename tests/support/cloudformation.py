@@ -48,12 +48,14 @@ SHAPES = {
     "AWS::S3::Bucket": ("{name}", {"Arn": "arn:aws:s3:::{name}"}),
     "AWS::KMS::Key": ("{name}", {"Arn": "arn:aws:kms:{region}:{account}:key/{name}"}),
     "AWS::SecretsManager::Secret": (
-        "arn:aws:secretsmanager:{region}:{account}:secret:{name}-AbCdEf", {},
+        "arn:aws:secretsmanager:{region}:{account}:secret:{name}-AbCdEf",
+        {},
     ),
     "AWS::SNS::Topic": ("arn:aws:sns:{region}:{account}:{name}", {"TopicName": "{name}"}),
     "AWS::ECR::Repository": ("{name}", {"Arn": "arn:aws:ecr:{region}:{account}:repository/{name}"}),
     "AWS::CodeConnections::Connection": (
-        "arn:aws:codeconnections:{region}:{account}:connection/{name}", {},
+        "arn:aws:codeconnections:{region}:{account}:connection/{name}",
+        {},
     ),
     "AWS::CloudWatch::Alarm": ALARM,
     "AWS::CloudWatch::CompositeAlarm": ALARM,
@@ -62,14 +64,26 @@ SHAPES = {
     "AWS::Events::Rule": ("{name}", {}),
     "AWS::Backup::BackupPlan": ("{name}", {"BackupPlanId": "{name}"}),
     "AWS::Backup::BackupVault": (
-        "{name}", {"BackupVaultArn": "arn:aws:backup:{region}:{account}:backup-vault:{name}"},
+        "{name}",
+        {"BackupVaultArn": "arn:aws:backup:{region}:{account}:backup-vault:{name}"},
     ),
     "AWS::CodeBuild::Project": (
-        "{name}", {"Arn": "arn:aws:codebuild:{region}:{account}:project/{name}"},
+        "{name}",
+        {"Arn": "arn:aws:codebuild:{region}:{account}:project/{name}"},
     ),
-}  # fmt: skip
-NAMES = ("RoleName", "BucketName", "RepositoryName", "Name", "ConnectionName", "TopicName", "AlarmName",
-         "DashboardName", "LogGroupName", "BackupVaultName")  # fmt: skip
+}
+NAMES = (
+    "RoleName",
+    "BucketName",
+    "RepositoryName",
+    "Name",
+    "ConnectionName",
+    "TopicName",
+    "AlarmName",
+    "DashboardName",
+    "LogGroupName",
+    "BackupVaultName",
+)
 
 
 class Stack:

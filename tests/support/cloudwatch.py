@@ -10,43 +10,72 @@ import operator
 import re
 
 BALANCER = {
-    "RequestCount", "HTTPCode_ELB_4XX_Count", "HTTPCode_ELB_5XX_Count", "TargetResponseTime",
-    "HTTPCode_Target_2XX_Count", "HTTPCode_Target_4XX_Count", "HTTPCode_Target_5XX_Count",
-}  # fmt: skip
-INSTANCE = {"RootFilesystemUtil", "CPUUser", "CPUSystem", "CPUIdle", "LoadAverage1min",
-            "InstanceHealth"}  # fmt: skip
+    "RequestCount",
+    "HTTPCode_ELB_4XX_Count",
+    "HTTPCode_ELB_5XX_Count",
+    "TargetResponseTime",
+    "HTTPCode_Target_2XX_Count",
+    "HTTPCode_Target_4XX_Count",
+    "HTTPCode_Target_5XX_Count",
+}
+INSTANCE = {
+    "RootFilesystemUtil",
+    "CPUUser",
+    "CPUSystem",
+    "CPUIdle",
+    "LoadAverage1min",
+    "InstanceHealth",
+}
 CATALOGUE = {
     ("AWS/ApplicationELB", "LoadBalancer"): BALANCER,
     ("AWS/ApplicationELB", "LoadBalancer", "TargetGroup"): {
-        "HealthyHostCount", "UnHealthyHostCount", "TargetResponseTime",
+        "HealthyHostCount",
+        "UnHealthyHostCount",
+        "TargetResponseTime",
     },
     # Only where MetricsCollection asks for it
     ("AWS/AutoScaling", "AutoScalingGroupName"): {
-        "GroupInServiceInstances", "GroupDesiredCapacity", "GroupMinSize", "GroupMaxSize",
+        "GroupInServiceInstances",
+        "GroupDesiredCapacity",
+        "GroupMinSize",
+        "GroupMaxSize",
     },
     ("AWS/EC2", "AutoScalingGroupName"): {"CPUUtilization", "StatusCheckFailed"},
     ("AWS/EC2", "InstanceId"): {"CPUUtilization", "CPUCreditBalance", "StatusCheckFailed"},
     # All but the first only where ConfigDocument asks for it
     ("AWS/ElasticBeanstalk", "EnvironmentName"): {
-        "EnvironmentHealth", "InstancesOk", "InstancesDegraded", "InstancesSevere",
-        "ApplicationRequestsTotal", "ApplicationRequests4xx", "ApplicationRequests5xx",
-        "ApplicationLatencyP50", "ApplicationLatencyP99",
+        "EnvironmentHealth",
+        "InstancesOk",
+        "InstancesDegraded",
+        "InstancesSevere",
+        "ApplicationRequestsTotal",
+        "ApplicationRequests4xx",
+        "ApplicationRequests5xx",
+        "ApplicationLatencyP50",
+        "ApplicationLatencyP99",
     },
     ("AWS/ElasticBeanstalk", "EnvironmentName", "InstanceId"): INSTANCE,
     # Only where the agent's configuration asks for it
     ("CWAgent", "AutoScalingGroupName", "InstanceId"): {"mem_used_percent"},
     ("AWS/RDS", "DBInstanceIdentifier"): {
-        "CPUUtilization", "DatabaseConnections", "FreeStorageSpace", "FreeableMemory",
-        "ReadLatency", "WriteLatency", "SwapUsage", "DiskQueueDepth",
+        "CPUUtilization",
+        "DatabaseConnections",
+        "FreeStorageSpace",
+        "FreeableMemory",
+        "ReadLatency",
+        "WriteLatency",
+        "SwapUsage",
+        "DiskQueueDepth",
     },
     # Only where they are not zero
     ("AWS/Backup", "BackupVaultName"): {
-        "NumberOfBackupJobsFailed", "NumberOfBackupJobsExpired",
+        "NumberOfBackupJobsFailed",
+        "NumberOfBackupJobsExpired",
     },
     ("AWS/CertificateManager", "CertificateArn"): {"DaysToExpiry"},
     ("AWS/SNS", "TopicName"): {"NumberOfNotificationsFailed"},
     ("AWS/Events", "RuleName"): {"FailedInvocations"},
-}  # fmt: skip
+}
 
 
 class Unknown(Exception):
@@ -110,8 +139,14 @@ def _searched(expression):
     return namespace, found[2], tuple(dimensions)
 
 
-COMPARE = {"=": operator.eq, "!=": operator.ne, ">=": operator.ge, "<=": operator.le,
-           ">": operator.gt, "<": operator.lt}  # fmt: skip
+COMPARE = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
 
 
 def matches(pattern, text):

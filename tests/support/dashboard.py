@@ -31,15 +31,29 @@ INSTANCES = ("i-0a41", "i-0b72")
 ROUTES = ("/hello/<username>", "/livez", "/readyz", "/docs")
 # For each metric: its usual value, and by how much it varies
 USUAL = {
-    "RequestCount": (5200, 500), "HTTPCode_Target_4XX_Count": (60, 12), "HTTPCode_ELB_4XX_Count": (3, 2),
-    "HTTPCode_Target_5XX_Count": (0, 0), "HTTPCode_ELB_5XX_Count": (0, 0),
-    "TargetResponseTime": (0.006, 0.001), "Duration": (4, 0.6), "Unavailable": (0, 0),
-    "ServerErrors": (0, 0), "DeploymentInProgress": (0, 0), "GroupInServiceInstances": (2, 0),
-    "GroupDesiredCapacity": (2, 0), "HealthyHostCount": (2, 0), "CPUUser": (23, 4),
-    "CPUUtilization": (24, 3), "mem_used_percent": (46, 1), "RootFilesystemUtil": (31, 0.1),
-    "DatabaseConnections": (14, 1), "FreeStorageSpace": (16.4 * 2**30, 2**24),
-    "FreeableMemory": (610 * 2**20, 2**23), "ReadLatency": (0.0007, 0.0002), "WriteLatency": (0.0019, 0.0004),
-}  # fmt: skip
+    "RequestCount": (5200, 500),
+    "HTTPCode_Target_4XX_Count": (60, 12),
+    "HTTPCode_ELB_4XX_Count": (3, 2),
+    "HTTPCode_Target_5XX_Count": (0, 0),
+    "HTTPCode_ELB_5XX_Count": (0, 0),
+    "TargetResponseTime": (0.006, 0.001),
+    "Duration": (4, 0.6),
+    "Unavailable": (0, 0),
+    "ServerErrors": (0, 0),
+    "DeploymentInProgress": (0, 0),
+    "GroupInServiceInstances": (2, 0),
+    "GroupDesiredCapacity": (2, 0),
+    "HealthyHostCount": (2, 0),
+    "CPUUser": (23, 4),
+    "CPUUtilization": (24, 3),
+    "mem_used_percent": (46, 1),
+    "RootFilesystemUtil": (31, 0.1),
+    "DatabaseConnections": (14, 1),
+    "FreeStorageSpace": (16.4 * 2**30, 2**24),
+    "FreeableMemory": (610 * 2**20, 2**23),
+    "ReadLatency": (0.0007, 0.0002),
+    "WriteLatency": (0.0019, 0.0004),
+}
 LOGS = {
     "Requests by route and status": [
         ("method", "route", "status", "requests", "p95_ms"),
@@ -164,8 +178,15 @@ class _Widget:
         rows = math.ceil(len(names) / columns)
         for number, name in enumerate(names):
             x, y = number % columns / columns + 0.015, 0.8 * (1 - (number // columns + 0.5) / rows)
-            card.text(x, y, f" OK  {name}", fontsize=9, va="center", color="#1d8102",
-                      bbox={"facecolor": "#e9f5e5", "edgecolor": "#1d8102", "pad": 4})  # fmt: skip
+            card.text(
+                x,
+                y,
+                f" OK  {name}",
+                fontsize=9,
+                va="center",
+                color="#1d8102",
+                bbox={"facecolor": "#e9f5e5", "edgecolor": "#1d8102", "pad": 4},
+            )
 
     def _metrics(self):
         self._card()
@@ -176,8 +197,15 @@ class _Widget:
             target.plot(range(MINUTES), values, color=colour, linewidth=1.1, label=label)
         for line in self._properties.get("annotations", {}).get("horizontal", []):
             axes.axhline(line["value"], color="#d13212", linewidth=1, linestyle="--")
-            axes.annotate(line["label"], (1, line["value"]), xycoords=("axes fraction", "data"), ha="right",
-                          va="bottom", color="#d13212", fontsize=7)  # fmt: skip
+            axes.annotate(
+                line["label"],
+                (1, line["value"]),
+                xycoords=("axes fraction", "data"),
+                ha="right",
+                va="bottom",
+                color="#d13212",
+                fontsize=7,
+            )
         limits = self._properties.get("yAxis", {}).get("left", {})
         axes.set_ylim(bottom=limits.get("min"), top=limits.get("max"))
         if limits.get("max") is None:
@@ -186,10 +214,23 @@ class _Widget:
         axes.set_xticks(range(0, MINUTES, 60), ["12:00", "13:00", "14:00"])
         axes.grid(color="#eaeded")
         axes.spines[["top", "right"]].set_visible(False)
-        handles = [handle for one in self._figure.axes if one in (axes, getattr(self, "_twin", None))
-                   for handle in one.get_lines() if not handle.get_label().startswith("_")]  # fmt: skip
-        axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(-0.02, -0.13), ncols=3, frameon=False,
-                    fontsize=7, handlelength=1.2, columnspacing=1)  # fmt: skip
+        handles = [
+            handle
+            for one in self._figure.axes
+            if one in (axes, getattr(self, "_twin", None))
+            for handle in one.get_lines()
+            if not handle.get_label().startswith("_")
+        ]
+        axes.legend(
+            handles=handles,
+            loc="upper left",
+            bbox_to_anchor=(-0.02, -0.13),
+            ncols=3,
+            frameon=False,
+            fontsize=7,
+            handlelength=1.2,
+            columnspacing=1,
+        )
 
     def _right(self, axes):
         self._twin = axes.twinx()
@@ -204,8 +245,13 @@ class _Widget:
         for number, row in enumerate(LOGS[self._properties["title"]]):
             widths = [1, 2.4, 1, 1.3, 1] if len(row) > 2 else [1, 5]
             for column, value in enumerate(row):
-                card.text(0.02 + sum(widths[:column]) / sum(widths), 0.8 - 0.1 * number, value, fontsize=8,
-                          weight="bold" if number == 0 else "normal")  # fmt: skip
+                card.text(
+                    0.02 + sum(widths[:column]) / sum(widths),
+                    0.8 - 0.1 * number,
+                    value,
+                    fontsize=8,
+                    weight="bold" if number == 0 else "normal",
+                )
 
 
 def _lines(properties):
@@ -257,12 +303,22 @@ def _values(seed, name, stat):
 def _incident(name, minute):
     """What the deployment and the failover add to a metric."""
     if minute in FAILOVER:
-        more = {"HTTPCode_Target_5XX_Count": 2600, "Unavailable": 2600, "TargetResponseTime": 0.4,
-                "DatabaseConnections": -9, "HealthyHostCount": -2}  # fmt: skip
+        more = {
+            "HTTPCode_Target_5XX_Count": 2600,
+            "Unavailable": 2600,
+            "TargetResponseTime": 0.4,
+            "DatabaseConnections": -9,
+            "HealthyHostCount": -2,
+        }
         return more.get(name, 0)
     if minute in DEPLOYMENT:
-        more = {"DeploymentInProgress": 1, "GroupDesiredCapacity": 1, "GroupInServiceInstances": 1,
-                "HealthyHostCount": 1, "DatabaseConnections": 6}  # fmt: skip
+        more = {
+            "DeploymentInProgress": 1,
+            "GroupDesiredCapacity": 1,
+            "GroupInServiceInstances": 1,
+            "HealthyHostCount": 1,
+            "DatabaseConnections": 6,
+        }
         return more.get(name, 0)
     return 0
 

@@ -11,9 +11,20 @@ from deploy.base.settings import SafeLoader
 from deploy.config.options import find_problem
 
 KEYS = {
-    "option_settings", "packages", "groups", "users", "sources", "files", "commands", "services",
-    "container_commands", "Resources", "Parameters", "Outputs", "Mappings",
-}  # fmt: skip
+    "option_settings",
+    "packages",
+    "groups",
+    "users",
+    "sources",
+    "files",
+    "commands",
+    "services",
+    "container_commands",
+    "Resources",
+    "Parameters",
+    "Outputs",
+    "Mappings",
+}
 # Of a resource. Nothing documents that Beanstalk's own parser passes others on, such as Metadata
 ATTRIBUTES = {"Type", "Properties", "DeletionPolicy", "UpdateReplacePolicy"}
 FUNCTIONS = {"Ref", "Fn::GetAtt", "Fn::Join", "Fn::GetOptionSetting"}

@@ -10,8 +10,12 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 # The longest first, so that the others fill the time of a process that has ended. The first place
 # that fits counts.
 PLACES = {
-    "deployments": ("tests/rehearsal/test_create.py", "tests/rehearsal/test_deploy.py",
-                    "tests/rehearsal/test_failures.py", "tests/rehearsal/test_operations.py"),
+    "deployments": (
+        "tests/rehearsal/test_create.py",
+        "tests/rehearsal/test_deploy.py",
+        "tests/rehearsal/test_failures.py",
+        "tests/rehearsal/test_operations.py",
+    ),
     "pipeline": ("tests/rehearsal/test_pipeline.py",),
     "recovery": ("tests/rehearsal/test_recovery.py", "tests/rehearsal/test_removal.py"),
     "docker": ("tests/docker/",),
@@ -19,7 +23,7 @@ PLACES = {
     "machines": ("tests/rehearsal/test_machines.py", "tests/rehearsal/test_cloud.py"),
     "faults": ("tests/faults/",),
     "browser": ("tests/browser/",),
-}  # fmt: skip
+}
 ORDER = list(PLACES)
 
 

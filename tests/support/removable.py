@@ -122,11 +122,16 @@ class RemovableAws(FakeAws):
         if SnapshotType == "awsbackup":
             return super().rds_describe_db_snapshots(SnapshotType, **more)
         found = [
-            {"DBSnapshotIdentifier": one, "DBInstanceIdentifier": database, "AllocatedStorage": 20, "Status": "available"}
+            {
+                "DBSnapshotIdentifier": one,
+                "DBInstanceIdentifier": database,
+                "AllocatedStorage": 20,
+                "Status": "available",
+            }
             | ({"KmsKeyId": key} if key else {})
             for (region, one), (database, key) in self.kept.items()
             if region == self.region and SnapshotType == "manual"
-        ]  # fmt: skip
+        ]
         return {"DBSnapshots": found}
 
     def rds_describe_db_instance_automated_backups(self, DBInstanceIdentifier):
@@ -180,8 +185,12 @@ class RemovableAws(FakeAws):
     def kms_describe_key(self, KeyId):
         name = KeyId.rpartition("/")[2]
         known = self.keys[self.region, name]
-        found = {"KeyId": name, "Arn": f"arn:aws:kms:{self.region}:{ACCOUNT}:key/{name}",
-                 "Description": known["Description"], "KeyState": known["state"]}  # fmt: skip
+        found = {
+            "KeyId": name,
+            "Arn": f"arn:aws:kms:{self.region}:{ACCOUNT}:key/{name}",
+            "Description": known["Description"],
+            "KeyState": known["state"],
+        }
         if known["state"] == "PendingDeletion":
             found["DeletionDate"] = BEGINNING + timedelta(days=30)
         return {"KeyMetadata": found}

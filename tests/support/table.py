@@ -3,19 +3,38 @@
 from tests.support.load import NO_ANSWER
 
 TITLES = (
-    "fault", "requests", "200, 204", "503", "other 5xx", "no answer", "longest answer", "longest /livez",
-    "longest outage", "acknowledged", "lost", "wrong",
-)  # fmt: skip
+    "fault",
+    "requests",
+    "200, 204",
+    "503",
+    "other 5xx",
+    "no answer",
+    "longest answer",
+    "longest /livez",
+    "longest outage",
+    "acknowledged",
+    "lost",
+    "wrong",
+)
 
 
 def row(name, load, lost):
     """The cells for a test ``name``, whose ``load`` found ``lost`` names missing."""
     failed = load.total(*range(500, 600)) - load.total(503)
     cells = (
-        name.removeprefix("test_").replace("_", " "), load.counts.total(), load.total(200, 204),
-        load.total(503), failed, load.total(NO_ANSWER), f"{load.longest_answer:.2f}",
-        f"{load.longest_livez:.2f}", f"{load.longest_outage:.2f}", load.acknowledged, len(lost), len(load.wrong),
-    )  # fmt: skip
+        name.removeprefix("test_").replace("_", " "),
+        load.counts.total(),
+        load.total(200, 204),
+        load.total(503),
+        failed,
+        load.total(NO_ANSWER),
+        f"{load.longest_answer:.2f}",
+        f"{load.longest_livez:.2f}",
+        f"{load.longest_outage:.2f}",
+        load.acknowledged,
+        len(lost),
+        len(load.wrong),
+    )
     return [str(cell) for cell in cells]
 
 

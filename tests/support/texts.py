@@ -5,9 +5,16 @@ from pathlib import Path
 
 # As in .gitignore and .dockerignore
 LEFT_OUT = {
-    ".git", ".venv", ".local", "dist", "__pycache__", ".hypothesis", ".mypy_cache", ".pytest_cache",
+    ".git",
+    ".venv",
+    ".local",
+    "dist",
+    "__pycache__",
+    ".hypothesis",
+    ".mypy_cache",
+    ".pytest_cache",
     ".ruff_cache",
-}  # fmt: skip
+}
 
 
 def read():

@@ -47,9 +47,11 @@ def vulnerability(identity):
     event = {"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "9.9"}]}
     package = {"name": "flask", "ecosystem": "PyPI"}
     return {
-        "id": identity, "summary": "It is wrong", "details": "Quite wrong",
+        "id": identity,
+        "summary": "It is wrong",
+        "details": "Quite wrong",
         "affected": [{"package": package, "ranges": [event]}],
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture

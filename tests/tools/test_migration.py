@@ -13,8 +13,11 @@ def migration(clone, *words):
     """Exit code and output of the program in ``clone``."""
     ended = subprocess.run(
         [sys.executable, "-m", "tools.migration", *words],
-        cwd=clone, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        cwd=clone,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     return ended.returncode, ended.stdout
 
 

@@ -20,9 +20,13 @@ original = pytest.mark.skipif(
 )
 # What an application may say that has such a name
 MORE = {
-    "web/more.py": "".join(f"{word} = reorder_{word}(['/{word}/1', '{word}-1'])\n" for word in WORDS),
-    "docs/more.md": "".join(f"{word.title()} are {word} ([more](#{word}-1)).\n" for word in WORDS[:6]),
-}  # fmt: skip
+    "web/more.py": "".join(
+        f"{word} = reorder_{word}(['/{word}/1', '{word}-1'])\n" for word in WORDS
+    ),
+    "docs/more.md": "".join(
+        f"{word.title()} are {word} ([more](#{word}-1)).\n" for word in WORDS[:6]
+    ),
+}
 
 
 def renamed(before, old, new, **more):
@@ -40,8 +44,9 @@ def test_renaming_twice_and_back_restores_every_file(name):
     assert renamed(twice, OTHER, HERE) == before
     changed = {path for path in before if once[path] != before[path]}
     assert {path for path in changed if not path.endswith(".md")} == set(rename.PLACES) - {
-        "*.md", "README.md",
-    }  # fmt: skip
+        "*.md",
+        "README.md",
+    }
 
 
 @original
@@ -53,9 +58,21 @@ def test_no_name_is_forgotten():
 
 @pytest.mark.parametrize(
     "name",
-    ["", "pet", "Pet-names", "pet_names", "1-pet", "pet--names", "pet-", "a" * 21, "pet names",
-     "sthree", "sthree-pets", "amzn-s3-demo-pets"],
-)  # fmt: skip
+    [
+        "",
+        "pet",
+        "Pet-names",
+        "pet_names",
+        "1-pet",
+        "pet--names",
+        "pet-",
+        "a" * 21,
+        "pet names",
+        "sthree",
+        "sthree-pets",
+        "amzn-s3-demo-pets",
+    ],
+)
 def test_an_invalid_name_is_refused(name):
     with pytest.raises(SystemExit, match="expected 4 to 20"):
         rename.derive(name)
@@ -65,16 +82,19 @@ def test_an_invalid_name_is_refused(name):
     ("name", "reason"),
     [
         (HERE.slug, "this checkout's name already"),
-        ("class", "a keyword of Python"), ("match", "a keyword of Python"),
-        ("user", "a reserved word of PostgreSQL"), ("order", "a reserved word of PostgreSQL"),
-        ("table", "a reserved word of PostgreSQL"), ("true", "a reserved word of PostgreSQL"),
+        ("class", "a keyword of Python"),
+        ("match", "a keyword of Python"),
+        ("user", "a reserved word of PostgreSQL"),
+        ("order", "a reserved word of PostgreSQL"),
+        ("table", "a reserved word of PostgreSQL"),
+        ("true", "a reserved word of PostgreSQL"),
         ("hello", r"a part of the name of \S+/hello\.\w+"),
         ("prod", "in devops/environments.toml with another meaning"),
         ("staging", "in devops/environments.toml with another meaning"),
         ("test", "in Makefile with another meaning"),
         ("example", "in devops/owner.json with another meaning"),
     ],
-)  # fmt: skip
+)
 def test_a_name_with_another_meaning_is_refused(name, reason):
     with pytest.raises(SystemExit, match=f"^{name} is {reason}: .* Nothing was changed"):
         rename.plan(TEXTS, HERE, rename.derive(name))

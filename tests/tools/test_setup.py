@@ -68,11 +68,21 @@ class Machine:
         """Exit code and output; ``unfit`` is the exit code of Python when asked whether it fits."""
         path = self.repository / script if script == "scripts/setup.sh" else script
         ended = subprocess.run(
-            [path, *arguments], cwd=self.folder, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
-            env={"PATH": str(self.bin), "CALLS": str(self.log), "FAILS": fails, "UNFIT": str(unfit),
-                 "HOME": str(self.folder), "LANG": os.environ.get("LANG", "C")},
-        )  # fmt: skip
+            [path, *arguments],
+            cwd=self.folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60,
+            env={
+                "PATH": str(self.bin),
+                "CALLS": str(self.log),
+                "FAILS": fails,
+                "UNFIT": str(unfit),
+                "HOME": str(self.folder),
+                "LANG": os.environ.get("LANG", "C"),
+            },
+        )
         return ended.returncode, ended.stdout
 
     def calls(self):
@@ -90,8 +100,10 @@ def test_a_clone_is_set_up(machine):
     assert "GREET-12 is ready" in output
     assert machine.git("branch", "--show-current", folder=machine.folder / "GREET-12") == "GREET-12"
     assert machine.calls()[-3:] == [
-        f"make PYTHON={machine.bin}/python3 .venv/installed", "pre-commit install", "make test",
-    ]  # fmt: skip
+        f"make PYTHON={machine.bin}/python3 .venv/installed",
+        "pre-commit install",
+        "make test",
+    ]
 
 
 def test_without_a_fitting_python_pyenv_installs_one(machine):

@@ -40,13 +40,15 @@ def test_the_document_is_valid(document, env):
 
 
 def test_the_operations_have_names_that_do_not_change(document):
-    assert {(method, path): operation["operationId"] for path, method, operation in operations(document)} == {
+    assert {
+        (method, path): operation["operationId"] for path, method, operation in operations(document)
+    } == {
         ("get", "/hello/{username}"): "getGreeting",
         ("put", "/hello/{username}"): "saveDateOfBirth",
         ("delete", "/hello/{username}"): "deleteUser",
         ("get", "/livez"): "getLiveness",
         ("get", "/readyz"): "getReadiness",
-    }  # fmt: skip
+    }
 
 
 def test_nothing_in_the_document_is_unused(document):
@@ -97,7 +99,7 @@ def test_the_examples_of_problems_agree_with_their_status(document):
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [("GET", "/hello/Nobody", 404), ("PUT", "/hello/John", 413), ("GET", "/hello/j0hn", 400)],
-)  # fmt: skip
+)
 def test_the_examples_of_problems_are_real_responses(client, document, method, path, status):
     body = b"[" * 5000 if status == 413 else None
     operation = document["paths"]["/hello/{username}"][method.lower()]
@@ -154,8 +156,10 @@ CASES = [
     for path, method, operation in operations(DOCUMENT)
     for mode in GenerationMode
     # Where nothing is sent, nothing can be wrong
-    if mode is GenerationMode.POSITIVE or parameters(DOCUMENT, path, method) or "requestBody" in operation
-]  # fmt: skip
+    if mode is GenerationMode.POSITIVE
+    or parameters(DOCUMENT, path, method)
+    or "requestBody" in operation
+]
 
 
 @pytest.mark.parametrize(("path", "method", "mode"), CASES, ids=str)

@@ -37,8 +37,11 @@ def parse(app, reader, query="", content=None, number="7"):
 def test_each_input_has_its_place(app):
     content = b'{"text": "a", "size": "1"}'
     assert parse(app, Keep(), "page=2", content) == {
-        "number": "7", "page": "2", "text": "a", "size": "1"
-    }  # fmt: skip
+        "number": "7",
+        "page": "2",
+        "text": "a",
+        "size": "1",
+    }
 
 
 def test_no_input_is_read_from_another_place(app):

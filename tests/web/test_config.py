@@ -64,18 +64,41 @@ def test_tls(tmp_path):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("DATABASE_URL", "mysql://me:secret@host/name"), ("DATABASE_URL", "secret"),
-        ("DATABASE_URL", "postgresql://me:secret@host"), ("DATABASE_URL", "postgresql://me:secret@host:x/y"),
-        ("RDS_PORT", "0"), ("RDS_PORT", "65536"), ("DATABASE_TLS", "yes"), ("DATABASE_CA_FILE", "/nowhere"),
+        ("DATABASE_URL", "mysql://me:secret@host/name"),
+        ("DATABASE_URL", "secret"),
+        ("DATABASE_URL", "postgresql://me:secret@host"),
+        ("DATABASE_URL", "postgresql://me:secret@host:x/y"),
+        ("RDS_PORT", "0"),
+        ("RDS_PORT", "65536"),
+        ("DATABASE_TLS", "yes"),
+        ("DATABASE_CA_FILE", "/nowhere"),
         ("TIME_ZONE", "Mars/Olympus"),
-        ("TIME_ZONE", "../etc/passwd"), ("TIME_ZONE", "/etc/passwd"), ("LOG_LEVEL", "info"), ("PORT", "http"),
-        ("PORT", "-1"), ("PORT", "٨٠"), ("WORKERS", "0"), ("WORKERS", "1.5"), ("THREADS", "65"), ("THREADS", "1"),
-        ("HOST", "localhost"), ("HOST", "0.0.0.0.0"), ("HOST", "*"),
-        ("API_KEYS", "a-key"), ("API_KEYS", "0" * 63), ("API_KEYS", ","), ("API_KEYS", " , ,"), ("API_KEYS", "g" * 64), ("APP_VERSION", "1\n2"),
-        ("RDS_PASSWORD", "a\x00b"), ("RDS_NEXT_PASSWORD", "a\x7fb"), ("RDS_HOSTNAME", "a\tb"), ("APP_VERSION", "\udcff"),
+        ("TIME_ZONE", "../etc/passwd"),
+        ("TIME_ZONE", "/etc/passwd"),
+        ("LOG_LEVEL", "info"),
+        ("PORT", "http"),
+        ("PORT", "-1"),
+        ("PORT", "٨٠"),
+        ("WORKERS", "0"),
+        ("WORKERS", "1.5"),
+        ("THREADS", "65"),
+        ("THREADS", "1"),
+        ("HOST", "localhost"),
+        ("HOST", "0.0.0.0.0"),
+        ("HOST", "*"),
+        ("API_KEYS", "a-key"),
+        ("API_KEYS", "0" * 63),
+        ("API_KEYS", ","),
+        ("API_KEYS", " , ,"),
+        ("API_KEYS", "g" * 64),
+        ("APP_VERSION", "1\n2"),
+        ("RDS_PASSWORD", "a\x00b"),
+        ("RDS_NEXT_PASSWORD", "a\x7fb"),
+        ("RDS_HOSTNAME", "a\tb"),
+        ("APP_VERSION", "\udcff"),
         ("DATABASE_URL", "postgresql://me:secret@host/name?nonsense=1"),
     ],
-)  # fmt: skip
+)
 def test_an_invalid_value_is_refused_in_one_line(name, value):
     with pytest.raises(config.ConfigError) as refused:
         config.load(URL | {name: value})
@@ -89,9 +112,14 @@ def test_an_invalid_value_is_refused_in_one_line(name, value):
 @pytest.mark.parametrize("around", ["{}\n", " {}", "{}\r\n", "\t{} "])
 def test_blanks_and_line_breaks_around_a_value_are_ignored(around):
     plain = RDS | {
-        "TIME_ZONE": "Europe/Berlin", "PORT": "80", "HOST": "::1", "API_KEYS": "0" * 64, "LOG_LEVEL": "INFO",
-        "RDS_NEXT_PASSWORD": "old-one", "APP_VERSION": "1",
-    }  # fmt: skip
+        "TIME_ZONE": "Europe/Berlin",
+        "PORT": "80",
+        "HOST": "::1",
+        "API_KEYS": "0" * 64,
+        "LOG_LEVEL": "INFO",
+        "RDS_NEXT_PASSWORD": "old-one",
+        "APP_VERSION": "1",
+    }
     assert config.load(
         {name: around.format(value) for name, value in plain.items()}
     ) == config.load(plain)

@@ -362,7 +362,14 @@ def test_a_locked_table_is_waited_for(url, context, patient, monkeypatch):
         assert answer.result().status_code == 204
 
 
-@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"R\0\0\0\x08\0\0\0\0" + b"Z\0\0\0\x05I" + b"\xff" * 64])  # fmt: skip
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"R\0\0\0\x08\0\0\0\0" + b"Z\0\0\0\x05I" + b"\xff" * 64,
+    ],
+)
 def test_a_server_other_than_postgresql_is_unavailable(answer, quick):
     def serve():
         while True:

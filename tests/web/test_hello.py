@@ -9,10 +9,31 @@ from web import clock, create_app
 
 BORN = {"dateOfBirth": "1990-05-17"}
 METHODS = {"delete", "get", "head", "options", "put"}
-WRONG_DATES = ["1990-1-5", "20200101", "1990-W03-1", "１９９０-０１-０１", " 1990-01-01", "1990-01-01T00:00:00",
-               "2023-02-29", 0, None, [], {}, True]  # fmt: skip
-WRONG_BODIES = [b"{", b"[]", b"null", b"0", b"{}", b'{"dateOfBirth": NaN}', b'{"dateOfBirth": "\\ud800"}',
-                b"[" * 4096, b'{"dateOfBirth": "\xff"}']  # fmt: skip
+WRONG_DATES = [
+    "1990-1-5",
+    "20200101",
+    "1990-W03-1",
+    "１９９０-０１-０１",
+    " 1990-01-01",
+    "1990-01-01T00:00:00",
+    "2023-02-29",
+    0,
+    None,
+    [],
+    {},
+    True,
+]
+WRONG_BODIES = [
+    b"{",
+    b"[]",
+    b"null",
+    b"0",
+    b"{}",
+    b'{"dateOfBirth": NaN}',
+    b'{"dateOfBirth": "\\ud800"}',
+    b"[" * 4096,
+    b'{"dateOfBirth": "\xff"}',
+]
 
 
 def assert_problem(response, status, name=None):
@@ -51,9 +72,13 @@ def test_an_unknown_user_is_not_found(client, person):
 
 @pytest.mark.parametrize(
     ("today", "days"),
-    [((2023, 2, 28), "in 1 day(s)"), ((2023, 3, 1), "Happy birthday!"), ((2024, 2, 29), "Happy birthday!"),
-     ((2024, 3, 1), "in 365 day(s)")],
-)  # fmt: skip
+    [
+        ((2023, 2, 28), "in 1 day(s)"),
+        ((2023, 3, 1), "Happy birthday!"),
+        ((2024, 2, 29), "Happy birthday!"),
+        ((2024, 3, 1), "in 365 day(s)"),
+    ],
+)
 def test_people_born_on_29_february_celebrate_on_1_march(client, person, on, today, days):
     person(username="Leap", date_of_birth=date(2000, 2, 29))
     on(date(*today))
@@ -123,10 +148,31 @@ def test_unknown_parameters_are_ignored(client, person, on):
 @pytest.mark.parametrize("method", ["get", "put"])
 @pytest.mark.parametrize(
     "path",
-    ["john%0A", "%0Ajohn", "john%00", "john%20", "%FF", "%ED%A0%80", "john%C3", "a" * 65, "a" * 5000,
-     "j0hn", "%F0%9F%98%80", "%CC%81a", "..", "-", "a%E2%80%8C", "%E2%80%8Ca", "a%E2%80%8C%E2%80%8Db",
-     "%E2%80%8D", "a%E2%80%8E", "Jean-Luc", "O'Brien", "Mary%20Ann"],
-)  # fmt: skip
+    [
+        "john%0A",
+        "%0Ajohn",
+        "john%00",
+        "john%20",
+        "%FF",
+        "%ED%A0%80",
+        "john%C3",
+        "a" * 65,
+        "a" * 5000,
+        "j0hn",
+        "%F0%9F%98%80",
+        "%CC%81a",
+        "..",
+        "-",
+        "a%E2%80%8C",
+        "%E2%80%8Ca",
+        "a%E2%80%8C%E2%80%8Db",
+        "%E2%80%8D",
+        "a%E2%80%8E",
+        "Jean-Luc",
+        "O'Brien",
+        "Mary%20Ann",
+    ],
+)
 def test_an_invalid_name_is_refused(client, method, path):
     response = getattr(client, method)(f"/hello/{path}", json=BORN)
     assert_problem(response, 400, "invalid-request")
@@ -135,9 +181,20 @@ def test_an_invalid_name_is_refused(client, method, path):
 
 @pytest.mark.parametrize(
     "path",
-    ["/hello", "/hello/", "/hello/a/", "/hello/a/b", "/hello/a%2Fb", "/nowhere", "/hello//a", "/hello//a//",
-     "/docs/", "/docs//problems", "/livez/"],
-)  # fmt: skip
+    [
+        "/hello",
+        "/hello/",
+        "/hello/a/",
+        "/hello/a/b",
+        "/hello/a%2Fb",
+        "/nowhere",
+        "/hello//a",
+        "/hello//a//",
+        "/docs/",
+        "/docs//problems",
+        "/livez/",
+    ],
+)
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_unknown_paths_are_not_found_and_not_redirected(client, path, method):
     response = client.open(path, method=method, json=BORN, base_url="https://host:8443")
@@ -222,17 +279,38 @@ NAME = "Use 1 to 64 letters and nothing else."
 @pytest.mark.parametrize(
     ("query", "body", "errors"),
     [
-        ("", {"dateOfBirth": "1990"}, {"username": [NAME], "dateOfBirth": ["Use a real date, written YYYY-MM-DD."]}),
+        (
+            "",
+            {"dateOfBirth": "1990"},
+            {"username": [NAME], "dateOfBirth": ["Use a real date, written YYYY-MM-DD."]},
+        ),
         ("", {"dateofbirth": "1990-05-17"}, {"username": [NAME], "dateOfBirth": [MISSING]}),
         ("", {}, {"username": [NAME], "dateOfBirth": [MISSING]}),
-        ("", {"dateOfBirth": "2999-01-01"}, {"username": [NAME], "dateOfBirth": ["Use a date before today, 2026-05-17."]}),
-        ("?timeZone=x", {"dateOfBirth": "2999-01-01"}, {
-            "username": [NAME], "timeZone": ["Use an IANA time zone such as Europe/Berlin."],
-            "dateOfBirth": ["Use a date before today, 2026-05-17."]}),
-        ("?timeZone=x", [], {"username": [NAME], "timeZone": ["Use an IANA time zone such as Europe/Berlin."],
-                             "body": ['Send a JSON object such as {"dateOfBirth": "1990-05-17"}.']}),
+        (
+            "",
+            {"dateOfBirth": "2999-01-01"},
+            {"username": [NAME], "dateOfBirth": ["Use a date before today, 2026-05-17."]},
+        ),
+        (
+            "?timeZone=x",
+            {"dateOfBirth": "2999-01-01"},
+            {
+                "username": [NAME],
+                "timeZone": ["Use an IANA time zone such as Europe/Berlin."],
+                "dateOfBirth": ["Use a date before today, 2026-05-17."],
+            },
+        ),
+        (
+            "?timeZone=x",
+            [],
+            {
+                "username": [NAME],
+                "timeZone": ["Use an IANA time zone such as Europe/Berlin."],
+                "body": ['Send a JSON object such as {"dateOfBirth": "1990-05-17"}.'],
+            },
+        ),
     ],
-)  # fmt: skip
+)
 def test_all_invalid_parts_are_listed(client, on, query, body, errors):
     on(date(2026, 5, 17))
     response = client.put(f"/hello/j0hn{query}", json=body)

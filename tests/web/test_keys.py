@@ -33,9 +33,23 @@ def test_each_key_may_write(guarded, key):
 
 @pytest.mark.parametrize(
     "authorization",
-    [None, "", "Bearer", "Bearer ", "bearer =", 'Bearer ""', "Bearer wrong", f"Basic {KEY}", KEY, f"Bearer {KEY}x",
-     f"Bearer {digest(KEY)}", "Bearer \xff", f"Bearer key={KEY}", "Basic YTpi"],
-)  # fmt: skip
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "bearer =",
+        'Bearer ""',
+        "Bearer wrong",
+        f"Basic {KEY}",
+        KEY,
+        f"Bearer {KEY}x",
+        f"Bearer {digest(KEY)}",
+        "Bearer \xff",
+        f"Bearer key={KEY}",
+        "Basic YTpi",
+    ],
+)
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
 def test_other_callers_must_not_write(guarded, method, authorization):
     guarded.put("/hello/John", json=BORN, headers=bearer(KEY))

@@ -62,8 +62,16 @@ NEW = re.compile(r"[0-9a-f]{32}")
 
 @pytest.mark.parametrize(
     "given",
-    [UUID, UUID.upper(), "0123456789abcdef", "ABCDEF" * 10, "a" * 64, "01ARZ3NDEKTSV4RRFFQ69G5FAV", TRACE],
-)  # fmt: skip
+    [
+        UUID,
+        UUID.upper(),
+        "0123456789abcdef",
+        "ABCDEF" * 10,
+        "a" * 64,
+        "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        TRACE,
+    ],
+)
 def test_an_id_that_cannot_be_a_name_is_kept(client, lines, given):
     for path in ("/livez", "/nowhere", "/hello/j0hn"):
         answer = client.get(path, headers={"X-Request-ID": given})
@@ -73,11 +81,26 @@ def test_an_id_that_cannot_be_a_name_is_kept(client, lines, given):
 
 @pytest.mark.parametrize(
     "given",
-    ["", "Jo_1990-05-17", "abc-123", "two words", "é", "19900517", "a" * 65, "Rumpelstiltskin",
-     "01ARZ3NDEKTSV4RRFFQ69G5FAU", "81ARZ3NDEKTSV4RRFFQ69G5FAV", f"{UUID}x", f"{UUID} ", "{" + UUID + "}",
-     TRACE + "0", f"Root={TRACE}", "x" * 5000],
+    [
+        "",
+        "Jo_1990-05-17",
+        "abc-123",
+        "two words",
+        "é",
+        "19900517",
+        "a" * 65,
+        "Rumpelstiltskin",
+        "01ARZ3NDEKTSV4RRFFQ69G5FAU",
+        "81ARZ3NDEKTSV4RRFFQ69G5FAV",
+        f"{UUID}x",
+        f"{UUID} ",
+        "{" + UUID + "}",
+        TRACE + "0",
+        f"Root={TRACE}",
+        "x" * 5000,
+    ],
     ids=lambda given: ascii(given[:30]),
-)  # fmt: skip
+)
 def test_any_other_id_is_replaced(client, lines, given):
     answer = client.get("/livez", headers={"X-Request-ID": given}).headers["X-Request-ID"]
     assert NEW.fullmatch(answer)
@@ -122,8 +145,11 @@ def two_in_a_circle(_):
 
 @pytest.mark.parametrize(
     ("fail", "kinds"),
-    [(own_cause, ["builtins.LookupError"]), (two_in_a_circle, ["builtins.LookupError", "builtins.KeyError"])],
-)  # fmt: skip
+    [
+        (own_cause, ["builtins.LookupError"]),
+        (two_in_a_circle, ["builtins.LookupError", "builtins.KeyError"]),
+    ],
+)
 def test_a_chain_of_causes_may_be_a_circle(client, lines, monkeypatch, fail, kinds):
     monkeypatch.setattr("web.storage.find", fail)
     assert client.get(f"/hello/{NAME}").status_code == 500

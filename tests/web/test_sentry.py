@@ -18,9 +18,13 @@ NAME = "Rumpelstiltskin"
 BORN = "1812-12-20"
 UUID = "0190d5b2-7c1e-7b3a-9f00-0123456789ab"
 HEADERS = {
-    "X-Request-ID": UUID, "X-Forwarded-For": "203.0.113.77", "Authorization": "Bearer a-secret-key",
-    "Cookie": f"name={NAME}", "User-Agent": f"{NAME}'s", "Referer": f"https://x/{NAME}",
-}  # fmt: skip
+    "X-Request-ID": UUID,
+    "X-Forwarded-For": "203.0.113.77",
+    "Authorization": "Bearer a-secret-key",
+    "Cookie": f"name={NAME}",
+    "User-Agent": f"{NAME}'s",
+    "Referer": f"https://x/{NAME}",
+}
 PERSONAL = (NAME, BORN, "1812", "203.0.113.77", "a-secret-key", "Rumpel")
 
 
@@ -59,10 +63,15 @@ def fail(monkeypatch):
             try:
                 raise KeyError(f"{name} {born}")
             except KeyError as cause:
-                raise error() if error else IntegrityError(
-                    f"INSERT INTO person VALUES ('{name}', '{born}')", {"name": name, "born": born},
-                    ValueError(f"DETAIL: Failing row contains ({name}, {born})."),
-                ) from cause  # fmt: skip
+                raise (
+                    error()
+                    if error
+                    else IntegrityError(
+                        f"INSERT INTO person VALUES ('{name}', '{born}')",
+                        {"name": name, "born": born},
+                        ValueError(f"DETAIL: Failing row contains ({name}, {born})."),
+                    )
+                ) from cause
 
         monkeypatch.setattr(storage, "find", find)
 
@@ -179,9 +188,12 @@ def test_no_sdk_code_runs_in_a_successful_request(reporting, context):
 def test_without_a_dsn_the_sdk_is_not_even_imported(env):
     code = "import sys, web; web.create_app(); print('sentry_sdk' in sys.modules)"
     ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
         env=os.environ | env,
-    )  # fmt: skip
+    )
     assert ended.stdout == "False\n"
 
 
@@ -217,8 +229,15 @@ def test_requests_succeed_while_sentry_is_unreachable(env, app, fail):
 
 
 @pytest.mark.parametrize(
-    "text", ["nowhere", "https://sentry.example.com/1", "ftp://key@host/1", "https://key@host/name", "https://key@/1"]
-)  # fmt: skip
+    "text",
+    [
+        "nowhere",
+        "https://sentry.example.com/1",
+        "ftp://key@host/1",
+        "https://key@host/name",
+        "https://key@/1",
+    ],
+)
 def test_an_invalid_dsn_is_refused_and_not_shown(env, text):
     with pytest.raises(config.ConfigError) as refused:
         create_app(env | {"SENTRY_DSN": text})

@@ -80,7 +80,11 @@ def test_a_body_that_ends_too_early_is_refused(web, sent):
 
 
 def test_invalid_http_is_not_a_server_error(web):
-    for request in (b"\0\0\0\0\r\n\r\n", b"GET /hello/a b HTTP/1.1\r\n\r\n", b"PUT /hello/a HTTP/1.1\r\nContent-Length: x\r\n\r\n"):  # fmt: skip
+    for request in (
+        b"\0\0\0\0\r\n\r\n",
+        b"GET /hello/a b HTTP/1.1\r\n\r\n",
+        b"PUT /hello/a HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+    ):
         assert b" 500 " not in web.raw(request).split(b"\r\n")[0]
     assert web.request("GET", "/livez")[0] == 200
 

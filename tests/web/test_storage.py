@@ -49,9 +49,17 @@ def test_twenty_first_puts_at_once_make_one_row(app, context):
 
 @pytest.mark.parametrize(
     ("name", "constraint"),
-    [("", "length"), ("x" * 65, "length"), ("e\u0301", "normalised"), ("a b", "letters"),
-     ("a\n", "letters"), ("a1", "letters"), ("a\x7f", "letters"), ("[", "letters")],
-)  # fmt: skip
+    [
+        ("", "length"),
+        ("x" * 65, "length"),
+        ("e\u0301", "normalised"),
+        ("a b", "letters"),
+        ("a\n", "letters"),
+        ("a1", "letters"),
+        ("a\x7f", "letters"),
+        ("[", "letters"),
+    ],
+)
 def test_the_database_enforces_the_rules_as_well(context, name, constraint):
     with pytest.raises(psycopg2.errors.CheckViolation, match=f"person_username_{constraint}"):
         storage.save(name, date(1990, 5, 17))

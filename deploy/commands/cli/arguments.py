@@ -23,9 +23,11 @@ from deploy.config.environments import Environment
 
 Command = Callable[..., Any]
 UNITS = {
-    "s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1),
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
     "d": timedelta(days=1),
-}  # fmt: skip
+}
 
 
 @dataclass

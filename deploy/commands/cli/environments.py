@@ -223,30 +223,42 @@ def _show_backups(run: Run, environment: Environment) -> bool:
 # Those that need no more than the environment: their group, name, function and help
 SIMPLE: tuple[tuple[click.Group, str, Command, str], ...] = (
     (
-        secrets, "list", with_run(harmless=True)(credentials.show),
+        secrets,
+        "list",
+        with_run(harmless=True)(credentials.show),
         "List the secrets of ENV by name, never by value. Exit code 1 if one is missing.",
     ),
     (
-        secrets, "rotate", lock_wait(with_run()(rotation.rotate)),
+        secrets,
+        "rotate",
+        lock_wait(with_run()(rotation.rotate)),
         "Change the database password of ENV, without a failed request.",
     ),
     (
-        writes_group, "stop", lock_wait(with_run()(writes.stop)),
+        writes_group,
+        "stop",
+        lock_wait(with_run()(writes.stop)),
         "Answer 401 to all writes in ENV but those of the smoke test.",
     ),
     (
-        writes_group, "allow", lock_wait(with_run()(writes.allow)),
+        writes_group,
+        "allow",
+        lock_wait(with_run()(writes.allow)),
         "Let ENV accept writes as before they were stopped.",
     ),
     (
-        backups_group, "install", with_run(elsewhere=True)(protection.install),
+        backups_group,
+        "install",
+        with_run(elsewhere=True)(protection.install),
         "Create or update vaults, plan and alarms of ENV. Safe to run again.",
     ),
     (
-        backups_group, "list", with_run(harmless=True, elsewhere=True)(_show_backups),
+        backups_group,
+        "list",
+        with_run(harmless=True, elsewhere=True)(_show_backups),
         "Show the newest backup of ENV in each region. Exit code 1 if one is late.",
     ),
-)  # fmt: skip
+)
 for group, name, function, text in SIMPLE:
     group.command(name, help=text)(environment(function))
 COMMANDS = (

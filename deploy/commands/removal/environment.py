@@ -143,9 +143,11 @@ def _find_vault(there: Run, environment: Environment) -> Found:
     if not points:
         role = f"{there.settings.application}-break-glass"
         return Found(
-            stays=[f"{vault}, which is empty: only the role {role} may delete it, then run this "
-                   "again (docs/permissions.md)"]
-        )  # fmt: skip
+            stays=[
+                f"{vault}, which is empty: only the role {role} may delete it, then run this "
+                "again (docs/permissions.md)"
+            ]
+        )
     ends = [one.get("CalculatedLifecycle", {}).get("DeleteAt") for one in points]
     last = "never" if None in ends else f"on {max(ends).astimezone(UTC):%Y-%m-%d}"
     return Found(stays=[f"{vault}, locked: {len(points)} backups, the last expires {last}"])

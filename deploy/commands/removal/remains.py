@@ -22,15 +22,22 @@ def find_logs(run: Run, prefix: str) -> list[str]:
 def explain_snapshots(run: Run, name: str) -> Found:
     """What is left of the data of the environment ``name``. Raises AwsFailure."""
     copies = run.aws.every(
-        "rds", "describe_db_instance_automated_backups", "DBInstanceAutomatedBackups",
+        "rds",
+        "describe_db_instance_automated_backups",
+        "DBInstanceAutomatedBackups",
         DBInstanceIdentifier=name,
-    )  # fmt: skip
+    )
     ours = [one for one in find_snapshots(run) if _is_of(one, name)]
-    return Found(stays=[
-        *(_explain_snapshot(run, one) for one in ours),
-        *(f"RDS's own backups of {name} in {run.settings.region}: each expires by itself"
-          for one in copies if one["Status"] == "retained"),
-    ])  # fmt: skip
+    return Found(
+        stays=[
+            *(_explain_snapshot(run, one) for one in ours),
+            *(
+                f"RDS's own backups of {name} in {run.settings.region}: each expires by itself"
+                for one in copies
+                if one["Status"] == "retained"
+            ),
+        ]
+    )
 
 
 def _is_of(snapshot: dict[str, Any], name: str) -> bool:

@@ -113,9 +113,10 @@ class Backup:
         key = self._resources[VAULT][vault]["EncryptionKeyArn"]
         assert self.databases.is_enabled(key)
         fields = vars(snapshot) | {
-            "identifier": f"awsbackup:copyjob-{uuid.uuid4()}", "key": key,
+            "identifier": f"awsbackup:copyjob-{uuid.uuid4()}",
+            "key": key,
             "status": "available" if status == "COMPLETED" else "creating",
-        }  # fmt: skip
+        }
         copy = type(snapshot)(**fields)
         self.databases.snapshots[copy.identifier] = copy
         self._keep(vault, copy, arn, lifecycle, status)

@@ -53,15 +53,30 @@ class Beanstalk:
     """The API: each of ``actions`` is a method of that name, with the API's parameters."""
 
     actions = (
-        "check_dns_availability", "create_application", "describe_applications",
-        "create_application_version", "describe_application_versions", "create_storage_location",
-        "delete_application", "delete_application_version",
-        "create_configuration_template", "create_environment", "update_environment",
-        "terminate_environment", "describe_environments", "describe_events",
-        "describe_configuration_settings", "describe_instances_health",
-        "describe_environment_health", "describe_environment_resources", "describe_platform_version", "list_platform_branches",
-        "list_platform_versions", "list_available_solution_stacks", "abort_environment_update",
-    )  # fmt: skip
+        "check_dns_availability",
+        "create_application",
+        "describe_applications",
+        "create_application_version",
+        "describe_application_versions",
+        "create_storage_location",
+        "delete_application",
+        "delete_application_version",
+        "create_configuration_template",
+        "create_environment",
+        "update_environment",
+        "terminate_environment",
+        "describe_environments",
+        "describe_events",
+        "describe_configuration_settings",
+        "describe_instances_health",
+        "describe_environment_health",
+        "describe_environment_resources",
+        "describe_platform_version",
+        "list_platform_branches",
+        "list_platform_versions",
+        "list_available_solution_stacks",
+        "abort_environment_update",
+    )
 
     def __init__(self, folder, region, on_version):
         """``on_version(label)`` is called when a version has been created; its image has been pushed by then."""

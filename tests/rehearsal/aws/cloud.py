@@ -250,9 +250,12 @@ class Cloud:
     def client(self, service, region=REGION, key=access.OPERATOR):
         """A client of boto3, for whoever has this access ``key``."""
         return boto3.client(
-            service, region, endpoint_url=self.url,
-            aws_access_key_id=key, aws_secret_access_key=SECRET,
-        )  # fmt: skip
+            service,
+            region,
+            endpoint_url=self.url,
+            aws_access_key_id=key,
+            aws_secret_access_key=SECRET,
+        )
 
     def acting(self, service, role=None, region=REGION):
         """A client with the role of this ARN, or for a service of AWS itself."""

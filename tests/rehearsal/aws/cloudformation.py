@@ -228,9 +228,15 @@ def _secret(properties, region):
     if text is None:
         wanted = properties["GenerateSecretString"]
         password = backend.get_random_password(
-            int(wanted["PasswordLength"]), "", False, wanted["ExcludePunctuation"] in (True, "true"),
-            False, False, False, True,
-        )  # fmt: skip
+            int(wanted["PasswordLength"]),
+            "",
+            False,
+            wanted["ExcludePunctuation"] in (True, "true"),
+            False,
+            False,
+            False,
+            True,
+        )
         value = json.loads(wanted["SecretStringTemplate"])
         value[wanted["GenerateStringKey"]] = json.loads(password)["RandomPassword"]
         text = json.dumps(value)

@@ -19,8 +19,10 @@ from tests.support.aws import ACCOUNT
 
 METRIC, COMPOSITE = "AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"
 PLACES = {
-    "eu-west-1": "EU (Ireland)", "eu-central-1": "EU (Frankfurt)", "eu-north-1": "EU (Stockholm)",
-}  # fmt: skip
+    "eu-west-1": "EU (Ireland)",
+    "eu-central-1": "EU (Frankfurt)",
+    "eu-north-1": "EU (Stockholm)",
+}
 COMPARE = {"GreaterThanOrEqualToThreshold": operator.ge, "LessThanThreshold": operator.lt}
 LISTS = ("AlarmActions", "OKActions", "InsufficientDataActions")
 

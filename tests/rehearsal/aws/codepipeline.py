@@ -240,9 +240,10 @@ class CodePipeline:
         for one in ("s3:GetBucketAcl", "s3:GetBucketLocation"):
             self._require(one, f"arn:aws:s3:::{configuration['BucketName']}")
         self._client("s3", self.properties["RoleArn"]).put_object(
-            Bucket=configuration["BucketName"], Key=configuration["ObjectKey"],
+            Bucket=configuration["BucketName"],
+            Key=configuration["ObjectKey"],
             Body=self.execution.artifacts[artifact["Name"]],
-        )  # fmt: skip
+        )
 
     def _notify(self, stage, action, reason):
         message = {

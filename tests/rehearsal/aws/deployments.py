@@ -27,9 +27,16 @@ HTTPS = "aws:elbv2:listener:443"
 CANCELLED = "Resource creation cancelled"  # because another resource failed
 # A change of these requires replacement, which CloudFormation refuses for custom-named resources
 REPLACED = (
-    "DBInstanceIdentifier", "DBName", "DBSnapshotIdentifier", "MasterUsername", "Port", "StorageEncrypted", "KmsKeyId",
-    "DBSubnetGroupName", "Engine",
-)  # fmt: skip
+    "DBInstanceIdentifier",
+    "DBName",
+    "DBSnapshotIdentifier",
+    "MasterUsername",
+    "Port",
+    "StorageEncrypted",
+    "KmsKeyId",
+    "DBSubnetGroupName",
+    "Engine",
+)
 
 
 class Deployments:
@@ -123,8 +130,10 @@ class Deployments:
         rule = self._evaluated(environment, "HttpsRedirect")
         [condition], [action] = rule["Conditions"], rule["Actions"]
         assert action["RedirectConfig"] == {
-            "Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301",
-        }  # fmt: skip
+            "Protocol": "HTTPS",
+            "Port": "443",
+            "StatusCode": "HTTP_301",
+        }
         return condition["PathPatternConfig"]["Values"]
 
     def _certificate(self, environment):
@@ -275,9 +284,13 @@ class Deployments:
         try:
             self._rights.start_instance(environment)
             instance.deploy(
-                release.label, release.bundle, release.files, self._environment(environment),
-                self._login, self.trust,
-            )  # fmt: skip
+                release.label,
+                release.bundle,
+                release.files,
+                self._environment(environment),
+                self._login,
+                self.trust,
+            )
         except (Failed, Denied) as failed:
             raise Failed(
                 f"[Instance: {instance.id}] Command failed on instance. {failed}"

@@ -36,8 +36,10 @@ class Release:
     def is_set_up_as(self, other):
         """Whether another version has the same .ebextensions."""
         return (self.options, self.resources, self.files) == (
-            other.options, other.resources, other.files,
-        )  # fmt: skip
+            other.options,
+            other.resources,
+            other.files,
+        )
 
 
 class Environment:

@@ -22,11 +22,14 @@ def topic(name, **more):
 def deploy(client, stack, template, kind, **parameters):
     """As the deploy tool does it: by a change set, and from nothing or not."""
     made = client.create_change_set(
-        StackName=stack, ChangeSetName="change", ChangeSetType=kind, TemplateBody=template,
+        StackName=stack,
+        ChangeSetName="change",
+        ChangeSetType=kind,
+        TemplateBody=template,
         Parameters=[
             {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
         ],
-    )  # fmt: skip
+    )
     client.execute_change_set(ChangeSetName=made["Id"])
 
 
@@ -233,8 +236,12 @@ def gaps():
         found[f"cloudformation {action}"] = not hasattr(CloudFormationResponse, action)
     for action in ("get_pipeline_state", "put_approval_result"):
         found[f"codepipeline {action}"] = not hasattr(CodePipelineResponse, action)
-    for action in ("describe_events", "describe_instances_health", "create_storage_location",
-                   "update_environment"):  # fmt: skip
+    for action in (
+        "describe_events",
+        "describe_instances_health",
+        "create_storage_location",
+        "update_environment",
+    ):
         found[f"elasticbeanstalk {action}"] = not hasattr(EBResponse, action)
     action = "list_recovery_points_by_backup_vault"
     found[f"backup {action}"] = not hasattr(BackupResponse, action)
@@ -242,11 +249,22 @@ def gaps():
     found[f"secretsmanager {action}"] = not hasattr(SecretsManagerResponse, action)
     action = "get_instance_metadata_defaults"
     found[f"ec2 {action}"] = not hasattr(EC2Response, action)
-    for probe in (lacks_outputs_of_change_sets, lacks_exports_in_change_sets,
-                  lacks_empty_change_sets, lacks_kept_defaults, lacks_resources_of_conditions, lacks_keys_of_stacks,
-                  lacks_operations_that_take_a_while, lacks_rollbacks, lacks_kept_resources, lacks_types_by_region,
-                  lacks_tags_of_stacks, lacks_the_quota_of_instances, lacks_the_newest_lines,
-                  lacks_names_of_subnet_groups):  # fmt: skip
+    for probe in (
+        lacks_outputs_of_change_sets,
+        lacks_exports_in_change_sets,
+        lacks_empty_change_sets,
+        lacks_kept_defaults,
+        lacks_resources_of_conditions,
+        lacks_keys_of_stacks,
+        lacks_operations_that_take_a_while,
+        lacks_rollbacks,
+        lacks_kept_resources,
+        lacks_types_by_region,
+        lacks_tags_of_stacks,
+        lacks_the_quota_of_instances,
+        lacks_the_newest_lines,
+        lacks_names_of_subnet_groups,
+    ):
         with mock_aws():
             found[probe.__name__.removeprefix("lacks_").replace("_", " ")] = probe(
                 boto3.client("cloudformation")

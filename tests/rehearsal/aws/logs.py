@@ -29,9 +29,14 @@ class Logs:
         self._region, self._environments = region, environments
 
     def filter_log_events(
-        self, logGroupName, startTime=0, filterPattern="", startFromHead=True, limit=10_000,
+        self,
+        logGroupName,
+        startTime=0,
+        filterPattern="",
+        startFromHead=True,
+        limit=10_000,
         nextToken="0",
-    ):  # fmt: skip
+    ):
         if logGroupName not in logs_backends[ACCOUNT][self._region].groups:
             raise Refused("ResourceNotFoundException", "The specified log group does not exist.")
         found = sorted(
@@ -76,6 +81,9 @@ def _milliseconds(text):
 def _event(group, at, instance, number, text):
     identity = hashlib.sha256(f"{group} {instance} {number}".encode()).hexdigest()
     return {
-        "logStreamName": instance, "timestamp": at, "ingestionTime": at, "message": text,
+        "logStreamName": instance,
+        "timestamp": at,
+        "ingestionTime": at,
+        "message": text,
         "eventId": identity,
-    }  # fmt: skip
+    }

@@ -35,9 +35,12 @@ class Databases:
     """Serves the databases of ``environments``, by name, and the snapshots of a region."""
 
     actions = (
-        "modify_db_instance", "describe_db_instances", "describe_db_snapshots", "copy_db_snapshot",
+        "modify_db_instance",
+        "describe_db_instances",
+        "describe_db_snapshots",
+        "copy_db_snapshot",
         "describe_db_instance_automated_backups",
-    )  # fmt: skip
+    )
 
     def __init__(self, region, environments, folder, client):
         self.region, self.environments = region, environments
@@ -96,9 +99,16 @@ class Databases:
             raise Refused("DBSnapshotAlreadyExists", "Cannot create the snapshot: it exists.")
         source = self._usable(SourceDBSnapshotIdentifier)
         copy = Snapshot(
-            TargetDBSnapshotIdentifier, "manual", source.file, source.database, source.user,
-            source.key, source.at, source.size, "creating",
-        )  # fmt: skip
+            TargetDBSnapshotIdentifier,
+            "manual",
+            source.file,
+            source.database,
+            source.user,
+            source.key,
+            source.at,
+            source.size,
+            "creating",
+        )
         self.snapshots[copy.identifier] = copy
         return {"DBSnapshot": self._describe_snapshot(copy)}
 
@@ -133,9 +143,15 @@ class Databases:
         at = database.take_snapshot(path)
         properties = database.properties
         self.snapshots[identifier] = Snapshot(
-            identifier, kind, path, name, properties["MasterUsername"],
-            properties["KmsKeyId"], at, int(properties["AllocatedStorage"]),
-        )  # fmt: skip
+            identifier,
+            kind,
+            path,
+            name,
+            properties["MasterUsername"],
+            properties["KmsKeyId"],
+            at,
+            int(properties["AllocatedStorage"]),
+        )
         return self.snapshots[identifier]
 
     def find_restorable(self, properties):

@@ -65,6 +65,13 @@ class Stack:
     def _tell(self, resource, kind, status, reason):
         self._stack.events.append(
             Event(
-                self._stack.stack_id, self.name, resource, f"{self.name}-{resource}", kind, status, reason, None
+                self._stack.stack_id,
+                self.name,
+                resource,
+                f"{self.name}-{resource}",
+                kind,
+                status,
+                reason,
+                None,
             )
-        )  # fmt: skip
+        )

@@ -34,9 +34,12 @@ class Subscriptions:
         protocol, address = RECEIVER.fullmatch(one.endpoint).groups()
         is_pending = protocol == "email" and not self._are_confirmed()
         return {
-            "SubscriptionArn": PENDING if is_pending else one.arn, "TopicArn": one.topic.arn,
-            "Protocol": protocol, "Endpoint": address, "Owner": ACCOUNT,
-        }  # fmt: skip
+            "SubscriptionArn": PENDING if is_pending else one.arn,
+            "TopicArn": one.topic.arn,
+            "Protocol": protocol,
+            "Endpoint": address,
+            "Owner": ACCOUNT,
+        }
 
 
 def patches():

@@ -45,10 +45,17 @@ backend instances
             "exec haproxy -q -f /run/lb.cfg"
         )
         self.container = start(
-            "--publish=127.0.0.1::80", "--publish=127.0.0.1::9999",
-            "--env", f"CONFIG={config}", "--env", f"CERTIFICATE={certificate}",
-            MACHINE, "sh", "-c", command,
-        )  # fmt: skip
+            "--publish=127.0.0.1::80",
+            "--publish=127.0.0.1::9999",
+            "--env",
+            f"CONFIG={config}",
+            "--env",
+            f"CERTIFICATE={certificate}",
+            MACHINE,
+            "sh",
+            "-c",
+            command,
+        )
         self.address = address(self.container)
         self._control = self._port("9999")
         self.cname = f"127.0.0.1:{self._port('80')}"

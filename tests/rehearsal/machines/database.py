@@ -58,9 +58,15 @@ class Database:
 
     def _start(self, command):
         return start(
-            "--env-file", str(self._folder / "env"), "--volume", f"{self._folder}:/rds",
-            self._image, "bash", "-c", command,
-        )  # fmt: skip
+            "--env-file",
+            str(self._folder / "env"),
+            "--volume",
+            f"{self._folder}:/rds",
+            self._image,
+            "bash",
+            "-c",
+            command,
+        )
 
     def answer(self, ip, containers=()):
         """Let its name resolve to ``ip``, in containers started from now on and in ``containers``."""
@@ -127,9 +133,23 @@ class Database:
 
     def _filter(self, action):
         docker(
-            "run", "--rm", "--network", f"container:{self.container}", "--cap-add", "NET_ADMIN",
-            MACHINE, "iptables", action, "INPUT", "-p", "tcp", "--dport", "5432", "-j", "DROP",
-        )  # fmt: skip
+            "run",
+            "--rm",
+            "--network",
+            f"container:{self.container}",
+            "--cap-add",
+            "NET_ADMIN",
+            MACHINE,
+            "iptables",
+            action,
+            "INPUT",
+            "-p",
+            "tcp",
+            "--dport",
+            "5432",
+            "-j",
+            "DROP",
+        )
 
     def query(self, sql, name=NAME):
         """The rows that ``sql`` returns, one per line, columns separated by |."""
@@ -145,8 +165,10 @@ class Database:
         with path.open("wb") as file:
             ended = subprocess.run(
                 ["docker", "exec", self.container, "pg_dumpall", "-U", user],
-                stdout=file, stderr=subprocess.PIPE, timeout=limit(300),
-            )  # fmt: skip
+                stdout=file,
+                stderr=subprocess.PIPE,
+                timeout=limit(300),
+            )
         if ended.returncode:
             raise Failed(f"pg_dumpall: {ended.stderr.decode()}")
         return datetime.datetime.fromisoformat(at).replace(tzinfo=datetime.UTC)
@@ -156,14 +178,29 @@ class Database:
         user, wanted = self.properties["MasterUsername"], self.properties["MasterUserPassword"]
         with path.open("rb") as file:
             ended = subprocess.run(
-                ["docker", "exec", "-i", self.container, "psql", "-q", "-U", user, "-d", "postgres"],
-                stdin=file, capture_output=True, text=True, timeout=limit(300),
-            )  # fmt: skip
+                [
+                    "docker",
+                    "exec",
+                    "-i",
+                    self.container,
+                    "psql",
+                    "-q",
+                    "-U",
+                    user,
+                    "-d",
+                    "postgres",
+                ],
+                stdin=file,
+                capture_output=True,
+                text=True,
+                timeout=limit(300),
+            )
         # The image has already created the user
         wrong = [
-            line for line in ended.stderr.splitlines()
+            line
+            for line in ended.stderr.splitlines()
             if "ERROR" in line and f'role "{user}" already exists' not in line
-        ]  # fmt: skip
+        ]
         if ended.returncode or wrong:
             raise Failed(f"psql: {wrong or ended.stderr}")
         self.change_password(wanted)

@@ -26,9 +26,17 @@ from tests.rehearsal.waiting import limit
 
 # The configuration that Beanstalk gives the agent at first start and at every change of settings
 AGENT = "/opt/aws/amazon-cloudwatch-agent"
-STREAMED = {"logs": {"logs_collected": {"files": {"collect_list": [
-    {"file_path": "/var/log/eb-docker/containers/eb-current-app/*stdouterr.log"},
-]}}}}  # fmt: skip
+STREAMED = {
+    "logs": {
+        "logs_collected": {
+            "files": {
+                "collect_list": [
+                    {"file_path": "/var/log/eb-docker/containers/eb-current-app/*stdouterr.log"},
+                ]
+            }
+        }
+    }
+}
 MOVE = "rm -rf /var/app/current && mv /var/app/staging /var/app/current"
 TRUST_STORE = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
 
@@ -64,11 +72,14 @@ class Instance:
         self.root = folder / self.id
         (self.root / "etc/pki/rds").mkdir(parents=True)
         self.machine = start(
-            "--volume", "/var/run/docker.sock:/var/run/docker.sock",
-            "--volume", f"{self.root}/etc/pki/rds:/etc/pki/rds",
-            "--env", f"INSTANCE_ROOT={self.root}",
+            "--volume",
+            "/var/run/docker.sock:/var/run/docker.sock",
+            "--volume",
+            f"{self.root}/etc/pki/rds:/etc/pki/rds",
+            "--env",
+            f"INSTANCE_ROOT={self.root}",
             MACHINE,
-        )  # fmt: skip
+        )
         self.address = address(self.machine)
         self._stream_logs()
 
@@ -123,9 +134,16 @@ class Instance:
     def run(self, command, env=None, directory="/"):
         arguments = [part for name in env or {} for part in ("--env", name)]
         return docker(
-            "exec", "--workdir", directory, *arguments, self.machine, "bash", "-c", command,
+            "exec",
+            "--workdir",
+            directory,
+            *arguments,
+            self.machine,
+            "bash",
+            "-c",
+            command,
             env={**path_and_home(), **(env or {})},
-        ).stdout  # fmt: skip
+        ).stdout
 
     def kill(self):
         """Let it be gone, without a word to anybody."""
@@ -155,8 +173,9 @@ class Instance:
         command = "mkdir -p /var/app && cd /var/app && rm -rf staging && mkdir staging && tar -x -C staging"
         ended = subprocess.run(
             ["docker", "exec", "-i", self.machine, "bash", "-c", command],
-            input=bundle.packed, capture_output=True,
-        )  # fmt: skip
+            input=bundle.packed,
+            capture_output=True,
+        )
         if ended.returncode:
             raise Failed(f"tar: {ended.stderr.decode()}")
 
@@ -187,9 +206,17 @@ class Instance:
         names = [part for name in environment for part in ("--env", name)]
         # Beanstalk asks the application itself, and does not look at what Docker finds
         self.application = docker(
-            "run", "--detach", "--no-healthcheck", "--label", LABEL, *hosts(), *names, *volumes, bundle.image,
+            "run",
+            "--detach",
+            "--no-healthcheck",
+            "--label",
+            LABEL,
+            *hosts(),
+            *names,
+            *volumes,
+            bundle.image,
             env={**path_and_home(), **environment},
-        ).stdout.strip()  # fmt: skip
+        ).stdout.strip()
 
     def _proxy(self, bundle, folder, more="true"):
         port = bundle.dockerrun["Ports"][0]["ContainerPort"]

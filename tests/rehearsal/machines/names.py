@@ -18,9 +18,15 @@ class Names:
         self._folder, self._records = folder, {}
         self._write()
         server = start(
-            "--volume", f"{folder}:/names:ro", "--volume", f"{SCRIPT}:/nameserver.py:ro",
-            MACHINE, "python3", "/nameserver.py", "/names/records",
-        )  # fmt: skip
+            "--volume",
+            f"{folder}:/names:ro",
+            "--volume",
+            f"{SCRIPT}:/nameserver.py:ro",
+            MACHINE,
+            "python3",
+            "/nameserver.py",
+            "/names/records",
+        )
         (folder / "resolv.conf").write_text(f"nameserver {address(server)}\n")
         (folder / "nsswitch.conf").write_text("hosts: files dns\n")
 
@@ -42,11 +48,27 @@ class Names:
         """
         groups = ",".join(str(one) for one in os.getgroups())
         return [
-            "docker", "run", "--rm", "--init", "--interactive", "--network=host", "--label", LABEL,
-            "--volume", f"/:{ROOT}",
-            "--volume", f"{self._folder}/resolv.conf:{ROOT}{RESOLVER}:ro",
-            "--volume", f"{self._folder}/nsswitch.conf:{ROOT}{SWITCH}:ro",
-            *(part for name in environment for part in ("--env", name)), MACHINE,
-            "chroot", f"--userspec={os.getuid()}:{os.getgid()}", f"--groups={groups}", ROOT,
-            "env", f"--chdir={folder}", *command,
-        ]  # fmt: skip
+            "docker",
+            "run",
+            "--rm",
+            "--init",
+            "--interactive",
+            "--network=host",
+            "--label",
+            LABEL,
+            "--volume",
+            f"/:{ROOT}",
+            "--volume",
+            f"{self._folder}/resolv.conf:{ROOT}{RESOLVER}:ro",
+            "--volume",
+            f"{self._folder}/nsswitch.conf:{ROOT}{SWITCH}:ro",
+            *(part for name in environment for part in ("--env", name)),
+            MACHINE,
+            "chroot",
+            f"--userspec={os.getuid()}:{os.getgid()}",
+            f"--groups={groups}",
+            ROOT,
+            "env",
+            f"--chdir={folder}",
+            *command,
+        ]

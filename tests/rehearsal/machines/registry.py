@@ -67,11 +67,13 @@ class Registry(Mirror):
         hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(5)).decode()
         (folder / "htpasswd").write_text(f"AWS:{hashed}\n")
         super().__init__(
-            "--volume", f"{folder}:/auth:ro",
-            "--env=REGISTRY_AUTH=htpasswd", "--env=REGISTRY_AUTH_HTPASSWD_REALM=rehearsal",
+            "--volume",
+            f"{folder}:/auth:ro",
+            "--env=REGISTRY_AUTH=htpasswd",
+            "--env=REGISTRY_AUTH_HTPASSWD_REALM=rehearsal",
             "--env=REGISTRY_AUTH_HTPASSWD_PATH=/auth/htpasswd",
             "--env=REGISTRY_STORAGE_DELETE_ENABLED=true",
-        )  # fmt: skip
+        )
 
     def digest(self, repository, tag):
         """The digest of an image, or None."""
@@ -98,9 +100,12 @@ class Registry(Mirror):
         )
         with tempfile.TemporaryDirectory() as folder:
             ended = subprocess.run(
-                ["bash", "-c", command], capture_output=True, text=True, timeout=limit(300),
+                ["bash", "-c", command],
+                capture_output=True,
+                text=True,
+                timeout=limit(300),
                 env=path_and_home() | {"DOCKER_CONFIG": folder},
-            )  # fmt: skip
+            )
         assert ended.returncode == 0, ended.stderr
 
     def _headers(self):
