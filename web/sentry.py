@@ -1,12 +1,10 @@
 """Reports unhandled exceptions to Sentry if SENTRY_DSN is set. No personal data is sent.
 
-Events are built here, from data that cannot identify a user. The data that the SDK would collect
-contains paths, which include names, and the texts of exceptions, which quote rows; so its
-integrations are off, and everything it adds to an event is removed before the event is sent.
+Paths include names, and the texts of exceptions quote rows. So the SDK's integrations are off, and
+all that is not named here is removed from an event before it is sent.
 """
 
-import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from multiprocessing.util import Finalize
 from typing import Any
 
@@ -14,9 +12,8 @@ from flask import Flask, got_request_exception, request
 
 from web import log
 
-# The allowed keys of an event. `exception` and `tags` are built here, from types, frames and ids
-# only
-KEPT = (
+# The allowed keys of an event, of each exception in it, and of each frame of its stack
+KEPT = [
     "event_id",
     "timestamp",
     "platform",
@@ -26,7 +23,9 @@ KEPT = (
     "transaction",
     "exception",
     "tags",
-)
+]
+KEPT_OF_EXCEPTIONS = ("type", "module", "stacktrace")
+KEPT_OF_FRAMES = ("filename", "function", "module", "lineno", "in_app")
 FLUSH = 2  # seconds to send the remaining events when a worker ends
 
 
@@ -50,6 +49,8 @@ def init_app(app: Flask) -> None:
         auto_enabling_integrations=False,
         auto_session_tracking=False,
         include_local_variables=False,
+        include_source_context=False,
+        in_app_include=["web"],
         max_breadcrumbs=0,
         shutdown_timeout=FLUSH,
     )
@@ -62,39 +63,20 @@ def _report(app: Flask, exception: BaseException, **_: Any) -> None:
     """Queue an event, which a thread of the SDK sends. If the queue is full, it is dropped."""
     import sentry_sdk
 
-    sentry_sdk.capture_event(
-        {
-            "level": "error",
-            "transaction": str(request.url_rule or ""),
-            "tags": {
-                "request_id": log.request_id(),
-                "method": log.method(request.environ),
-                "status": "500",
-            },
-            "exception": {"values": list(_described(exception))[::-1]},  # the cause comes first
-        }
-    )
+    with sentry_sdk.new_scope() as scope:
+        scope.set_transaction_name(str(request.url_rule or ""))
+        method = log.method(request.environ)
+        scope.set_tags({"request_id": log.request_id(), "method": method, "status": "500"})
+        scope.capture_exception(exception)
 
 
 def _strip(event: Any, _: Any) -> Any:
-    return {name: event[name] for name in KEPT if name in event}
+    for raised in event["exception"]["values"]:
+        frames = raised["stacktrace"]["frames"]
+        raised["stacktrace"] = {"frames": [_only(KEPT_OF_FRAMES, frame) for frame in frames]}
+    values = [_only(KEPT_OF_EXCEPTIONS, raised) for raised in event["exception"]["values"]]
+    return _only(KEPT, event) | {"exception": {"values": values}}
 
 
-def _described(failed: BaseException) -> Iterator[dict[str, Any]]:
-    """An exception and the chain of its causes, without their messages."""
-    for error in log.causes(failed):
-        frames = [
-            {
-                "filename": frame.f_code.co_filename,
-                "function": frame.f_code.co_name,
-                "module": frame.f_globals.get("__name__"),
-                "lineno": line,
-                "in_app": str(frame.f_globals.get("__name__")).startswith("web"),
-            }
-            for frame, line in traceback.walk_tb(error.__traceback__)
-        ]
-        yield {
-            "type": type(error).__qualname__,
-            "module": type(error).__module__,
-            "stacktrace": {"frames": frames},
-        }
+def _only(names: Iterable[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: given[name] for name in names if name in given}

@@ -89,7 +89,7 @@ def test_an_unhandled_exception_is_an_event(reporting, collector, fail):
     assert event["level"] == "error"
     assert event["tags"] == {"request_id": UUID, "method": "GET", "status": "500"}
     cause, error = event["exception"]["values"]  # the oldest first, as Sentry wants it
-    assert (cause["module"], cause["type"]) == ("builtins", "KeyError")
+    assert (cause["module"], cause["type"]) == (None, "KeyError")
     assert (error["module"], error["type"]) == ("sqlalchemy.exc", "IntegrityError")
     frames = error["stacktrace"]["frames"]
     assert frames[-1]["function"] == "find"
