@@ -1,46 +1,55 @@
-"""The API framework: blueprints, and the OpenAPI document that is generated from them."""
+"""The API framework, and the OpenAPI document that it generates from views and schemas."""
 
-import functools
-import json
-from collections.abc import Callable, Mapping
-from http import HTTPStatus
 from typing import Any
 
+import apispec
 import flask_smorest
-from flask import Flask, Response, request
+from flask import Flask, Response
+from flask.json.provider import DefaultJSONProvider
 
-from web import body, openapi, schema
-
-View = Callable[..., Any]
-
-
-class Blueprint(flask_smorest.Blueprint):
-    """A blueprint whose operations are described by ``described``."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._prepare_doc_cbks.append(openapi.add_security)
+from web import body, keys, openapi, schema
 
 
 class Api(flask_smorest.Api):
-    """The framework, without its unused parts (web.errors handles its errors)."""
+    """flask-smorest, without errors of its own: web.errors has them all."""
 
-    DEFAULT_ERROR_RESPONSE_NAME = None  # each operation names its own
-
-    def _register_responses(self) -> None:
-        for name, response in openapi.RESPONSES.items():
-            self.spec.components.response(name, response)
-
-    def _register_etag_headers(self) -> None:
-        """None is used."""
-
-    def _register_pagination_header(self) -> None:
-        """It would add a schema that no operation uses to the document."""
+    DEFAULT_ERROR_RESPONSE_NAME = None
+    ERROR_SCHEMA = schema.Problem
 
 
-def init_app(app: Flask, *blueprints: Blueprint) -> None:
+class Common(apispec.BasePlugin):
+    """Adds to each operation of the document what all of them have."""
+
+    def __init__(self, needs_key: bool) -> None:
+        self._needs_key = needs_key
+
+    def path_helper(  # type: ignore[override]  # it takes all by name
+        self, *, operations: dict[str, Any], parameters: list[Any], **kwargs: Any
+    ) -> None:
+        """Complete the ``operations`` of one path."""
+        parameters.clear()  # operations name them, in the order in which a person fills them
+        for method, operation in operations.items():
+            responses = operation["responses"] | openapi.EVERYWHERE
+            if self._needs_key and method.upper() not in keys.OPEN:
+                operation["security"] = [{openapi.KEY: []}]
+                responses[401] = "Unauthorized"
+            for response in responses.values():
+                if isinstance(response, dict):
+                    response["headers"] = openapi.HEADERS
+            operation["responses"] = dict(sorted(responses.items(), key=lambda one: str(one[0])))
+
+
+class Json(DefaultJSONProvider):
+    """JSON as the schemas order it, in UTF-8."""
+
+    sort_keys = False
+    ensure_ascii = False
+
+
+def init_app(app: Flask, *blueprints: flask_smorest.Blueprint) -> None:
     """Serve ``blueprints``, described at /openapi.json. No path redirects to another."""
     app.url_map.merge_slashes = False
+    app.json = Json(app)
     app.config.from_mapping(
         API_TITLE=openapi.TITLE,
         API_VERSION=openapi.VERSION,
@@ -50,53 +59,21 @@ def init_app(app: Flask, *blueprints: Blueprint) -> None:
         # One more than allowed: a body without a declared length is cut off there
         MAX_CONTENT_LENGTH=body.LIMIT + 1,
     )
-    api = Api(app)
-    if app.config["API_KEYS"]:
+    needs_key = bool(app.config["API_KEYS"])
+    api = Api(app, spec_kwargs={"extra_plugins": [Common(needs_key)]})
+    del api.spec.components.schemas["PaginationMetadata"]  # of lists in pages, which nobody has
+    for name, response in openapi.RESPONSES.items():
+        api.spec.components.response(name, response)
+    if needs_key:
         api.spec.components.security_scheme(openapi.KEY, openapi.SECURITY_SCHEME)
+        app.before_request(keys.require)
     for blueprint in blueprints:
         api.register_blueprint(blueprint)
+    app.after_request(_untyped)
 
 
-def described(operation: dict[str, Any]) -> Callable[[View], View]:
-    """Describe a view in the OpenAPI document by ``operation``, and by its docstring.
-
-    flask-smorest's own decorators describe as well, but each adds a call to every request.
-    """
-
-    def describe(view: View) -> View:
-        view._apidoc = {"manual_doc": operation}  # type: ignore[attr-defined]
-        return view
-
-    return describe
-
-
-def parsed(reader: schema.Inputs) -> Callable[[View], View]:
-    """Call a view with the valid values of ``reader`` in place of the variables of its path."""
-
-    def decorate(view: View) -> View:
-        @functools.wraps(view)
-        def parse(*args: Any, **path: str) -> Any:
-            return view(*args, **body.parse(request, path, reader))
-
-        # For the tests, which hold the document to it
-        parse._apidoc = getattr(view, "_apidoc", {}) | {"reader": reader}  # type: ignore[attr-defined]
-        return parse
-
-    return decorate
-
-
-def json_response(answer: Mapping[str, Any]) -> Response:
-    """A response with ``answer`` as JSON.
-
-    Built here and not by flask-smorest, which would serialise with a schema, and have Flask's
-    jsonify sort and escape it: 22 us of CPU in place of 8, for a response of one string (``timeit``
-    of json_response(answer) and of jsonify(schema.dump(answer)), 27 November 2026).
-    """
-    return Response(json.dumps(answer, ensure_ascii=False), content_type="application/json")
-
-
-def no_content() -> Response:
-    """A response without a body."""
-    response = Response(status=HTTPStatus.NO_CONTENT)
-    del response.headers["Content-Type"]  # Flask labels an empty answer text/html
+def _untyped(response: Response) -> Response:
+    """``response``, without a media type if it is empty: Flask's default is HTML."""
+    if response.is_sequence and not response.calculate_content_length():
+        response.headers.pop("Content-Type", None)
     return response

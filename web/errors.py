@@ -38,7 +38,7 @@ _TITLES = {
 }
 # These replace the framework's texts, and are the same as in .platform/nginx/nginx.conf
 DETAILS = {
-    400: "This is not a valid HTTP request.",
+    400: "This is not a valid HTTP request. Percent-encode special characters in its URL.",
     404: "This path does not exist. See /docs for the API.",
     413: "The body must not exceed 4096 bytes.",
     500: "The server failed. Try again later; PUT and DELETE are safe to repeat.",

@@ -1,26 +1,30 @@
 """Health checks for load balancers and orchestrators."""
 
-from flask import Response, current_app
+from flask import current_app
+from flask_smorest import Blueprint
 
-from web import openapi, storage
-from web.api import Blueprint, described, json_response
+from web import openapi, schema, storage
 
 blueprint = Blueprint("health", __name__, description="Whether the service is up and ready")
 
 
 @blueprint.get("/livez")
-@described(openapi.LIVENESS)
-def livez() -> Response:
+@blueprint.doc(operationId="getLiveness")
+@blueprint.response(
+    200, schema.Alive, description="The process is up", example={"status": "ok", "version": "1a2b"}
+)
+def livez() -> dict[str, str]:
     """Report that the process is up, and its version.
 
     Never queries the database, because restarting the process would not bring it back.
     """
-    return json_response({"status": "ok", "version": current_app.config["APP_VERSION"]})
+    return {"status": "ok", "version": current_app.config["APP_VERSION"]}
 
 
 @blueprint.get("/readyz")
-@described(openapi.READINESS)
-def readyz() -> Response:
+@blueprint.doc(operationId="getReadiness", responses={404: "NotFound", **openapi.DATABASE})
+@blueprint.response(200, schema.Ready, description="It can serve", example={"status": "ok"})
+def readyz() -> dict[str, str]:
     """Report that requests can be served: the database answers, and its schema is not too old."""
     storage.ping()
-    return json_response({"status": "ok"})
+    return {"status": "ok"}

@@ -1,31 +1,28 @@
 """API keys: if API_KEYS is set, requests that write need one of them. Reading never does."""
 
-import functools
 import hashlib
 import hmac
-from collections.abc import Callable
-from typing import Any
 
 from flask import current_app, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 DETAIL = "Send a valid key, in a header Authorization: Bearer <key>."
+OPEN = {"GET", "HEAD", "OPTIONS"}  # the methods of requests that change nothing
 
 
-def required(view: Callable[..., Any]) -> Callable[..., Any]:
-    """``view``, which first refuses a request without a valid key, if keys are required."""
+def require() -> None:
+    """Refuse the current request if it may change something and has no valid key.
 
-    @functools.wraps(view)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        digests: frozenset[bytes] = current_app.config["API_KEYS"]
-        if digests and not is_valid(_key(), digests):
-            title: str = current_app.config["API_TITLE"]
-            raise Unauthorized(DETAIL, www_authenticate=challenge(title))
-        return view(*args, **kwargs)
-
-    guarded._apidoc = getattr(view, "_apidoc", {}) | {"needs_key": True}  # type: ignore[attr-defined]
-    return guarded
+    A path or a method that does not exist is answered 404 or 405, with and without a key.
+    """
+    if request.method in OPEN or request.url_rule is None:
+        return
+    given = request.authorization
+    token = given.token if given is not None and given.type == "bearer" else None
+    if not is_valid(token or "", current_app.config["API_KEYS"]):
+        title: str = current_app.config["API_TITLE"]
+        raise Unauthorized(DETAIL, www_authenticate=challenge(title))
 
 
 def challenge(title: str) -> WWWAuthenticate:
@@ -42,9 +39,3 @@ def is_valid(key: str, digests: frozenset[bytes]) -> bool:
     """
     digest = hashlib.sha256(key.encode()).digest()
     return sum(hmac.compare_digest(digest, known) for known in digests) > 0 and key != ""
-
-
-def _key() -> str:
-    """The token of the current request, or empty text if it has none."""
-    given = request.authorization
-    return given.token or "" if given is not None and given.type == "bearer" else ""

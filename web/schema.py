@@ -1,23 +1,21 @@
 """Parsers from untrusted text to typed values, and the shapes of all requests and responses."""
 
-import json
 import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import date
-from typing import Any, NoReturn
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from marshmallow import EXCLUDE, INCLUDE, Schema, ValidationError, fields, validates_schema
+from marshmallow import INCLUDE, Schema, ValidationError, fields, validates_schema
 
 from web import clock
+from web.inputs import Body, Inputs, Parsed
 
 NAME_LIMIT = 64  # Unicode code points, counted after normalisation
 NAME_RULE = f"Use 1 to {NAME_LIMIT} letters and nothing else."
 DATE_RULE = "Use a real date, written YYYY-MM-DD."
 DATE_MISSING = f"The key is missing. {DATE_RULE}"
-JSON_RULE = "Send a JSON object such as {example}."
-TEXT_RULE = "Use text without U+0000 and without lone surrogates."
 ZONE_RULE = "Use an IANA time zone such as Europe/Berlin."
 
 # No character is composed of more than four code points, so a longer text cannot become a name. It
@@ -30,7 +28,6 @@ UNNORMALISED_LIMIT = 4 * NAME_LIMIT
 _NAME = re.compile(r"L[LM]*(?:J[LM]+)*")
 _JOINERS = "\u200c\u200d"
 _EARLIEST = clock.parse_zone("Pacific/Kiritimati")  # the zone in which each day begins first
-_UNSTORABLE = re.compile("[\\0\ud800-\udfff]")
 _ZONES: dict[str, list[str]] = {}  # by name and by city, in lower case
 for _zone in sorted(clock.ZONES):
     for _word in {_zone.casefold(), _zone.rpartition("/")[2].casefold()}:
@@ -94,102 +91,40 @@ def require_past(born: date, today: date) -> date:
     return born
 
 
-def parse_object(body: bytes, example: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``body`` parsed as a JSON object (RFC 8259), in UTF-8 and with finite numbers only.
-
-    A byte-order mark at the start is ignored. Raises ValidationError, which shows ``example``, for
-    anything else, including nesting too deep for the parser.
-    """
-    try:
-        value = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
-        if isinstance(value, dict):
-            return value
-    except (ValueError, RecursionError):
-        pass
-    raise ValidationError(JSON_RULE.format(example=json.dumps(example)), "body")
-
-
-class Name(fields.Field[str]):
-    """A user's name in a request; see parse_name for what is valid."""
-
-    def _deserialize(self, value: object, attr: Any, data: Any, **kwargs: Any) -> str:
-        return parse_name(value)
-
-
-class Zone(fields.Field[ZoneInfo]):
-    """A time zone in a request; see parse_zone for what is valid."""
-
-    def _deserialize(self, value: object, attr: Any, data: Any, **kwargs: Any) -> ZoneInfo:
-        return parse_zone(value)
-
-
-class DateOfBirth(fields.Field[date]):
-    """A date of birth in a request; see parse_date for what is valid."""
-
-    default_error_messages = {"required": DATE_MISSING, "null": DATE_RULE}  # noqa: RUF012  # as in Field
-
-    def _deserialize(self, value: object, attr: Any, data: Any, **kwargs: Any) -> date:
-        return parse_date(value)
-
-
-class Lenient(Schema):
-    """The base of all request schemas: unknown keys are ignored, and texts can be stored."""
-
-    class Meta:
-        unknown = EXCLUDE
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.keys = {field.data_key or name: field for name, field in self.fields.items()}
-        self._texts = [
-            key
-            for key, field in self.keys.items()
-            if not isinstance(field, Name | Zone | DateOfBirth)  # which accept no other text
-        ]
-
-    @validates_schema(pass_original=True, skip_on_field_errors=False)
-    def _require_storable(self, data: object, given: Mapping[str, Any], **kwargs: Any) -> None:
-        wrong = [key for key in self._texts if not _is_storable(given.get(key))]
-        if wrong:
-            raise ValidationError({key: [TEXT_RULE] for key in wrong})
-
-
-class Body(Lenient):
-    """The base of the schemas of bodies. Without a body, ``or_query`` is read from the query."""
-
-    or_query: frozenset[str] = frozenset()
-
-    @property
-    def example(self) -> dict[str, Any]:
-        """A valid body: the example of each required key."""
-        return {
-            key: field.metadata["example"] for key, field in self.keys.items() if field.required
-        }
-
-
-class Inputs(Lenient):
-    """The base of what operations read from the path and the query string.
-
-    One that also reads a body inherits from its Body, too; ``body`` has that schema, or None.
-    """
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        ours = type(self).__mro__
-        kinds = [one for one in ours if issubclass(one, Body) and not issubclass(one, Inputs)]
-        self.body = kinds[0]() if kinds else None
-
-
 class Who(Inputs):
     """The user that a request is about."""
 
-    name = Name(required=True, data_key="username")
+    in_path = frozenset({"username"})
+
+    name = Parsed(
+        parse_name,
+        required=True,
+        data_key="username",
+        metadata={
+            "description": f"{NAME_RULE} Letters of all scripts are accepted. Combining marks may "
+            "follow a letter, and U+200C or U+200D may appear between two letters. Hyphens, "
+            "apostrophes and spaces are rejected. Names are case-sensitive. The letters are "
+            "counted in Unicode normalisation form C.",
+            "minLength": 1,
+            "maxLength": UNNORMALISED_LIMIT,
+            "example": "John",
+        },
+    )
 
 
 class Greet(Who):
     """A request that also depends on the current date."""
 
-    zone = Zone(required=True, data_key="timeZone")
+    zone = Parsed(
+        parse_zone,
+        "tz",
+        data_key="timeZone",
+        metadata={
+            "description": "The IANA time zone that determines the current date, such as "
+            "Europe/Berlin. Defaults to the operator's.",
+            "minLength": 1,
+        },
+    )
 
 
 class Birth(Body):
@@ -199,16 +134,18 @@ class Birth(Body):
     type in the document.
     """
 
+    example: Mapping[str, Any] = {"dateOfBirth": "1990-05-17"}
     or_query = frozenset({"dateOfBirth"})
 
-    born = DateOfBirth(
+    born = Parsed(
+        parse_date,
+        *("dob", "birthday", "birthDate"),
         required=True,
         data_key="dateOfBirth",
+        error_messages={"required": DATE_MISSING, "null": DATE_RULE},
         metadata={
             "description": "A real date, written YYYY-MM-DD, strictly before today.",
-            "type": "string",
             "format": "date",
-            "example": "1990-05-17",
         },
     )
 
@@ -233,48 +170,33 @@ class Greeting(Answer):
     """The answer to GET /hello/<username>."""
 
     message = fields.String(
-        required=True,
-        metadata={"example": "Hello, John! Your birthday is in 5 day(s)"},
+        required=True, metadata={"example": "Hello, John! Your birthday is in 5 day(s)"}
     )
-
-
-OK = {"type": "string", "const": "ok"}
-
-
-class Alive(Answer):
-    """The answer of /livez."""
-
-    status = fields.Constant("ok", required=True, metadata=OK)
-    version = fields.String(required=True, metadata={"description": "The deployed version."})
 
 
 class Ready(Answer):
     """The answer of /readyz."""
 
-    status = fields.Constant("ok", required=True, metadata=OK)
+    status = fields.Constant("ok", required=True, metadata={"type": "string", "const": "ok"})
+
+
+class Alive(Ready):
+    """The answer of /livez."""
+
+    version = fields.String(required=True, metadata={"description": "The deployed version."})
+
+
+def _about(description: str, **more: Any) -> dict[str, Any]:
+    return {"required": True, "metadata": {"description": description, **more}}
 
 
 class Problem(Answer):
     """The answer to a request that cannot be served, as RFC 9457 defines it."""
 
-    type = fields.String(
-        required=True,
-        metadata={
-            "description": "A URI that names the kind of problem.",
-            "format": "uri-reference",
-        },
-    )
-    title = fields.String(
-        required=True,
-        metadata={
-            "description": "A short description of this type of problem.",
-            "example": "Bad Request",
-        },
-    )
-    status = fields.Integer(required=True, metadata={"description": "The HTTP status code."})
-    detail = fields.String(
-        required=True, metadata={"description": "What went wrong this time, and what to do."}
-    )
+    type = fields.String(**_about("A URI that identifies the problem.", format="uri-reference"))
+    title = fields.String(**_about("A short description of this type.", example="Bad Request"))
+    status = fields.Integer(**_about("The HTTP status code."))
+    detail = fields.String(**_about("What went wrong this time, and what to do."))
     errors = fields.Dict(
         keys=fields.String(),
         values=fields.List(fields.String()),
@@ -284,21 +206,3 @@ class Problem(Answer):
 
 def _kind(character: str) -> str:
     return "J" if character in _JOINERS else unicodedata.category(character)[0]
-
-
-def _is_storable(value: object) -> bool:
-    """Whether PostgreSQL can store each text in a JSON value: no U+0000, no surrogates."""
-    left = [value]
-    while left:
-        match left.pop():
-            case str() as text if _UNSTORABLE.search(text):
-                return False
-            case list() as values:
-                left += values
-            case dict() as pairs:
-                left += [*pairs, *pairs.values()]
-    return True
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")

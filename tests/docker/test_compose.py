@@ -23,6 +23,7 @@ import pytest
 
 from tests.docker.conftest import PATIENCE, docker, request
 from tests.support.load import NO_ANSWER, Load
+from web import docs
 
 OUTAGES = (503, 504)  # statuses while a container is down
 
@@ -169,11 +170,11 @@ def test_invalid_requests_get_the_same_response_through_nginx(stack, method, pat
     assert answer[:2] == (status, "application/problem+json")
 
 
-def raw(stack, request):
+def raw(stack, request, encoding="utf-8"):
     """Status line, headers by name in lower case, and body of the answer to ``request``."""
     with socket.create_connection(("127.0.0.1", stack.port), timeout=20) as connection:
         connection.sendall(request)
-        answer = connection.makefile("rb").read().decode()
+        answer = connection.makefile("rb").read().decode(encoding)
     head, _, body = answer.partition("\r\n\r\n")
     status, *headers = head.split("\r\n")
     return (
@@ -199,6 +200,9 @@ OWN_ANSWERS = {
         b"PUT /hello/Ann HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
         400,
     ),
+    "placeholder": (b"GET /hello/<username> HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "letters": ("GET /hello/Zoë HTTP/1.1\r\n".encode() + HOST + b"\r\n", 400),
+    "quotes": (b'GET /hello/Ann?timeZone="UTC" HTTP/1.1\r\n' + HOST + b"\r\n", 400),
     "internal path": (b"GET /problem HTTP/1.1\r\n" + HOST + b"\r\n", 404),
     "operator's path": (
         b"GET /readyz HTTP/1.1\r\n" + HOST + b"X-Forwarded-For: 192.0.2.1\r\n\r\n",
@@ -237,6 +241,18 @@ def test_nginxs_own_errors_are_problem_documents_too(stack, what):
     assert "nginx" not in body
     line = logged(stack, headers["x-request-id"])
     assert line["status"] == expected
+
+
+def test_the_documentation_page_is_small_on_a_slow_line(stack):
+    sizes = []
+    for name in docs.ASSETS:
+        target = f"GET /docs/{name} HTTP/1.1\r\n".encode() + HOST + b"Accept-Encoding: gzip\r\n"
+        status, headers, body = raw(stack, target + b"\r\n", "latin-1")
+        assert status.endswith("200 OK")
+        sizes.append(len(body))
+        again = target + f"If-None-Match: {headers['etag']}\r\n\r\n".encode()
+        assert raw(stack, again)[0].endswith("304 NOT MODIFIED")
+    assert sum(sizes) < 700_000  # of 1.9 MB
 
 
 def logged(stack, request_id):

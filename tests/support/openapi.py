@@ -33,5 +33,5 @@ def find_reader(app, path, method):
         if re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule) == path:
             view = app.view_functions[rule.endpoint]
             view = getattr(getattr(view, "view_class", None), method, view)
-            return view._apidoc.get("reader")
+            return getattr(view, "reader", None)
     raise LookupError(path)

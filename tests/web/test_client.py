@@ -79,7 +79,7 @@ def birth(generated, born):
 def test_every_operation_succeeds_with_the_examples_of_the_document(generated, caller):
     for path, method, operation in operations(DOCUMENT):
         given = parameters(DOCUMENT, path, method)
-        inputs = [one["example"] for one in given if one["in"] == "path"]
+        inputs = [one["schema"]["example"] for one in given if one["in"] == "path"]
         named = {}
         if "requestBody" in operation:
             content = operation["requestBody"]["content"]["application/json"]

@@ -1,3 +1,5 @@
+import gzip
+import json
 from datetime import UTC, date, datetime
 from urllib.parse import quote
 
@@ -141,8 +143,63 @@ def test_without_a_body_the_query_string_is_read(client):
 def test_unknown_parameters_are_ignored(client, person, on):
     on(date(2026, 5, 17))
     person(username="John", date_of_birth=date(1990, 5, 17))
-    for query in ("timezone=Europe/Berlin", "tz=x", "utm_source=x"):
+    for query in ("utm_source=x", "time=x", "dateOfBirth=x&dateOfBirth=y", "date_of_birth=x"):
         assert client.get(f"/hello/John?{query}").json == client.get("/hello/John").json
+    assert client.delete("/hello/John?timezone=x").status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("timezone", "timeZone"),
+        ("time_zone", "timeZone"),
+        ("TIME-ZONE", "timeZone"),
+        ("timeZome", "timeZone"),
+        ("tz", "timeZone"),
+        ("date_of_birth", "dateOfBirth"),
+        ("dateOfBrith", "dateOfBirth"),
+        ("dob", "dateOfBirth"),
+    ],
+)
+def test_a_misspelt_parameter_is_refused_with_the_right_name(client, name, meant):
+    for query in (f"{name}=x", f"timeZone=UTC&{name}=x"):
+        response = client.put(f"/hello/John?{query}", json=BORN)
+        assert_problem(response, 400, "invalid-request")
+        assert response.json["errors"] == {name: [f"Did you mean {meant}?"]}
+        if meant == "timeZone":
+            assert client.get(f"/hello/John?{query}").json == response.json
+    assert client.get("/hello/John").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "body"),
+    [
+        ("?dateOfBirth=1990-05-17&dateOfBirth=1990-05-18", None),
+        ("?dateOfBirth=1990-05-17", BORN),
+        ("", '{"dateOfBirth": "1990-05-17", "dateOfBirth": "1990-05-18"}'),
+    ],
+)
+def test_a_date_given_twice_is_refused(client, query, body):
+    body = json.dumps(body) if isinstance(body, dict) else body
+    response = client.put(f"/hello/John{query}", data=body)
+    assert_problem(response, 400, "invalid-request")
+    assert response.json["errors"] == {"dateOfBirth": ["Send it once."]}
+    assert client.get("/hello/John").status_code == 404
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "br", "identity, gzip", "x"])
+def test_a_compressed_body_is_refused(client, coding):
+    for body in (gzip.compress(json.dumps(BORN).encode()), json.dumps(BORN)):
+        response = client.put("/hello/John", data=body, headers={"Content-Encoding": coding})
+        assert_problem(response, 415)
+        assert response.headers["Accept-Encoding"] == "identity"
+        assert response.json["detail"] == "Send the body uncompressed, as UTF-8."
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+def test_an_uncompressed_body_may_say_so(client, coding):
+    headers = {"Content-Encoding": coding}
+    assert client.put("/hello/John", json=BORN, headers=headers).status_code == 204
 
 
 @pytest.mark.parametrize("method", ["get", "put"])
@@ -255,8 +312,10 @@ def test_head_and_options_are_supported(client, person):
     person(username="John")
     head = client.head("/hello/John")
     assert (head.status_code, head.data) == (200, b"")
-    assert client.options("/hello/John").status_code == 200
-    assert client.options("/hello/John").allow.as_set() == METHODS
+    options = client.options("/hello/John")
+    assert (options.status_code, options.data) == (200, b"")
+    assert options.allow.as_set() == METHODS
+    assert "Content-Type" not in options.headers
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "TRACE", "BREW"])
