@@ -92,18 +92,18 @@ checkout() { # TICKET REPOSITORY
     elif git -C "$1" show-ref --quiet --verify "refs/remotes/origin/$1"; then
         git -C "$1" switch --quiet --track "origin/$1" || die "$1 cannot be switched to its branch" "commit or stash what you have there"
     else
-        git -C "$1" switch --quiet --create "$1" || die "cannot create the branch $1" "look at the message above"
+        git -C "$1" switch --quiet --create "$1" || die "cannot create the branch $1" "see the message above"
     fi
 }
 
-lost() { die "pyenv does not find Python $python, which it has installed" "look at the message above"; }
+lost() { die "pyenv does not find Python $python, which it has installed" "see the message above"; }
 
 interpreter() {
     local found version prefix
     found=$(fitting)
     [ -z "$found" ] || { echo "$found" && return; }
     pyenv install --skip-existing "$python" >&2 ||
-        die "pyenv cannot install Python $python" "look at the message above; its prerequisites: https://github.com/pyenv/pyenv/wiki#suggested-build-environment"
+        die "pyenv cannot install Python $python" "see the message above; its prerequisites: https://github.com/pyenv/pyenv/wiki#suggested-build-environment"
     # Each in an assignment: "echo" succeeds whatever failed inside its $( )
     version=$(pyenv latest "$python") || lost
     prefix=$(pyenv prefix "$version") || lost
@@ -120,8 +120,8 @@ main() {
     checkout "$ticket" "$repository"
     interpreter=$(interpreter) || exit
     cd "$ticket"
-    make PYTHON="$interpreter" .venv/installed || die "the development dependencies cannot be installed" "look at the message above, and run this again"
-    .venv/bin/pre-commit install >/dev/null || die "the checks before each commit cannot be installed" "look at the message above, and run this again"
+    make PYTHON="$interpreter" .venv/installed || die "the development dependencies cannot be installed" "see the message above, and run this again"
+    .venv/bin/pre-commit install >/dev/null || die "the checks before each commit cannot be installed" "see the message above, and run this again"
     make test || die "the tests fail on this machine" "fix what they report, or ask the team: devops/owner.json"
     say "$ticket is ready, on the branch $ticket: cd $ticket"
 }

@@ -53,4 +53,4 @@ def audit(lock: str, today: date) -> int:
 
 
 if __name__ == "__main__":
-    interrupts.run(main, "not all locks were checked")
+    interrupts.run(main, "some lock files were not checked")

@@ -101,4 +101,4 @@ def _compile(source: Path, target: Path, options: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    interrupts.run(main, "each lock is the old one or the new one; run it again")
+    interrupts.run(main, "each lock file is the old one or the new one; run it again")

@@ -31,7 +31,7 @@ def main() -> None:
     """Exits with a message if there is nothing to migrate, or if the migration is incomplete."""
     message = " ".join(sys.argv[1:]).strip().rstrip(".")
     if not message or '"""' in message:
-        raise SystemExit('Say what changes: make migration MESSAGE="Add a column"')
+        raise SystemExit('Describe the change: make migration MESSAGE="Add a column"')
     path = generate(message)
     path.write_text(re.sub(r" *# ###.*\n", "", path.read_text()))  # Alembic's comments
     for command in (["check", "--fix"], ["format"]):
@@ -47,7 +47,7 @@ def main() -> None:
             f"{path} is generated, and incomplete: see above what it lacks. A CHECK constraint of "
             f"an existing table needs op.create_check_constraint. Then: make test ARGS={TESTS[0]}"
         )
-    print(f"{path}: say in it why, and how the version before this one works with it.")
+    print(f"Edit {path}: explain why, and how the previous version works with it.")
 
 
 def generate(message: str) -> Path:

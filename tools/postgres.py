@@ -199,7 +199,7 @@ class Server:
         handover.unlink()
         if made.returncode:
             shutil.rmtree(data.resolve())
-            raise PostgresError(f"cannot make a database in {data}: {made.stderr.strip()}")
+            raise PostgresError(f"cannot create a database in {data}: {made.stderr.strip()}")
 
     def _refuse_second(self, data: Path) -> None:
         try:
@@ -211,7 +211,7 @@ class Server:
             return
         raise PostgresError(
             f"a PostgreSQL, process {process}, is running on {data} already. Stop the command "
-            f"that started it with Ctrl-C; if that has gone, stop it with: kill -INT {process}"
+            f"that started it with Ctrl-C; if that has ended, stop it with: kill -INT {process}"
         )
 
     def _wait_until_ready(self, process: "subprocess.Popen[bytes]") -> None:

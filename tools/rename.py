@@ -75,7 +75,7 @@ def main() -> None:
     changes = plan(texts, old, new, keep=given.keep)
     write(root, changes)
     print(
-        f"{old.slug} is {new.slug} now, in {len(changes)} files: see `git diff`, and "
+        f"Renamed {old.slug} to {new.slug} in {len(changes)} files: see `git diff`, and "
         "docs/adopt.md. `git checkout -- .` undoes it."
     )
 
@@ -110,7 +110,7 @@ def plan(texts: Mapping[str, str], old: Names, new: Names, *, keep: bool = False
     doubts = list(dict.fromkeys(found))  # a line may have it twice
     if doubts and not keep:
         raise SystemExit(
-            f"these may be {old.slug}, or {new.slug}, as the name of the service, or not:\n  "
+            f"here, {old.slug} or {new.slug} may or may not be the name of the service:\n  "
             + "\n  ".join(doubts)
             + "\nNothing was changed. Choose another name, or change and commit these first; or "
             "leave them as they are, with KEEP=yes."
@@ -127,7 +127,7 @@ def find_meaning(texts: Mapping[str, str], word: str) -> str:
     if word in RESERVED_WORDS:
         return "a reserved word of PostgreSQL"
     if not isinstance(yaml.safe_load(word), str):
-        return "no text in YAML"
+        return "not text in YAML"
     if word in parts:
         return f"a part of the name of {parts[word]}"
     for path, text in texts.items():

@@ -129,9 +129,7 @@ def _run_until_stopped(
                 raise KeyboardInterrupt  # make was killed
             time.sleep(PAUSE)
         if web.returncode is None:
-            raise PostgresError(
-                "PostgreSQL has ended unexpectedly. See .local/postgres/log for why."
-            )
+            raise PostgresError("PostgreSQL stopped unexpectedly. See .local/postgres/log for why.")
         raise SystemExit(f"make run: the web server has ended with exit code {web.returncode}.")
     finally:
         if web.poll() is None:

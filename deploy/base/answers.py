@@ -69,7 +69,7 @@ class Foreign(Exception):
     """A response that is not AWS's."""
 
     def __init__(self, status: int) -> None:
-        super().__init__(f"HTTP {status} is from something else: a proxy or a sign-in page")
+        super().__init__(f"HTTP {status} is not an answer of AWS, but of a proxy or a sign-in page")
         self.status = status
 
 
@@ -101,7 +101,7 @@ def refused(region: str, action: str, error: ClientError) -> AwsFailure:
     is_transient = is_throttled or code in TIMED_OUT or status >= SERVER_ERROR
     permission = PERMISSIONS.get(action, action)
     if code in SKEWED or SKEW.search(reason):
-        what, remedy = "the clock of this machine is wrong", "set the clock, then run it again"
+        what, remedy = "the clock of this machine is wrong", "correct it, then run it again"
     elif error.operation_name != action.partition(":")[2]:  # one that fetches credentials
         return unusable(region, error, is_transient)
     elif is_throttled:
@@ -109,7 +109,7 @@ def refused(region: str, action: str, error: ClientError) -> AwsFailure:
         remedy = "wait a minute and run it again"
     elif code in DENIED:
         what = f"the permission {permission} is missing"
-        remedy = f"let these credentials do {permission}, or use others"
+        remedy = "grant it to these credentials, or use others"
     elif code in UNACCEPTED:
         what, remedy = "AWS does not accept the credentials", _log_in(region)
     elif code == str(status) and is_transient:
@@ -140,6 +140,6 @@ def unusable(region: str, error: Exception, transient: bool = False) -> AwsFailu
 
 def _log_in(region: str) -> str:
     return (
-        "log in again (such as by 'aws sso login'), or correct AWS_PROFILE or ~/.aws/config; then "
-        f"see whose the credentials are: aws sts get-caller-identity --region {region}"
+        "log in again (such as with 'aws sso login'), or correct AWS_PROFILE or ~/.aws/config; "
+        f"then check your identity: aws sts get-caller-identity --region {region}"
     )

@@ -51,7 +51,7 @@ class Console:
         """Write what happened, the current state, and what to do."""
         now, remedy = "nothing was changed", "see the reason above, then run it again"
         if self.has_changed:
-            now = "nothing more was done by this run"
+            now = "this run made no further changes"
             remedy += "; it continues where it stopped"
         self.say(f"FAILED: {failure.what}")
         self.say(f"  now: {failure.now or now}")

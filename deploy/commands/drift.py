@@ -4,7 +4,7 @@ AWS does not say where a setting comes from. A direct one wins over .ebextension
 (docs.aws.amazon.com/elasticbeanstalk/latest/dg/command-options.html, "Precedence";
 github.com/aws/elastic-beanstalk-roadmap/issues/154), so a value that differs from the files was set
 directly. What cannot be told, and is not reported: a direct setting with the value of the file, an
-option of .ebextensions with Beanstalk's default, one that is in no file and has a default, and
+option of .ebextensions with Beanstalk's default, one that is not in any file and has a default, and
 values that Beanstalk computes.
 """
 
@@ -112,7 +112,7 @@ def _compare(
             return
         yield f"{name} is {_show(option, value)}, and .ebextensions cannot change it", remove
     elif option[0] in EMPTY or option in EMPTY_OPTIONS:
-        yield f"{name} is in no file", remove
+        yield f"{name} is not in any file", remove
 
 
 def _show(option: Option, value: str) -> str:

@@ -138,10 +138,10 @@ def _missing(run: Run, environment: Environment, group: str, there: set[str]) ->
         return NotFound(what, next=f"name one that exists with --file: {', '.join(others)}")
     state = beanstalk.find(run, environment.name)
     if state is None:
-        what += f", because there is no environment {environment.name}, and there was none"
+        what += f", because there is no environment {environment.name}, and there never was one"
         return NotFound(what, next=settings.elsewhere(f"create {environment.short}"))
     return NotFound(
         f"{what} yet: {environment.name} is {state.status}, and AWS creates the group when its "
         "first instance sends lines",
-        next=f"see whether it comes so far: {settings.eb(f'events {environment.name}')}",
+        next=f"see whether it gets that far: {settings.eb(f'events {environment.name}')}",
     )

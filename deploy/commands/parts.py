@@ -32,7 +32,7 @@ def find_made(run: Run, stack: str) -> dict[str, str]:
     if outputs is not None:
         return outputs
     if run.changes.dry_run:
-        raise NotYet(f"what follows can be shown once the stack {stack} exists")
+        raise NotYet(f"the next steps can be shown once the stack {stack} exists")
     raise NotFound(f"the stack {stack} is gone", next="run it again")
 
 
@@ -123,9 +123,9 @@ def serving(run: Run, environment: Environment, label: str, since: events.Mark) 
     except Unhealthy as failure:
         events.show(run, name)
         raise Failure(
-            f"{name} exists, but does not serve as it should: {failure.what}",
-            next="fix the cause shown in the events above, and run it again; to do so with another "
-            "version, name that with --version",
+            f"{name} exists, but does not serve correctly: {failure.what}",
+            next="fix the cause shown in the events above, and run it again; for "
+            "another version, add --version",
         ) from failure
 
 

@@ -44,7 +44,7 @@ def bootstrap(
         parts.find_made(run, run.settings.foundation)
         stacks.apply(run, _stack(run), TEMPLATE, parameters)
     if token:
-        with state("the pipeline exists; the building of pull requests is unchanged"):
+        with state("the pipeline exists; the project for pull requests is unchanged"):
             _store(run, token)
             parameters["TokenStored"] = "true"
             stacks.apply(run, _stack(run), TEMPLATE, parameters)
@@ -141,7 +141,7 @@ def _valid(token: str) -> str:
     if not re.fullmatch(r"github_pat_[A-Za-z0-9_]+", token):
         raise Failure(
             "the token is not a fine-grained personal access token of GitHub",
-            next="make one that begins with github_pat_ (docs/deployment.md says with which "
+            next="create one that begins with github_pat_ (docs/deployment.md says with which "
             "permissions)",
         )
     return token

@@ -166,7 +166,7 @@ def _verify(run: Run, plan: Plan, user: str | None) -> tuple[State, str]:
             smoke.refuse_unknown(run, place, user)
     if not place.host:
         return current, f"point the public name to {current.cname}"
-    return current, place.remedy(detour) if detour else f"{place.name} leads there already"
+    return current, place.remedy(detour) if detour else f"{place.name} already points there"
 
 
 def _protect(run: Run, plan: Plan) -> None:

@@ -48,7 +48,7 @@ def refuse_name(environment: Environment, name: str) -> None:
     """Raise Failure for what cannot be set as a secret."""
     if not re.fullmatch(rf"[A-Z][A-Z0-9_]*(?<!_BEFORE)(?<!{PREVIOUS})", name):
         raise Failure(
-            f"{name!r} is not a name for an environment variable",
+            f"{name!r} is not a valid name of an environment variable",
             next="use capital letters, digits and _, and another ending than _BEFORE or _PREVIOUS",
         )
     if name in SETTINGS:
@@ -66,7 +66,7 @@ def parse(run: Run, environment: Environment, name: str, value: str) -> str:
     """
     value = value.strip()
     if not value:
-        raise Failure(f"{name} would be empty, which counts as absent", next="give it a value")
+        raise Failure(f"{name} would be empty, which counts as unset", next="give it a value")
     if not value.isprintable():
         raise Failure(
             f"{name} has a line break or another control character",
@@ -82,7 +82,7 @@ def parse(run: Run, environment: Environment, name: str, value: str) -> str:
     if name != KEYS:
         return value
     if digest("") in value:
-        raise Failure(f"{KEYS} have the digest of an empty key", next=f"expected {expected}")
+        raise Failure(f"{KEYS} contains the digest of an empty key", next=f"expected {expected}")
     own = digest(smoke.find_key(run, environment))
     return ",".join(dict.fromkeys([*value.split(","), own]))
 

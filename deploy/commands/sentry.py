@@ -66,7 +66,7 @@ class _Api:
         if slug not in found:
             raise NotFound(
                 f"Sentry has no {what} {slug!r}. There are: {', '.join(found)}",
-                next="make it in Sentry, or correct devops/owner.json",
+                next="create it in Sentry, or correct devops/owner.json",
             )
         return found[slug]
 
@@ -90,7 +90,7 @@ class _Api:
             is_token = error.code in (401, 403)
             raise Failure(
                 f"Sentry refused {method} {url}: {error.code}: {reason}",
-                next=f"make a token with {SCOPES}" if is_token else "see the reason above",
+                next=f"create a token with {SCOPES}" if is_token else "see the reason above",
             ) from error
         except (OSError, ValueError) as error:
             raise Failure(
@@ -127,7 +127,7 @@ def apply(run: Run, ask_token: Callable[[], str]) -> None:
             "triggers": _conditions("any-short", triggers, []),
             "actionFilters": [_conditions("all", filters, actions)],
         }
-        with state("the alerts before this one are as they should be"):
+        with state("the alerts before this one are up to date"):
             if name in known:
                 api.change("PUT", f"workflows/{known[name]}/", body | {"id": known[name]})
             else:

@@ -34,7 +34,7 @@ def stop(run: Run, environment: Environment) -> None:
             own = {NAME: ",".join(map(secret_values.digest, keys))}
             kept = {BEFORE: stored.get(BEFORE, stored.get(NAME, ""))}
             secretsmanager.write(run, arn, stored | own | kept)
-        with state("the keys are replaced, but instances may accept writes still"):
+        with state("the keys are replaced, but instances may still accept writes"):
             _use(run, environment, arn, label)
             run.changes.quietly(lambda: smoke.refuse_writes(run, environment, proof))
     allowing = f"{run.settings.program} writes allow {environment.short}"
@@ -59,7 +59,9 @@ def allow(run: Run, environment: Environment) -> None:
                 _forget(run, environment)
                 smoke.check(run, environment, key="")
             secretsmanager.write(run, arn, allowed(stored))
-    how = "with the keys from before" if stored[BEFORE] else "without a key, as before"
+    how = (
+        "with the previous keys" if stored[BEFORE] else "without a key, as before they were stopped"
+    )
     run.changes.done(f"{environment.name} accepts writes {how}")
 
 

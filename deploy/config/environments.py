@@ -259,6 +259,6 @@ def _fill(value: Any, outputs: Mapping[str, str]) -> str:
     text = as_text(value)
     for name in options.find_outputs(text):
         if not outputs.get(name):
-            raise InvalidConfig(NAME, f"{{{name}}} is an output of no stack, or is empty")
+            raise InvalidConfig(NAME, f"{{{name}}} is not an output of a stack, or is empty")
         text = text.replace(f"{{{name}}}", outputs[name])
     return text

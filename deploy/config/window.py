@@ -47,7 +47,7 @@ DATE = kind(date, "a date such as 2026-12-24")
 FREEZE = {
     "first": DATE,
     "last": DATE,
-    "reason": text(r"(?s).*\S.*", "a sentence for those who wait"),
+    "reason": text(r"(?s).*\S.*", "a sentence that says why"),
 }
 
 

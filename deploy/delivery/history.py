@@ -67,7 +67,7 @@ def record(
             missing.append(region)
         except Failure as failure:
             run.console.say(f"the deployment is not recorded in {region}: {failure.what}")
-            run.console.say("  a later rollback or recovery there will not know it")
+            run.console.say("  a later rollback or recovery there will not include it")
     if done:
         run.changes.done(f"{environment.name}: recorded in {', '.join(done)}: {kind} {label}")
     if missing:

@@ -20,7 +20,7 @@ from deploy.delivery import history, notify, smoke, version
 from deploy.delivery.version import Version
 from deploy.resources import addresses, beanstalk, events, lock, monitoring, stuck
 
-LOOK = "the cause is said above, before the events; more is in {}; fix it and build again"
+LOOK = "the cause is shown above, before the events; for more, see {}; fix it and build again"
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _restore(rollout: _Rollout, failure: Failure) -> NoReturn:
         beanstalk.stop_update(run, rollout.environment)
     if before == failed:
         raise Failure(
-            f"version {failed} had been deployed already, and does not serve: {failure.what}",
+            f"version {failed} was already deployed, and does not serve: {failure.what}",
             f"{name} still has version {failed}",
             f"{run.settings.program} rollback {short}, or see: {logs}",
         )

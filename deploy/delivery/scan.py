@@ -45,7 +45,7 @@ REMEDIES = {
 RULES = {
     "id": text(r"[A-Z]+-[\w-]+", "an id such as CVE-2026-12345"),
     "until": kind(date, "a date such as 2026-12-31"),
-    "reason": text(r"(?s).*\S.*", "a sentence for the next reader"),
+    "reason": text(r"(?s).*\S.*", "a sentence that says why"),
 }
 
 
@@ -105,9 +105,9 @@ def refuse_critical(run: Run, name: str, digest: str, today: date) -> None:
         raise Failure(
             f"the image has {len(counting)} critical vulnerabilities that have a fix or are "
             f"exploited: {' '.join(counting)}{late}",
-            next=f"update these packages, or accept what was found for a time in {NAME}",
+            next=f"update these packages, or accept them temporarily in {NAME}",
         )
-    critical = f"{len(found)} critical, none that counts" if found else "nothing critical"
+    critical = f"{len(found)} critical, none of which blocks" if found else "nothing critical"
     run.console.say(f"ECR's scan of the image: {critical}")
 
 

@@ -48,8 +48,8 @@ def check_publicly(run: Run, environment: Environment, key: str, label: str | No
     try:
         if place.host:
             if detour := check_url(run, place.url, key, label, place.host):
-                raise Unhealthy(f"{place.name} does not lead to {environment.name}: {detour}")
-            run.changes.done(f"{place.name} leads to {environment.name}")
+                raise Unhealthy(f"{place.name} does not point to {environment.name}: {detour}")
+            run.changes.done(f"{place.name} points to {environment.name}")
         check_url(run, place.url, key, label)
     except Unhealthy as failure:
         dns = f"make sure that DNS points {place.name} to {place.host}, and " if place.host else ""
@@ -100,7 +100,7 @@ def refuse_writes(run: Run, environment: Environment, proof: str) -> None:
                 return f"{answer}, not {status}"
         return ""
 
-    _expect(run, anybody, "every instance has the new keys, and refuses others", find_fault)
+    _expect(run, anybody, "every instance has the new keys, and rejects others", find_fault)
 
 
 def refuse_unknown(run: Run, place: Place, user: str) -> None:
@@ -108,8 +108,8 @@ def refuse_unknown(run: Run, place: Place, user: str) -> None:
     client = Client(place.url, host=place.host)
     answer = client.ask("GET", f"/hello/{urllib.parse.quote(user, safe='')}")
     if answer.status != 200:
-        raise Unhealthy(f"the person of --greet is not greeted: the answer is {answer.status}")
-    run.console.say("the person of --greet is greeted: ok")
+        raise Unhealthy(f"--greet: the user was not greeted (status {answer.status})")
+    run.console.say("--greet: the user was greeted: ok")
 
 
 def _expect(run: Run, client: Client, name: str, find_fault: Callable[[Client], str]) -> None:
@@ -118,7 +118,7 @@ def _expect(run: Run, client: Client, name: str, find_fault: Callable[[Client], 
     while fault := find_fault(client):
         if time.monotonic() >= deadline:
             raise Unhealthy(f"smoke test of {client.url}: {name}: FAILED: {fault}")
-        show("not as it should be yet", fault)
+        show("not ready yet", fault)
         time.sleep(min(PAUSE, run.settings.smoke_timeout))
     run.console.say(f"smoke test: {name}: ok")
 
@@ -134,7 +134,7 @@ def _find_detour(run: Run, client: Client) -> str:
         if answer.status == 200 and f"Hello, {public.user}!" in answer.body:
             return ""
     if answer.status == 0:
-        return f"there is no way to it yet: {answer.body}"
+        return f"it is not reachable yet: {answer.body}"
     return f"another service answers there, with {answer.status}"
 
 
@@ -166,7 +166,7 @@ def find_key(run: Run, environment: Environment) -> str:
     if not (isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9]+", key)):
         raise Failure(
             f"{cannot}the secret {name} {'does not have it' if value else 'does not exist'}",
-            next=f"{run.settings.program} create {environment.short}, which makes the key",
+            next=f"{run.settings.program} create {environment.short}, which creates the key",
         )
     return key
 
@@ -212,7 +212,7 @@ def _choose(today: date, days: int) -> date:
 def _problem(client: Client) -> str:
     answer = client.ask_about_user("PUT", b'{"dateOfBirth": "2001-02-29"}')
     is_right = (answer.status, answer.kind) == (400, "application/problem+json")
-    return "" if is_right else f"the 29 February 2001: {answer} {answer.kind}"
+    return "" if is_right else f"29 February 2001: {answer} {answer.kind}"
 
 
 def _deleted(client: Client) -> str:

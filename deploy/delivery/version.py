@@ -29,7 +29,7 @@ def find(run: Run, label: str) -> Version:
     bundle, digest = read_bundle(run, label), find_digest(run, label)
     if digest is None:
         raise NotFound(
-            f"the image of version {label} is gone from the registry",
+            f"the image of version {label} is no longer in the registry",
             next=f"name another version, or build the commit {commit(label)} again",
         )
     return Version(label, digest, bundle)

@@ -51,10 +51,10 @@ def refuse_unsafe(run: Run, environment: Environment) -> None:
     if missing and environment.is_production:
         raise Failure(
             f"the account is not ready for production: {what}",
-            next=f"{remedies}. This applies to all that the account starts in this region",
+            next=f"{remedies}. This applies to everything that the account starts in this region",
         )
     if missing:
-        run.console.say(f"{what}, which production would refuse", remedies)
+        run.console.say(f"{what}; production requires both", remedies)
 
 
 def check_vcpus(run: Run) -> list[Finding]:

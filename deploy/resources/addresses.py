@@ -32,7 +32,7 @@ def refuse_swapped(run: Run, state: State) -> None:
     """Raise Failure if ``state`` has the address of another environment, whose users it serves."""
     if other := find_swapped(run, state):
         raise Failure(
-            f"{state.name} has the address of {other}: somebody has swapped them, and a deployment "
+            f"{state.name} has the address of {other}: somebody swapped them, and a deployment "
             f"would be tested by the users of {other}",
             next=f"{swap_back(run, state.name, other)}; then run it again",
         )
@@ -51,8 +51,8 @@ def check(name: str, host: str) -> list[Finding]:
     if not wanted:
         return [Finding(UNKNOWN, f"{host} has no address yet", "run it again")]
     if not found & wanted:
-        return not_ready(f"{name} leads to another host than {host}", remedy)
-    return ready(f"{name} leads to {host}")
+        return not_ready(f"{name} points to another host than {host}", remedy)
+    return ready(f"{name} points to {host}")
 
 
 def _find_addresses(name: str) -> set[str]:

@@ -70,7 +70,7 @@ def wait_until_ready(run: Run, environment: Environment) -> State:
             raise NotFound(f"there is no environment {name} in {run.settings.region}", next=command)
         if state.status in ("Terminating", "Terminated"):
             raise Failure(
-                f"{name} is being terminated", next=f"wait until it is gone, then: {command}"
+                f"{name} is being terminated", next=f"wait until it is terminated, then: {command}"
             )
         if state.status == "Ready":
             return state
@@ -130,7 +130,7 @@ def wait_until_running(run: Run, name: str, label: str) -> None:
 
     def look() -> Pending | None:
         difference = find_difference(run, name, label)
-        return Pending("not as it should be yet", difference) if difference else None
+        return Pending("not ready yet", difference) if difference else None
 
     late = wait_until(run, name, look, run.settings.health_timeout)
     if late:
@@ -174,8 +174,8 @@ def find_options(run: Run, name: str) -> dict[tuple[str, str], str]:
     deployed = [one for one in found if one.get("DeploymentStatus") == "deployed"] or found
     if not deployed:
         raise AwsFailure(
-            f"AWS does not say how {name} is configured",
-            "let these credentials do elasticbeanstalk:DescribeConfigurationSettings, or use "
+            f"AWS did not return the settings of {name}",
+            "grant elasticbeanstalk:DescribeConfigurationSettings to these credentials, or use "
             "others",
         )
     return {

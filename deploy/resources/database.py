@@ -77,7 +77,7 @@ def check(run: Run, environment: Environment) -> list[Finding]:
         _find(run, environment.name),
     )
     if known is None:
-        return ready("it is not recorded which database has the data")
+        return ready("no record says which database has the data")
     if found and found["DbiResourceId"] == known:
         return ready(f"{known} has the data")
     now = "there is none"

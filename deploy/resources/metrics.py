@@ -43,7 +43,7 @@ def check(run: Run, environment: Environment, state: State, now: datetime) -> li
     """
     program = run.settings.program
     if state.created is None or now - state.created < PATIENCE:
-        return later(f"whether all metrics arrive: a day after {state.name} was created")
+        return later(f"checked one day after {state.name} was created")
     needed = find_needed(run, state.name)
     if not needed:
         return not_ready("there are no alarms", f"{program} create {environment.short}")
@@ -51,7 +51,7 @@ def check(run: Run, environment: Environment, state: State, now: datetime) -> li
     if missing:
         return not_ready(
             f"no data in two weeks, or under another name: {', '.join(missing)}",
-            f"{program} smoke {environment.short}, in case that nobody has called it; after ten "
+            f"{program} smoke {environment.short}, in case nobody has called it; after ten "
             "minutes run this again. If they are still missing, correct devops/operations.yml",
         )
     return ready(f"all {len(needed)} metrics of the alarms have data")

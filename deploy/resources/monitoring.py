@@ -59,7 +59,7 @@ def watch(run: Run, environment: Environment, certificate: str) -> None:
         machinery = find_machinery(run, environment.name)
         if machinery is None:
             raise NotFound(
-                f"AWS does not say which load balancer {environment.name} has",
+                f"AWS did not return the load balancer of {environment.name}",
                 next=f"see: {run.settings.eb(f'events {environment.name}')}; then run it again",
             )
         _ensure_log(run, logs.name(environment.name, logs.APPLICATION))
@@ -109,7 +109,7 @@ def announced(run: Run, environment: Environment) -> Iterator[None]:
 
 
 def _unannounced(run: Run, environment: Environment, failure: AwsFailure) -> None:
-    run.console.say(f"the alarms could not be told of this deployment: {failure.what}")
+    run.console.say(f"could not suppress the alarm for this deployment: {failure.what}")
     run.console.say(f"  {environment.name}-instances-fail may fire because of it")
 
 

@@ -53,7 +53,7 @@ def check(run: Run) -> list[Finding]:
     if unheard:
         what = f"AWS does not say whether {region} has {', '.join(unheard)}"
         findings.append(Finding(UNKNOWN, what, f"see {PATH} in Systems Manager in {REGION}"))
-    return findings or ready(f"{region} has the {len(ALL)} that are used")
+    return findings or ready(f"{region} has all {len(ALL)} of them")
 
 
 def _here(service: str, region: str) -> str:

@@ -33,7 +33,7 @@ def connect(run: Run, responsible: Owner) -> None:
         _connect(run, run.at(_region(run)), responsible)
     except Failure as failure:
         again = f"{failure.next}; this command can be repeated"
-        run.console.say(f"Slack is left as it is: {failure.what}", again)
+        run.console.say(f"Slack is unchanged: {failure.what}", again)
 
 
 def _connect(run: Run, there: Run, responsible: Owner) -> None:
@@ -54,7 +54,7 @@ def _connect(run: Run, there: Run, responsible: Owner) -> None:
     except AwsFailure as failure:
         if slack or failure.code not in DENIED:
             raise
-        run.console.say("Slack is not configured; whether a channel has our topics was not seen")
+        run.console.say("Slack is not configured; the topics of the channels could not be read")
         return
     for one in found:
         _remove(there, one, {operations, deployments} - {wanted.get(one["SlackChannelId"])})

@@ -15,9 +15,9 @@ GOOD = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
 # Statuses that refuse every update: what has happened, and the command that ends them; see
 # docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html
 STUCK = {
-    "CREATE_FAILED": ("it was not created, and what it has was kept", "delete-stack"),
-    "ROLLBACK_FAILED": ("it was not created, and not all it has could be removed", "delete-stack"),
-    "DELETE_FAILED": ("not all it has could be deleted", "delete-stack"),
+    "CREATE_FAILED": ("its creation failed, and its resources were kept", "delete-stack"),
+    "ROLLBACK_FAILED": ("its creation failed, and so did its rollback", "delete-stack"),
+    "DELETE_FAILED": ("some of its resources could not be deleted", "delete-stack"),
     "UPDATE_FAILED": ("an update failed, and was not rolled back", "rollback-stack"),
     "UPDATE_ROLLBACK_FAILED": (
         "an update failed, and so did its rollback",
@@ -26,8 +26,8 @@ STUCK = {
 }
 REMOVED = "ROLLBACK_COMPLETE"  # after a creation that failed
 ENDED = {  # what else an operation may end with
-    REMOVED: "CloudFormation has removed what it had created",
-    "UPDATE_ROLLBACK_COMPLETE": "CloudFormation has rolled the stack back",
+    REMOVED: "CloudFormation removed what it had created",
+    "UPDATE_ROLLBACK_COMPLETE": "CloudFormation rolled the stack back",
 }
 REVIEWED = "REVIEW_IN_PROGRESS"  # nothing is in progress; until a change set is executed
 BEGINNINGS = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS")
@@ -147,10 +147,10 @@ def _execute(run: Run, name: str, change_set: change_sets.ChangeSet) -> None:
     status = stack["StackStatus"] if stack else "gone"
     _refuse_stuck(run, name, status, token)
     if status not in GOOD:
-        reason = _reason(run, name, token) if stack else "somebody has deleted it"
+        reason = _reason(run, name, token) if stack else "somebody deleted it"
         raise Failure(
             f"the stack {name} is {status}: {reason}",
-            ENDED.get(status, "somebody has changed the stack meanwhile"),
+            ENDED.get(status, "somebody changed the stack meanwhile"),
             leftovers.advise(run, name, reason)
             or f"see {_command(run, 'describe-stack-events', name)}",
         )

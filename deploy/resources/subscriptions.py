@@ -37,5 +37,5 @@ def _unconfirmed(run: Run, name: str, topic: str, one: dict[str, str]) -> list[F
         f"--notification-endpoint {one['Endpoint']}"
     )
     what = f"{one['Endpoint']} has not confirmed {name}"
-    how = "click the link in the message from AWS" if "@" in one["Endpoint"] else "let it confirm"
+    how = "click the link in the message from AWS" if "@" in one["Endpoint"] else "confirm it there"
     return not_ready(what, f"{how}; for another message: {run.settings.aws(subscribe)}")

@@ -55,6 +55,6 @@ def _refuse_failed(run: Run, name: str, since: Mark) -> None:
         events.show(run, name)
         raise Failure(
             f"{name} could not be terminated: {errors[0]}",
-            f"{name} is not complete any more, and its database is not protected against deletion",
+            f"{name} is no longer complete, and its database is not protected against deletion",
             "remove the cause shown in the events above, and run it again",
         )

@@ -41,12 +41,12 @@ def failure(run, **more):
 @pytest.mark.parametrize(
     ("code", "what", "next_"),
     [
-        ("AccessDeniedException", "the permission ecr:DescribeImages is missing: no", "let these"),
-        ("UnauthorizedOperation", "the permission ecr:DescribeImages is missing: no", "let these"),
+        ("AccessDeniedException", "the permission ecr:DescribeImages is missing: no", "grant it"),
+        ("UnauthorizedOperation", "the permission ecr:DescribeImages is missing: no", "grant it"),
         ("ExpiredTokenException", "AWS does not accept the credentials: no", "AWS_PROFILE"),
         ("UnrecognizedClientException", "AWS does not accept the credentials: no", "AWS_PROFILE"),
         ("AuthFailure", "AWS does not accept the credentials: no", "AWS_PROFILE"),
-        ("RequestTimeTooSkewed", "the clock of this machine is wrong: no", "set the clock"),
+        ("RequestTimeTooSkewed", "the clock of this machine is wrong: no", "correct it"),
         ("ThrottlingException", "AWS limits the number of requests", "wait a minute"),
         ("ServerException", "AWS refused ecr:DescribeImages: ServerException: no", "the reason"),
     ],

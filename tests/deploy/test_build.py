@@ -152,7 +152,7 @@ def test_a_failing_program_ends_the_build(
 @pytest.mark.parametrize(
     ("action", "code", "cure"),
     [
-        ("s3:PutObject", "AccessDenied", "let these credentials do s3:PutObject, or use others"),
+        ("s3:PutObject", "AccessDenied", "grant it to these credentials, or use others"),
         (
             "elasticbeanstalk:CreateApplicationVersion",
             "TooManyApplicationVersionsException",

@@ -67,7 +67,7 @@ def test_a_failure_is_always_three_sentences():
     assert next_ == "deploy:   next: see the reason above, then run it again"
 
 
-NOTHING, SOMETHING = "nothing was changed", "nothing more was done by this run"
+NOTHING, SOMETHING = "nothing was changed", "this run made no further changes"
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_a_failed_creation_is_reported(aws, nothing, fails):
 
     aws.elasticbeanstalk_create_environment = create
     output = fails("create", "staging", "--version", "new")
-    assert f"{STAGING} exists, but does not serve as it should: its creation failed" in output
+    assert f"{STAGING} exists, but does not serve correctly: its creation failed" in output
     assert "Failed to launch environment." in output
     assert "fix the cause shown in the events above, and run it again" in output
     assert LOCK not in aws.objects
@@ -205,7 +205,7 @@ def test_a_failed_creation_names_the_resource_that_failed(aws, nothing, fails):
 def test_an_environment_that_does_not_serve_is_a_failure(aws, nothing, fails, tested):
     tested.broken = {"new"}
     output = fails("create", "staging", "--version", "new")
-    assert "does not serve as it should: smoke test" in output
+    assert "does not serve correctly: smoke test" in output
     assert not recorded(aws)
 
 
@@ -296,7 +296,7 @@ def test_an_unknown_platform_is_refused(aws, nothing, fails):
 def test_an_output_that_a_stack_lacks(aws, nothing, fails, monkeypatch):
     monkeypatch.delitem(OUTPUTS[STAGING], "Key")
     output = fails("create", "staging", "--version", "new")
-    assert "{Key} is an output of no stack" in output
+    assert "{Key} is not an output of a stack" in output
     assert "now: the stacks exist" in output
 
 
@@ -317,7 +317,7 @@ def test_with_a_certificate_production_is_created_before_dns_leads_to_it(
     aws, nothing, certificate, command, tested
 ):
     tested.broken = {"https://hello.example.com"}
-    tested.detour = "there is no way to it yet: Name or service not known"
+    tested.detour = "it is not reachable yet: Name or service not known"
     code, output = command("create", "prod", "--version", "new")
     assert code == 0, output
     host = "prod.elasticbeanstalk.test"
@@ -394,7 +394,7 @@ def test_an_account_that_is_not_ready_for_production(
     assert not aws.stacks
     code, output = command("create", "staging", "--version", "new")
     assert code == 0, output
-    assert "which production would refuse" in output
+    assert "production requires both" in output
     assert remedy in output
 
 
@@ -494,7 +494,7 @@ def test_a_change_that_cloudformation_undoes_says_why(aws, nothing, fails, exist
     output = fails("create", "staging", "--version", "new")
     status = "UPDATE_ROLLBACK_COMPLETE" if exists else "ROLLBACK_COMPLETE"
     assert f"the stack {FOUNDATION} is {status}: Topic: it is no topic" in output
-    undone = "has rolled the stack back" if exists else "has removed what it had created"
+    undone = "rolled the stack back" if exists else "removed what it had created"
     assert f"now: CloudFormation {undone}" in output
 
 
@@ -550,7 +550,7 @@ def test_a_stack_that_refuses_updates_is_told_as_that(aws, nothing, fails, statu
         aws.cloudformation_execute_change_set = execute
     output = fails("create", "staging", "--version", "new")
     assert f"the stack {FOUNDATION} is {status}: " in output
-    assert "has rolled the stack back" not in output
+    assert "rolled the stack back" not in output
     command = f"aws cloudformation {WAYS_OUT[status]} --stack-name {FOUNDATION} --region {REGION}"
     assert command in " ".join(output.split())
     assert len(aws.asked("cloudformation:CreateChangeSet")) == (when == "after")
@@ -682,7 +682,7 @@ def test_a_dry_run_before_there_is_anything(aws, nothing, command):
     assert code == 0, output
     assert f"+ aws cloudformation deploy --stack-name {FOUNDATION} --template-file" in output
     assert f"{FOUNDATION} would change:" in output
-    assert f"what follows can be shown once the stack {FOUNDATION} exists" in output
+    assert f"the next steps can be shown once the stack {FOUNDATION} exists" in output
     assert not changes(aws)
     assert not aws.stacks
     assert not aws.change_sets

@@ -104,7 +104,7 @@ def test_the_next_rotation_makes_another_one(vault, steps, command):
 def test_an_interrupted_rotation_is_continued(vault, steps, programs, command, fails):
     programs.codes["eb deploy"] = 4
     output = fails("secrets", "rotate", "prod")
-    assert "had been deployed already, and does not serve" in output
+    assert "was already deployed, and does not serve" in output
     assert vault[DATABASE] == {
         "username": "app",
         "password": "old-one",
@@ -378,12 +378,12 @@ def test_a_secret_is_set_from_a_prompt(vault, command, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "text", "what"),
     [
-        (["staging", "token"], "x", "is not a name for an environment variable"),
+        (["staging", "token"], "x", "is not a valid name of an environment variable"),
         (["staging", "TOKEN"], "\n", "would be empty"),
         (["staging", "TOKEN"], "two\nlines", "has a line break"),
         (["staging", "TIME_ZONE"], "Mars/Base", "is a setting of the application"),
-        (["staging", "API_KEYS_BEFORE"], "x", "is not a name for an environment variable"),
-        (["staging", "TOKEN_PREVIOUS"], "x", "is not a name for an environment variable"),
+        (["staging", "API_KEYS_BEFORE"], "x", "is not a valid name of an environment variable"),
+        (["staging", "TOKEN_PREVIOUS"], "x", "is not a valid name of an environment variable"),
         (["staging", "RDS_PASSWORD"], "x", "secrets rotate staging"),
     ],
 )

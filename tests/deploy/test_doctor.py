@@ -338,7 +338,7 @@ HOST, PUBLIC = "prod.elasticbeanstalk.test", "hello.example.com"
         (
             {HOST: ["10.0.0.1", "10.0.0.2"], PUBLIC: ["10.0.0.2"]},
             "ready",
-            f"{PUBLIC} leads to {HOST}",
+            f"{PUBLIC} points to {HOST}",
         ),
         (
             {HOST: ["10.0.0.1"], PUBLIC: ["10.0.0.9"]},
@@ -379,7 +379,7 @@ def test_before_the_first_day_is_over_metrics_are_not_expected(healthy, command)
     healthy.listed = set()
     code, output = command("doctor", "staging")
     assert code == 0, output
-    assert any("whether all metrics arrive" in one for one in lines(output, "later"))
+    assert any("checked one day after" in one for one in lines(output, "later"))
 
 
 # --- Each thing that nobody answers

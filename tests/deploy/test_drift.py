@@ -66,7 +66,7 @@ def by_hand(command):
 
 def test_what_the_files_say_is_not_by_hand(settled, command):
     assert not by_hand(command)
-    assert "by hand        nothing that can be told" in command("doctor", "staging")[1]
+    assert "by hand        nothing that AWS shows" in command("doctor", "staging")[1]
 
 
 @pytest.mark.parametrize(
@@ -106,19 +106,19 @@ def test_what_the_files_say_is_not_by_hand(settled, command):
         (
             (VARIABLES, "MORE"),
             "s3cr3t",
-            f"{VARIABLES} MORE is in no file",
+            f"{VARIABLES} MORE is not in any file",
             f"OptionName=MORE' --region {REGION}",
         ),
         (
             (SECRETS, "MORE"),
             "x",
-            f"{SECRETS} MORE is in no file",
+            f"{SECRETS} MORE is not in any file",
             f"OptionName=MORE' --region {REGION}",
         ),
         (
             (LAUNCH, "EC2KeyName"),
             "mine",
-            f"{LAUNCH} EC2KeyName is in no file",
+            f"{LAUNCH} EC2KeyName is not in any file",
             "OptionName=EC2KeyName'",
         ),
     ],
@@ -212,7 +212,7 @@ def test_swapped_addresses_are_refused_before_anything_is_deployed(aws, staging,
     add_history(aws, "deploy older", "deploy old", name=PROD)
     for arguments in (("deploy", "prod", "--version", "new"), ("rollback", "prod")):
         output = fails(*arguments)
-        assert f"{PROD} has the address of {STAGING}: somebody has swapped them" in output
+        assert f"{PROD} has the address of {STAGING}: somebody swapped them" in output
         assert f"next: {SWAP}; then run it again" in output
     assert not aws.asked("elasticbeanstalk:UpdateEnvironment")
     _, shown = command("status", "prod")

@@ -29,7 +29,7 @@ def test_an_environment_that_is_not_in_the_file(short):
 
 
 def test_an_output_that_is_missing():
-    with pytest.raises(InvalidConfig, match=r"\{Key\} is an output of no stack"):
+    with pytest.raises(InvalidConfig, match=r"\{Key\} is not an output of a stack"):
         find("prod").options(OUTPUTS | {"Key": ""})
 
 

@@ -73,7 +73,7 @@ def test_what_keeps_it_from_being_watched(aws, staging, fails, action, code):
 
 def test_an_environment_without_a_load_balancer(aws, staging, fails):
     aws.elbv2_describe_target_groups = lambda **_: {"TargetGroups": []}
-    assert f"AWS does not say which load balancer {STAGING} has" in fails("create", "staging")
+    assert f"AWS did not return the load balancer of {STAGING}" in fails("create", "staging")
 
 
 def test_a_dry_run_shows_what_would_watch_a_new_environment_only_later(aws, command):
@@ -114,7 +114,7 @@ def test_that_they_cannot_be_told_fails_no_deployment(aws, staging, command, cod
     aws.fail("cloudwatch:PutMetricData", code)
     exit_code, output = command("deploy", "staging", "--version", "new")
     assert exit_code == 0
-    assert output.count("the alarms could not be told of this deployment") == 1
+    assert output.count("could not suppress the alarm for this deployment") == 1
     assert f"{STAGING}-instances-fail may fire because of it" in output
 
 

@@ -138,7 +138,7 @@ def test_the_first_dry_run_removes_the_empty_stack_that_shows_it(aws, command):
     aws.workspaces = ["TABCDEF12"]
     code, output = command("bootstrap", "--dry-run")
     assert code == 0, output
-    assert f"what follows can be shown once the stack {FOUNDATION} exists" in output
+    assert f"the next steps can be shown once the stack {FOUNDATION} exists" in output
     assert not aws.stacks
 
 

@@ -407,13 +407,13 @@ def test_a_user_saved_before_must_be_greeted(disaster, command, monkeypatch):
 
     def refuse_unknown(run, place, user):
         asked.append((place.url, user))
-        raise Unhealthy("the person of --greet is not greeted: the answer is 404")
+        raise Unhealthy("--greet: the user was not greeted (status 404)")
 
     monkeypatch.setattr(smoke, "refuse_unknown", refuse_unknown)
     code, output = command(*YES, "--greet", "Ada")
     assert code == 1
     assert asked == [("http://prod.elasticbeanstalk.test", "Ada")]
-    assert "the person of --greet is not greeted" in output
+    assert "--greet: the user was not greeted" in output
     assert "Ada" not in output
 
 

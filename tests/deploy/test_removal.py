@@ -130,7 +130,7 @@ def test_a_second_run_finds_nothing(running, command):
     code, output = command("remove", "prod")
     assert code == 0
     where = ", ".join((REGION, *DESTINATIONS))
-    assert f"nothing is left of {PROD} to be removed in {where}" in output
+    assert f"nothing of {PROD} is left to remove in {where}" in output
     assert (
         f"the vault {PROD}-{FIRST}, with the stack {PROD}-vault in {FIRST}, locked: 1 backups"
         in output
@@ -211,7 +211,7 @@ def test_what_is_protected_must_be_meant(running, fails, command, short):
     running.protected = {PROD, name}
     before = running.state()
     output = fails("remove", short, "--confirm", name)
-    assert "if you mean it, run it with --protected" in output
+    assert "to remove it, add --protected" in output
     assert "now: nothing was changed" in output
     assert running.state() == before
     assert command("remove", short, "--protected", "--confirm", name)[0] == 0
@@ -286,7 +286,7 @@ def test_a_failed_termination_is_reported(running, fails):
     running.elasticbeanstalk_terminate_environment = protect_again
     output = fails("remove", "staging", "--confirm", STAGING)
     assert f"{STAGING} could not be terminated: Deleting Database failed" in output
-    assert f"now: {STAGING} is not complete any more" in output
+    assert f"now: {STAGING} is no longer complete" in output
     assert STAGING in running.stacks
 
 
@@ -329,13 +329,13 @@ def test_a_database_without_its_environment_is_not_forgotten(running, fails):
 def test_a_public_name_is_remembered(running, command):
     running.stacks[STAGING]["outputs"]["PublicName"] = "hello.greetings.test"
     output = command("remove", "staging", "--confirm", STAGING)[1]
-    assert "the record of hello.greetings.test in DNS: remove it before" in output
+    assert "the record of hello.greetings.test in DNS: remove it first" in output
 
 
 def test_names_that_are_no_environments(running, command, fails):
     output = command("remove", "stagin", "--confirm", f"{APPLICATION}-stagin")[1]
-    assert "has no stagin: it is of an exercise, or mistyped" in output
-    assert "nothing is left of" in output
+    assert "has no stagin: it belongs to an exercise, or is mistyped" in output
+    assert "is left to remove in" in output
     for short in ("foundation", "pipeline", "replication", "budget"):
         assert "is the name of a stack that environments share" in fails("remove", short)
     assert "lower-case letters or digits" in fails("remove", "x")

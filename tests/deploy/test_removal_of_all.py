@@ -105,7 +105,7 @@ def test_a_second_run_finds_nothing(whole, command):
     before = whole.state()
     code, output = command("remove", "--all")
     assert code == 0
-    assert f"nothing is left of {APPLICATION} to be removed in" in output
+    assert f"nothing of {APPLICATION} is left to remove in" in output
     assert f"the vault {PROD}-{REGION}" in output
     assert whole.state() == before
 

@@ -90,7 +90,7 @@ def no_image(aws):
         (no_environment, f"there is no environment {STAGING}"),
         (terminating, f"{STAGING} is being terminated"),
         (stuck, "aws cloudformation continue-update-rollback --stack-name awseb-e-"),
-        (no_image, "the image of version new is gone from the registry"),
+        (no_image, "the image of version new is no longer in the registry"),
     ],
 )
 def test_each_refusal_to_begin_says_what_to_do(aws, staging, programs, fails, change, what):
@@ -212,7 +212,7 @@ def test_a_failed_smoke_test_of_the_version_that_was_deployed_before(
 ):
     tested.broken = {"old"}
     output = fails("deploy", "staging", "--version", "old")
-    assert "version old had been deployed already, and does not serve" in output
+    assert "version old was already deployed, and does not serve" in output
     assert "rollback staging" in output
     assert len(programs.calls("eb deploy")) == 1
 

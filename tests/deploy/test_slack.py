@@ -166,14 +166,14 @@ def test_a_service_without_slack_needs_no_permissions_for_it(account, run, capsy
     account.fail(ACTIONS[1], "AccessDeniedException")
     slack.connect(run, without_slack())
     [line] = capsys.readouterr().err.splitlines()
-    assert "Slack is not configured; whether a channel has our topics was not seen" in line
+    assert "Slack is not configured; the topics of the channels could not be read" in line
 
 
 def test_without_slack_a_topic_that_stays_is_reported(account, run, capsys):
     by_hand(account, DEPLOYMENTS)
     account.fail("chatbot:UpdateSlackChannelConfiguration", "AccessDeniedException")
     slack.connect(run, without_slack())
-    assert "Slack is left as it is: " in capsys.readouterr().err
+    assert "Slack is unchanged: " in capsys.readouterr().err
     assert topics(account) == {ALL: [DEPLOYMENTS]}
 
 
@@ -183,7 +183,7 @@ def test_slack_that_fails_is_left_out_and_stops_nothing(account, command, action
     account.fail(action, code)
     exit_code, output = command(*BOOTSTRAP)
     assert exit_code == 0, output
-    assert "Slack is left as it is: " in output
+    assert "Slack is unchanged: " in output
     assert action in output
     assert f"{APPLICATION}-pipeline" in account.stacks
     assert not account.channels

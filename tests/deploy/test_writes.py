@@ -84,7 +84,7 @@ def test_an_instance_that_accepts_a_write_is_a_failure_and_can_be_repeated(
     refused.answers.append(204)
     output = fails("writes", "stop", "prod")
     assert "every instance has the new keys: FAILED" in output
-    assert "now: the keys are replaced, but instances may accept writes still" in output
+    assert "now: the keys are replaced, but instances may still accept writes" in output
     refused.answers.append(401)
     assert command("writes", "stop", "prod")[0] == 0
     assert [proof for _, proof in refused.asked][1:] == [stopped(vault)]

@@ -111,7 +111,7 @@ def test_a_public_name_before_and_after_its_record_is_made(world, account, stagi
     printed = account.script("create", "prod", "--version", label)
     host = world.environment("prod").cname
     missing = "[Errno -2] Name or service not known"
-    assert f"only DNS is missing: point {name} to {host}: there is no way to it yet: " in printed
+    assert f"only DNS is missing: point {name} to {host}: it is not reachable yet: " in printed
     assert missing in printed
     assert f"{APPLICATION}-prod runs {label}: https://{name}" in printed
     alarms = world.cloud.client("cloudformation").describe_stacks(
@@ -121,14 +121,14 @@ def test_a_public_name_before_and_after_its_record_is_made(world, account, stagi
     printed = account.script("status", "prod")
     assert re.search(rf"^  address +https://{name}$", printed, re.M)
     assert re.search(rf"^  host +{host}, to which DNS points that name$", printed, re.M)
-    refusal = f"FAILED: {name} does not lead to {APPLICATION}-prod: "
+    refusal = f"FAILED: {name} does not point to {APPLICATION}-prod: "
     printed = account.script("smoke", "prod", fails=True)
-    assert f"{refusal}there is no way to it yet: " in printed
+    assert f"{refusal}it is not reachable yet: " in printed
     assert missing in printed
     assert f"make sure that DNS points {name} to {host}" in printed
 
     account.names.point(name, host)
-    assert f"{name} leads to {APPLICATION}-prod" in account.script("smoke", "prod")
+    assert f"{name} points to {APPLICATION}-prod" in account.script("smoke", "prod")
     printed = account.script("create", "prod")
     assert "the user is deleted: ok" in printed
     assert "DNS" not in printed

@@ -53,4 +53,4 @@ def test_a_generated_migration_passes_the_checks_and_what_it_lacks_is_named(tmp_
 
 
 def test_a_migration_says_what_it_changes():
-    assert migration(".") == (1, 'Say what changes: make migration MESSAGE="Add a column"\n')
+    assert migration(".") == (1, 'Describe the change: make migration MESSAGE="Add a column"\n')

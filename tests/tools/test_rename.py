@@ -163,7 +163,7 @@ def find():
 def test_a_checkout_is_renamed(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["rename", OTHER.slug])
     rename.main()
-    assert f"{HERE.slug} is {OTHER.slug} now, in 4 files" in capsys.readouterr().out
+    assert f"Renamed {HERE.slug} to {OTHER.slug} in 4 files" in capsys.readouterr().out
     assert find() == OTHER
     git("checkout", "--", ".")
     assert find() == HERE

@@ -158,7 +158,7 @@ def test_a_postgresql_that_ends_is_noticed(folder):
     pid = int((folder / ".local/postgres/data/postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGKILL)
     assert run.end() == 1
-    assert "PostgreSQL has ended unexpectedly. See .local/postgres/log" in run.output
+    assert "PostgreSQL stopped unexpectedly. See .local/postgres/log" in run.output
 
 
 @pytest.mark.process

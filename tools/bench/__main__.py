@@ -317,7 +317,7 @@ def number(pattern: str, output: str) -> float:
     """The number that ``pattern`` captures in ``output``."""
     found = re.search(pattern, output)
     if not found:
-        raise SystemExit(f"this was expected to match {pattern!r}:\n{output}")
+        raise SystemExit(f"expected output that matches {pattern!r}:\n{output}")
     return float(found[1])
 
 

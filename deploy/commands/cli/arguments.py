@@ -168,19 +168,19 @@ moment = click.option(
     "--at",
     metavar="TIME",
     type=_Moment(),
-    help="A moment such as 2026-11-24T09:30+01:00; the default is now.",
+    help="A time such as 2026-11-24T09:30+01:00; the default is now.",
 )
 since = click.option(
     "--since",
     metavar="WHEN",
     type=_Since(),
-    help="From then on: 30s, 10m, 2h or 3d ago, or a time such as 2026-11-24T09:30+01:00.",
+    help="Begin 30s, 10m, 2h or 3d ago, or at a time such as 2026-11-24T09:30+01:00.",
 )
 request = click.option(
     "--request",
     metavar="ID",
     type=_RequestId(),
-    help="Of one request, by its X-Request-ID; in the log of nginx too.",
+    help="Show one request, by its X-Request-ID, in nginx's log too.",
 )
 label = click.option("--version", "label", metavar="LABEL", help="A published version.")
 yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -207,7 +207,7 @@ lock_wait = click.option(
     type=click.IntRange(min=0),
     expose_value=False,
     callback=_keep_lock_wait,
-    help="Wait for another run that works on the environment, instead of failing at once.",
+    help="Wait for another run on the environment to end, instead of failing at once.",
 )
 
 

@@ -47,7 +47,7 @@ def build_command(run: Run, allow_dirty: bool) -> None:
 @lock_wait
 @with_run()
 def deploy(run: Run, environment: Environment, label: str | None, forward: bool) -> None:
-    """Deploy a version to ENV, test it, and roll back on a fault.
+    """Deploy a version to ENV, test it, and roll back on failure.
 
     Without --version, deploys the version that was built last in this checkout.
     """
@@ -89,7 +89,7 @@ def bootstrap(run: Run, token: bool, main_is_protected: bool) -> None:
     """Create the pipeline, or update it to match devops/.
 
     Uses devops/owner.json, devops/release_window.toml and devops/pipeline.yml. Safe to run again. A
-    dry run creates change sets to show what stacks would change, and removes them.
+    dry run shows what stacks would change by change sets, which it deletes again.
     """
     ask_token = (lambda: arguments.ask_for("the token")) if token else None
     pipeline.bootstrap(run, confirm(main_is_protected), ask_token)
@@ -100,7 +100,7 @@ def bootstrap(run: Run, token: bool, main_is_protected: bool) -> None:
 def release(run: Run) -> None:
     """Approve the pending version if the release window is open.
 
-    It is that of the pipeline. While the window is closed, the team is notified.
+    The version is the pipeline's. While the window is closed, the team is notified instead.
     """
     approval.release(run, datetime.now(UTC))
 
@@ -152,7 +152,7 @@ def apply_sentry(run: Run) -> None:
 
 @click.group()
 def versions() -> None:
-    """Stay below the 1,000 versions that an application may have."""
+    """Delete versions; an application can have 1,000 at most."""
 
 
 @versions.command("prune")

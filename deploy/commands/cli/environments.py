@@ -51,22 +51,22 @@ def create_command(
 ) -> None:
     """Create what ENV lacks, and apply devops/environments.toml.
 
-    Stacks, application, version (one is built without --version) and environment. Safe to run
-    again. A dry run creates change sets to show what stacks would change, and removes them.
+    These are stacks, application, version (without --version, it builds one) and environment. Safe
+    to run again. A dry run shows what stacks would change by change sets, which it deletes again.
     """
     create.create(run, environment, label, allow_dirty)
 
 
 @click.command("status")
 @any_environment
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.option("--watch", is_flag=True, help="Refresh every POLL_SECONDS, until Ctrl-C.")
 @with_run(harmless=True)
 def status_command(run: Run, environment: Environment | None, as_json: bool, watch: bool) -> bool:
     """Show versions, health, deployments, alarms and approvals.
 
-    Of ENV, or of all environments. Exit code 1 if AWS did not answer a query: what could not be
-    read is shown as unknown.
+    Of ENV, or of all environments. Exit code 1 if AWS did not answer a query; values that could
+    not be read are shown as unknown.
     """
     if as_json and watch:
         raise click.UsageError("--json and --watch do not go together")
@@ -80,20 +80,20 @@ def status_command(run: Run, environment: Environment | None, as_json: bool, wat
 @environment
 @since
 @request
-@click.option("--lines", "count", metavar="N", type=click.IntRange(1, 10_000), help="The last N.")
-@click.option("--errors", is_flag=True, help="Warnings, errors, and requests answered 500 to 599.")
+@click.option("--lines", "count", metavar="N", type=click.IntRange(1, 10_000), help="Show N lines.")
+@click.option("--errors", is_flag=True, help="Show warnings, errors, and status 500 to 599.")
 @click.option(
     "--file",
     metavar="PATH",
-    help="Another log than the application's: a path below /var/log, such as nginx/access.log.",
+    help="Read another log: a path below /var/log, such as nginx/access.log.",
 )
-@click.option("--follow", is_flag=True, help="Also lines that are written from now on.")
+@click.option("--follow", is_flag=True, help="Keep showing new lines.")
 @with_run(harmless=True)
 def logs_command(run: Run, environment: Environment, follow: bool, **wish: Any) -> None:
-    """Show the last lines that the application in ENV logged.
+    """Show the newest log lines of the application in ENV.
 
-    100 of the last 24 hours; with --since or --request, all of them. The lines of the application
-    and of nginx are JSON; --errors shows no others, such as the stacks of a worker that was stuck.
+    Up to 100 of the last 24 hours; with --since or --request, all of them. The application and
+    nginx log JSON; --errors leaves out any other line, such as the stacks of a stuck worker.
     """
     if wish["request"] and wish["errors"]:
         raise click.UsageError("--request and --errors do not go together")
@@ -104,11 +104,11 @@ def logs_command(run: Run, environment: Environment, follow: bool, **wish: Any) 
 @any_environment
 @with_run(harmless=True)
 def doctor_command(run: Run, environment: Environment | None) -> bool:
-    """Say what is ready for a first day on AWS, and what is not.
+    """Check what is ready for AWS, and what is not.
 
-    For ENV, or for all environments, with the command that makes it ready; what is unknown, with
-    the permission that is missing. Changes nothing. Exit code 1 if anything is not ready or
-    unknown; what nobody can know yet ("later") does not count.
+    Checks ENV, or all environments, and shows the command that solves each problem. An unknown
+    result comes with the missing permission. Changes nothing. Exit code 1 if a check is not ready
+    or unknown; those that are not possible yet ("later") do not count.
     """
     return report.show(run, environment)
 
@@ -121,7 +121,7 @@ def secrets() -> None:
 @secrets.command("set")
 @environment
 @click.argument("name")
-@click.option("--previous", is_flag=True, help="Set the value before its last change.")
+@click.option("--previous", is_flag=True, help="Restore the value from before the last change.")
 @lock_wait
 @with_run()
 def set_secret(run: Run, environment: Environment, name: str, previous: bool) -> None:
@@ -135,7 +135,7 @@ def set_secret(run: Run, environment: Environment, name: str, previous: bool) ->
 
 @click.group("writes")
 def writes_group() -> None:
-    """Stop and allow writes, as before a last backup, or in a flood."""
+    """Stop and allow writes, before a final backup or during a flood."""
 
 
 @click.group("backups")
@@ -163,7 +163,7 @@ def backups_group() -> None:
     "--greet",
     "user",
     metavar="USER",
-    help="A user saved before, who must be greeted afterwards. Never shown.",
+    help="A user in the backup; fails if they are not greeted afterwards. Never printed.",
 )
 @click.option(
     "--no-backups",
@@ -180,32 +180,35 @@ def backups_group() -> None:
 def recover_command(
     run: Run, /, environment: Environment, region: str | None, yes: bool, **wanted: Any
 ) -> None:
-    """Recreate ENV from a backup, elsewhere or beside the old one.
+    """Recreate ENV from a backup.
 
-    First says how old the newest complete backup is, and what is lost. Sends no request to the home
-    region. After an interruption, the same command continues. A dry run says what it would create.
+    In another region, or beside the old one. First says how old the newest complete backup is, and
+    what is lost. Sends no request to the home region. After an interruption, the same command
+    continues. A dry run says what it would create.
     """
     recovery.start(run, environment, region, recovery_plan.Wish(**wanted), confirm(yes))
 
 
 @click.command("remove")
 @click.argument("short", metavar="[ENV]", required=False)
-@click.option("--all", "everything", is_flag=True, help="Everything, in all regions.")
+@click.option("--all", "everything", is_flag=True, help="Remove everything, in all regions.")
 @click.option(
-    "--protected", is_flag=True, help="Also production, or what is protected against deletion."
+    "--protected",
+    is_flag=True,
+    help="Remove it even if it is production, or protected against deletion.",
 )
-@click.option("--confirm", "name", metavar="NAME", help="The full name, instead of typing it.")
+@click.option("--confirm", "name", metavar="NAME", help="The full name, instead of a prompt.")
 @lock_wait
 @with_run()
 def remove_command(
     run: Run, short: str | None, everything: bool, protected: bool, name: str | None
 ) -> None:
-    """Remove ENV, or everything, and say what stays.
+    """Remove ENV, or everything, and list what stays.
 
-    A snapshot of the database is kept. In the region of AWS_REGION, else in the home region, and
-    its backups in all regions. With --all, also the pipeline and what environments share, such as
-    images and records. Locked backups stay until they expire. Safe to run again: it continues, or
-    finds nothing left.
+    Acts in the region of AWS_REGION, else in the home region; backups are removed in all regions.
+    With --all, also removes the pipeline and what environments share, such as images and records.
+    Keeps a snapshot of the database, and locked backups until they expire. Safe to run again: it
+    continues, or finds nothing left.
     """
     if bool(short) is everything:
         raise click.UsageError("name an ENV, or --all")
@@ -238,13 +241,13 @@ SIMPLE: tuple[tuple[click.Group, str, Command, str], ...] = (
         writes_group,
         "stop",
         lock_wait(with_run()(writes.stop)),
-        "Answer 401 to all writes in ENV but those of the smoke test.",
+        "Reject all writes to ENV with 401, except those of the smoke test.",
     ),
     (
         writes_group,
         "allow",
         lock_wait(with_run()(writes.allow)),
-        "Let ENV accept writes as before they were stopped.",
+        "Allow writes to ENV again, as before they were stopped.",
     ),
     (
         backups_group,

@@ -19,11 +19,11 @@ Environment variables, besides those of AWS (AWS_PROFILE and other credentials):
                   .elasticbeanstalk/config.yml
   BUILD_NUMBER    second part of a version's label; the time, if absent
   BASES           prefix of the image names in the Dockerfile, to use another registry
-  PULL            true: pull the newest of these images, even if some are here already
+  PULL            true: pull the newest of these images, even if they are already present
   DEPLOY_TIMEOUT  minutes for one deployment (40)
-  HEALTH_TIMEOUT  seconds until it is healthy after that (300)
+  HEALTH_TIMEOUT  seconds to become healthy after that (300)
   SMOKE_TIMEOUT   seconds for each check of the smoke test (60)
-  POLL_SECONDS    seconds between two requests (10)
+  POLL_SECONDS    seconds between two queries to AWS (10)
 
 \b
 Exit codes:

@@ -104,7 +104,7 @@ def check_by_hand(run: Run, environment: Environment, state: State) -> list[Find
         for question in drift.QUESTIONS.values()
         for finding in answered(partial(question, run, environment, state))
     ]
-    return found or ready("nothing that can be told")
+    return found or ready("nothing that AWS shows")
 
 
 def check_platform(run: Run, state: State) -> list[Finding]:
@@ -118,7 +118,7 @@ def check_platform(run: Run, state: State) -> list[Finding]:
         RUNS_ON.search(state.platform),
     )
     if made and runs and made[1] == runs[2]:
-        return ready(f"{runs[1]}, and {NGINX} is for {made[1]}")
+        return ready(f"{runs[1]}; {NGINX} is for {made[1]}")
     return not_ready(
         f"it is {state.platform or 'unknown'}, and {NGINX} is for {made[1] if made else 'unknown'}",
         f"compare {NGINX} with /etc/nginx/nginx.conf of that version, and write the version there",

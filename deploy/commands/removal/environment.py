@@ -38,7 +38,7 @@ def remove(run: Run, short: str, is_meant: bool, confirm: Callable[[str], bool])
     """
     environment = environments.find_any(run.settings, short)
     if short not in environments.read(run.settings):
-        run.console.say(f"{NAME} has no {short}: it is of an exercise, or mistyped")
+        run.console.say(f"{NAME} has no {short}: it belongs to an exercise, or is mistyped")
     places = find_places(run)
     others = places[1:]
     target = Target(
@@ -107,7 +107,7 @@ def _find_environment(run: Run, environment: Environment) -> Found:
     what = f"the environment {name} in {region}, with its database: a final snapshot is kept"
     public = (stacks.find_outputs(run, name) or {}).get("PublicName")
     record = (
-        f"the record of {public} in DNS: remove it before, or whoever gets the host next answers "
+        f"the record of {public} in DNS: remove it first, or whoever gets the host next answers "
         "to that name"
     )
     step = Step(what, partial(termination.terminate, run, environment))
@@ -167,7 +167,7 @@ def _find_records(there: Run, environment: Environment, is_here: bool) -> Found:
     deployed = records.find_keys(f"{history.FOLDER}/{name}/")
     is_used = not is_here and beanstalk.find(there, name) is not None
     if deployed and (is_used or backups.find_points(there, environment)):
-        reason = f"{name} is there" if is_used else "a recovery from the backups needs them"
+        reason = f"{name} is there" if is_used else "a recovery from the backups requires them"
         stays.append(f"the records of {len(deployed)} deployments of {name} in {region}: {reason}")
     else:
         found += deployed

@@ -58,7 +58,7 @@ def remove(run: Run, target: Target, is_meant: bool, confirm: Callable[[str], bo
     found = _look(target)
     if not found.goes:
         where = ", ".join(target.regions)
-        run.console.say(f"nothing is left of {target.name} to be removed in {where}")
+        run.console.say(f"nothing of {target.name} is left to remove in {where}")
         _tell_what_stays(run, found)
         return
     run.console.say(f"{target.name}: this will remove")
@@ -67,7 +67,7 @@ def remove(run: Run, target: Target, is_meant: bool, confirm: Callable[[str], bo
     _tell_what_stays(run, found)
     if not run.changes.dry_run:
         _refuse_unmeant(target, is_meant, confirm)
-    with state("what is gone is gone, and all else is as it was; the same command continues"):
+    with state("what was removed is gone, and the rest is unchanged; the same command continues"):
         _carry_out(run, target)
     if not run.changes.dry_run:
         _refuse_rest(run, target)
@@ -75,9 +75,7 @@ def remove(run: Run, target: Target, is_meant: bool, confirm: Callable[[str], bo
 
 def _refuse_unmeant(target: Target, is_meant: bool, confirm: Callable[[str], bool]) -> None:
     if target.protected and not is_meant:
-        raise Failure(
-            f"{'; '.join(target.protected)}", next="if you mean it, run it with --protected"
-        )
+        raise Failure(f"{'; '.join(target.protected)}", next="to remove it, add --protected")
     if not confirm(target.name):
         raise Failure(
             "the removal was not confirmed",
@@ -106,7 +104,7 @@ def _refuse_rest(run: Run, target: Target) -> None:
     if found.goes:
         raise Failure(
             f"still there: {'; '.join(one.what for one in found.goes)}",
-            "all else was removed",
+            "everything else was removed",
             "run it again",
         )
     run.console.say(f"{target.name} is removed")
@@ -121,6 +119,6 @@ def _look(target: Target) -> Found:
 
 def _tell_what_stays(run: Run, found: Found) -> None:
     if found.stays:
-        run.console.say("what stays, and costs what you see in a day or two at " + COSTS)
+        run.console.say("what stays; its costs are shown in a day or two at " + COSTS)
     for line in found.stays:
         run.console.say(f"  {line}")
