@@ -163,7 +163,7 @@ def test_a_secret_needs_the_permission_for_its_key(account):
     secrets = account.as_role("secretsmanager", PIPELINE, "StagingRole")
     secret = {"SecretId": f"{STAGING}/smoke-test"}
     secrets.get_secret_value(**secret)
-    account.apply(PIPELINE, "pipeline", edit=without("DecryptThem"), **KNOWN)
+    account.apply(PIPELINE, "pipeline", edit=without("DecryptSecrets"), **KNOWN)
     try:
         refused, message = code(secrets.get_secret_value, **secret)
     finally:
@@ -193,9 +193,9 @@ def test_backups_are_deleted_by_nobody_but_the_break_glass_role(account):
 @pytest.mark.parametrize(
     ("sid", "action"),
     [
-        ("TakeItsLock", "s3:PutObject"),
-        ("TellWhatWasDeployed", "sns:Publish"),
-        ("LetAlarmsKnowOfADeployment", "cloudwatch:PutMetricData"),
+        ("AcquireLock", "s3:PutObject"),
+        ("NotifyDeployments", "sns:Publish"),
+        ("SuppressAlarms", "cloudwatch:PutMetricData"),
     ],
 )
 def test_a_permission_that_the_template_lacks_is_refused(account, sid, action):

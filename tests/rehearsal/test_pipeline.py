@@ -200,12 +200,12 @@ STACKS = "              - !Sub arn:${AWS::Partition}:cloudformation:${AWS::Regio
 @pytest.mark.parametrize(
     ("template", "begin", "end", "refused"),
     [
-        ("pipeline", "          - Sid: TakeItsLock", "          # Also in", "s3:PutObject on"),
+        ("pipeline", "          - Sid: AcquireLock", "          # Also in", "s3:PutObject on"),
         ("pipeline", STACKS, "\n", "Message:User: .* not authorized to perform: cloudformation:"),
         (
             "environment",
-            "              - Sid: PullTheImage",
-            "              - Sid: ReadTheSecrets",
+            "              - Sid: PullImage",
+            "              - Sid: ReadSecrets",
             "Command failed on instance. User: .* not authorized to perform: ecr:",
         ),
     ],
