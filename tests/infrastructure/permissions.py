@@ -1,6 +1,6 @@
-"""Who may do what, according to the templates: the table in docs/permissions.md.
+"""What each role may do, according to the templates: the tables in docs/permissions.md.
 
-Usage: python -m tests.infrastructure.permissions    (writes the table into the document)
+Usage: python -m tests.infrastructure.permissions    (writes the tables into the document)
 """
 
 import re
@@ -117,7 +117,12 @@ WHAT = (
                 {},
             ),
             ("write the cache of Verify", "s3:PutObject", f"{ARTIFACTS}/cache/verify/1", {}),
-            ("write what releases", "s3:PutObject", f"{ARTIFACTS}/{APPLICATION}/Release/1", {}),
+            (
+                "write the release artifact",
+                "s3:PutObject",
+                f"{ARTIFACTS}/{APPLICATION}/Release/1",
+                {},
+            ),
             (
                 "replace the program of the release window",
                 "s3:PutObject",
@@ -125,7 +130,7 @@ WHAT = (
                 {},
             ),
             (
-                "approve",
+                "approve a release",
                 "codepipeline:PutApprovalResult",
                 arn("codepipeline", f"{APPLICATION}/Release/Approve"),
                 {},
@@ -153,7 +158,7 @@ WHAT = (
                 {},
             ),
             (
-                "let old versions and their bundles expire",
+                "set when old versions and their bundles expire",
                 "elasticbeanstalk:UpdateApplicationResourceLifecycle",
                 arn("elasticbeanstalk", f"application/{APPLICATION}"),
                 {},
@@ -179,7 +184,7 @@ WHAT = (
             ("deploy", "elasticbeanstalk:UpdateEnvironment", environment(name), {}),
             ("terminate it", "elasticbeanstalk:TerminateEnvironment", environment(name), {}),
             (
-                "swap its address with another",
+                "swap its address with another environment",
                 "elasticbeanstalk:SwapEnvironmentCNAMEs",
                 environment(name),
                 {},
@@ -203,37 +208,37 @@ WHAT = (
                 made_for(name),
             ),
             (
-                "let something into its network groups",
+                "add rules to its security groups",
                 "ec2:AuthorizeSecurityGroupIngress",
                 arn("ec2", "security-group/sg-1"),
                 made_for(name),
             ),
             (
-                "redirect its users",
+                "change its listeners",
                 "elasticloadbalancing:ModifyListener",
                 arn("elasticloadbalancing", "listener/app/awseb-1/2/3"),
                 made_for(name),
             ),
             (
-                "give its rights to an instance",
+                "pass its role to an instance",
                 "iam:PassRole",
                 f"arn:aws:iam::{ACCOUNT}:role/{name}-InstanceRole-AbCdEf",
                 TO_EC2,
             ),
             (
-                "write what its instances fetch and run",
+                "write the files that its instances run",
                 "s3:PutObject",
                 f"{BUCKET}/resources/environments/{IDS[name]}/_runtime/versions/manifest_1",
                 {},
             ),
             (
-                "read that",
+                "read those files",
                 "s3:GetObject",
                 f"{BUCKET}/resources/environments/{IDS[name]}/_runtime/versions/manifest_1",
                 {},
             ),
             (
-                "leave logs that somebody asked for",
+                "upload requested logs",
                 "s3:PutObject",
                 f"{BUCKET}/resources/environments/logs/bundle/{IDS[name]}/i-1/1.zip",
                 {},
@@ -259,7 +264,7 @@ WHAT = (
                 {},
             ),
             (
-                "let CloudFormation read it",
+                "read it through CloudFormation",
                 "secretsmanager:GetSecretValue",
                 secret(name, "database"),
                 VIA_CLOUDFORMATION,
@@ -276,15 +281,15 @@ WHAT = (
                 secret(name, "smoke-test"),
                 {},
             ),
-            ("take its lock", "s3:PutObject", f"{RECORDS}/locks/{name}", {}),
+            ("acquire its lock", "s3:PutObject", f"{RECORDS}/locks/{name}", {}),
             (
-                "silence its alarms during a deployment",
+                "suppress its alarm during a deployment",
                 "cloudwatch:PutMetricData",
                 "*",
                 {"cloudwatch:namespace": name},
             ),
             (
-                "report a copy of its backup",
+                "send the metric of its backup copies",
                 "cloudwatch:PutMetricData",
                 "*",
                 {"cloudwatch:namespace": f"{name}/backups"},
@@ -321,13 +326,13 @@ WHAT = (
     | {
         "The account": [
             (
-                "give any other role to an instance",
+                "pass any other role to an instance",
                 "iam:PassRole",
                 f"arn:aws:iam::{ACCOUNT}:role/administrator",
                 TO_EC2,
             ),
             (
-                "make a role",
+                "create a role",
                 "iam:CreateRole",
                 f"arn:aws:iam::{ACCOUNT}:role/aws-elasticbeanstalk-1",
                 {},
@@ -340,20 +345,20 @@ WHAT = (
             ),
             ("delete any other database", "rds:DeleteDBInstance", arn("rds", "db:other"), {}),
             (
-                "open any other network group",
+                "add rules to any other security group",
                 "ec2:AuthorizeSecurityGroupIngress",
                 arn("ec2", "security-group/sg-9"),
                 {},
             ),
             ("change the policy of Beanstalk's bucket", "s3:PutBucketPolicy", BUCKET, {}),
             (
-                "write to the team",
+                "notify the team",
                 "sns:Publish",
                 FOUNDATION.resolve({"Ref": "OperationsTopic"}),
                 {},
             ),
             (
-                "report a deployment",
+                "notify of a deployment",
                 "sns:Publish",
                 FOUNDATION.resolve({"Ref": "DeploymentsTopic"}),
                 {},
@@ -367,15 +372,10 @@ def table():
     """The tables as Markdown, one for each group."""
     lines = []
     for title, rows in WHAT.items():
-        lines += [
-            f"### {title}",
-            "",
-            "| | " + " | ".join(WHO) + " |",
-            "|---" * (len(WHO) + 1) + "|",
-        ]
-        for words, action, resource, context in rows:
-            answers = ["yes" if one.may(action, resource, context) else "" for one in WHO.values()]
-            lines.append(f"| {words} | " + " | ".join(answers) + " |")
+        lines += [f"### {title}", "", "| To | Allowed for |", "|---|---|"]
+        for words, *asked in rows:
+            allowed = [name for name, one in WHO.items() if one.may(*asked)]
+            lines.append(f"| {words} | {', '.join(allowed) or 'nobody'} |")
         lines.append("")
     return "\n".join(lines)
 

@@ -138,7 +138,7 @@ def test_staging_and_production_are_projects_with_roles_of_their_own():
 NOT_OF_A_DEPLOYMENT = (
     "terminate it",
     "delete its stack",
-    "swap its address with another",
+    "swap its address with another environment",
     "delete its database",
     "restore its data from a snapshot",
     "delete a recovery point of it",
@@ -148,7 +148,7 @@ NOT_OF_A_DEPLOYMENT = (
     "delete its history",
     "write its logs",
     "delete its logs",
-    "report a copy of its backup",
+    "send the metric of its backup copies",
 )
 
 
@@ -157,7 +157,7 @@ def test_a_deployment_may_change_its_own_environment_only(who, other):
     for words, *asked in WHAT[who]:
         assert WHO[who].may(*asked) == (words not in NOT_OF_A_DEPLOYMENT), words
     for words, *asked in WHAT[other]:
-        assert words == "read that" or not WHO[who].may(*asked), words
+        assert words == "read those files" or not WHO[who].may(*asked), words
 
 
 @pytest.mark.parametrize(("who", "other"), [("Staging", PROD), ("Production", STAGING)])
