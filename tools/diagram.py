@@ -198,58 +198,59 @@ def _rectangle(area: Area, kind: str, radius: int) -> str:
 
 def serving() -> Picture:
     """The parts that serve a request, and the copies of the data."""
-    it = Picture("The running service: one environment in its home region, and its backups", 600)
+    it = Picture("The running service: one environment in its home region, and its backups", 630)
     it.box(20, 150, 130, "People", "and programs", kind="outside")
     it.box(20, 330, 130, "DNS", "public name", kind="outside")
     it.line((85, 330), (85, 202), dashed=True)
     it.label(92, 275, "resolves")
-    it.frame(215, 50, 965, 330, "AWS home region")
-    it.frame(230, 80, 640, 285, "VPC of the environment", "inner")
+    it.frame(215, 50, 965, 425, "AWS home region")
+    it.frame(230, 80, 640, 275, "VPC of the environment", "inner")
     it.box(250, 150, 150, "Load balancer", "certificate (ACM)", "checks /readyz")
     it.line((150, 176), (250, 176))
     it.label(158, 168, "https")
-    for y, zone in ((110, "zone A"), (260, "zone B")):
-        it.box(470, y, 150, "Instance", "nginx, container", zone)
-        it.line((400, 185), (435, 185), (435, y + 35), (470, y + 35))
-    it.box(720, 110, 130, "PostgreSQL 18", "primary", "zone A", kind="data")
-    it.box(720, 260, 130, "PostgreSQL 18", "standby", "zone B", kind="data")
-    it.line((620, 145), (720, 145))
-    it.label(624, 137, "TLS, verified")
-    it.line((620, 285), (670, 285), (670, 160), (720, 160))
-    it.line((785, 180), (785, 260), dashed=True)
-    it.label(792, 224, "in sync")
-    it.box(960, 85, 200, "Secrets Manager", "passwords, API keys, DSN", kind="data")
-    it.box(960, 160, 200, "KMS", "keys: database, secrets", kind="data")
-    it.box(960, 235, 200, "CloudWatch", "logs, metrics, alarms", kind="data")
-    it.box(960, 310, 200, "ECR, S3", "images, bundles, locks", kind="data")
-    it.line((545, 110), (545, 98), (960, 98), dashed=True)
-    it.label(640, 92, "at start-up")
-    it.line((545, 330), (545, 345), (960, 345), dashed=True)
-    it.label(640, 359, "pulls by digest")
-    it.line((620, 310), (690, 310), (690, 338), (905, 338), (905, 261), (960, 261), dashed=True)
-    it.label(875, 255, "logs")
-    it.line((850, 130), (925, 130), (925, 186), (960, 186), dashed=True)
-    it.box(215, 440, 200, "AWS Backup", "every night, kept 35 days", kind="data")
-    it.line((835, 330), (835, 412), (315, 412), (315, 440))
-    it.label(420, 406, "snapshot of the database, 06:00 UTC")
-    it.frame(520, 425, 660, 105, "Two other regions: nothing runs there until a recovery")
-    it.box(540, 460, 200, "Vault in each", "copies, own key, lock", kind="data")
-    it.box(760, 460, 190, "ECR in each", "same digest, replicated", kind="data")
-    it.box(970, 460, 190, "S3, secrets in each", "version and bundle", kind="data")
-    it.line((415, 486), (540, 486))
-    it.label(440, 478, "copy")
-    it.line((1060, 362), (1060, 460), dashed=True)
-    it.line((1010, 362), (1010, 402), (890, 402), (890, 460), dashed=True)
-    it.label(1068, 412, "replicas")
-    it.line((640, 512), (640, 570), (120, 570), (120, 382), dashed=True)
-    it.label(140, 562, "recover: an environment there or beside the old one, then DNS")
+    for y, zone in ((115, "zone A"), (265, "zone B")):
+        it.box(450, y, 150, "Instance", "nginx, container", zone)
+        it.line((400, 185), (425, 185), (425, y + 35), (450, y + 35))
+    it.box(700, 115, 150, "PostgreSQL 18", "primary", "zone A", kind="data")
+    it.box(700, 265, 150, "PostgreSQL 18", "standby", "zone B", kind="data")
+    it.line((600, 150), (700, 150))
+    it.label(603, 142, "TLS, verified")
+    it.line((600, 300), (650, 300), (650, 168), (700, 168))
+    it.line((775, 185), (775, 265), dashed=True)
+    it.label(782, 229, "in sync")
+    it.box(960, 75, 200, "Secrets Manager", "passwords, API keys, DSN", kind="data")
+    it.box(960, 155, 200, "CloudWatch", "logs, metrics, alarms", kind="data")
+    it.box(960, 235, 200, "ECR, S3", "images, bundles, locks", kind="data")
+    it.box(960, 385, 200, "KMS", "keys: database, secrets", kind="data")
+    it.line((525, 115), (525, 101), (960, 101), dashed=True)
+    it.line((915, 101), (915, 181), (960, 181), dashed=True)
+    it.line((915, 181), (915, 261), (960, 261), dashed=True)
+    it.label(540, 95, "each instance: secrets, logs, images")
+    it.box(675, 385, 200, "AWS Backup", "every night, kept 35 days", kind="data")
+    it.line((775, 335), (775, 385))
+    it.label(790, 375, "snapshot, 06:00 UTC")
+    it.frame(215, 500, 965, 110, "Two other regions: nothing runs there until a recovery")
+    it.box(675, 540, 200, "Vault in each", "copies, own key, lock", kind="data")
+    it.box(960, 540, 200, "ECR, S3, secrets", "same digest and bundle", kind="data")
+    it.box(240, 540, 210, "Recovered environment", "in one of them, or at home")
+    it.line((775, 437), (775, 540))
+    it.label(790, 492, "copy")
+    it.line((1010, 287), (1010, 370), (930, 370), (930, 520), (1010, 520), (1010, 540), dashed=True)
+    it.label(938, 492, "replicas")
+    it.line((675, 566), (450, 566), dashed=True)
+    it.label(540, 558, "recover")
+    it.line((85, 382), (85, 566), (240, 566), dashed=True)
+    it.label(92, 470, "after a recovery")
     return it
 
 
 def shipping() -> Picture:
     """The way of a version to production, and of an error to the team."""
     it = Picture("Delivery and monitoring: commit to production, error to the team", 525)
-    it.box(20, 120, 140, "GitHub", "pull requests", kind="outside")
+    it.box(20, 120, 140, "GitHub", "push to main", kind="outside")
+    it.box(220, 250, 156, "Pull requests", "make ci, own role")
+    it.line((90, 172), (90, 276), (220, 276))
+    it.label(98, 268, "pull request")
     it.frame(200, 50, 980, 150, "CodePipeline: each stage runs make or the script in CodeBuild")
     stages = (
         ("Verify", "make ci", "image tests"),
@@ -283,7 +284,7 @@ def shipping() -> Picture:
     it.line((960, 456), (890, 456))
     it.box(450, 430, 180, "SNS topics", "team, escalation")
     it.line((700, 456), (630, 456))
-    it.box(220, 430, 170, "E-mail, Slack", "and once it is over", kind="outside")
+    it.box(220, 430, 170, "E-mail, Slack", "alarm, then all-clear", kind="outside")
     it.line((450, 456), (390, 456))
     it.box(20, 430, 140, "Sentry", "types and frames", kind="outside")
     it.line((1000, 332), (1000, 352), (90, 352), (90, 430), dashed=True)
@@ -293,14 +294,21 @@ def shipping() -> Picture:
 
 def deploying() -> Picture:
     """One deployment, from top to bottom."""
-    it = Picture("One deployment of build_and_deploy.sh", 640)
-    columns = {"script": 110, "S3": 350, "Beanstalk": 600, "instances": 850, "public name": 1090}
+    it = Picture("One deployment of build_and_deploy.sh", 650)
+    columns = {
+        "script": 100,
+        "S3": 270,
+        "SNS": 440,
+        "Beanstalk": 640,
+        "instances": 880,
+        "public name": 1090,
+    }
     kinds = {"script": "box", "public name": "outside"}
     for name, x in columns.items():
-        it.box(x - 85, 50, 170, name, kind=kinds.get(name, "data"))
+        it.box(x - 75, 50, 150, name, kind=kinds.get(name, "data"))
         it.guides.append(x)
     steps = (
-        ("script", "S3", "take the lock"),
+        ("script", "S3", "acquire the lock"),
         ("script", "Beanstalk", "wait until Ready, note the running version"),
         ("script", "Beanstalk", "eb deploy"),
         ("Beanstalk", "instances", "new batch: pull, migrate"),
@@ -308,14 +316,15 @@ def deploying() -> Picture:
         ("Beanstalk", "instances", "old batches drain, then follow"),
         ("script", "Beanstalk", "verify: every instance runs it, Green and Ok"),
         ("script", "public name", "smoke test: save, read, reject, delete; the version"),
-        ("script", "S3", "record it, in three regions"),
-        ("script", "S3", "unlock, notify"),
-        ("script", "Beanstalk", "if anything failed: roll back, and verify in the same way"),
+        ("script", "Beanstalk", "if anything failed: roll back, and verify again"),
+        ("script", "S3", "record the result"),
+        ("script", "SNS", "notify"),
+        ("script", "S3", "release the lock"),
     )
     for number, (begin, end, text) in enumerate(steps):
         y = 122 + 46 * number
         left = min(columns[begin], columns[end])
-        it.line((columns[begin], y), (columns[end], y), dashed=number == len(steps) - 1)
+        it.line((columns[begin], y), (columns[end], y), dashed=text.startswith("if "))
         it.label(left + 12, y - 8, text)
     return it
 

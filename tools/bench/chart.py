@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, LABELS, ROW, BAR, TOP = 760, 210, 34, 18, 56  # pixels
+WIDTH, LABELS, ROW, BAR, TOP, MARGIN = 760, 210, 34, 18, 56, 20  # pixels
 STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #1f2328 }
+  .page { fill: #ffffff }
   .title { font-size: 15px; font-weight: 600 }
   .quiet { fill: #59636e }
   .first { fill: #0969da } .second { fill: #8250df }
   @media (prefers-color-scheme: dark) {
-    text { fill: #f0f6fc } .quiet { fill: #9198a1 }
+    text { fill: #f0f6fc } .page { fill: #0d1117 } .quiet { fill: #9198a1 }
     .first { fill: #4493f8 } .second { fill: #ab7df8 }
   }
 """
@@ -30,14 +31,19 @@ class Bar:
 def draw(title: str, legend: tuple[str, str], bars: Sequence[Bar]) -> str:
     """An SVG document with ``title``, the names of the two quantities, and ``bars``."""
     scale = (WIDTH - LABELS - 190) / max(bar.first + bar.second for bar in bars)
+    height = TOP + len(bars) * ROW
+    page = (
+        f'x="{-MARGIN}" y="{-MARGIN}" width="{WIDTH + 2 * MARGIN}" height="{height + 2 * MARGIN}"'
+    )
     parts = [
+        f'<rect class="page" {page}/>',
         f'<text class="title" x="0" y="16">{escape(title)}</text>',
         *_legend(legend),
         *(part for n, bar in enumerate(bars) for part in _row(bar, TOP + n * ROW, scale)),
     ]
-    height = TOP + len(bars) * ROW
+    view = f"{-MARGIN} {-MARGIN} {WIDTH + 2 * MARGIN} {height + 2 * MARGIN}"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view}" role="img" '
         f'aria-label="{escape(title)}">\n<style>{STYLE}</style>\n' + "\n".join(parts) + "\n</svg>\n"
     )
 
