@@ -165,6 +165,40 @@ def test_the_costs_are_added_up_and_the_budget_is_above_them():
     assert 0.8 * budget > sum(map(int, sums))
 
 
+NGINX, DATABASE = ".platform/nginx/nginx.conf", ".ebextensions/40-database.config"
+# A number in a document, and its source; a measured one has its date beside it instead
+NUMBERS = [
+    ("api.md", r"have 1 to (\d+) letters", "web/schema.py", r"NAME_LIMIT = (\d+)"),
+    ("api.md", r"JSON of at most (\d+) KiB", NGINX, r"client_max_body_size +(\d+)k"),
+    ("api.md", r"more than (\d+) requests a second", NGINX, r"rate=(\d+)r/s"),
+    ("api.md", r"or (\d+) at once", NGINX, r"limit_conn connections (\d+)"),
+    ("operations.md", r"exceeds (\d+) requests a second", NGINX, r"rate=(\d+)r/s"),
+    ("operations.md", r"near ([\d,]+) per CPU", NGINX, r"worker_connections +(\d+)"),
+    ("operations.md", r"above (\d+) % CPU", ".ebextensions/30-scaling.config", r"old: (\d+)"),
+    ("operations.md", r"_TIMEOUT` \((\d+) min", "deploy/base/settings.py", r'"DEPLOY\w+", "(\d+)"'),
+    (
+        "operations.md",
+        r"stdouterr.log` \| (\d+)",
+        ".ebextensions/60-monitoring.config",
+        r"Days: (\d+)",
+    ),
+    ("deployment.md", r"newest (\d+) versions", "deploy/delivery/prune.py", r"KEPT = (\d+)"),
+    ("recovery.md", r"point in the last (\d+) days", DATABASE, r"RetentionPeriod: (\d+)"),
+    ("remove.md", r"expire, after (\d+) days", DATABASE, r"RetentionPeriod: (\d+)"),
+    ("recovery.md", r"are kept\s+\((\d+) days", "devops/environments.toml", r"HomeDays = (\d+)"),
+    ("recovery.md", r"alarm fires after (\d+)", "deploy/resources/backups.py", r"hours=(\d+)"),
+]
+
+
+@pytest.mark.parametrize(("document", "claim", "file", "setting"), NUMBERS)
+def test_a_number_is_that_of_its_source(document, claim, file, setting):
+    claimed = re.search(claim, DOCUMENTS[document])
+    source = re.search(setting, Path(file).read_text())
+    assert claimed, claim
+    assert source, setting
+    assert claimed[1].replace(",", "") == source[1]
+
+
 def test_the_changelog_begins_with_the_version_of_the_api():
     versions = re.findall(r"^## (\S+)", Path("CHANGELOG.md").read_text(), re.MULTILINE)
     assert versions[0] == VERSION
