@@ -3,9 +3,7 @@
 import itertools
 import json
 import re
-import shlex
 import shutil
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,21 +15,21 @@ from deploy.base.changes import Changes
 from deploy.base.console import Console
 from deploy.base.context import Run
 from deploy.base.errors import Unhealthy
-from deploy.base.programs import Tools
 from deploy.commands.cli import main as cli
 from deploy.config import environments
-from deploy.delivery import bundle, smoke
-from tests.support.aws import ACCOUNT, APPLICATION, REGION, REGISTRY, FakeAws, records
-from tests.support.checkout import Checkout
+from deploy.delivery import smoke
+from tests.support.account import DESTINATIONS, add_history, made
+from tests.support.aws import ACCOUNT, APPLICATION, PROD, REGION, STAGING, FakeAws, records
+from tests.support.checkout import Checkout, commit, git
 from tests.support.owner import OWNER
+from tests.support.programs import Programs
 
 FILES = (".elasticbeanstalk", ".ebextensions", ".platform", "devops")
-# Commands of the AWS CLI and of the EB CLI, in any text
-COMMAND = (
-    r"\baws [a-z0-9]+ [a-z]+-[a-z-]+|\beb (appversion|deploy|events|logs|terminate)\b(?! ended)"
+# What a command prints to be pasted: of the AWS CLI or the EB CLI, without the region for which it is printed
+WITHOUT_REGION = (
+    r"(\baws [a-z0-9]+ [a-z]+-[a-z-]+|\beb (appversion|deploy|events|logs|terminate)\b(?! ended))"
+    r"(?!.*--region )"
 )
-STAGING, PROD = f"{APPLICATION}-staging", f"{APPLICATION}-prod"
-DESTINATIONS = ("eu-central-1", "eu-north-1")  # of the backups of production
 # Variables that the commands read, and that a test must not inherit from the caller's environment
 ENVIRONMENT = (
     "BUILD_NUMBER",
@@ -119,82 +117,6 @@ def project(checkout, monkeypatch):
     checkout.restore()
 
 
-def git(root, *arguments):
-    names = ("-c", "user.name=Somebody", "-c", "user.email=owner@example.com")
-    ended = subprocess.run(["git", *names, *arguments], cwd=root, check=True, capture_output=True)
-    return ended.stdout.decode(errors="replace").strip()
-
-
-def commit(root, message):
-    """Commit all changes; returns the prefix of the version labels for that commit."""
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "--allow-empty", "--no-verify", "--message", message)
-    return git(root, "rev-parse", "--short=12", "HEAD")
-
-
-class Programs(Tools):
-    """Git is real; docker, make and eb are fakes that record their calls and apply their effects to the in-memory AWS."""
-
-    def __init__(self, aws):
-        self.aws, self.called, self.codes, self.missing = aws, [], {}, set()
-        self.effects = {}  # by a pattern of the call, run before the usual effects
-        self.results = {}  # run instead of the usual effects
-        self.answers = {  # the output of a program, by a pattern of the call
-            "^docker version": "29.1.2",
-            "^docker info": '[["Backing Filesystem", "extfs"]]',
-            "^make --version": "GNU Make 4.3\nand more",
-            "^eb --version": "EB CLI 3.27.5",
-            "^aws --version": "aws-cli/2.31.0",
-        }
-        self.packages = json.dumps(
-            [["Flask", "3.1.3", "BSD-3-Clause"], ["odd", "1", "Text\nof it"]]
-        )
-
-    def of(self, changes, root):
-        """In the form that cli.Options expects."""
-        super().__init__(changes, root)
-        return self
-
-    def require(self, *names):
-        for name in names:
-            if name in self.missing:
-                raise settings.Failure(f"{name!r} is not installed", next="install it")
-
-    def try_to_ask(self, *command, timeout=60):
-        if command[0] == "git" and not self._code(command):
-            return super().try_to_ask(*command, timeout=timeout)
-        line = shlex.join(command)
-        output = next((text for when, text in self.answers.items() if re.search(when, line)), "")
-        is_list = command[:2] == ("docker", "run")
-        return self._code(command), self.packages if is_list else output, "refused"
-
-    def calls(self, pattern=""):
-        return [line for line, _ in self.called if re.search(pattern, line)]
-
-    def _run(self, command, timeout, env):
-        line = shlex.join(command)
-        self.called.append((line, dict(env)))
-        for pattern, effect in self.effects.items():
-            if re.search(pattern, line):
-                effect()
-        if code := self._code(command):
-            return code
-        for pattern, result in self.results.items():
-            if re.search(pattern, line):
-                result()
-                return 0
-        match command:
-            case ["docker", "push", _, name]:
-                self.aws.images[name.rpartition(":")[2]] = "sha256:" + "a" * 64
-            case ["eb", "deploy", name, "--version", label, *_]:
-                self.aws.elasticbeanstalk_update_environment(name, label)
-        return 0
-
-    def _code(self, command):
-        line = shlex.join(command)
-        return next((code for when, code in self.codes.items() if re.search(when, line)), 0)
-
-
 @pytest.fixture
 def programs(aws):
     return Programs(aws)
@@ -218,13 +140,6 @@ def tested(monkeypatch):
     return seen
 
 
-def refuse_commands_without_region(output):
-    """Whatever is printed to be pasted works in the region for which it is printed."""
-    for line in output.splitlines():
-        for found in re.finditer(COMMAND, line):
-            assert "--region " in line[found.end() :], line
-
-
 @pytest.fixture
 def command(aws, programs, project, tested, clock, capfd):
     """Runs the command line; returns the exit code and all output, standard error first."""
@@ -237,7 +152,7 @@ def command(aws, programs, project, tested, clock, capfd):
         except SystemExit as exit_:
             code = exit_.code
         printed = capfd.readouterr()
-        refuse_commands_without_region(printed.err)
+        assert not re.search(WITHOUT_REGION, printed.err)
         return code, printed.err + printed.out
 
     return run
@@ -299,6 +214,33 @@ def staging(aws):
 
 
 @pytest.fixture
+def running(aws, staging):
+    """Both environments, with their alarms; production with backups, locked in the vaults."""
+    for name in (STAGING, PROD):
+        made(aws, f"{name.removeprefix(f'{APPLICATION}-')}-operations")
+        aws.add_key(REGION, f"Database of {name}")
+        for kind in ("database", "application", "smoke-test"):
+            aws.secrets.setdefault(f"{name}/{kind}", {})
+        aws.logs |= {f"/aws/elasticbeanstalk/{name}/web": 90, f"/aws/rds/instance/{name}/log": 0}
+        add_history(aws, "deploy old", name=name)
+        aws.s3_put_object(records(), f"databases/{name}", b"db-FIRST")
+    aws.stacks[f"{PROD}-backups"] = {"status": "CREATE_COMPLETE", "outputs": {}}
+    aws.protected = {PROD}
+    for region in (REGION, *DESTINATIONS):
+        key = f"{PROD}-vault" if region == REGION else f"{region}/{PROD}-vault"
+        aws.stacks[key] = {"status": "CREATE_COMPLETE", "outputs": {}}
+        aws.vaults[f"{PROD}-{region}"] = {f"awsbackup:job-{region}": ("COMPLETED", aws.now())}
+        aws.add_key(region, f"Backups of {PROD} in {region}")
+    for region in DESTINATIONS:
+        add_history(aws, "deploy old", name=PROD, region=region)
+        for kind in ("application", "smoke-test"):
+            aws.at(region, "secrets")[f"{PROD}/{kind}"] = {}
+            aws.replicas.add((region, f"{PROD}/{kind}"))
+    aws.region = REGION
+    return aws
+
+
+@pytest.fixture
 def plain_http(project):
     """Production may serve without a certificate."""
     path = project / environments.NAME
@@ -315,24 +257,3 @@ def certificate(project):
     after = after.replace('PublicName = ""', 'PublicName = "hello.example.com"', 1)
     path.write_text(before + prod + after)
     return arn
-
-
-def made(aws, stack, region=REGION):
-    """Add a stack to the account."""
-    from tests.support.aws import OUTPUTS
-
-    name = f"{APPLICATION}-{stack}"
-    key = name if region == REGION else f"{region}/{name}"
-    aws.stacks[key] = {"status": "CREATE_COMPLETE", "outputs": dict(OUTPUTS[name])}
-
-
-def add_bundle(aws, *labels):
-    """Let versions have the bundle of this project, not only some bytes."""
-    packed = bundle.make(f"{REGISTRY}/{APPLICATION}@sha256:{'0' * 64}", Path())
-    aws.add_version(*labels, bundle=packed)
-
-
-def add_history(aws, *entries, name=STAGING):
-    """Add earlier deployments, such as "deploy old"."""
-    for number, entry in enumerate(entries):
-        aws.s3_put_object(records(), f"deployments/{name}/20260101T0000{number:02}000000Z {entry}")

@@ -8,8 +8,8 @@ import pytest
 from deploy.config import environments
 from deploy.delivery import history
 from deploy.resources import backups
-from tests.deploy.conftest import PROD, add_history
-from tests.support.aws import ACCOUNT, APPLICATION, REGION, REGISTRY, digest
+from tests.support.account import add_history
+from tests.support.aws import ACCOUNT, APPLICATION, PROD, REGION, REGISTRY, digest
 
 FIRST, SECOND = "eu-central-1", "eu-north-1"
 VAULT, PLAN = f"{PROD}-vault", f"{PROD}-backups"

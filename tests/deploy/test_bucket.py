@@ -3,9 +3,9 @@
 import pytest
 
 from deploy.resources import bucket
-from tests.deploy.conftest import PROD, STAGING, add_history
 from tests.support import cloudformation
-from tests.support.aws import ACCOUNT, APPLICATION, REGION, bundles, records
+from tests.support.account import add_history
+from tests.support.aws import ACCOUNT, APPLICATION, PROD, REGION, STAGING, bundles, records
 
 FOUNDATION = f"{APPLICATION}-foundation"
 LONGEST = "x" * 24, "ap-southeast-1"  # names that tools/rename.py and AWS give

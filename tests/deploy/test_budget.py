@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.deploy.conftest import made
+from tests.support.account import made
 from tests.support.aws import APPLICATION, REGION
 
 ELSEWHERE = "us-east-1"

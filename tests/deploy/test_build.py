@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from deploy.delivery import image
-from tests.deploy.conftest import git
 from tests.support.aws import APPLICATION, REGISTRY, bundles, digest, seal
+from tests.support.checkout import git
 
 LABEL = r"[0-9a-f]{12}-7"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.conftest import commit, git
+from tests.support.checkout import commit, git
 
 CONFIG, OWNER = ".elasticbeanstalk/config.yml", "devops/owner.json"
 

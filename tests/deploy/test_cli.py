@@ -14,8 +14,7 @@ import pytest
 from deploy.base import settings
 from deploy.base.errors import Interrupted
 from deploy.commands.cli import main as cli
-from tests.deploy.conftest import STAGING
-from tests.support.aws import REGION
+from tests.support.aws import REGION, STAGING
 from tests.support.owner import OWNER
 
 COMMANDS = sorted(cli.main.commands)

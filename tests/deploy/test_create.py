@@ -2,9 +2,8 @@
 
 import pytest
 
-from tests.deploy.conftest import DESTINATIONS, PROD, STAGING, made
-from tests.deploy.test_rollout import recorded
-from tests.support.aws import APPLICATION, OUTPUTS, REGION, identify, records
+from tests.support.account import DESTINATIONS, changes, made, recorded
+from tests.support.aws import APPLICATION, OUTPUTS, PROD, REGION, STAGING, identify, records
 
 FOUNDATION = f"{APPLICATION}-foundation"
 LOCK = f"locks/{STAGING}"
@@ -666,15 +665,6 @@ def test_without_an_answer_an_environment_was_not_verified(aws, nothing, fails, 
 
 
 # --- Dry run ------------------------------------------------------------------------------------
-
-CHANGES = ("Put", "Delete", "Create", "Update", "Execute")
-
-
-def changes(aws):
-    """The names of the operations that changed something and were not undone."""
-    change_set = {"CreateChangeSet", "DeleteChangeSet", "DeleteStack"}
-    names = [name.partition(":")[2] for name, _ in aws.calls]
-    return [name for name in names if name.startswith(CHANGES) and name not in change_set]
 
 
 def test_a_dry_run_before_there_is_anything(aws, nothing, command):

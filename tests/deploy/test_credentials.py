@@ -8,8 +8,7 @@ import click
 import pytest
 
 from deploy.commands import secret_values
-from tests.deploy.conftest import PROD, STAGING
-from tests.support.aws import OUTPUTS
+from tests.support.aws import OUTPUTS, PROD, STAGING
 from web import config
 
 DATABASE = OUTPUTS[STAGING]["DatabaseSecret"]

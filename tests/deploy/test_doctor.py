@@ -10,9 +10,9 @@ import pytest
 from deploy.base import answers
 from deploy.base.settings import ROOT
 from deploy.resources import metrics
-from tests.deploy.conftest import PROD, STAGING, add_bundle, made
 from tests.infrastructure.permissions import DOCTOR
-from tests.support.aws import ACCOUNT, APPLICATION, REGION
+from tests.support.account import add_bundle, made
+from tests.support.aws import ACCOUNT, APPLICATION, PROD, REGION, STAGING
 
 SCRIPT = "scripts/build_and_deploy.sh"
 NAMES = ("RDS_PASSWORD", "RDS_NEXT_PASSWORD")

@@ -8,10 +8,10 @@ import pytest
 from deploy.config import environments
 from deploy.config.environments import SECRETS
 from deploy.delivery import history
-from tests.deploy.conftest import PROD, STAGING, add_bundle, add_history, made
-from tests.deploy.test_create import changes
 from tests.support import ebextensions
-from tests.support.aws import ACCOUNT, APPLICATION, OUTPUTS, REGION, records
+from tests.support.account import add_bundle, add_history, changes, made
+from tests.support.aws import ACCOUNT, APPLICATION, PROD, REGION, STAGING, records
+from tests.support.environments import direct
 
 SCRIPT = "scripts/build_and_deploy.sh"
 TRIGGER, GROUP = "aws:autoscaling:trigger", "aws:autoscaling:asg"
@@ -21,16 +21,12 @@ KNOWN = f"databases/{STAGING}"
 
 
 @pytest.fixture
-def settled(aws, staging, run, project):
+def settled(aws, staging, project):
     """Staging as the files configure it, with what Beanstalk adds and how it writes values."""
     add_bundle(aws, "old")
     made(aws, "staging-operations")
-    outputs = OUTPUTS[f"{APPLICATION}-foundation"] | OUTPUTS[STAGING]
-    shared = {}
-    for content in ebextensions.read(project / ".ebextensions").values():
-        shared |= ebextensions.options(content)
-    direct = environments.find(run.settings, "staging").options(outputs)
-    options = shared | {(one["Namespace"], one["OptionName"]): one["Value"] for one in direct}
+    shared = ebextensions.merge(ebextensions.read(project / ".ebextensions").values())
+    options = shared | direct("staging")
     options |= {
         ("aws:ec2:vpc", "Subnets"): "subnet-2, subnet-1",
         (

@@ -10,8 +10,8 @@ import yaml
 from deploy.base import settings, template_parameters
 from deploy.base.errors import InvalidConfig
 from deploy.config import environments
-from tests.infrastructure.conftest import OUTPUTS
 from tests.support import cloudformation
+from tests.support.environments import OUTPUTS
 
 SETTINGS = settings.load({})
 CERTIFICATE = f"arn:aws:acm:{SETTINGS.home}:123456789012:certificate/1"

@@ -5,8 +5,8 @@ import pytest
 from deploy.base.errors import Failure
 from deploy.config import environments
 from deploy.delivery import history
-from tests.deploy.conftest import DESTINATIONS, PROD, STAGING, add_history
-from tests.support.aws import APPLICATION, REGION, bundles, digest, records
+from tests.support.account import DESTINATIONS, add_history
+from tests.support.aws import APPLICATION, PROD, REGION, STAGING, bundles, digest, records
 
 FIRST, SECOND = DESTINATIONS
 

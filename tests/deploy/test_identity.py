@@ -11,7 +11,7 @@ import pytest
 from deploy.base import settings
 from deploy.base.errors import InvalidConfig
 from deploy.base.settings import InvalidSetting
-from tests.deploy.conftest import STAGING
+from tests.support.aws import STAGING
 
 KEYS = {"AWS_ACCESS_KEY_ID": "of the environment", "AWS_SECRET_ACCESS_KEY": "x"}
 # Prints whose keys boto3 and the EB CLI take, which is called as its own hooks do before a command

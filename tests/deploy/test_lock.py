@@ -8,8 +8,7 @@ import pytest
 
 from deploy.base.errors import Interrupted, Locked
 from deploy.resources import lock
-from tests.deploy.conftest import STAGING
-from tests.support.aws import records
+from tests.support.aws import STAGING, records
 
 KEY = f"locks/{STAGING}"
 

@@ -9,8 +9,7 @@ import pytest
 from deploy.base import answers
 from deploy.base.errors import Interrupted
 from deploy.resources import logs
-from tests.deploy.conftest import PROD, STAGING
-from tests.support.aws import REGION
+from tests.support.aws import PROD, REGION, STAGING
 
 APPLICATION, PROXY = (logs.name(PROD, one) for one in (logs.APPLICATION, logs.PROXY))
 SCRIPT = "scripts/build_and_deploy.sh"

@@ -5,8 +5,7 @@ import threading
 import pytest
 
 from deploy.resources import logs, monitoring
-from tests.deploy.conftest import PROD, STAGING
-from tests.support.aws import APPLICATION, LOAD_BALANCER, REGION, TARGET_GROUP
+from tests.support.aws import APPLICATION, LOAD_BALANCER, PROD, REGION, STAGING, TARGET_GROUP
 
 LOG = logs.name(STAGING, logs.APPLICATION)
 STACK = f"{STAGING}-operations"

@@ -5,10 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.deploy.conftest import PROD, STAGING, made
-from tests.support.aws import APPLICATION, PULL_REQUEST_TOKEN
+from tests.support.account import BOOTSTRAP, made
+from tests.support.aws import APPLICATION, PROD, PULL_REQUEST_TOKEN, STAGING
 
-BOOTSTRAP = ("bootstrap", "--main-is-protected")
 FOUNDATION, PIPELINE = f"{APPLICATION}-foundation", f"{APPLICATION}-pipeline"
 
 

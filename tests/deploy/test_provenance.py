@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.conftest import git
 from tests.support.aws import APPLICATION
+from tests.support.checkout import git
 
 DIGEST = "a" * 64  # of the images that are pushed here
 FOLDER = f"{APPLICATION}/{DIGEST}"

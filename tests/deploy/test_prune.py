@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from tests.deploy.conftest import STAGING, add_history
-from tests.support.aws import APPLICATION
+from tests.support.account import add_history
+from tests.support.aws import APPLICATION, STAGING
 
 LABELS = [f"v{number:03}" for number in range(60)]
 

@@ -7,8 +7,7 @@ import pytest
 from deploy.base.errors import Interrupted, Unhealthy
 from deploy.config import environments
 from deploy.delivery import bundle, smoke
-from tests.deploy.conftest import PROD
-from tests.support.aws import ACCOUNT, APPLICATION, REGION, digest, records
+from tests.support.aws import ACCOUNT, APPLICATION, PROD, REGION, digest, records
 
 FIRST, SECOND = "eu-central-1", "eu-north-1"
 BACK = f"{APPLICATION}-back"

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.deploy.conftest import DESTINATIONS, PROD, STAGING, add_history, made
-from tests.support.aws import APPLICATION, REGION, FakeAws, records
-from tests.support.removable import CHANGE, RemovableAws
+from tests.support.account import DESTINATIONS
+from tests.support.aws import APPLICATION, PROD, REGION, STAGING, FakeAws, records
+from tests.support.removable import RemovableAws, changes
 
 FIRST, SECOND = DESTINATIONS
 MEANT = ("remove", "prod", "--protected", "--confirm", PROD)
@@ -17,51 +17,6 @@ SECRETS = [f"{PROD}/{kind}" for kind in ("database", "application", "smoke-test"
 @pytest.fixture
 def aws():
     return RemovableAws()
-
-
-@pytest.fixture
-def running(aws, staging):
-    """Both environments, with their alarms; production with backups, locked in the vaults."""
-    for name in (STAGING, PROD):
-        made(aws, f"{name.removeprefix(f'{APPLICATION}-')}-operations")
-        aws.add_key(REGION, f"Database of {name}")
-        for kind in ("database", "application", "smoke-test"):
-            aws.secrets.setdefault(f"{name}/{kind}", {})
-        aws.logs |= {f"/aws/elasticbeanstalk/{name}/web": 90, f"/aws/rds/instance/{name}/log": 0}
-        aws.region = REGION
-        aws.s3_put_object(records(), f"databases/{name}", b"db-FIRST")
-        add_history(aws, "deploy old", name=name)
-    aws.stacks[f"{PROD}-backups"] = {"status": "CREATE_COMPLETE", "outputs": {}}
-    aws.protected = {PROD}
-    for region in (REGION, *DESTINATIONS):
-        key = f"{PROD}-vault" if region == REGION else f"{region}/{PROD}-vault"
-        aws.stacks[key] = {"status": "CREATE_COMPLETE", "outputs": {}}
-        aws.vaults[f"{PROD}-{region}"] = {f"awsbackup:job-{region}": ("COMPLETED", aws.now())}
-        aws.add_key(region, f"Backups of {PROD} in {region}")
-    for region in DESTINATIONS:
-        aws.region = region
-        add_there(aws, region)
-        for kind in ("application", "smoke-test"):
-            aws.at(region, "secrets")[f"{PROD}/{kind}"] = {}
-            aws.replicas.add((region, f"{PROD}/{kind}"))
-    aws.region = REGION
-    return aws
-
-
-def add_there(aws, region):
-    """The history of production in another region."""
-    key = f"deployments/{PROD}/20260101T000000000000Z deploy old"
-    aws.s3_put_object(records(region), key, b"{}")
-
-
-def changes(aws):
-    """What changed something, in order: the operation, and what of."""
-    named = ("StackName", "EnvironmentName", "SecretId", "DBInstanceIdentifier", "Key", "KeyId")
-    return [
-        (action.partition(":")[2], next((given[one] for one in named if one in given), None))
-        for action, given in aws.calls
-        if CHANGE.fullmatch(action.partition(":")[2])
-    ]
 
 
 def test_production_is_removed_in_order(running, command):

@@ -5,14 +5,18 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.deploy.conftest import DESTINATIONS, PROD, STAGING, made
-from tests.deploy.test_removal import aws, changes, running
-from tests.support.aws import APPLICATION, OUTPUTS, REGION, records
+from tests.support.account import DESTINATIONS, made
+from tests.support.aws import APPLICATION, OUTPUTS, PROD, REGION, STAGING, records
+from tests.support.removable import RemovableAws, changes
 
-__all__ = ["aws", "running"]
 MEANT = ("remove", "--all", "--protected", "--confirm", APPLICATION)
 LOGS = {f"/{APPLICATION}/pipeline", f"/{APPLICATION}/pull-requests"}
 TOPICS = OUTPUTS[f"{APPLICATION}-foundation"]
+
+
+@pytest.fixture
+def aws():
+    return RemovableAws()
 
 
 @pytest.fixture

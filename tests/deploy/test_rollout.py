@@ -4,17 +4,12 @@ import json
 
 import pytest
 
-from tests.deploy.conftest import DESTINATIONS, PROD, STAGING, add_history, commit
-from tests.support.aws import APPLICATION, REGION, bundles, identify, records
+from tests.support.account import DESTINATIONS, add_history, recorded
+from tests.support.aws import APPLICATION, PROD, REGION, STAGING, bundles, identify, records
+from tests.support.checkout import commit
 
 BUCKET = records()
 LOCK = f"locks/{STAGING}"
-
-
-def recorded(aws, name=STAGING):
-    """The entries of the history, without their times."""
-    prefix = f"deployments/{name}/"
-    return [key.partition(" ")[2] for key in sorted(aws.objects) if key.startswith(prefix)]
 
 
 def sent(aws):

@@ -8,8 +8,7 @@ import pytest
 from deploy.base.aws import Aws
 from deploy.config import owner
 from deploy.resources import slack
-from tests.deploy.conftest import made
-from tests.deploy.test_pipeline import BOOTSTRAP
+from tests.support.account import BOOTSTRAP, made
 from tests.support.aws import ACCOUNT, APPLICATION, OUTPUTS, REGION
 from tests.support.owner import OWNER
 

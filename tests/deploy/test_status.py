@@ -13,8 +13,8 @@ from deploy.config import environments
 from deploy.delivery import history
 from deploy.delivery.history import Entry
 from deploy.resources.beanstalk import State
-from tests.deploy.conftest import PROD, STAGING, add_bundle, made
-from tests.support.aws import APPLICATION, REGION, records
+from tests.support.account import add_bundle, made
+from tests.support.aws import APPLICATION, PROD, REGION, STAGING, records
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 TOPIC = ["arn:aws:sns:eu-west-1:123456789012:operations"]

@@ -3,8 +3,8 @@
 import pytest
 from botocore.exceptions import IncompleteReadError
 
-from tests.deploy.conftest import STAGING, add_history
-from tests.support.aws import APPLICATION, bundles, seal
+from tests.support.account import add_history
+from tests.support.aws import APPLICATION, STAGING, bundles, seal
 
 BUNDLE = f"{APPLICATION}/{{}}.zip"
 

@@ -6,8 +6,7 @@ import pytest
 
 from deploy.base.errors import Unhealthy
 from deploy.delivery import smoke
-from tests.deploy.conftest import PROD
-from tests.support.aws import OUTPUTS, records
+from tests.support.aws import OUTPUTS, PROD, records
 
 APPLICATION = OUTPUTS[PROD]["ApplicationSecret"]
 NAMESPACE = "aws:elasticbeanstalk:application:environmentsecrets"

@@ -4,12 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.base import settings
-from deploy.config import environments
-from tests.support import aws, ebextensions
-
-# What the stacks of staging have
-OUTPUTS = aws.OUTPUTS[f"{aws.APPLICATION}-foundation"] | aws.OUTPUTS[f"{aws.APPLICATION}-staging"]
+from tests.support import ebextensions
 
 
 @pytest.fixture(scope="session")
@@ -21,10 +16,7 @@ def files():
 @pytest.fixture(scope="session")
 def shared(files):
     """The options that .ebextensions set, as strings."""
-    options = {}
-    for content in files.values():
-        options |= ebextensions.options(content)
-    return options
+    return ebextensions.merge(files.values())
 
 
 @pytest.fixture(scope="session")
@@ -35,10 +27,3 @@ def resources(files):
         for content in files.values()
         for name, resource in content.get("Resources", {}).items()
     }
-
-
-def direct(environment, **outputs):
-    """The options that are set directly on an environment."""
-    found = environments.find(settings.load({}), environment)
-    options = found.options(OUTPUTS | outputs)
-    return {(one["Namespace"], one["OptionName"]): one["Value"] for one in options}

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from deploy.config import environments
-from tests.infrastructure.conftest import OUTPUTS, direct
 from tests.support import cloudformation, ebextensions
 from tests.support.ebextensions import Mistake, check
+from tests.support.environments import OUTPUTS, direct
 from web.config import SETTINGS
 
 ENVIRONMENTS = ("staging", "prod")

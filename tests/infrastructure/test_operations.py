@@ -11,10 +11,10 @@ from deploy.base import settings
 from deploy.config import environments
 from deploy.resources import logs, monitoring
 from deploy.resources.monitoring import Machinery
-from tests.infrastructure.conftest import direct
 from tests.support import cloudwatch, dashboard
 from tests.support.aws import ACCOUNT, APPLICATION, LOAD_BALANCER, REGION, TARGET_GROUP
 from tests.support.cloudformation import Stack
+from tests.support.environments import direct
 
 FOUNDATION = Stack("devops/foundation.yml", f"{APPLICATION}-foundation", {})
 CERTIFICATE = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/1"

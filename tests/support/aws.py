@@ -18,6 +18,7 @@ from tests.support.regions import LACKING, MISSING
 from tests.support.shapes import find_denial, keep_to_codes, keep_to_limits, keep_to_shape
 
 APPLICATION = settings.load({}).application
+STAGING, PROD = f"{APPLICATION}-staging", f"{APPLICATION}-prod"
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 CREDENTIALS = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}

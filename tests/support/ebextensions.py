@@ -1,7 +1,7 @@
 """The contents of .ebextensions, read as Beanstalk reads them, but without its tolerance for mistakes."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,11 @@ def options(content: Mapping[str, Any]) -> Options:
         for namespace, values in content.get("option_settings", {}).items()
         for name, value in values.items()
     }
+
+
+def merge(files: Iterable[Mapping[str, Any]]) -> Options:
+    """The options of several files, as strings."""
+    return {option: value for one in files for option, value in options(one).items()}
 
 
 def as_text(value: Any) -> str:

@@ -308,3 +308,13 @@ class RemovableAws(FakeAws):
     def logs_delete_log_group(self, logGroupName):
         assert f"{APPLICATION}-pipeline" not in self.stacks
         del self.logs[logGroupName]
+
+
+def changes(aws):
+    """What changed something, in order: the operation, and what of."""
+    named = ("StackName", "EnvironmentName", "SecretId", "DBInstanceIdentifier", "Key", "KeyId")
+    return [
+        (action.partition(":")[2], next((given[one] for one in named if one in given), None))
+        for action, given in aws.calls
+        if CHANGE.fullmatch(action.partition(":")[2])
+    ]
