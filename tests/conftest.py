@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import flask_migrate
-import psycopg2
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -19,7 +18,9 @@ from sqlalchemy import make_url
 
 from tests.factories import PersonFactory
 from tests.support import groups
+from tests.support.database import drop, refuse_unless_test
 from tests.support.groups import pytest_xdist_make_scheduler  # noqa: F401  # a hook, by its name
+from tests.support.needs import refuse, why_no_docker
 from tools.postgres import Server, ensure_database
 from web import create_app
 from web.storage import db
@@ -31,17 +32,6 @@ for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
 # The same examples in every run, and no deadline: these machines are shared
 settings.register_profile("tests", derandomize=True, deadline=None, database=None)
 settings.load_profile("tests")
-
-
-def refuse_unless_test(url: str) -> str:
-    """``url``, if what it names may be emptied: a database called something_test."""
-    name = make_url(url).database
-    if not (name or "").endswith("_test"):
-        raise pytest.UsageError(
-            f"TEST_DATABASE_URL names the database {name!r}, and tests empty theirs. "
-            "Name one that ends in _test."
-        )
-    return url
 
 
 def pytest_collection_modifyitems(items):
@@ -73,10 +63,10 @@ def database_url(home: Path, worker_id: str) -> Iterator[str]:
         url = make_url(refuse_unless_test(given)).set(drivername="postgresql")
         name = f"{(url.database or '').removesuffix('_test')}_{worker_id}_test"
         maintenance = url.set(database="postgres").render_as_string(hide_password=False)
-        _drop(maintenance, name)
+        drop(maintenance, name)
         ensure_database(maintenance, name)
         yield url.set(database=name).render_as_string(hide_password=False)
-        _drop(maintenance, name)
+        drop(maintenance, name)
         return
     server = Server(home / "postgres", durable=False, temporary=home)
     server.start()
@@ -95,24 +85,21 @@ def env(database_url: str) -> dict[str, str]:
 def app(env: dict[str, str]) -> Iterator[Flask]:
     """The application on a migrated database."""
     application = create_app(env)
-    application.wsgi_app = in_its_own_context(application, application.wsgi_app)  # type: ignore[method-assign]
+    wsgi_app = application.wsgi_app
+
+    def respond(*arguments: Any) -> Any:
+        """As on a server: Flask would let requests share the context, and with it the session and
+        its transaction, that ``context`` opens for a test.
+        """
+        with application.app_context():
+            return wsgi_app(*arguments)
+
+    application.wsgi_app = respond  # type: ignore[method-assign]
     with application.app_context():
         flask_migrate.upgrade()
     yield application
     with application.app_context():
         db.engine.dispose()
-
-
-def in_its_own_context(application: Flask, wsgi_app: Callable[..., Any]) -> Callable[..., Any]:
-    """``wsgi_app`` as on a server: Flask would let requests share the context, and with it the
-    session and its transaction, that ``context`` opens for a test.
-    """
-
-    def respond(*arguments: Any) -> Any:
-        with application.app_context():
-            return wsgi_app(*arguments)
-
-    return respond
 
 
 @pytest.fixture
@@ -150,9 +137,8 @@ def lines(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any
     return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def _drop(url: str, name: str) -> None:
-    connection = psycopg2.connect(url)
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-    connection.close()
+@pytest.fixture(scope="session")
+def engine() -> None:
+    """For tests that need a Docker engine."""
+    if reason := why_no_docker():
+        refuse(reason, "DOCKER")

@@ -179,6 +179,25 @@ def test_a_failure_says_what_to_do():
                 assert whole, f"{name}:{node.lineno}"
 
 
+# --- The tests ----------------------------------------------------------------------------------
+
+
+def test_no_test_imports_a_conftest_or_another_test():
+    """What tests share is in tests/support, or in a module beside the only ones that share it."""
+    statement = re.compile(r"^ *(?:from|import) tests\b[^\n(]*(?:\([^)]*\))?", re.MULTILINE)
+    for path in Path("tests").glob("**/*.py"):
+        imports = " ".join(statement.findall(path.read_text()))
+        assert not re.search(r"\b(conftest|test_\w+)", imports), path
+
+
+def test_a_conftest_defines_only_fixtures_and_hooks():
+    for path in Path("tests").glob("**/conftest.py"):
+        for node in Module(path).tree.body:
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+                is_fixture = any("fixture" in ast.unparse(one) for one in node.decorator_list)
+                assert is_fixture or node.name.startswith("pytest_"), f"{node.name} in {path}"
+
+
 if __name__ == "__main__":
     for name, test in list(globals().items()):
         if name.startswith("test_"):

@@ -226,10 +226,10 @@ def test_every_dependency_has_its_reason():
 
 
 def test_the_commands_of_the_recovery_page_are_those_of_the_rehearsal():
-    from tests.rehearsal import test_recovery as recovery
+    from tests.rehearsal import home
 
     commands = re.findall(
         r"^ {4,}(?=\S*(?:scripts/|aws|export|AWS_REGION=))(.*)$", DOCUMENTS["recovery.md"], re.M
     )
     assert len(commands) >= 10
-    assert set(commands) == set(recovery.COMMANDS.values())
+    assert set(commands) == set(home.COMMANDS.values())

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.conftest import PATIENCE, docker, request
+from tests.support.containers import PATIENCE, docker, request
 from tests.support.load import NO_ANSWER, Load
 from web import docs
 

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.docker.conftest import docker
+from tests.support.containers import docker
 
 pytestmark = pytest.mark.usefixtures("compose")
 

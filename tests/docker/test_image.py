@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.delivery.image import LIST_PACKAGES
-from tests.docker.conftest import (
+from tests.support.containers import (
     BASES,
     IMAGE,
     PATIENCE,

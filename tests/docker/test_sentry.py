@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.conftest import Container, docker, request, wait_for, wait_until
+from tests.support.containers import Container, docker, request, wait_for, wait_until
 from tests.support.sentry import KEY, PROJECT
 
 NAME, BORN = "Rumpelstiltskin", "1990-05-17"

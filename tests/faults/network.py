@@ -9,7 +9,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from tests.faults.conftest import lacks
+from tests.support.needs import lacks
 
 CLONE_NEWNET = 0x40000000
 NAME = "database.test"

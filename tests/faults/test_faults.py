@@ -20,8 +20,8 @@ import psycopg2
 import pytest
 
 from tests.faults import network
-from tests.faults.conftest import lacks
 from tests.support.load import Load
+from tests.support.needs import lacks
 from tests.support.server import free_port
 
 FREEZE = 8  # seconds; longer than any time limit of the service

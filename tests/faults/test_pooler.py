@@ -8,7 +8,7 @@ import flask_migrate
 import pytest
 from sqlalchemy import make_url, text
 
-from tests.faults.conftest import lacks
+from tests.support.needs import lacks
 from tests.support.server import free_port
 from web import create_app
 from web.storage import db

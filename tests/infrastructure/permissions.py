@@ -8,12 +8,11 @@ import sys
 import textwrap
 from pathlib import Path
 
-from tests.support.aws import ACCOUNT, APPLICATION, REGION
+from tests.support.aws import ACCOUNT, APPLICATION, PROD, REGION, STAGING
 from tests.support.deployments import BUCKET, arn, bucket_policy, made_for
 from tests.support.iam import Role, Stack
 
 DOCUMENT = Path("docs/permissions.md")
-STAGING, PROD = f"{APPLICATION}-staging", f"{APPLICATION}-prod"
 OWNER = f"greeters/{APPLICATION}"
 
 IDS = {STAGING: "e-aaaaaaaaaa", PROD: "e-bbbbbbbbbb"}

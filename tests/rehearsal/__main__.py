@@ -16,11 +16,11 @@ import threading
 import time
 from pathlib import Path
 
-from tests.docker.conftest import why_no_docker
 from tests.rehearsal import disaster
 from tests.rehearsal.project import SCRIPT
 from tests.rehearsal.world import TIMES, World
 from tests.support.aws import REGION
+from tests.support.needs import why_no_docker
 from tests.support.owner import OWNER
 
 HOME = Path(".local/cloud")

@@ -1,11 +1,10 @@
 """The rehearsal: staging and production run the same version when a scenario begins, with traffic on both."""
 
-import functools
 from collections import Counter
 
 import pytest
 
-from tests.docker.conftest import engine  # noqa: F401  # a fixture, by its name
+from tests.rehearsal import home as homes
 from tests.rehearsal import world as worlds
 from tests.support import groups, table
 
@@ -18,7 +17,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "rehearsal" in item.path.parts and "world" in item.fixturenames:
             item.add_marker(pytest.mark.docker)
-            note(item, "scenario", item.name.removeprefix("test_").replace("_", " "))
+            name = item.name.removeprefix("test_").replace("_", " ")
+            item.user_properties.append(("scenario", name))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -28,12 +28,12 @@ def pytest_runtest_call(item):
     try:
         result = yield
         if traffic:
-            note(item, "seen", traffic.check())
+            item.user_properties.append(("seen", traffic.check()))
         return result
     finally:
         if traffic:
             traffic.stop()
-            note(item, "traffic", dict(traffic.counts()))
+            item.user_properties.append(("traffic", dict(traffic.counts())))
 
 
 def pytest_runtest_logreport(report):
@@ -64,19 +64,14 @@ def pytest_terminal_summary(terminalreporter):
     )
 
 
-def note(item, kind, what):
-    """Let the report of ``item`` have it, in whichever process that is read."""
-    item.user_properties.append((kind, what))
-
-
 @pytest.fixture
 def seen(request):
     """Records the observations of a scenario, for the table at the end."""
-    return functools.partial(note, request.node, "seen")
+    return lambda text: request.node.user_properties.append(("seen", text))
 
 
 @pytest.fixture(scope="session")
-def _present(engine):  # noqa: F811
+def _present(engine):
     """The world of the group that runs now."""
     present = worlds.Present()
     try:
@@ -89,6 +84,12 @@ def _present(engine):  # noqa: F811
 def world(request, _present):
     """A cloud and a project for the scenarios of one group, which no other group uses."""
     return _present.enter(groups.find(request.node.nodeid))
+
+
+@pytest.fixture
+def home(world):
+    """Production with backups, of one night."""
+    return world.once(homes.make)
 
 
 @pytest.fixture

@@ -8,10 +8,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from deploy.base.aws import open_session
-from tests.support.aws import ACCOUNT, APPLICATION, REGION
+from tests.support.aws import ACCOUNT, APPLICATION, PROD, REGION, STAGING
 
 pytestmark = pytest.mark.process
-STAGING, PROD = f"{APPLICATION}-staging", f"{APPLICATION}-prod"
 RECORDS = f"{APPLICATION}-records-{REGION}-{ACCOUNT}"
 SOON = {"WaiterConfig": {"Delay": 0.05, "MaxAttempts": 600}}
 FOUNDATION, PIPELINE = f"{APPLICATION}-foundation", f"{APPLICATION}-pipeline"

@@ -13,10 +13,9 @@ import pytest
 from tests.rehearsal.machines.names import Names
 from tests.rehearsal.project import replace
 from tests.rehearsal.waiting import limit
-from tests.support.aws import APPLICATION, REGION
+from tests.support.aws import APPLICATION, REGION, STAGING
 from tests.support.certificates import Authority
 
-STAGING = f"{APPLICATION}-staging"
 DOMAIN = "greetings.test"
 NAMES = {"staging": f"staging.{DOMAIN}", "prod": f"hello.{DOMAIN}"}
 

@@ -14,16 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.rehearsal.conftest import note
 from tests.rehearsal.machines.docker import address, remove, start
 from tests.rehearsal.machines.instance import Instance
 from tests.rehearsal.waiting import limit
 from tests.rehearsal.world import OFFICIAL
 from tests.support import table
-from tests.support.aws import APPLICATION
+from tests.support.aws import PROD
 from tests.support.load import NO_ANSWER, Load
 
-PROD = f"{APPLICATION}-prod"
 # The address that the clients share stays below its rate limit, even with only one instance
 CLIENTS, PAUSE = 3, 0.1
 OUTAGE = limit(60)  # seconds, at most
@@ -118,7 +116,7 @@ def judge(request, prod):
 
     def judge(load):
         lost = load.lost(prod.stored())
-        note(request.node, "fault", table.row(request.node.name, load, lost))
+        request.node.user_properties.append(("fault", table.row(request.node.name, load, lost)))
         assert load.acknowledged > 0
         assert not lost
         assert not load.wrong, load.wrong[:5]

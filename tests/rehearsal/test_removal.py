@@ -1,25 +1,10 @@
 """The way out of the account of tests/rehearsal/test_recovery.py, whose scenarios come first: nothing is left but what was said."""
 
-import signal
+from tests.rehearsal.home import FIRST, SECOND
+from tests.support.aws import APPLICATION, PROD, REGION
 
-from tests.rehearsal.test_recovery import FIRST, SECOND, home
-from tests.rehearsal.waiting import limit
-from tests.support.aws import APPLICATION, REGION
-
-__all__ = ["home"]
 REGIONS = (REGION, FIRST, SECOND)
 ALL = ("remove", "--all", "--protected", "--confirm", APPLICATION)
-
-
-def interrupt(home, step):
-    """End the removal of everything as soon as it prints ``step``; the exit code."""
-    with home.world.project.begin(*ALL) as process:
-        for line in process.stdout:
-            if step in line:
-                process.send_signal(signal.SIGINT)
-                break
-        process.communicate(timeout=limit(300))
-    return process.returncode
 
 
 def find_left(home):
@@ -59,18 +44,18 @@ def find_left(home):
 def test_everything_is_removed_but_what_was_said(home, seen):
     """With Ctrl-C while an environment is terminated; the backups are locked, and expire afterwards."""
     home.type("remove the exercise", "--confirm", f"{APPLICATION}-exercise")
-    home.type("remove there", "--confirm", f"{APPLICATION}-prod")
+    home.type("remove there", "--confirm", PROD)
     assert not home.at(FIRST).beanstalk.environments
     assert not home.at(SECOND).beanstalk.environments
     assert home.environment().colour() == ("Green", "Ok")
-    assert interrupt(home, f"terminate-environment --environment-name {APPLICATION}-prod") == 130
+    assert home.interrupt(ALL, f"terminate-environment --environment-name {PROD}") == 130
     printed = home.world.project.script(*ALL)
     said = printed.split(f"{APPLICATION} is removed")[1]
     left = list(find_left(home))
     assert [one for one in left if one not in said] == []
     for region in REGIONS:
         assert not home.at(region).beanstalk.environments
-        assert f"the vault {APPLICATION}-prod-{region}, with the stack" in said
+        assert f"the vault {PROD}-{region}, with the stack" in said
         home.cloud.cloudformation.at(region)["AWS::Backup::BackupVault"].clear()
         home.at(region).databases.snapshots.clear()
     said = home.world.project.script(*ALL).split(f"{APPLICATION} is removed")[1]

@@ -8,10 +8,9 @@ import pytest
 
 from tests.rehearsal import disaster
 from tests.rehearsal.__main__ import Cloud
-from tests.support.aws import APPLICATION, REGION
+from tests.support.aws import PROD, REGION
 
 OTHER = "eu-central-1"
-PROD = f"{APPLICATION}-prod"
 TEN, ELEVEN = (datetime(2026, 11, 27, hour, tzinfo=UTC) for hour in (10, 11))
 
 

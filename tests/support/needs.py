@@ -1,6 +1,8 @@
 """What a machine lacks: its tests are skipped, or fail where they are required."""
 
 import os
+import shutil
+import subprocess
 
 import pytest
 
@@ -11,3 +13,17 @@ def refuse(reason, kind):
     if os.environ.get(variable) == "1":
         pytest.fail(f"{reason}, and {variable}=1")
     pytest.skip(f"{reason}; {variable}=1 makes this a failure")
+
+
+def lacks(what):
+    """Refuse a test that injects faults, since this machine has no ``what``."""
+    refuse(f"this machine has no {what}", "FAULTS")
+
+
+def why_no_docker():
+    """Why tests that need a Docker engine cannot run here; None if they can."""
+    if not shutil.which("docker"):
+        return "there is no docker command"
+    if subprocess.run(["docker", "info"], capture_output=True, timeout=900).returncode:
+        return "the Docker engine does not respond"
+    return None

@@ -1,8 +1,8 @@
-"""The fixtures for all tests: what they refuse."""
+"""What tests share: the database that they refuse to empty."""
 
 import pytest
 
-from tests.conftest import refuse_unless_test
+from tests.support.database import refuse_unless_test
 
 
 def test_tests_refuse_a_database_that_is_not_for_tests():
