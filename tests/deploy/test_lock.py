@@ -110,31 +110,19 @@ def test_whoever_ends_the_wait_leaves_the_lock_of_the_other(aws, fresh, run, mon
     assert "is held by another run now" not in capfd.readouterr().err
 
 
-def test_a_lost_response_to_taking_the_lock_is_not_another_run(aws, fresh, run):
-    """The client retries the request, and finds its own lock."""
-    put = aws.s3_put_object
+@pytest.mark.parametrize("operation", ["s3_put_object", "s3_delete_object"])
+def test_a_lost_response_does_not_prevent_a_lock_or_its_release(aws, fresh, run, capfd, operation):
+    """The client retries the request, and finds its own lock, or none."""
+    once = getattr(aws, operation)
 
     def twice(**parameters):
-        put(**parameters)
-        put(**parameters)
+        once(**parameters)
+        once(**parameters)
 
-    aws.s3_put_object = twice
+    setattr(aws, operation, twice)
     with lock.hold(run, STAGING):
         assert KEY in aws.objects
     assert KEY not in aws.objects
-
-
-def test_a_lost_response_to_releasing_the_lock_is_no_failure(aws, fresh, run, capfd):
-    """The client retries the request, and finds no lock."""
-    delete = aws.s3_delete_object
-
-    def twice(**parameters):
-        delete(**parameters)
-        delete(**parameters)
-
-    aws.s3_delete_object = twice
-    with lock.hold(run, STAGING):
-        pass
     said = capfd.readouterr().err
     assert f"{STAGING}: unlocked" in said
     assert "could not be released" not in said

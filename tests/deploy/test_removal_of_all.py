@@ -106,12 +106,11 @@ def test_what_stays_is_all_that_was_said(whole, command):
 
 def test_a_second_run_finds_nothing(whole, command):
     command(*MEANT)
-    before = whole.state()
-    code, output = command("remove", "--all")
+    with whole.unchanged():
+        code, output = command("remove", "--all")
     assert code == 0
     assert f"nothing of {APPLICATION} is left to remove in" in output
     assert f"the vault {PROD}-{REGION}" in output
-    assert whole.state() == before
 
 
 # What the removal of an environment does not do; tests/deploy/test_removal.py has the rest
@@ -162,9 +161,8 @@ def test_what_is_refused_or_not_answered_never_counts_as_gone(whole, command, mo
 def test_a_running_deployment_keeps_everything(whole, fails):
     whole.time = datetime.now(UTC)
     whole.s3_put_object(records(), f"locks/{STAGING}", b"somebody else")
-    before = whole.state()
-    assert f"another run is working on {STAGING}" in fails(*MEANT)
-    assert whole.state() == before
+    with whole.unchanged():
+        assert f"another run is working on {STAGING}" in fails(*MEANT)
 
 
 def test_production_must_be_meant(whole, fails):
@@ -174,10 +172,9 @@ def test_production_must_be_meant(whole, fails):
 
 
 def test_a_dry_run_changes_nothing(whole, command):
-    before = whole.state()
-    code, output = command("remove", "--all", "--dry-run")
+    with whole.unchanged():
+        code, output = command("remove", "--all", "--dry-run")
     assert code == 0, output
-    assert whole.state() == before
     assert not whole.changes
     assert f"+ aws ecr delete-repository --repository-name {APPLICATION} --force" in output
 

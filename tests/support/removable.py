@@ -1,6 +1,7 @@
 """AWS in memory, with what a removal asks: what it keeps, refuses, and does a moment later."""
 
 import re
+from contextlib import contextmanager
 from datetime import timedelta
 
 from deploy.base.errors import Interrupted
@@ -44,6 +45,13 @@ class RemovableAws(FakeAws):
         shared = (sorted(self.applications), sorted(self.repositories), sorted(self.buckets))
         more = (shared, keys, sorted(self.deleted), sorted(self.kept), sorted(self.replicas))
         return found, sorted(self.stacks), *more, sorted(self.vaults)
+
+    @contextmanager
+    def unchanged(self):
+        """Assert that everything is there afterwards as it was before."""
+        before = self.state()
+        yield
+        assert self.state() == before
 
     def _answer(self, model, context, request_signer, **more):
         answer = super()._answer(model, context, request_signer, **more)
