@@ -19,7 +19,7 @@ def account(aws):
 
 
 @pytest.mark.parametrize("arguments", COMMANDS)
-def test_too_few_instances_are_a_warning_with_the_way_to_more(account, command, arguments):
+def test_a_low_vcpu_quota_is_a_warning_with_the_command_that_raises_it(account, command, arguments):
     account.vcpus = NEEDED - 1
     code, output = command(*arguments)
     assert code == 0, output
@@ -31,12 +31,12 @@ def test_too_few_instances_are_a_warning_with_the_way_to_more(account, command, 
 
 
 @pytest.mark.parametrize("arguments", COMMANDS)
-def test_enough_are_not_mentioned(account, command, arguments):
+def test_a_sufficient_vcpu_quota_is_not_mentioned(account, command, arguments):
     account.vcpus = NEEDED
     assert "vCPU" not in command(*arguments)[1]
 
 
-def test_it_is_said_before_anything_is_made(account, command):
+def test_a_low_quota_is_reported_before_anything_is_created(account, command):
     account.vcpus = 5
     before, _, _ = command(*CREATE)[1].partition("\n+ ")
     assert "vCPUs" in before
@@ -44,7 +44,7 @@ def test_it_is_said_before_anything_is_made(account, command):
 
 @pytest.mark.parametrize("code", ["AccessDenied", None])
 @pytest.mark.parametrize("action", ["service-quotas:GetServiceQuota", "ec2:DescribeInstanceTypes"])
-def test_what_aws_does_not_answer_is_unknown(account, command, action, code):
+def test_a_quota_that_cannot_be_read_is_unknown(account, command, action, code):
     account.fail(action, code)
     exit_code, output = command(*CREATE)
     assert exit_code == 0, output
@@ -52,7 +52,9 @@ def test_what_aws_does_not_answer_is_unknown(account, command, action, code):
 
 
 @pytest.mark.parametrize("after", ['MaxSize = "3"', ""])
-def test_every_maximum_is_counted(account, command, project, after):
+def test_the_maximum_of_every_environment_counts_towards_the_quota(
+    account, command, project, after
+):
     """Also one in quotes, and Beanstalk's default of 4."""
     path = project / "devops/environments.toml"
     path.write_text(path.read_text().replace("MaxSize = 3", after))
@@ -62,7 +64,7 @@ def test_every_maximum_is_counted(account, command, project, after):
 
 
 @pytest.mark.parametrize("unknown", ["t3.mikro", "tt3.micro"])
-def test_an_instance_type_that_aws_does_not_know_is_refused(account, fails, project, unknown):
+def test_an_unknown_instance_type_is_refused(account, fails, project, unknown):
     path = project / "devops/environments.toml"
     path.write_text(path.read_text().replace("t3.micro", unknown))
     output = fails(*CREATE)
@@ -72,7 +74,7 @@ def test_an_instance_type_that_aws_does_not_know_is_refused(account, fails, proj
     assert not account.stacks
 
 
-def test_other_families_have_quotas_of_their_own(account, command, project):
+def test_other_instance_families_do_not_count_towards_this_quota(account, command, project):
     path = project / "devops/environments.toml"
     path.write_text(path.read_text().replace("t3.small,t3a.small", "g4dn.xlarge"))
     account.vcpus = NEEDED - 1
@@ -80,7 +82,7 @@ def test_other_families_have_quotas_of_their_own(account, command, project):
 
 
 @pytest.mark.parametrize("arguments", COMMANDS)
-def test_what_else_the_account_or_the_region_lacks_is_a_warning(account, command, arguments):
+def test_other_limits_of_the_account_or_the_region_are_warnings(account, command, arguments):
     account.vpcs = 2  # the default one, and one more for two environments
     path = f"/aws/service/global-infrastructure/services/scheduler/regions/{REGION}"
     account.lacking = {path}

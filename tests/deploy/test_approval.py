@@ -47,7 +47,7 @@ def release(run, aws):
     return act
 
 
-def test_inside_of_the_window_it_is_approved_and_says_why(aws, release, capsys):
+def test_inside_the_window_the_version_is_approved_with_the_reason(aws, release, capsys):
     release(OPEN, ENV, WAITING)
     [given] = aws.approvals
     assert (given["stageName"], given["actionName"], given["token"]) == (
@@ -61,7 +61,7 @@ def test_inside_of_the_window_it_is_approved_and_says_why(aws, release, capsys):
     assert "approved" in capsys.readouterr().err
 
 
-def test_outside_of_it_the_team_is_notified_of_what_is_pending_and_where(aws, release):
+def test_outside_the_window_the_team_is_notified_of_the_pending_version(aws, release):
     release(CLOSED, ENV, WAITING)
     assert not aws.approvals
     [sent] = aws.published
@@ -72,13 +72,13 @@ def test_outside_of_it_the_team_is_notified_of_what_is_pending_and_where(aws, re
     assert f"/codepipeline/pipelines/{APPLICATION}/view" in text
 
 
-def test_the_approval_that_begins_later_is_waited_for(aws, release):
+def test_it_waits_for_an_approval_that_starts_later(aws, release):
     before = state("e-1", status="InProgress", token=EARLIER)
     release(OPEN, ENV, before, state("e-2"), WAITING)
     assert [one["token"] for one in aws.approvals] == [TOKEN]
 
 
-def test_the_approval_of_another_execution_is_not_touched(aws, release, capsys):
+def test_the_approval_of_another_execution_is_unchanged(aws, release, capsys):
     release(OPEN, ENV, state("e-1", status="InProgress", token=EARLIER))
     assert not aws.approvals
     assert "no version is pending" in capsys.readouterr().err
@@ -91,12 +91,12 @@ def test_an_approval_given_by_somebody_else_is_not_a_failure(aws, release, capsy
     assert "no version is pending" in capsys.readouterr().err
 
 
-def test_by_the_schedule_any_pending_version_is_approved(aws, release):
+def test_a_scheduled_run_approves_any_pending_version(aws, release):
     release(OPEN, {}, WAITING)
     assert len(aws.approvals) == 1
 
 
-def test_by_the_schedule_nothing_may_be_pending_and_nobody_is_notified_twice(aws, release, capsys):
+def test_a_scheduled_run_may_find_nothing_pending_and_notifies_nobody(aws, release, capsys):
     release(OPEN, {}, state("e-2", status="Succeeded", token=TOKEN))
     assert "no version is pending" in capsys.readouterr().err
     release(CLOSED, {}, WAITING)

@@ -51,7 +51,7 @@ def failure(run, **more):
         ("ServerException", "AWS refused ecr:DescribeImages: ServerException: no", "the reason"),
     ],
 )
-def test_refusals_say_what_to_do(aws, run, code, what, next_):
+def test_each_error_of_aws_says_what_to_do(aws, run, code, what, next_):
     aws.fail("ecr:DescribeImages", code, message="no")
     found = failure(run)
     assert what in found.what
@@ -67,7 +67,7 @@ FAST = "Signature not yet current: 20261127T110000Z is still later than 20261127
 @pytest.mark.parametrize(
     "code", ["InvalidSignatureException", "SignatureDoesNotMatch", "AuthFailure", "AccessDenied"]
 )
-def test_a_wrong_clock_is_told_as_that(aws, run, code, reason):
+def test_a_wrong_clock_is_reported_as_the_cause(aws, run, code, reason):
     aws.fail("ecr:DescribeImages", code, message=reason)
     found = failure(run)
     assert found.what == f"the clock of this machine is wrong: {reason}"
@@ -98,7 +98,7 @@ def raised(aws, run, error):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_the_network_may_recover(aws, run, error):
+def test_network_errors_are_transient(aws, run, error):
     found = raised(aws, run, error)
     assert found.what == f"AWS did not answer ecr:DescribeImages: {error}"
     assert "check the network" in found.next
@@ -121,7 +121,7 @@ def test_the_network_may_recover(aws, run, error):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_credentials_and_configuration_do_not_recover(aws, run, error):
+def test_errors_of_credentials_and_configuration_are_not_transient(aws, run, error):
     found = raised(aws, run, error)
     assert found.what == f"the credentials or the configuration for AWS cannot be used: {error}"
     assert f"aws sts get-caller-identity --region {REGION}" in found.next
@@ -130,7 +130,7 @@ def test_credentials_and_configuration_do_not_recover(aws, run, error):
 
 
 @pytest.mark.parametrize(("code", "transient"), [("AccessDenied", False), ("Throttling", True)])
-def test_a_role_that_cannot_be_assumed_is_no_missing_permission(aws, run, code, transient):
+def test_a_role_that_cannot_be_assumed_is_not_a_missing_permission(aws, run, code, transient):
     """Credentials are fetched by requests of their own."""
     details = {"Error": {"Code": code, "Message": "invalid MFA code"}}
     found = raised(aws, run, ClientError(details, "AssumeRole"))
@@ -144,7 +144,7 @@ def test_an_unknown_parameter_is_a_bug_in_this_program(run):
         failure(run, colour="green")
 
 
-def test_another_region_is_another_client(aws, run):
+def test_each_region_has_its_own_client(aws, run):
     assert run.at("eu-central-1").aws.region == "eu-central-1"
     assert run.at("eu-central-1").settings.region == "eu-central-1"
     assert run.aws.region == "eu-west-1"
@@ -230,13 +230,13 @@ def test_transient_errors_are_recognised(aws, run, code, transient):
     assert caught.value.transient is transient
 
 
-def test_what_botocore_takes_for_throttling_is_transient(aws, run):
+def test_every_throttling_code_of_botocore_is_transient(aws, run):
     for code in {*ThrottledRetryableChecker._THROTTLED_ERROR_CODES} - {"LimitExceededException"}:
         aws.fail("ecr:DescribeImages", code, times=1)
         assert failure(run).transient, code
 
 
-def test_the_name_of_an_operation_is_that_of_the_permission(aws, run):
+def test_an_operation_is_named_like_its_iam_permission(aws, run):
     aws.fail("rds:DescribeDBInstances")
     with pytest.raises(AwsFailure, match="the permission rds:DescribeDBInstances is missing"):
         run.aws.ask("rds", "describe_db_instances")
@@ -294,7 +294,7 @@ QUESTIONS = {
 
 @pytest.mark.parametrize("status", [200, 302, 403, 407, 503])
 @pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN)
-def test_what_has_no_request_id_is_not_an_answer(other, status, body):
+def test_a_response_without_a_request_id_is_not_an_answer(other, status, body):
     for question in QUESTIONS:
         with pytest.raises(AwsFailure, match=f"AWS did not answer .*: HTTP {status}") as caught:
             other(question, status, body)
@@ -314,11 +314,11 @@ def test_what_has_no_request_id_is_not_an_answer(other, status, body):
         ("ec2", b"<R><requestId>1</requestId></R>", []),
     ],
 )
-def test_answers_of_aws_pass(other, question, body, names):
+def test_a_response_of_aws_is_accepted(other, question, body, names):
     assert other(question, 200, body, *names)["ResponseMetadata"]
 
 
-def test_errors_of_ec2_are_those_of_aws(other):
+def test_errors_in_the_format_of_ec2_are_read(other):
     error = b"<Response><Errors><Error><Code>UnauthorizedOperation</Code></Error></Errors>"
     with pytest.raises(AwsFailure, match="the permission ec2:GetEbsEncryptionByDefault is missing"):
         other("ec2", 403, error + b"<RequestID>1</RequestID></Response>")

@@ -36,7 +36,7 @@ def kept(aws):
     return aws.vaults
 
 
-def test_it_installs_vaults_before_the_plan_that_names_them(aws, command):
+def test_vaults_are_created_before_the_plan_that_names_them(aws, command):
     code, output = command("backups", "install", "prod")
     assert code == 0, output
     order = list(aws.stacks)
@@ -58,7 +58,7 @@ def test_it_installs_vaults_before_the_plan_that_names_them(aws, command):
     assert f"{PROD} is backed up every night, with copies in {FIRST}, {SECOND}" in output
 
 
-def test_no_copy_is_late_before_the_first_night(aws, command):
+def test_no_copy_is_reported_late_before_the_first_night(aws, command):
     """The alarms on the copies count those of the last 36 hours, and there are none yet."""
     command("backups", "install", "prod")
     assert aws.metrics == [(f"{PROD}/backups", name, 1) for name in backups.COPIES]
@@ -77,13 +77,13 @@ def test_a_second_run_changes_nothing(aws, command):
     assert not aws.asked("cloudformation:ExecuteChangeSet")
 
 
-def test_the_settings_that_other_backups_of_the_account_rely_on_are_left_alone(aws, command):
+def test_backup_settings_of_the_whole_account_are_unchanged(aws, command):
     """A database that a plan names is backed up whether or not RDS is opted in."""
     command("backups", "install", "prod")
     assert not [name for name, _ in aws.calls if name.endswith("RegionSettings")]
 
 
-def test_a_dry_run_on_the_first_day_ends_like_the_real_run(aws, staging, command):
+def test_a_dry_run_succeeds_before_the_destinations_have_registries(aws, staging, command):
     """The registries of the destinations are made by the run itself."""
     for region in (FIRST, SECOND):
         del aws.stacks[f"{region}/{APPLICATION}-foundation"]
@@ -133,7 +133,9 @@ def test_an_image_that_cannot_be_copied_is_a_failure(staging, fails, programs):
     assert "now: the plan exists" in output
 
 
-def test_another_image_with_that_label_in_a_destination_is_a_failure(aws, staging, fails, programs):
+def test_a_different_image_with_the_same_label_in_a_destination_is_a_failure(
+    aws, staging, fails, programs
+):
     aws.at(FIRST, "images")["old"] = digest("something else")
     output = fails("backups", "install", "prod")
     assert f"the image old is {digest('old')} in {REGION}, and {digest('something else')}" in output
@@ -146,7 +148,7 @@ def test_another_replication_configuration_is_not_replaced(aws, fails):
     assert not aws.stacks
 
 
-def test_a_destination_whose_account_settings_are_unsafe(aws, fails):
+def test_unsafe_account_settings_in_a_destination_are_a_failure(aws, fails):
     """This is found before an emergency, in which a recovery to that region would be refused."""
     aws.encrypted = False
     output = fails("backups", "install", "prod")
@@ -188,7 +190,7 @@ def test_a_late_copy_is_reported(kept, command):
     assert output.count("LATE") == 1
 
 
-def test_a_vault_without_a_complete_backup_and_one_that_is_not_there(kept, command):
+def test_a_missing_vault_or_one_without_a_complete_backup_is_late(kept, command):
     kept[f"{PROD}-{FIRST}"] = {"awsbackup:copyjob-1": ("CREATING", ago(hours=1))}
     del kept[f"{PROD}-{SECOND}"]
     code, output = command("backups", "list", "prod")
@@ -233,7 +235,7 @@ def test_destinations_are_two_other_regions(project, fails, regions):
     assert "expected two different regions other than eu-west-1" in fails("backups", "list", "prod")
 
 
-def test_days_are_those_that_the_template_allows(project, fails):
+def test_a_retention_that_the_template_does_not_allow_is_refused(project, fails):
     path = project / environments.NAME
     path.write_text(path.read_text().replace("CopyDays = 35", "CopyDays = 1"))
     assert "[prod.backups] CopyDays 1: expected a whole number, 7 to 3650" in fails(

@@ -11,13 +11,13 @@ FOUNDATION = f"{APPLICATION}-foundation"
 LONGEST = "x" * 24, "ap-southeast-1"  # names that tools/rename.py and AWS give
 
 
-def test_our_bucket_has_the_name_that_its_stack_gives_it(run):
+def test_the_bucket_has_the_name_that_its_template_declares(run):
     stack = cloudformation.Stack("devops/foundation.yml", FOUNDATION, {})
     named = stack.template["Resources"]["Records"]["Properties"]["BucketName"]
     assert bucket.find_records(run).name == stack.resolve(named) == records()
 
 
-def test_the_longest_name_is_one_that_s3_takes():
+def test_the_longest_bucket_name_is_valid_in_s3():
     application, region = LONGEST
     assert len(records(region).replace(APPLICATION, application)) <= 63
 
@@ -38,14 +38,14 @@ def without(aws, staging):
         (("build",), "staging"),
     ],
 )
-def test_a_missing_bucket_of_ours_is_explained(without, fails, command_, short):
+def test_a_missing_bucket_of_records_is_explained(without, fails, command_, short):
     output = fails(*command_)
     assert f"there is no bucket {records()}: the stack {FOUNDATION} in {REGION} is" in output
     assert f"  next: scripts/build_and_deploy.sh create {short}\n" in output
     assert without.environments[PROD]["label"] == "old"
 
 
-def test_in_another_region_the_command_names_it(aws, staging, fails, monkeypatch):
+def test_in_another_region_the_suggested_command_names_the_region(aws, staging, fails, monkeypatch):
     monkeypatch.setenv("AWS_REGION", "eu-south-1")
     aws.region = "eu-south-1"
     aws.add_environment("prod", "old")
@@ -61,7 +61,7 @@ def test_a_missing_bucket_of_beanstalk_is_explained(aws, fresh, fails):
     assert "next: scripts/build_and_deploy.sh create staging; then run it again with" in output
 
 
-def test_the_first_environment_brings_both_buckets(aws, command):
+def test_the_first_environment_creates_both_buckets(aws, command):
     aws.secrets[f"{STAGING}/smoke-test"] = {"key": "K3y"}
     code, output = command("create", "staging")
     assert code == 0, output
@@ -69,7 +69,7 @@ def test_the_first_environment_brings_both_buckets(aws, command):
     assert len(aws.bundles) == 1
 
 
-def test_requests_are_refused_by_buckets_of_other_accounts(aws, staging, command):
+def test_every_request_names_the_account_that_owns_the_bucket(aws, staging, command):
     add_history(aws, "deploy older", "deploy old")
     assert command()[0] == 0
     assert command("rollback", "staging")[0] == 0

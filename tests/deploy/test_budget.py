@@ -34,7 +34,7 @@ def move(project):
     return change
 
 
-def test_it_is_made_once_and_writes_to_the_team_itself(aws, command):
+def test_the_budget_is_created_once_and_notifies_the_team(aws, command):
     code, output = command(*BOOTSTRAP)
     assert code == 0, output
     assert aws.stacks[BUDGET]["parameters"] == {
@@ -45,7 +45,7 @@ def test_it_is_made_once_and_writes_to_the_team_itself(aws, command):
 
 
 @pytest.mark.parametrize("region", ["eu-central-1", "eu-north-1"])
-def test_a_new_home_has_the_same_budget(aws, command, move, region):
+def test_a_new_home_region_keeps_the_same_budget(aws, command, move, region):
     """Also in a region without AWS Budgets, which is a destination of backups by default."""
     command(*BOOTSTRAP)
     move(region)
@@ -57,7 +57,7 @@ def test_a_new_home_has_the_same_budget(aws, command, move, region):
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", None])
-def test_nothing_depends_on_its_region(aws, command, code):
+def test_an_unreachable_region_of_the_budget_does_not_fail_bootstrap(aws, command, code):
     aws.fail("cloudformation:DescribeStacks", code, when=lambda _: aws.region == ELSEWHERE)
     exit_code, output = command(*BOOTSTRAP)
     assert exit_code == 0, output
@@ -67,14 +67,14 @@ def test_nothing_depends_on_its_region(aws, command, code):
 
 
 @pytest.mark.parametrize("new", ["MonthlyBudget = 0", ""])
-def test_none_is_wanted(aws, command, amount, new):
+def test_without_an_amount_no_budget_is_created(aws, command, amount, new):
     amount(new)
     assert command(*BOOTSTRAP)[0] == 0
     assert BUDGET not in aws.stacks
 
 
 @pytest.mark.parametrize("new", ["MonthlyBudget = 0", ""])
-def test_one_that_is_no_longer_wanted_is_removed(aws, command, amount, new):
+def test_a_budget_is_removed_with_its_amount(aws, command, amount, new):
     command(*BOOTSTRAP)
     amount(new)
     assert (
@@ -86,7 +86,7 @@ def test_one_that_is_no_longer_wanted_is_removed(aws, command, amount, new):
     assert BUDGET not in aws.stacks
 
 
-def test_an_invalid_amount_is_no_reason_to_continue(aws, fails, amount):
+def test_an_invalid_amount_is_refused(aws, fails, amount):
     made(aws, "foundation")
     amount("MonthlyBudget = -1")
     assert "MonthlyBudget -1: expected a whole number, 0 to" in fails(*BOOTSTRAP)

@@ -32,7 +32,7 @@ def test_a_build_publishes_image_bundle_and_version(aws, fresh, programs, projec
     assert programs.calls("docker push") == [f"docker push --quiet {name}"]
 
 
-def test_the_password_of_the_registry_is_nowhere_to_be_seen(fresh, programs, command):
+def test_the_password_of_the_registry_is_never_shown(fresh, programs, command):
     """But in a file, as docker reads it, which is there only while it is needed."""
     found = []
 
@@ -59,7 +59,7 @@ def test_the_bases_of_the_image_can_come_from_another_registry(
     assert programs.calls("docker build .* --build-arg BASES=mirror.example.com/library/ ")
 
 
-def test_in_ci_the_newest_base_image_is_asked_for(fresh, programs, command, monkeypatch):
+def test_the_newest_base_image_is_pulled_on_request(fresh, programs, command, monkeypatch):
     monkeypatch.setenv("BUILD_NUMBER", "1")
     command("build")
     assert not programs.calls("docker build .*--pull")
@@ -85,7 +85,7 @@ def test_uncommitted_files_are_refused_or_named_in_the_label(
     assert output.endswith("-7-dirty\n")
 
 
-def test_an_image_of_files_that_were_not_committed_is_not_used_again(aws, fresh, project, fails):
+def test_an_image_of_uncommitted_files_is_not_reused(aws, fresh, project, fails):
     (project / "new.txt").write_text("x")
     aws.images[f"{git(project, 'rev-parse', '--short=12', 'HEAD')}-7-dirty"] = digest("x")
     output = fails("build", "--allow-dirty")

@@ -22,7 +22,7 @@ def written():
     return bundle.make(IMAGE, Path())
 
 
-def test_it_contains_only_what_beanstalk_reads(written):
+def test_the_bundle_contains_only_what_beanstalk_reads(written):
     with zipfile.ZipFile(io.BytesIO(written)) as archive:
         names = archive.namelist()
     assert names[0] == "Dockerrun.aws.json"
@@ -34,7 +34,7 @@ def test_it_contains_only_what_beanstalk_reads(written):
     assert ".platform/nginx/nginx.conf" in names
 
 
-def test_the_image_is_in_it_by_its_digest(written):
+def test_the_bundle_names_the_image_by_its_digest(written):
     with zipfile.ZipFile(io.BytesIO(written)) as archive:
         dockerrun = json.loads(archive.read("Dockerrun.aws.json"))
     assert dockerrun["AWSEBDockerrunVersion"] == "1"
@@ -42,7 +42,7 @@ def test_the_image_is_in_it_by_its_digest(written):
     assert dockerrun["Ports"] == [{"ContainerPort": 8000}]
 
 
-def test_hooks_are_executable_and_the_same_for_changed_settings(written):
+def test_hooks_are_executable_and_also_run_for_changed_settings(written):
     with zipfile.ZipFile(io.BytesIO(written)) as archive:
         hooks = [one for one in archive.infolist() if one.filename.endswith("10_migrate.sh")]
         assert len(hooks) == 2
@@ -79,7 +79,7 @@ def test_an_image_that_is_not_pinned_is_refused(image):
         ".platform/nginx/nginx.conf.bak",
     ],
 )
-def test_a_file_that_would_be_shipped_for_nothing_is_refused(name, tmp_path):
+def test_a_file_that_beanstalk_would_not_read_is_refused(name, tmp_path):
     (tmp_path / "Dockerrun.aws.json").write_text("{}")
     (tmp_path / name).parent.mkdir(parents=True)
     (tmp_path / name).touch()
@@ -96,7 +96,7 @@ def test_a_file_that_would_be_shipped_for_nothing_is_refused(name, tmp_path):
         (".ebextensions/10-x.config", b"option_settings: {}\r\n"),
     ],
 )
-def test_a_checkout_as_on_windows_is_refused(name, content, tmp_path):
+def test_windows_line_endings_are_refused(name, content, tmp_path):
     (tmp_path / "Dockerrun.aws.json").write_text("{}")
     (tmp_path / name).parent.mkdir(parents=True)
     (tmp_path / name).write_bytes(content)
@@ -104,7 +104,7 @@ def test_a_checkout_as_on_windows_is_refused(name, content, tmp_path):
         bundle.make(IMAGE, tmp_path)
 
 
-def test_git_gives_everybody_the_same_bytes(tmp_path):
+def test_a_clone_on_windows_has_the_same_line_endings(tmp_path):
     """A clone made by Git for Windows, which converts line endings unless it is configured not to."""
     shutil.copytree(".platform", tmp_path / "source/.platform", symlinks=True)
     shutil.copy(".gitattributes", tmp_path / "source")
@@ -127,7 +127,7 @@ def test_git_gives_everybody_the_same_bytes(tmp_path):
 OTHER = IMAGE.replace("eu-west-1", "eu-central-1")
 
 
-def test_another_image_changes_nothing_else(written):
+def test_replacing_the_image_changes_nothing_else(written):
     changed = bundle.replace_image(written, OTHER)
     assert changed != written
     assert bundle.replace_image(changed, IMAGE) == written

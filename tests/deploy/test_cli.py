@@ -43,14 +43,14 @@ def test_no_description_is_cut_off_on_a_terminal_of_80_columns(command):
 
 
 @pytest.mark.parametrize("path", list(leaves(cli.main)), ids=" ".join)
-def test_every_command_explains_itself_and_needs_nothing_for_it(aws, command, path):
+def test_every_command_has_help_without_any_prerequisites(aws, command, path):
     code, output = command(*path, "--help")
     assert code == 0
     assert output.startswith(f"Usage: {SCRIPT} {' '.join(path)}")
     assert not aws.calls
 
 
-def test_whatever_changes_something_has_a_dry_run():
+def test_every_command_that_changes_something_has_a_dry_run():
     harmless = {("doctor",), ("status",), ("logs",), ("window",), ("check",)}
     harmless |= {("secrets", "list"), ("backups", "list")}
     for path in leaves(cli.main):
@@ -113,7 +113,7 @@ def test_invalid_variables_are_refused(aws, command, monkeypatch, name, values, 
     assert not aws.calls
 
 
-def test_the_region_is_that_of_the_environment_or_of_the_file(aws, command, monkeypatch):
+def test_the_region_comes_from_environment_variables_or_the_file(aws, command, monkeypatch):
     assert "the home region" not in command("status")[1]
     for name, region in (("AWS_DEFAULT_REGION", "us-east-1"), ("AWS_REGION", "eu-north-1")):
         monkeypatch.setenv(name, region)
@@ -128,7 +128,7 @@ def test_the_region_is_that_of_the_environment_or_of_the_file(aws, command, monk
 
 @pytest.mark.parametrize("arguments", [["create", "staging"], ["bootstrap"]])
 @pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
-def test_nothing_is_created_in_a_region_that_nobody_chose(
+def test_nothing_is_created_in_a_region_that_is_not_configured(
     aws, fails, monkeypatch, arguments, dry_run
 ):
     monkeypatch.setenv("AWS_REGION", "us-east-1")
@@ -140,7 +140,9 @@ def test_nothing_is_created_in_a_region_that_nobody_chose(
 
 
 @pytest.mark.parametrize("words", ["backups install", "backups list", "recover"])
-def test_commands_that_act_in_other_regions_do_not_say_this_one(aws, command, monkeypatch, words):
+def test_commands_for_other_regions_do_not_mention_the_current_one(
+    aws, command, monkeypatch, words
+):
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     output = command(*words.split(), "prod")[1]
     assert "eu-central-1" in output
@@ -182,7 +184,7 @@ def test_an_interrupted_deployment_releases_its_lock_and_reports(aws, staging, p
     assert "the run was interrupted" in aws.published[0]["Message"]
 
 
-def test_what_was_interrupted_before_it_changed_anything(
+def test_an_interrupt_before_any_change_says_that_nothing_was_changed(
     aws, staging, tested, command, monkeypatch
 ):
     monkeypatch.setattr("deploy.delivery.smoke.check_url", lambda *_: interrupt())
@@ -190,7 +192,7 @@ def test_what_was_interrupted_before_it_changed_anything(
     assert (code, output) == (130, "deploy: interrupted; nothing was changed\n")
 
 
-def test_a_reader_that_leaves_is_no_bug(aws, staging, command, monkeypatch):
+def test_a_closed_output_is_not_reported_as_a_bug(aws, staging, command, monkeypatch):
     """As `status | head -1` does."""
     monkeypatch.setattr("deploy.base.console.Console.result", lambda *_: leave())
     code, output = command("status")
@@ -201,7 +203,7 @@ def leave():
     raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
 
-def test_quietly_everything_is_said_but_the_commands(aws, staging, command):
+def test_quiet_hides_only_the_commands(aws, staging, command):
     code, output = command("deploy", "staging", "--version", "new", "--quiet")
     assert code == 0
     assert "+ " not in output
@@ -285,7 +287,7 @@ def test_the_script_hands_over_from_any_folder(script):
 
 
 @pytest.mark.parametrize("python", [None, f"{sys.executable} -S"])
-def test_without_its_packages_it_says_how_to_install_them(script, python):
+def test_missing_packages_are_reported_with_the_command_that_installs_them(script, python):
     code, output = script("status", python=python)
     assert code == 1
     command = "python3 tools/install.py .venv requirements/deploy.txt"

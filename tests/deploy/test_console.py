@@ -16,7 +16,7 @@ def terminal():
     return stream
 
 
-def test_on_a_terminal_one_line_changes(terminal, clock, monkeypatch):
+def test_on_a_terminal_one_line_is_updated(terminal, clock, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     console = Console(terminal)
     show = console.waiting("staging")
@@ -34,7 +34,7 @@ def test_on_a_terminal_one_line_changes(terminal, clock, monkeypatch):
     assert lines[4] == "deploy: done\n"
 
 
-def test_anywhere_else_there_is_a_line_for_each_change(clock):
+def test_without_a_terminal_each_change_is_a_line(clock):
     stream = io.StringIO()
     show = Console(stream).waiting("staging")
     for seconds, event in ((0, ""), (10, ""), (20, "a"), (30, "a"), (95, "b")):
@@ -47,7 +47,7 @@ def test_anywhere_else_there_is_a_line_for_each_change(clock):
     ]
 
 
-def test_results_are_for_programs_and_all_else_for_people(capsys):
+def test_results_go_to_standard_output_and_all_else_to_standard_error(capsys):
     console = Console()
     console.say("a sentence")
     console.command("eb deploy")

@@ -36,7 +36,7 @@ def test_an_environment_is_created_from_nothing(aws, nothing, command, tested):
     assert f"{STAGING} runs new: http://staging.elasticbeanstalk.test" in output
 
 
-def test_it_ends_with_the_addresses_that_were_never_confirmed(aws, nothing, command):
+def test_the_output_ends_with_the_unconfirmed_addresses(aws, nothing, command):
     aws.pending.add("team@greetings.test")
     code, output = command("create", "staging", "--version", "new")
     assert code == 0, output
@@ -67,7 +67,7 @@ def test_instances_are_restricted_to_the_id_of_their_environment(aws, nothing, c
     assert given == ["", ""]
 
 
-def test_it_first_says_what_it_will_create_and_how_long_that_takes(aws, nothing, programs, command):
+def test_what_will_be_created_and_its_duration_are_shown_first(aws, nothing, programs, command):
     code, output = command("create", "staging")
     assert code == 0, output
     [created] = aws.asked("elasticbeanstalk:CreateEnvironment")
@@ -90,7 +90,7 @@ def test_it_first_says_what_it_will_create_and_how_long_that_takes(aws, nothing,
     )
 
 
-def test_an_environment_that_exists_gets_its_settings(aws, staging, programs, command):
+def test_an_existing_environment_gets_the_configured_settings(aws, staging, programs, command):
     code, output = command("create", "staging")
     assert code == 0, output
     [changed] = aws.asked("elasticbeanstalk:UpdateEnvironment")
@@ -165,7 +165,7 @@ TERMINATE = "aws elasticbeanstalk terminate-environment --environment-name"
         ("UPDATE_ROLLBACK_FAILED", "aws cloudformation continue-update-rollback --stack-name"),
     ],
 )
-def test_an_environment_that_aws_refuses_to_update_is_told_as_that(
+def test_an_environment_that_cannot_be_updated_is_reported(
     aws, staging, plain_http, fails, status, way_out
 ):
     """Terminating it needs an unprotected database."""
@@ -239,7 +239,7 @@ def test_settings_that_aws_accepts_and_reverts_are_a_failure(aws, staging, fails
     assert LOCK not in aws.objects
 
 
-def test_errors_of_another_day_are_none_of_these_settings(aws, staging, command):
+def test_earlier_error_events_do_not_fail_the_settings(aws, staging, command):
     aws.tell(STAGING, "Failed to deploy configuration.", "ERROR")
     assert command("create", "staging")[0] == 0
 
@@ -292,7 +292,7 @@ def test_an_unknown_platform_is_refused(aws, nothing, fails):
     )
 
 
-def test_an_output_that_a_stack_lacks(aws, nothing, fails, monkeypatch):
+def test_a_missing_output_of_a_stack_is_a_failure(aws, nothing, fails, monkeypatch):
     monkeypatch.delitem(OUTPUTS[STAGING], "Key")
     output = fails("create", "staging", "--version", "new")
     assert "{Key} is not an output of a stack" in output
@@ -326,7 +326,7 @@ def test_with_a_certificate_production_is_created_before_dns_leads_to_it(
     assert f"host         {host}" in command("status", "prod")[1]
 
 
-def test_the_public_name_is_tested_on_demand(nothing, certificate, command, fails, tested):
+def test_smoke_tests_the_public_name(nothing, certificate, command, fails, tested):
     command("create", "prod", "--version", "new")
     assert command("smoke", "prod")[0] == 0
     assert tested.calls[-1] == ("https://hello.example.com", "K3y", None)
@@ -335,7 +335,7 @@ def test_the_public_name_is_tested_on_demand(nothing, certificate, command, fail
     assert "DNS points hello.example.com to prod.elasticbeanstalk.test" in output
 
 
-def test_without_its_certificate_an_environment_serves_http_again(
+def test_removing_the_certificate_restores_plain_http(
     aws, nothing, certificate, project, command, tested
 ):
     """What create set for the certificate would otherwise stay, and redirect every request."""
@@ -382,7 +382,7 @@ def test_without_its_certificate_an_environment_serves_http_again(
         ({"hops": 2}, "a container on a new instance can obtain the", "hop-limit 1"),
     ],
 )
-def test_an_account_that_is_not_ready_for_production(
+def test_production_is_refused_in_an_account_that_is_not_ready(
     aws, nothing, plain_http, fails, command, setting, what, remedy
 ):
     vars(aws).update(setting)
@@ -401,7 +401,7 @@ def test_an_account_that_is_not_ready_for_production(
 @pytest.mark.parametrize(
     "action", ["ec2:GetEbsEncryptionByDefault", "ec2:GetInstanceMetadataDefaults"]
 )
-def test_an_account_that_does_not_say_how_it_is_set_is_not_taken_for_ready(
+def test_an_account_with_unreadable_settings_is_not_taken_for_ready(
     aws, nothing, fails, action, code
 ):
     aws.fail(action, code)
@@ -421,7 +421,7 @@ def test_a_placeholder_for_the_owner_is_refused(aws, nothing, project, fails):
 # --- Stacks -------------------------------------------------------------------------------------
 
 
-def test_a_stack_whose_first_attempt_failed_is_made_again(aws, nothing, command):
+def test_a_stack_whose_creation_failed_is_created_again(aws, nothing, command):
     made(aws, "foundation")
     aws.stacks[FOUNDATION]["status"] = "ROLLBACK_COMPLETE"
     code, output = command("create", "staging", "--version", "new")
@@ -450,7 +450,7 @@ def test_a_failed_stack_that_cannot_be_deleted_is_a_failure(aws, nothing, fails)
     assert "now: its status is DELETE_FAILED" in output
 
 
-def test_a_stack_that_is_being_changed_is_waited_for(aws, nothing, command):
+def test_it_waits_for_a_stack_that_is_being_changed(aws, nothing, command):
     made(aws, "foundation")
     aws.stacks[FOUNDATION] |= {
         "status": "UPDATE_IN_PROGRESS",
@@ -484,7 +484,7 @@ def test_a_stack_that_was_begun_a_moment_ago_is_continued(aws, nothing, command)
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_change_that_cloudformation_undoes_says_why(aws, nothing, fails, exists):
+def test_a_stack_that_is_rolled_back_reports_the_first_failure(aws, nothing, fails, exists):
     """What follows from the first failure is not the reason, nor are the events of another day."""
     if exists:
         made(aws, "foundation")
@@ -497,7 +497,7 @@ def test_a_change_that_cloudformation_undoes_says_why(aws, nothing, fails, exist
     assert f"now: CloudFormation {undone}" in output
 
 
-def test_without_a_failed_resource_the_reason_is_that_of_the_stack(aws, nothing, fails):
+def test_without_a_failed_resource_the_reason_of_the_stack_is_reported(aws, nothing, fails):
     """Such as https://github.com/rancher/kontainer-engine/pull/103"""
     aws.fail_resource(FOUNDATION, "", "the rollback was requested")
     output = fails("create", "staging", "--version", "new")
@@ -509,7 +509,7 @@ SCHEDULED = "You can't create this secret because a secret with this name is alr
 
 
 @pytest.mark.parametrize("reason", [SECRET, SCHEDULED])
-def test_secrets_of_an_earlier_stack_are_named(aws, nothing, fails, reason):
+def test_secrets_that_an_earlier_stack_left_are_named(aws, nothing, fails, reason):
     aws.fail_resource(STAGING, "SmokeTestSecret", reason)
     output = " ".join(fails("create", "staging", "--version", "new").split())
     assert f"SmokeTestSecret: {reason}" in output
@@ -536,7 +536,7 @@ WAYS_OUT = {
 
 @pytest.mark.parametrize("status", WAYS_OUT)
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_stack_that_refuses_updates_is_told_as_that(aws, nothing, fails, status, when):
+def test_a_stack_that_refuses_updates_is_reported(aws, nothing, fails, status, when):
     """CloudFormation has not rolled it back, and running the command again would not help."""
     if when == "before":
         made(aws, "foundation")
@@ -555,7 +555,7 @@ def test_a_stack_that_refuses_updates_is_told_as_that(aws, nothing, fails, statu
     assert len(aws.asked("cloudformation:CreateChangeSet")) == (when == "after")
 
 
-def test_a_change_that_cloudformation_refuses(aws, nothing, fails):
+def test_a_refused_change_set_is_a_failure(aws, nothing, fails):
     create = aws.cloudformation_create_change_set
 
     def refuse(**parameters):
@@ -600,7 +600,7 @@ def taken(aws, nothing):
     ]
 
 
-def test_names_that_are_taken_are_told(aws, taken, fails):
+def test_names_that_already_exist_are_reported(aws, taken, fails):
     """A change set that is refused has no reason of its own."""
     output = fails("create", "staging", "--version", "new")
     assert (
@@ -612,14 +612,14 @@ def test_names_that_are_taken_are_told(aws, taken, fails):
     assert not aws.stacks
 
 
-def test_without_an_answer_about_names_the_refusal_is_told(aws, taken, fails):
+def test_without_the_existing_names_the_refusal_is_reported(aws, taken, fails):
     aws.fail("cloudformation:DescribeEvents")
     output = fails("create", "staging", "--version", "new")
     assert "[AWS::EarlyValidation::ResourceExistenceCheck]" in output
     assert "But the permission cloudformation:DescribeEvents is missing" in output
 
 
-def test_a_template_is_not_too_long_to_be_sent():
+def test_every_template_is_short_enough_for_a_request():
     """CloudFormation accepts templates of up to 51,200 bytes in a request."""
     from pathlib import Path
 
@@ -627,7 +627,7 @@ def test_a_template_is_not_too_long_to_be_sent():
         assert path.stat().st_size < 51200
 
 
-def test_events_that_cannot_be_read_do_not_end_a_wait(aws, nothing, command, clock):
+def test_unreadable_events_do_not_end_a_wait(aws, nothing, command, clock):
     create = aws.elasticbeanstalk_create_environment
     describe = aws.elasticbeanstalk_describe_environments
 
@@ -656,7 +656,7 @@ def test_events_that_cannot_be_read_do_not_end_a_wait(aws, nothing, command, clo
         ("secretsmanager:GetSecretValue", f"the key of the smoke test of {STAGING} cannot be read"),
     ],
 )
-def test_without_an_answer_an_environment_was_not_verified(aws, nothing, fails, action, what):
+def test_an_environment_that_cannot_be_verified_is_a_failure(aws, nothing, fails, action, what):
     aws.fail(action, None)
     output = fails("create", "staging", "--version", "new")
     assert f"FAILED: {what}" in output
@@ -667,7 +667,7 @@ def test_without_an_answer_an_environment_was_not_verified(aws, nothing, fails, 
 # --- Dry run ------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_before_there_is_anything(aws, nothing, command):
+def test_a_dry_run_in_an_empty_account_shows_the_first_stack(aws, nothing, command):
     code, output = command("create", "staging", "--version", "new", "--dry-run")
     assert code == 0, output
     assert f"+ aws cloudformation deploy --stack-name {FOUNDATION} --template-file" in output
@@ -692,7 +692,7 @@ def test_a_dry_run_shows_what_would_be_set(aws, staging, command, exists):
     assert not aws.change_sets
 
 
-def test_a_dry_run_when_nothing_would_change(aws, nothing, command):
+def test_a_dry_run_without_changes_says_so(aws, nothing, command):
     command("create", "staging", "--version", "new")
     _, output = command("create", "staging", "--dry-run")
     assert output.count(" is up to date") == 4

@@ -53,7 +53,7 @@ def given(monkeypatch):
     return lambda text: monkeypatch.setattr("sys.stdin", io.StringIO(text))
 
 
-def test_names_are_listed_and_no_values(vault, command):
+def test_secrets_are_listed_by_name_without_values(vault, command):
     code, printed = command("secrets", "list", "staging")
     assert code == 0
     assert "       RDS_PASSWORD  x/database-AbCdEf, key password\n" in printed
@@ -80,7 +80,9 @@ def test_a_secret_that_cannot_be_read_is_not_missing(aws, vault, fails, code):
     assert "MISSING" not in output
 
 
-def test_a_rotation_lets_every_instance_know_before_anything_changes(vault, steps, command, tested):
+def test_a_rotation_reaches_every_instance_before_the_database_changes(
+    vault, steps, command, tested
+):
     code, printed = command("secrets", "rotate", "prod")
     assert code == 0, printed
     assert steps == [
@@ -94,7 +96,7 @@ def test_a_rotation_lets_every_instance_know_before_anything_changes(vault, step
     assert "old-one" not in printed
 
 
-def test_the_next_rotation_makes_another_one(vault, steps, command):
+def test_each_rotation_creates_another_password(vault, steps, command):
     vault[DATABASE] |= {"password": "older", "next_password": "older"}
     command("secrets", "rotate", "prod")
     assert vault[DATABASE]["password"] == "new-one"
@@ -117,16 +119,14 @@ def test_an_interrupted_rotation_is_continued(vault, steps, programs, command, f
     assert [kind for kind, *_ in steps] == ["deploy", "change", "write"]
 
 
-def test_a_smoke_test_that_fails_after_the_change_is_no_reason_for_another_rotation(
-    vault, steps, fails, tested
-):
+def test_a_failed_smoke_test_after_the_change_keeps_the_new_password(vault, steps, fails, tested):
     tested.broken = {None}
     output = fails("secrets", "rotate", "prod")
     assert "now: the password is changed" in output
     assert vault[DATABASE]["password"] == "new-one"
 
 
-def test_the_database_is_waited_for(aws, vault, steps, command):
+def test_a_rotation_waits_for_the_database(aws, vault, steps, command):
     states = [("available", {"MasterUserPassword": "****"}), ("modifying", {}), ("available", {})]
 
     def describe(DBInstanceIdentifier):
@@ -166,7 +166,7 @@ def test_a_secret_is_set_from_standard_input(vault, steps, command, given):
     assert ("deploy",) not in steps
 
 
-def test_a_dry_run_neither_sets_nor_shows_it(vault, command, given):
+def test_a_dry_run_neither_sets_nor_shows_the_secret(vault, command, given):
     given("a value\n")
     code, printed = command("secrets", "set", "staging", "TOKEN", "--dry-run")
     assert code == 0
@@ -176,7 +176,7 @@ def test_a_dry_run_neither_sets_nor_shows_it(vault, command, given):
     assert "is set" not in printed
 
 
-def test_a_dry_run_of_a_rotation_claims_nothing(aws, vault, command):
+def test_a_dry_run_of_a_rotation_does_not_claim_success(aws, vault, command):
     code, printed = command("secrets", "rotate", "prod", "--dry-run")
     assert code == 0, printed
     assert "has a new password" not in printed
@@ -188,7 +188,7 @@ def test_a_dry_run_of_a_rotation_claims_nothing(aws, vault, command):
 
 
 @pytest.mark.parametrize("text", ["a secret that is not JSON", '["a secret"]'])
-def test_a_secret_that_cannot_be_used_is_not_shown(aws, vault, fails, given, text):
+def test_an_invalid_secret_is_not_shown(aws, vault, fails, given, text):
     aws.secretsmanager_get_secret_value = lambda SecretId: {"SecretString": text}
     output = fails("secrets", "list", "staging")
     assert "is not a JSON object" in output
@@ -200,7 +200,7 @@ def digest(key):
 
 
 @pytest.mark.parametrize("text", [digest("a"), f"{digest('a').upper()}, {digest('K3y')}\n"])
-def test_the_keys_for_writing_include_that_of_the_smoke_test(vault, command, given, text):
+def test_the_api_keys_include_the_key_of_the_smoke_test(vault, command, given, text):
     given(text)
     code, printed = command("secrets", "set", "prod", "API_KEYS")
     assert code == 0
@@ -218,7 +218,7 @@ def test_the_keys_for_writing_include_that_of_the_smoke_test(vault, command, giv
         (f"{digest('a')},{digest('')}", "the digest of an empty key"),
     ],
 )
-def test_what_is_not_a_digest_of_a_key_is_refused(vault, fails, given, text, what):
+def test_an_api_key_that_is_not_a_digest_is_refused(vault, fails, given, text, what):
     given(text)
     output = fails("secrets", "set", "prod", "API_KEYS")
     assert what in output
@@ -258,7 +258,7 @@ def test_the_running_version_is_deployed_again_when_it_uses_the_secret(
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_secret_that_no_container_has_is_said_to_need_a_command(
+def test_a_secret_that_no_container_has_comes_with_the_next_command(
     aws, vault, steps, named, command, given, exists
 ):
     if not exists:
@@ -271,9 +271,7 @@ def test_a_secret_that_no_container_has_is_said_to_need_a_command(
     assert ("deploy",) not in steps
 
 
-def test_a_value_that_fails_is_taken_back_by_one_command(
-    vault, programs, used, command, fails, given
-):
+def test_one_command_restores_the_previous_value(vault, programs, used, command, fails, given):
     vault[APPLICATION]["DSN"] = f"{DSN}1"
     programs.codes["eb deploy"] = 4
     for _ in range(2):  # a repetition forgets nothing
@@ -289,9 +287,7 @@ def test_a_value_that_fails_is_taken_back_by_one_command(
     assert "sentry.test" not in printed
 
 
-def test_the_previous_value_is_used_by_a_deployment_if_not_at_once(
-    vault, programs, used, command, fails
-):
+def test_a_restored_value_can_be_deployed_later(vault, programs, used, command, fails):
     vault[APPLICATION] |= {"DSN": f"{DSN}2", "DSN_PREVIOUS": f"{DSN}1"}
     programs.codes["eb deploy"] = 4
     output = fails("secrets", "set", "staging", "SENTRY_DSN", "--previous")
@@ -305,7 +301,7 @@ def test_the_previous_value_is_used_by_a_deployment_if_not_at_once(
     assert command("deploy", "staging", "--version", "old")[0] == 0
 
 
-def test_a_first_value_that_fails_can_be_taken_out(vault, programs, used, fails, given):
+def test_a_first_value_that_fails_can_be_removed(vault, programs, used, fails, given):
     programs.codes["eb deploy"] = 4
     given(f"{DSN}1")
     output = fails("secrets", "set", "staging", "SENTRY_DSN")
@@ -314,7 +310,7 @@ def test_a_first_value_that_fails_can_be_taken_out(vault, programs, used, fails,
     assert "--previous" not in output
 
 
-def test_without_a_previous_value_there_is_no_way_back(vault, fails):
+def test_without_a_previous_value_nothing_can_be_restored(vault, fails):
     output = fails("secrets", "set", "staging", "TOKEN", "--previous")
     assert "TOKEN has no other previous value" in output
 
@@ -336,7 +332,7 @@ DSNS = [
 
 
 @pytest.mark.parametrize("text", DSNS)
-def test_a_value_with_which_the_application_would_not_start_is_refused(vault, command, given, text):
+def test_a_value_that_the_application_would_refuse_is_refused(vault, command, given, text):
     given(text)
     code, printed = command("secrets", "set", "staging", "SENTRY_DSN")
     try:
@@ -386,7 +382,7 @@ def test_a_secret_is_set_from_a_prompt(vault, command, monkeypatch):
         (["staging", "RDS_PASSWORD"], "x", "secrets rotate staging"),
     ],
 )
-def test_what_is_refused(aws, vault, fails, given, arguments, text, what):
+def test_invalid_names_and_values_are_refused(aws, vault, fails, given, arguments, text, what):
     given(text)
     assert what in fails("secrets", "set", *arguments)
     is_asked_for = arguments == ["staging", "TOKEN"]  # no value for a name that is refused
@@ -395,11 +391,11 @@ def test_what_is_refused(aws, vault, fails, given, arguments, text, what):
 
 
 @pytest.mark.parametrize("stack", [f"{STAGING.removesuffix('staging')}foundation", STAGING])
-def test_without_a_stack(aws, vault, fails, stack):
+def test_a_missing_stack_is_a_failure(aws, vault, fails, stack):
     del aws.stacks[stack]
     assert f"there is no stack {stack}" in fails("secrets", "list", "staging")
 
 
-def test_an_environment_that_is_not_there(aws, vault, fails):
+def test_a_rotation_without_an_environment_is_a_failure(aws, vault, fails):
     aws.environments.clear()
     assert f"there is no environment {PROD}" in fails("secrets", "rotate", "prod")

@@ -65,7 +65,7 @@ def lines(output, state):
     return [" ".join(one.split()) for one in found]
 
 
-def test_an_account_that_is_ready(healthy, command, tested):
+def test_an_account_that_is_ready_passes_all_checks(healthy, command, tested):
     code, output = command("doctor")
     assert code == 0, output
     assert not lines(output, "NOT READY")
@@ -83,7 +83,7 @@ def test_an_account_that_is_ready(healthy, command, tested):
     assert len(output.splitlines()) < 50
 
 
-def test_the_documented_permissions_are_what_it_asks(healthy, command, project):
+def test_the_documented_permissions_are_those_that_it_uses(healthy, command, project):
     command("doctor")
     prod = project / "devops/environments.toml"
     arn = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/1"
@@ -95,20 +95,20 @@ def test_the_documented_permissions_are_what_it_asks(healthy, command, project):
     assert set(DOCTOR) == asked | {"kms:Decrypt", "acm:ListCertificates"}
 
 
-def test_it_changes_nothing(healthy, command, tested):
+def test_doctor_changes_nothing(healthy, command, tested):
     command("doctor")
     changing = re.compile(r":(?!Describe|Get|List)")
     assert not [name for name, _ in healthy.calls if changing.search(name)]
     assert not tested.calls
 
 
-def test_one_environment(healthy, command):
+def test_one_environment_can_be_checked(healthy, command):
     _, output = command("doctor", "staging")
     assert f"\n{STAGING}\n" in output
     assert PROD not in output
 
 
-def test_the_order_is_that_of_the_first_day(healthy, command):
+def test_the_checks_are_in_the_order_of_a_first_deployment(healthy, command):
     names = re.findall(r"^  (?:ready|later) +(\S.*?)  ", command("doctor", "prod")[1], re.MULTILINE)
     assert list(dict.fromkeys(names)) == [
         "docker",
@@ -138,7 +138,7 @@ def test_the_order_is_that_of_the_first_day(healthy, command):
     ]
 
 
-def test_the_variable_that_names_the_region_is_said(healthy, command, monkeypatch):
+def test_the_variable_that_sets_the_region_is_named(healthy, command, monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     monkeypatch.setenv("AWS_PROFILE", "greetings")
     _, output = command("doctor")
@@ -146,7 +146,7 @@ def test_the_variable_that_names_the_region_is_said(healthy, command, monkeypatc
     assert "by the profile greetings" in output
 
 
-def test_containerds_image_store_is_said(healthy, command, programs):
+def test_the_image_store_of_containerd_is_reported(healthy, command, programs):
     programs.answers["^docker info"] = '[["driver-type", "io.containerd.snapshotter.v1"]]'
     _, output = command("doctor")
     assert any("containerd's image store" in one for one in lines(output, "ready"))
@@ -271,7 +271,9 @@ def small(project):
         ),
     ],
 )
-def test_what_is_not_ready_in_the_account(healthy, command, change, what, remedy):
+def test_each_fault_of_the_account_is_reported_with_a_remedy(
+    healthy, command, change, what, remedy
+):
     change(healthy)
     code, output = command("doctor", "prod")
     assert code == 1, output
@@ -290,7 +292,7 @@ def test_what_is_not_ready_in_the_account(healthy, command, change, what, remedy
         ),
     ],
 )
-def test_what_is_not_ready_in_the_checkout(healthy, command, project, change, what):
+def test_each_fault_of_the_checkout_is_reported(healthy, command, project, change, what):
     change(project)
     code, output = command("doctor", "staging")
     assert code == 1, output
@@ -298,21 +300,21 @@ def test_what_is_not_ready_in_the_checkout(healthy, command, project, change, wh
 
 
 @pytest.mark.parametrize("name", ["docker", "git", "make", "eb", "aws"])
-def test_a_missing_program(healthy, command, programs, name):
+def test_a_missing_program_is_not_ready(healthy, command, programs, name):
     programs.missing.add(name)
     code, output = command("doctor", "staging")
     assert code == 1
     assert f"{name} {name!r} is not installed next: install it" in lines(output, "NOT READY")
 
 
-def test_a_docker_that_is_not_started(healthy, command, programs):
+def test_a_docker_engine_that_is_not_started_is_not_ready(healthy, command, programs):
     programs.codes["^docker version"] = 1
     code, output = command("doctor", "staging")
     assert code == 1
     assert "docker docker does not work: refused next: start Docker" in lines(output, "NOT READY")
 
 
-def test_a_certificate_that_is_not_issued(healthy, command, certificate, monkeypatch):
+def test_a_certificate_that_is_not_issued_is_not_ready(healthy, command, certificate, monkeypatch):
     healthy.certificate = {"Status": "PENDING_VALIDATION"}
     code, output = command("doctor", "prod")
     assert code == 1
@@ -320,7 +322,7 @@ def test_a_certificate_that_is_not_issued(healthy, command, certificate, monkeyp
     assert f"{certificate} is PENDING_VALIDATION next: create the record in DNS" in line
 
 
-def test_production_without_a_certificate(healthy, command, project):
+def test_production_without_a_certificate_is_not_ready(healthy, command, project):
     path = project / "devops/environments.toml"
     path.write_text(path.read_text().replace("PlainHttp = true", "PlainHttp = false"))
     _, output = command("doctor", "prod")
@@ -354,7 +356,9 @@ HOST, PUBLIC = "prod.elasticbeanstalk.test", "hello.example.com"
         ({HOST: socket.EAI_NONAME, PUBLIC: ["10.0.0.1"]}, "unknown", f"{HOST} has no address yet"),
     ],
 )
-def test_dns(healthy, command, certificate, monkeypatch, addresses, state, what):
+def test_the_dns_record_of_the_public_name_is_checked(
+    healthy, command, certificate, monkeypatch, addresses, state, what
+):
     def find(name, port, type):  # noqa: A002
         found = addresses[name]
         if isinstance(found, int):
@@ -366,7 +370,7 @@ def test_dns(healthy, command, certificate, monkeypatch, addresses, state, what)
     assert any(what in one for one in lines(command("doctor", "prod")[1], state))
 
 
-def test_in_a_region_that_is_not_of_this_service(healthy, command, monkeypatch):
+def test_a_region_that_is_not_configured_is_not_ready(healthy, command, monkeypatch):
     monkeypatch.setenv("AWS_REGION", "us-west-2")
     code, output = command("doctor", "staging")
     assert code == 1
@@ -374,7 +378,7 @@ def test_in_a_region_that_is_not_of_this_service(healthy, command, monkeypatch):
     assert "us-west-2 (AWS_REGION) is not a region of this service" in line
 
 
-def test_before_the_first_day_is_over_metrics_are_not_expected(healthy, command):
+def test_a_new_environment_is_not_expected_to_have_metrics(healthy, command):
     healthy.environments[STAGING]["created"] = datetime.now(UTC)
     healthy.listed = set()
     code, output = command("doctor", "staging")
@@ -412,7 +416,7 @@ def test_before_the_first_day_is_over_metrics_are_not_expected(healthy, command)
         ("alarms", "elasticbeanstalk:DescribeEnvironmentResources"),
     ],
 )
-def test_what_is_not_answered_is_unknown(healthy, command, name, action, code):
+def test_a_query_without_a_response_is_unknown(healthy, command, name, action, code):
     healthy.fail(action, code)
     exit_code, output = command("doctor", "prod")
     assert exit_code == 1, output
@@ -432,7 +436,7 @@ def test_a_certificate_that_is_not_described_is_unknown(healthy, command, certif
     )
 
 
-def test_a_service_that_aws_does_not_know_by_that_name_is_unknown(healthy, command):
+def test_a_service_that_aws_does_not_list_is_unknown(healthy, command):
     healthy.lacking.add("/aws/service/global-infrastructure/services/scheduler")
     code, output = command("doctor", "prod")
     assert code == 1
@@ -442,12 +446,12 @@ def test_a_service_that_aws_does_not_know_by_that_name_is_unknown(healthy, comma
 
 
 @pytest.mark.parametrize("output", ["", "null", "Docker"])
-def test_an_image_store_that_docker_does_not_say_is_unknown(healthy, command, programs, output):
+def test_an_image_store_that_docker_does_not_name_is_unknown(healthy, command, programs, output):
     programs.answers["^docker info"] = output
     assert any(one.startswith("image store ") for one in lines(command("doctor")[1], "unknown"))
 
 
-def test_the_metrics_of_all_alarms_are_found():
+def test_the_metrics_of_all_alarms_are_checked():
     """Those of the templates: one that is missing here would never be missed."""
     from tests.support.cloudformation import load
 

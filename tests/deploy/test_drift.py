@@ -60,7 +60,7 @@ def by_hand(command):
     return shown
 
 
-def test_what_the_files_say_is_not_by_hand(settled, command):
+def test_configured_settings_are_not_reported(settled, command):
     assert not by_hand(command)
     assert "by hand        nothing that AWS shows" in command("doctor", "staging")[1]
 
@@ -119,7 +119,9 @@ def test_what_the_files_say_is_not_by_hand(settled, command):
         ),
     ],
 )
-def test_a_setting_that_was_changed(settled, staging, command, option, value, what, remedy):
+def test_a_setting_that_was_changed_by_hand_is_reported_with_a_remedy(
+    settled, staging, command, option, value, what, remedy
+):
     staging["options"] = as_settings(settled | {option: value})
     [found] = by_hand(command)
     assert found.startswith(what)
@@ -138,12 +140,12 @@ def test_a_setting_that_was_changed(settled, staging, command, option, value, wh
         ((GROUP, "EnableCapacityRebalancing"), "true"),  # in no file, and has a default
     ],
 )
-def test_what_cannot_be_told_is_no_alarm(settled, staging, command, option, value):
+def test_differences_of_unknown_origin_are_not_reported(settled, staging, command, option, value):
     staging["options"] = as_settings(settled | {option: value})
     assert not by_hand(command)
 
 
-def test_while_settings_are_changed_nothing_is_said(settled, staging, command):
+def test_nothing_is_reported_during_an_update(settled, staging, command):
     staging |= {"status": "Updating", "options": as_settings(settled | {(GROUP, "MinSize"): "4"})}
     assert not by_hand(command)
 
@@ -159,7 +161,7 @@ def test_while_settings_are_changed_nothing_is_said(settled, staging, command):
         (lambda aws: aws.fail("rds:DescribeDBInstances"), "database"),
     ],
 )
-def test_what_aws_does_not_answer_is_unknown(aws, settled, command, hide, what):
+def test_settings_that_cannot_be_read_are_unknown(aws, settled, command, hide, what):
     aws.s3_put_object(records(), KNOWN, b"db-FIRST")
     hide(aws)
     code, output = command("status", "staging")
@@ -170,7 +172,7 @@ def test_what_aws_does_not_answer_is_unknown(aws, settled, command, hide, what):
     assert re.search(r"unknown    by hand ", output), output
 
 
-def test_a_version_that_was_deployed_in_the_console(aws, settled, run, command):
+def test_a_version_that_was_deployed_in_the_console_is_reported(aws, settled, run, command):
     assert not by_hand(command)  # nothing is recorded
     history.record(run, environments.find(run.settings, "staging"), "deploy", "older")
     [found] = by_hand(command)
@@ -180,7 +182,7 @@ def test_a_version_that_was_deployed_in_the_console(aws, settled, run, command):
     )
 
 
-def test_a_version_whose_deployment_and_rollback_failed_is_not_by_hand(aws, settled, command):
+def test_a_version_whose_deployment_and_rollback_failed_is_not_reported(aws, settled, command):
     aws.s3_put_object(records(), f"deployments/{STAGING}/20260101T000000000000Z deploy older")
     body = b'{"who": "", "detail": "", "image": "", "bundle": ""}'
     aws.s3_put_object(records(), f"deployments/{STAGING}/20260101T000001000000Z failed old", body)
@@ -242,12 +244,12 @@ def test_the_first_creation_records_the_database(aws, fresh, command):
     assert aws.objects[KNOWN]["content"] == b"db-FIRST"
 
 
-def test_an_environment_of_before_is_recorded_at_its_next_create(aws, settled, command):
+def test_the_next_create_records_the_database_of_an_older_environment(aws, settled, command):
     assert command("create", "staging")[0] == 0
     assert aws.objects[KNOWN]["content"] == b"db-FIRST"
 
 
-def test_another_database_is_noticed_until_somebody_accepts_it(aws, settled, command):
+def test_another_database_is_reported_until_somebody_accepts_it(aws, settled, command):
     command("create", "staging")
     aws.database_ids[STAGING] = "db-SECOND"
     assert command("create", "staging")[0] == 0  # which does not accept it
@@ -263,14 +265,14 @@ def test_another_database_is_noticed_until_somebody_accepts_it(aws, settled, com
     assert not [one for one in by_hand(command) if "db-SECOND" in one]
 
 
-def test_a_lost_database_is_noticed(aws, settled, command):
+def test_a_lost_database_is_reported(aws, settled, command):
     aws.s3_put_object(records(), KNOWN, b"db-FIRST")
     aws.fail("rds:DescribeDBInstances", "DBInstanceNotFound")
     [found] = by_hand(command)
     assert "db-FIRST had the data, and now there is none" in found
 
 
-def test_json_has_what_was_changed(aws, settled, staging, command):
+def test_json_contains_what_was_changed_by_hand(aws, settled, staging, command):
     staging["options"] = as_settings(settled | {(GROUP, "MinSize"): "4"})
     _, output = command("status", "staging", "--json")
     [found] = json.loads(output[output.index("{\n") :])["environments"][0]["by_hand"]

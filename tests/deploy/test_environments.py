@@ -23,17 +23,17 @@ def find(short):
 
 
 @pytest.mark.parametrize("short", ["all", "certificate", "production", ""])
-def test_an_environment_that_is_not_in_the_file(short):
+def test_an_environment_that_is_not_in_the_file_is_refused(short):
     with pytest.raises(InvalidConfig, match="There are: staging, prod"):
         find(short)
 
 
-def test_an_output_that_is_missing():
+def test_an_option_with_a_missing_output_is_refused():
     with pytest.raises(InvalidConfig, match=r"\{Key\} is not an output of a stack"):
         find("prod").options(OUTPUTS | {"Key": ""})
 
 
-def test_every_output_that_is_named_is_one_of_a_stack():
+def test_every_output_of_the_tests_is_declared_in_a_template():
     found = set()
     for name in ("foundation", "environment"):
         found |= set(cloudformation.load(f"devops/{name}.yml")["Outputs"])
@@ -41,13 +41,13 @@ def test_every_output_that_is_named_is_one_of_a_stack():
 
 
 @pytest.mark.parametrize("short", ["staging", "prod"])
-def test_the_parameters_are_those_of_the_stack(short):
+def test_the_parameters_are_those_of_the_template(short):
     declared = set(cloudformation.load("devops/environment.yml")["Parameters"])
     given = {name for name in declared if name in template_parameters.GIVEN}
     assert set(find(short).parameters()) | given == declared
 
 
-def test_the_parameters_are_read_the_same_without_libyaml(monkeypatch):
+def test_parameters_are_read_identically_without_libyaml(monkeypatch):
     names = (environments.OPERATIONS, environments.FOUNDATION)
     read = [template_parameters.read_parameters(Path(), name) for name in names]
     assert all(read)
@@ -58,7 +58,7 @@ def test_the_parameters_are_read_the_same_without_libyaml(monkeypatch):
     assert [slow(Path(), name) for name in names] == read
 
 
-def test_values_are_text():
+def test_the_values_of_options_are_strings():
     options = find("staging").options(OUTPUTS)
     values = {(one["Namespace"], one["OptionName"]): one["Value"] for one in options}
     assert values["aws:autoscaling:asg", "MinSize"] == "2"
@@ -80,7 +80,7 @@ def test_values_are_text():
         ("[prod]\nstack = 1", r"\[prod\] stack 1: expected a table"),
     ],
 )
-def test_a_file_that_cannot_be_used(run, project, text, what):
+def test_an_invalid_file_is_refused(run, project, text, what):
     (project / environments.NAME).write_text(text)
     with pytest.raises(InvalidConfig, match=what):
         environments.read(run.settings)
@@ -219,7 +219,7 @@ def test_a_file_that_cannot_be_used(run, project, text, what):
         ),
     ],
 )
-def test_a_value_that_a_template_does_not_allow(run, project, before, after, what):
+def test_a_value_that_a_template_does_not_allow_is_refused(run, project, before, after, what):
     """It is refused before it is sent to AWS, with the wording of the template."""
     path = project / environments.NAME
     text = path.read_text()
@@ -250,7 +250,7 @@ def test_a_small_group_may_keep_fewer_instances_in_service(run, project, size, k
         (25, "the name of the stack of devops/foundation.yml at most 35"),
     ],
 )
-def test_a_name_that_aws_refuses_half_an_hour_later_is_refused(run, project, letters, what):
+def test_a_name_that_aws_would_refuse_later_is_refused_at_once(run, project, letters, what):
     path = project / environments.NAME
     text = path.read_text().replace("[prod", "[abcdefghijklmnopqrst")
     path.write_text(text.replace("eu-north-1", "ap-southeast-2"))
@@ -258,14 +258,14 @@ def test_a_name_that_aws_refuses_half_an_hour_later_is_refused(run, project, let
         environments.read(replace(run.settings, application="x" * letters))
 
 
-def test_another_name_for_an_environment_is_checked_too(run):
+def test_a_renamed_environment_is_checked_too(run):
     prod = environments.find(run.settings, "prod")
     assert prod.renamed("prod2", "pets").name == "pets-prod2"
     with pytest.raises(InvalidConfig, match="use a shorter name"):
         prod.renamed("abcdefghijklmnopqrst", "x" * 19)
 
 
-def test_an_environment_has_thresholds_of_its_own_or_those_of_all():
+def test_an_environment_may_override_the_common_thresholds():
     assert find("staging").thresholds()["DatabaseConnections"] == "60"
     prod = find("prod").thresholds()
     assert prod["DatabaseConnections"] == "120"
@@ -274,12 +274,12 @@ def test_an_environment_has_thresholds_of_its_own_or_those_of_all():
 
 
 @pytest.mark.parametrize("short", ["staging", "prod"])
-def test_the_thresholds_are_those_of_the_stack(short):
+def test_the_thresholds_are_those_of_the_template(short):
     declared = set(cloudformation.load(environments.OPERATIONS)["Parameters"])
     assert set(find(short).thresholds()) == declared - template_parameters.GIVEN
 
 
-def test_a_template_whose_parameters_cannot_be_read(run, project):
+def test_a_template_whose_parameters_cannot_be_read_is_refused(run, project):
     (project / environments.OPERATIONS).write_text("Parameters: [\n")
     with pytest.raises(InvalidConfig, match="its Parameters cannot be read"):
         environments.read(run.settings)

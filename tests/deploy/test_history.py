@@ -33,18 +33,18 @@ def prod(run):
         (["rollback b", "deploy c"], "c", "b"),
     ],
 )
-def test_the_version_before(entries, current, before):
+def test_the_version_before_another_is_found(entries, current, before):
     log = history.versions(tuple(entry.split()) for entry in entries)
     assert history.version_before(log, current) == before
 
 
-def test_entries_are_read_in_the_order_in_which_they_were_made(staging, run, prod):
+def test_entries_are_read_in_chronological_order(staging, run, prod):
     for label in ("old", "new", "older", "new"):
         history.record(run, prod, "deploy", label)
     assert history.read(run, PROD) == ["old", "new", "older", "new"]
 
 
-def test_objects_of_others_are_no_entries(aws, fresh, run):
+def test_other_objects_are_ignored(aws, fresh, run):
     """For example the folder object that the S3 console creates."""
     for name in ("", "notes.txt", "a b c d", "20260101T000000000000Z deploy a b"):
         aws.s3_put_object(records(), f"deployments/{STAGING}/{name}")
@@ -59,9 +59,7 @@ def test_objects_of_others_are_no_entries(aws, fresh, run):
         ({"new"}, ["deploy old", "failed new", "rollback old"]),
     ],
 )
-def test_the_entries_in_the_other_regions_are_those_at_home(
-    aws, staging, command, tested, broken, entries
-):
+def test_entries_are_copied_to_the_other_regions(aws, staging, command, tested, broken, entries):
     tested.broken = broken
     command("deploy", "prod", "--version", "new")
     for region in (REGION, FIRST, SECOND):
@@ -70,7 +68,7 @@ def test_the_entries_in_the_other_regions_are_those_at_home(
         assert all(key.startswith(f"deployments/{PROD}/") for key in keys)
 
 
-def test_environments_without_backups_have_nothing_elsewhere(aws, staging, command):
+def test_without_backups_entries_are_not_copied(aws, staging, command):
     code, output = command("deploy", "staging", "--version", "new")
     assert code == 0
     assert "backups" not in output
@@ -93,7 +91,7 @@ def test_a_region_that_refuses_the_record_does_not_fail_the_deployment(
     assert f"{PROD} runs new" in output
 
 
-def test_before_backups_are_installed_it_says_once_what_to_do(aws, staging, command):
+def test_before_backups_are_installed_the_remedy_is_shown_once(aws, staging, command):
     add_history(aws, "deploy old", name=PROD)
     for region in DESTINATIONS:
         del aws.stacks[f"{region}/{APPLICATION}-foundation"]
@@ -104,7 +102,7 @@ def test_before_backups_are_installed_it_says_once_what_to_do(aws, staging, comm
     assert "not recorded" not in output
 
 
-def test_the_newest_that_ran_is_found_and_any_other_by_its_label(staging, run, prod):
+def test_the_newest_entry_that_ran_is_found_and_any_other_by_its_label(staging, run, prod):
     for kind, label in (("deploy", "new"), ("deploy", "old"), ("failed", "older")):
         history.record(run, prod, kind, label)
     there = run.at(FIRST)

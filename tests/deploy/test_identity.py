@@ -54,7 +54,7 @@ def clean(project, tmp_path):
         (KEYS | {"AWS_PROFILE": "some one"}, "of the environment"),
     ],
 )
-def test_boto3_and_eb_are_the_same_caller(project, clean, own, who):
+def test_boto3_and_eb_use_the_same_identity(project, clean, own, who):
     env = clean | own | {"AWS_REGION": "eu-north-1"}
     options = settings.load(env, project).eb_options
     ended = subprocess.run(
@@ -90,7 +90,7 @@ def test_two_profiles_are_refused(project, clean, own, name, profile):
         ("config.global.yml", "global"),
     ],
 )
-def test_a_profile_of_eb_alone_is_refused(project, clean, file, table):
+def test_a_profile_for_eb_alone_is_refused(project, clean, file, table):
     """As `eb init` writes it. It wins over keys in the environment, too."""
     path = project / ".elasticbeanstalk" / file
     content = path.read_text() if path.exists() else ""
@@ -103,9 +103,7 @@ def test_a_profile_of_eb_alone_is_refused(project, clean, file, table):
         settings.load(clean, project)
 
 
-def test_eb_is_called_and_printed_with_the_profile(
-    staging, programs, fails, tested, clean, monkeypatch
-):
+def test_calls_of_eb_contain_the_profile(staging, programs, fails, tested, clean, monkeypatch):
     monkeypatch.setenv("AWS_CONFIG_FILE", clean["AWS_CONFIG_FILE"])
     monkeypatch.setenv("AWS_PROFILE", "some one")
     tested.broken = {"new", "old"}

@@ -51,7 +51,7 @@ def test_a_lock_that_is_too_old_is_not_waited_for(aws, staging, fails, clock, pa
     assert not clock.slept
 
 
-def test_of_two_runs_the_second_waits_until_the_first_has_ended(
+def test_the_second_of_two_runs_waits_until_the_first_has_ended(
     aws, fresh, run, clock, monkeypatch, capfd
 ):
     read, patient = aws.s3_get_object, replace(run, lock_wait=600)
@@ -88,9 +88,7 @@ def test_of_two_runs_the_second_waits_until_the_first_has_ended(
         ("writes", "allow", "staging"),
     ],
 )
-def test_a_run_that_does_not_end_is_not_waited_for_any_longer(
-    aws, staging, fails, clock, arguments
-):
+def test_the_wait_for_another_run_has_a_time_limit(aws, staging, fails, clock, arguments):
     hold(aws)
     output = fails(*arguments, "--lock-wait", "10")
     assert f"working on {STAGING}, still after 10 min 0 s: somebody@else, process 1" in output
@@ -98,7 +96,7 @@ def test_a_run_that_does_not_end_is_not_waited_for_any_longer(
     assert 600 <= clock.at < 700  # `create` waits for a stack first
 
 
-def test_whoever_ends_the_wait_leaves_the_lock_of_the_other(aws, fresh, run, monkeypatch, capfd):
+def test_an_interrupted_wait_keeps_the_lock_of_the_other_run(aws, fresh, run, monkeypatch, capfd):
     def end(*_):
         raise Interrupted
 
@@ -128,7 +126,7 @@ def test_a_lost_response_does_not_prevent_a_lock_or_its_release(aws, fresh, run,
     assert "could not be released" not in said
 
 
-def test_a_lock_that_ended_a_moment_ago_is_one(aws, fresh, run):
+def test_a_lock_that_was_released_a_moment_ago_still_counts(aws, fresh, run):
     aws.fail("s3:PutObject", "ConditionalRequestConflict", times=1)
     with pytest.raises(Locked, match="ended a moment ago"), lock.hold(run, STAGING):
         raise AssertionError("it was not held")

@@ -36,11 +36,11 @@ def shown(output):
     return [line for line in output.splitlines() if not line.startswith("deploy: ")]
 
 
-def test_the_lines_of_the_last_day_are_shown_the_oldest_first(written, command):
+def test_lines_of_the_last_day_are_shown_oldest_first(written, command):
     assert command("logs", "prod") == (0, f"{request(200, ID)}\n{request(503)}\n")
 
 
-def test_no_more_than_the_last_lines_are_read(aws, written, command):
+def test_only_the_last_lines_are_read(aws, written, command):
     for number in range(300):
         aws.add_line(APPLICATION, f"line {number}")
     assert shown(command("logs", "prod")[1]) == [f"line {number}" for number in range(200, 300)]
@@ -51,7 +51,7 @@ def test_no_more_than_the_last_lines_are_read(aws, written, command):
 
 
 @pytest.mark.parametrize("since", ["8d", "2020-01-01T00:00Z", "9999d", "1969-12-31T00:00Z"])
-def test_all_lines_since_then(aws, written, command, since):
+def test_since_shows_all_lines_after_a_time(aws, written, command, since):
     for number in range(300):
         aws.add_line(APPLICATION, f"line {number}")
     lines = shown(command("logs", "prod", "--since", since)[1])
@@ -59,7 +59,7 @@ def test_all_lines_since_then(aws, written, command, since):
     assert len(lines) == 303
 
 
-def test_the_last_lines_since_then(written, command):
+def test_since_and_lines_can_be_combined(written, command):
     lines = shown(command("logs", "prod", "--since", "8d", "--lines", "2")[1])
     assert lines == [request(200, ID), request(503)]
 
@@ -69,7 +69,7 @@ def test_one_request_is_found_in_both_logs(written, command):
     assert (code, shown(output)) == (0, [request(200, ID, by="nginx"), request(200, ID)])
 
 
-def test_only_errors(aws, written, command):
+def test_errors_shows_only_errors(aws, written, command):
     for level in ("warning", "error", "critical"):
         aws.add_line(APPLICATION, json.dumps({"level": level}))
     aws.add_line(APPLICATION, "no JSON")
@@ -80,7 +80,7 @@ def test_only_errors(aws, written, command):
     ]
 
 
-def test_that_there_are_no_such_lines_is_said(written, command):
+def test_an_empty_result_is_reported(written, command):
     code, output = command("logs", "prod", "--request", "f" * 32)
     assert code == 0
     assert re.search(
@@ -100,7 +100,7 @@ def test_a_query_without_an_answer_is_a_failure(aws, written, fails, action, cod
     assert "no such lines" not in output
 
 
-def test_pages_that_are_throttled_are_asked_for_again(aws, written, command):
+def test_throttled_pages_are_requested_again(aws, written, command):
     aws.fail(FILTER, "ThrottlingException", times=3, when=lambda one: "nextToken" in one)
     code, output = command("logs", "prod", "--since", "8d")
     assert code == 0
@@ -108,31 +108,31 @@ def test_pages_that_are_throttled_are_asked_for_again(aws, written, command):
     assert "AWS limits the number of requests" in output
 
 
-def test_the_log_of_an_environment_that_never_was(aws, fails):
+def test_the_log_of_an_environment_that_never_existed_is_a_failure(aws, fails):
     output = fails("logs", "prod")
     assert f"there is no log group {APPLICATION} in {REGION}, because there is no env" in output
     assert f"next: {SCRIPT} create prod\n" in output
 
 
-def test_the_log_of_an_environment_that_is_gone(aws, written, command):
+def test_the_log_of_a_removed_environment_is_shown(aws, written, command):
     del aws.environments[PROD]
     assert shown(command("logs", "prod")[1]) == [request(200, ID), request(503)]
 
 
-def test_the_log_of_an_environment_that_is_being_created(aws, staging, fails):
+def test_the_log_of_an_environment_that_is_being_created_is_a_failure(aws, staging, fails):
     aws.environments[STAGING]["status"] = "Launching"
     output = fails("logs", "staging")
     assert f"yet: {STAGING} is Launching" in output
     assert f"eb events {STAGING} --region {REGION}" in output
 
 
-def test_a_file_that_is_not_streamed(aws, written, fails):
+def test_a_file_that_is_not_streamed_is_refused(aws, written, fails):
     output = fails("logs", "prod", "--file", "eb-hook.log")
     assert "next: name one that exists with --file: eb-docker/" in output
     assert f"{logs.APPLICATION}, {logs.PROXY}\n" in output
 
 
-def test_a_log_that_does_not_exist_yet_is_not_taken_for_searched(aws, written, command):
+def test_a_log_that_does_not_exist_yet_is_reported_as_not_searched(aws, written, command):
     del aws.logs[PROXY]
     code, output = command("logs", "prod", "--request", ID)
     assert (code, shown(output)) == (0, [request(200, ID)])
@@ -162,7 +162,7 @@ def writer(aws, clock, monkeypatch):
     return Writer(aws, clock, monkeypatch)
 
 
-def test_lines_are_shown_as_they_are_written_until_ctrl_c(written, writer, command):
+def test_follow_shows_new_lines_until_ctrl_c(written, writer, command):
     writer.steps = [[("one", 0)], [], [("two", 0), ("three", 0)]]
     code, output = command("logs", "prod", "--follow", "--lines", "1")
     assert code == 0
@@ -172,7 +172,7 @@ def test_lines_are_shown_as_they_are_written_until_ctrl_c(written, writer, comma
     assert "deploy: no longer followed; nothing was changed\n" in output
 
 
-def test_a_line_that_another_instance_sends_late_is_shown_once(written, writer, command):
+def test_a_late_line_of_another_instance_is_shown_once(written, writer, command):
     writer.steps = [[("one", 0)], [("late", 20)], []]
     lines = shown(command("logs", "prod", "--follow")[1])
     assert lines[-2:] == ["one", "late"]
@@ -198,7 +198,7 @@ def test_following_ends_when_aws_refuses(aws, written, fails):
     assert "AWS does not accept the credentials" in fails("logs", "prod", "--follow")
 
 
-def test_an_empty_log_is_followed_without_looking_far_back_again(aws, written, writer, command):
+def test_following_an_empty_log_does_not_repeat_the_first_search(aws, written, writer, command):
     writer.steps = [[], [(request(500), 0)]]
     output = command("logs", "prod", "--follow", "--since", "10s", "--errors")[1]
     assert shown(output) == [request(500)]
@@ -222,14 +222,14 @@ def test_an_empty_log_is_followed_without_looking_far_back_again(aws, written, w
         (["--request", ID, "--errors"], "--request and --errors do not go together"),
     ],
 )
-def test_what_cannot_be_meant(aws, command, arguments, what):
+def test_invalid_combinations_of_arguments_are_refused(aws, command, arguments, what):
     code, output = command("logs", "prod", *arguments)
     assert code == 2
     assert what in output
     assert not aws.calls
 
 
-def test_the_documented_permissions_are_what_it_asks(aws, written, command):
+def test_the_documented_permissions_are_those_that_it_uses(aws, written, command):
     command("logs", "prod", "--request", ID)
     aws.logs.clear()
     command("logs", "prod")

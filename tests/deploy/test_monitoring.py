@@ -11,7 +11,7 @@ LOG = logs.name(STAGING, logs.APPLICATION)
 STACK = f"{STAGING}-operations"
 
 
-def test_create_watches_an_environment(aws, staging, command):
+def test_create_sets_up_the_alarms_of_an_environment(aws, staging, command):
     code, output = command("create", "staging")
     assert code == 0, output
     parameters = aws.stacks[STACK]["parameters"]
@@ -25,7 +25,7 @@ def test_create_watches_an_environment(aws, staging, command):
     assert f"dashboards/dashboard/{STAGING}-{REGION}" in output
 
 
-def test_production_escalates_and_has_thresholds_of_its_own(aws, staging, project, command):
+def test_production_has_an_escalation_and_its_own_thresholds(aws, staging, project, command):
     path = project / "devops/environments.toml"
     path.write_text(path.read_text().replace("PlainHttp = false", "PlainHttp = true"))
     assert command("create", "prod")[0] == 0
@@ -34,18 +34,18 @@ def test_production_escalates_and_has_thresholds_of_its_own(aws, staging, projec
     assert parameters["DatabaseConnections"] == "120"
 
 
-def test_the_log_that_metrics_are_made_of_is_there_before_them(aws, staging, command):
+def test_the_log_group_is_created_before_its_metrics(aws, staging, command):
     command("create", "staging")
     assert aws.logs == {LOG: monitoring.RETENTION}
 
 
-def test_the_log_that_beanstalk_made_is_left_as_it_is(aws, staging, command):
+def test_a_log_group_that_beanstalk_created_is_unchanged(aws, staging, command):
     aws.logs = {LOG: 7, f"{LOG}.old": 1}
     command("create", "staging")
     assert aws.logs == {LOG: 7, f"{LOG}.old": 1}
 
 
-def test_a_log_that_beanstalk_makes_at_the_same_time(aws, staging, command):
+def test_a_log_group_that_beanstalk_creates_meanwhile_is_accepted(aws, staging, command):
     aws.fail("logs:CreateLogGroup", "ResourceAlreadyExistsException")
     assert command("create", "staging")[0] == 0
     assert STACK in aws.stacks
@@ -62,7 +62,7 @@ def test_a_log_that_beanstalk_makes_at_the_same_time(aws, staging, command):
         "logs:PutRetentionPolicy",
     ],
 )
-def test_what_keeps_it_from_being_watched(aws, staging, fails, action, code):
+def test_an_error_while_alarms_are_set_up_is_a_failure(aws, staging, fails, action, code):
     aws.fail(action, code)
     output = fails("create", "staging")
     assert action.replace("elbv2", "elasticloadbalancing" if code else "elbv2") in output
@@ -70,12 +70,12 @@ def test_what_keeps_it_from_being_watched(aws, staging, fails, action, code):
     assert STACK not in aws.stacks
 
 
-def test_an_environment_without_a_load_balancer(aws, staging, fails):
+def test_an_environment_without_a_load_balancer_is_a_failure(aws, staging, fails):
     aws.elbv2_describe_target_groups = lambda **_: {"TargetGroups": []}
     assert f"AWS did not return the load balancer of {STAGING}" in fails("create", "staging")
 
 
-def test_a_dry_run_shows_what_would_watch_a_new_environment_only_later(aws, command):
+def test_a_dry_run_only_names_the_alarms_of_a_new_environment(aws, command):
     aws.add_version("new")
     _, output = command("create", "staging", "--dry-run", "--version", "new")
     assert STACK in output
@@ -85,12 +85,12 @@ def test_a_dry_run_shows_what_would_watch_a_new_environment_only_later(aws, comm
 # --- A deployment in progress -------------------------------------------------------------------
 
 
-def test_alarms_know_of_a_deployment(aws, staging, command):
+def test_a_deployment_is_reported_to_its_alarms(aws, staging, command):
     command("deploy", "staging", "--version", "new")
     assert aws.metrics == [(STAGING, "DeploymentInProgress", 1)]
 
 
-def test_they_are_told_every_minute_while_it_lasts(aws, staging, programs, command, monkeypatch):
+def test_a_deployment_is_reported_every_minute(aws, staging, programs, command, monkeypatch):
     """A minute takes no time in this test; the deployment waits until it has been reported three times."""
     monkeypatch.setattr(monitoring, "MINUTE", 0.001)
     often = threading.Event()
@@ -109,7 +109,7 @@ def test_they_are_told_every_minute_while_it_lasts(aws, staging, programs, comma
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", None])
-def test_that_they_cannot_be_told_fails_no_deployment(aws, staging, command, code):
+def test_a_failed_report_to_the_alarms_does_not_fail_the_deployment(aws, staging, command, code):
     aws.fail("cloudwatch:PutMetricData", code)
     exit_code, output = command("deploy", "staging", "--version", "new")
     assert exit_code == 0
@@ -117,11 +117,11 @@ def test_that_they_cannot_be_told_fails_no_deployment(aws, staging, command, cod
     assert f"{STAGING}-instances-fail may fire because of it" in output
 
 
-def test_a_dry_run_tells_nobody(aws, staging, command):
+def test_a_dry_run_reports_no_deployment(aws, staging, command):
     _, output = command("deploy", "staging", "--version", "new", "--dry-run")
     assert "+ aws cloudwatch put-metric-data --namespace" in output
     assert not aws.metrics
 
 
-def test_the_name_of_its_stack_is_that_of_the_environment():
+def test_the_stack_is_named_after_the_application():
     assert STACK.startswith(APPLICATION)

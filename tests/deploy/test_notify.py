@@ -5,7 +5,7 @@ import json
 from deploy.delivery import notify
 
 
-def test_everybody_gets_a_form_that_they_can_read():
+def test_each_recipient_gets_a_readable_format():
     """Also a long message: Slack's is cut."""
     title, line = "t" * 300, "v" * 9000
     forms = json.loads(notify.structure(title, ["who: me", line]))

@@ -14,7 +14,7 @@ def load(**more):
     return owner.load(json.dumps(OWNER | more))
 
 
-def test_the_parameters_of_the_stacks():
+def test_the_owner_provides_parameters_of_the_stacks():
     assert load().foundation_parameters() == {
         "OperationsEmail": "team@greetings.test",
         "EscalationEmail": "chief@greetings.test",
@@ -32,7 +32,7 @@ def test_a_pager_is_an_address_or_a_phone(pager, protocol):
     assert (parameters["Pager"], parameters["PagerProtocol"]) == (pager, protocol)
 
 
-def test_a_team_without_slack():
+def test_slack_is_optional():
     without = {key: value for key, value in OWNER.items() if key != "slack"}
     assert owner.load(json.dumps(without)).slack is None
 
@@ -69,27 +69,27 @@ def test_a_team_without_slack():
         ("phone", "1", "phone: unknown key; expected team, email"),
     ],
 )
-def test_an_owner_that_cannot_be_used(key, value, what):
+def test_an_invalid_value_is_refused(key, value, what):
     with pytest.raises(InvalidConfig, match=what):
         owner.load(json.dumps(OWNER | {key: value}))
 
 
 @pytest.mark.parametrize("address", ["one@greetings.test", "One@greetings.test"])
-def test_one_address_for_both_is_refused(address):
+def test_one_address_for_team_and_escalation_is_refused(address):
     """SNS refuses the second subscription, and the first stack of all would be rolled back."""
     with pytest.raises(InvalidConfig, match="escalation is the address of email"):
         owner.load(json.dumps(OWNER | {"email": "one@greetings.test", "escalation": address}))
 
 
 @pytest.mark.parametrize("key", ["team", "email", "escalation", "repository"])
-def test_what_is_missing(key):
+def test_a_missing_key_is_named(key):
     without = {name: value for name, value in OWNER.items() if name != key}
     with pytest.raises(InvalidConfig, match=f"{key} is missing: expected"):
         owner.load(json.dumps(without))
 
 
 @pytest.mark.parametrize(("text", "what"), [("{", "invalid JSON"), ("[]", "expected an object")])
-def test_invalid_json(text, what):
+def test_invalid_json_is_refused(text, what):
     with pytest.raises(InvalidConfig, match=what):
         owner.load(text)
 
@@ -111,7 +111,7 @@ SLACK = OWNER["slack"]
         ),
     ],
 )
-def test_nothing_is_sent_to_a_placeholder(tmp_path, more, found):
+def test_a_placeholder_is_refused_before_it_is_used(tmp_path, more, found):
     (tmp_path / "devops").mkdir()
     (tmp_path / "devops/owner.json").write_text(json.dumps(OWNER | more))
     assert owner.read(tmp_path).team == "greeters"
@@ -132,7 +132,7 @@ def test_all_placeholders_are_named_at_once(project):
 
 
 @pytest.mark.parametrize("content", [None, b"\xff"])
-def test_a_file_that_cannot_be_read(tmp_path, content):
+def test_an_unreadable_file_is_refused(tmp_path, content):
     (tmp_path / "devops").mkdir()
     if content:
         (tmp_path / "devops/owner.json").write_bytes(content)
@@ -140,7 +140,7 @@ def test_a_file_that_cannot_be_read(tmp_path, content):
         owner.read(tmp_path)
 
 
-def test_the_check_of_the_project(command):
+def test_check_shows_the_owner_and_the_environments(command):
     code, printed = command("check")
     assert code == 0
     assert "greeters owns this service: team@greetings.test" in printed

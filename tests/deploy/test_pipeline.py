@@ -24,7 +24,7 @@ def parameters(aws):
     return aws.stacks[PIPELINE]["parameters"]
 
 
-def test_it_makes_the_foundation_and_the_pipeline(aws, authorised, command):
+def test_bootstrap_creates_the_foundation_and_the_pipeline(aws, authorised, command):
     code, output = command(*BOOTSTRAP)
     assert code == 0, output
     assert aws.stacks[FOUNDATION]["parameters"]["EscalationEmail"] == "chief@greetings.test"
@@ -34,7 +34,7 @@ def test_it_makes_the_foundation_and_the_pipeline(aws, authorised, command):
     assert f"codepipeline/pipelines/{APPLICATION}/view" in output
 
 
-def test_it_deploys_to_the_environments_that_there_are(aws, authorised, command):
+def test_the_pipeline_may_deploy_to_existing_environments(aws, authorised, command):
     aws.add_environment("prod", "old")
     _, output = command(*BOOTSTRAP)
     assert parameters(aws)["ProductionId"] == aws.environments[PROD]["id"]
@@ -53,7 +53,7 @@ def test_the_parameters_are_those_of_the_template(aws, authorised, command):
     assert set(parameters(aws)) == set(cloudformation.load("devops/pipeline.yml")["Parameters"])
 
 
-def test_the_first_time_the_connection_has_to_be_completed(aws, command):
+def test_the_first_run_asks_to_complete_the_connection(aws, command):
     aws.workspaces = ["TABCDEF12"]
     code, output = command(*BOOTSTRAP)
     assert code == 0, output
@@ -61,7 +61,7 @@ def test_the_first_time_the_connection_has_to_be_completed(aws, command):
     assert "there is no pipeline yet: complete the connection to GitHub" in output
 
 
-def test_a_connection_that_is_pending(aws, authorised, command):
+def test_a_pending_connection_is_not_connected(aws, authorised, command):
     aws.connection = "PENDING"
     assert command(*BOOTSTRAP)[0] == 0
     assert parameters(aws)["Connected"] == "false"
@@ -77,7 +77,7 @@ def test_a_connection_that_is_pending(aws, authorised, command):
         "secretsmanager:GetSecretValue",
     ],
 )
-def test_what_aws_does_not_answer_is_never_taken_for_no(aws, authorised, fails, action, code):
+def test_a_query_without_a_response_changes_nothing(aws, authorised, fails, action, code):
     """Otherwise the pipeline would be deleted."""
     before = {name: dict(stack) for name, stack in aws.stacks.items()}
     aws.fail(action, code)
@@ -88,7 +88,7 @@ def test_what_aws_does_not_answer_is_never_taken_for_no(aws, authorised, fails, 
     assert not aws.asked("cloudformation:CreateChangeSet")
 
 
-def test_one_lost_answer_is_enough(aws, authorised, fails):
+def test_one_lost_response_about_the_pipeline_is_a_failure(aws, authorised, fails):
     """About the pipeline: what is only compared with a quota stops nothing."""
     ours = {"StackName": PIPELINE}
     aws.fail("cloudformation:DescribeStacks", None, times=1, when=lambda asked: asked == ours)
@@ -110,7 +110,7 @@ def test_one_lost_answer_is_enough(aws, authorised, fails):
         ("release_window.toml", "[[window]]", "[window", "invalid TOML"),
     ],
 )
-def test_a_file_that_cannot_be_used(aws, authorised, project, fails, name, old, new, what):
+def test_an_invalid_file_is_refused(aws, authorised, project, fails, name, old, new, what):
     path = project / "devops" / name
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
@@ -133,7 +133,7 @@ def test_a_dry_run_shows_what_would_change_and_leaves_nothing(aws, authorised, c
     assert not aws.asked("cloudformation:ExecuteChangeSet")
 
 
-def test_the_first_dry_run_removes_the_empty_stack_that_shows_it(aws, command):
+def test_the_first_dry_run_removes_the_empty_stack_of_its_change_set(aws, command):
     aws.workspaces = ["TABCDEF12"]
     code, output = command("bootstrap", "--dry-run")
     assert code == 0, output
@@ -141,7 +141,7 @@ def test_the_first_dry_run_removes_the_empty_stack_that_shows_it(aws, command):
     assert not aws.stacks
 
 
-def test_a_dry_run_when_nothing_would_change(aws, authorised, command):
+def test_a_dry_run_without_changes_says_so(aws, authorised, command):
     command(*BOOTSTRAP)
     _, output = command("bootstrap", "--dry-run")
     assert output.count(" is up to date") == 3
@@ -151,7 +151,7 @@ def test_a_dry_run_when_nothing_would_change(aws, authorised, command):
 # --- main must be protected ---------------------------------------------------------------------
 
 
-def test_nothing_is_made_before_somebody_confirmed_that_main_is_protected(aws, authorised, fails):
+def test_nothing_is_created_until_the_protection_of_main_is_confirmed(aws, authorised, fails):
     output = fails("bootstrap")
     assert f"it was not confirmed that main of greeters/{APPLICATION} is protected" in output
     assert "--main-is-protected" in output
@@ -159,7 +159,7 @@ def test_nothing_is_made_before_somebody_confirmed_that_main_is_protected(aws, a
     assert not aws.asked("cloudformation:CreateChangeSet")
 
 
-def test_it_is_asked_on_a_terminal(aws, authorised, command, monkeypatch):
+def test_the_confirmation_is_requested_on_a_terminal(aws, authorised, command, monkeypatch):
     asked = []
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr("click.confirm", lambda question, **_: not asked.append(question))
@@ -169,12 +169,12 @@ def test_it_is_asked_on_a_terminal(aws, authorised, command, monkeypatch):
     assert parameters(aws)["Connected"] == "true"
 
 
-def test_it_is_not_asked_again_once_there_is_a_pipeline(aws, authorised, command):
+def test_an_existing_pipeline_needs_no_confirmation(aws, authorised, command):
     command(*BOOTSTRAP)
     assert command("bootstrap")[0] == 0
 
 
-def test_it_is_asked_when_the_connection_is_completed(aws, authorised, command, fails):
+def test_a_completed_connection_needs_the_confirmation(aws, authorised, command, fails):
     aws.connection = "PENDING"
     assert command("bootstrap")[0] == 0
     aws.connection = "AVAILABLE"
@@ -215,7 +215,7 @@ def test_a_token_is_stored_as_codebuild_reads_it(aws, authorised, command, given
     assert "pull requests are not built" not in output
 
 
-def test_a_token_is_kept(aws, authorised, command, given):
+def test_a_stored_token_is_kept(aws, authorised, command, given):
     given(TOKEN)
     command(*BOOTSTRAP, "--token")
     command(*BOOTSTRAP)
@@ -223,7 +223,7 @@ def test_a_token_is_kept(aws, authorised, command, given):
     assert aws.secrets[PULL_REQUEST_TOKEN]["Token"] == TOKEN
 
 
-def test_the_first_run_can_store_it(aws, command, given):
+def test_the_first_run_can_store_a_token(aws, command, given):
     given(TOKEN)
     aws.workspaces = ["TABCDEF12"]
     code, output = command("bootstrap", "--token")
@@ -241,7 +241,7 @@ def test_a_token_that_may_write_is_refused_and_not_shown(aws, authorised, fails,
     assert not aws.asked("cloudformation:CreateChangeSet")
 
 
-def test_a_dry_run_does_not_store_it(aws, authorised, command, given):
+def test_a_dry_run_does_not_store_a_token(aws, authorised, command, given):
     given(TOKEN)
     code, output = command("bootstrap", "--token", "--dry-run")
     assert code == 0, output

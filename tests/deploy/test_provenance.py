@@ -23,7 +23,7 @@ def built(aws, fresh, project, command):
     }
 
 
-def test_the_sbom_names_what_is_installed(built):
+def test_the_sbom_lists_the_installed_packages(built):
     sbom = built["sbom.cdx.json"]
     assert (sbom["bomFormat"], sbom["specVersion"]) == ("CycloneDX", "1.6")
     [flask, odd] = sorted(sbom["components"], key=lambda one: one["name"].lower())
@@ -36,7 +36,7 @@ def test_the_sbom_names_what_is_installed(built):
     assert image["hashes"] == [{"alg": "SHA-256", "content": DIGEST}]
 
 
-def test_the_provenance_says_of_what_it_was_made(built, aws, project):
+def test_the_provenance_names_the_sources_of_the_build(built, aws, project):
     found = built["provenance.json"]
     [label] = aws.versions
     lock = hashlib.sha256(Path(project, "requirements/main.txt").read_bytes()).hexdigest()
@@ -51,7 +51,7 @@ def test_the_provenance_says_of_what_it_was_made(built, aws, project):
     }
 
 
-def test_in_the_pipeline_the_build_is_named(aws, fresh, command, monkeypatch):
+def test_in_the_pipeline_the_provenance_names_the_build(aws, fresh, command, monkeypatch):
     monkeypatch.setenv("CODEBUILD_BUILD_ARN", "arn:aws:codebuild:eu-west-1:123456789012:build/x:1")
     command("build")
     text = aws.objects[f"{FOLDER}/provenance.json"]["content"]
@@ -71,7 +71,7 @@ def test_a_record_is_never_replaced(aws, fresh, programs, command):
 
 
 @pytest.mark.parametrize("packages", ["", "no JSON", "[]", "[[1]]", "{}"])
-def test_an_image_that_does_not_say_what_is_in_it(aws, fresh, programs, fails, packages):
+def test_an_image_without_a_list_of_packages_is_a_failure(aws, fresh, programs, fails, packages):
     programs.packages = packages
     output = fails("build")
     assert "installed" in output
@@ -80,7 +80,7 @@ def test_an_image_that_does_not_say_what_is_in_it(aws, fresh, programs, fails, p
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", None])
-def test_without_its_records_no_version_is_created(aws, fresh, fails, code):
+def test_without_build_records_no_version_is_created(aws, fresh, fails, code):
     aws.fail("s3:PutObject", code)
     assert "s3:PutObject" in fails("build")
     assert not aws.versions

@@ -67,7 +67,7 @@ def test_after_a_query_without_a_response_nothing_is_deleted(aws, many, fails, a
     assert len(many) == 60
 
 
-def test_a_deletion_that_is_refused_says_how_far_it_came(aws, many, fails):
+def test_a_refused_deletion_reports_how_many_were_deleted(aws, many, fails):
     aws.fail(
         "elasticbeanstalk:DeleteApplicationVersion",
         "OperationInProgressFailure",

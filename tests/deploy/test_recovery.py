@@ -60,7 +60,7 @@ def options(aws, region=FIRST, name=PROD):
     return {(one["Namespace"], one["OptionName"]): one["Value"] for one in found}
 
 
-def test_the_service_is_back_in_another_region(disaster, command, tested):
+def test_the_service_is_recovered_in_another_region(disaster, command, tested):
     code, output = command(*YES)
     assert code == 0, output
     aws = disaster
@@ -100,7 +100,7 @@ def test_the_stack_has_the_key_of_the_backup_and_the_secrets_that_were_replicas(
     assert "FirstCopyRegion" not in parameters
 
 
-def test_it_is_watched_and_backed_up_from_there(disaster, command):
+def test_a_recovered_environment_has_alarms_and_backups(disaster, command):
     command(*YES)
     assert f"{FIRST}/{PROD}-operations" in disaster.stacks
     parameters = disaster.stacks[f"{FIRST}/{PROD}-backups"]["parameters"]
@@ -112,7 +112,7 @@ def test_it_is_watched_and_backed_up_from_there(disaster, command):
     assert f"{SECOND}/{PROD}-vault" in disaster.stacks
 
 
-def test_that_there_are_no_backups_yet_is_said_and_no_failure(disaster, command):
+def test_missing_backups_of_a_recovered_environment_are_a_warning(disaster, command):
     vault = f"{PROD}-vault"
     disaster.fail(
         "cloudformation:CreateChangeSet", None, when=lambda asked: asked["StackName"] == vault
@@ -125,7 +125,7 @@ def test_that_there_are_no_backups_yet_is_said_and_no_failure(disaster, command)
 @pytest.mark.parametrize(
     ("set_limit", "limit"), [("", "135"), ("\nDatabaseStorageLimit = 500", "500")]
 )
-def test_a_larger_database_gets_its_storage_and_more_to_grow(
+def test_a_larger_database_keeps_its_storage_and_can_grow(
     disaster, project, command, set_limit, limit
 ):
     """Once: the file's own limit is kept if it is more."""
@@ -166,7 +166,7 @@ STEPS = (
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", STEPS)
-def test_interrupted_at_a_step_the_same_command_continues(disaster, command, step, when):
+def test_after_an_interrupt_the_same_command_continues(disaster, command, step, when):
     answer, interrupted = disaster._answer, []
 
     def interrupt(model, **more):
@@ -197,7 +197,7 @@ def test_two_concurrent_recoveries_are_refused(disaster, fails):
 
 
 @pytest.mark.parametrize("left", [{"label": "", "instances": []}, {"deployment": "Failed"}])
-def test_a_creation_that_failed_half_way_is_begun_again(disaster, command, left):
+def test_a_creation_that_failed_halfway_is_started_again(disaster, command, left):
     command(*YES)
     disaster.at(FIRST, "environments")[PROD] |= left
     code, output = command(*YES)
@@ -207,7 +207,7 @@ def test_a_creation_that_failed_half_way_is_begun_again(disaster, command, left)
     assert SNAPSHOT in {(one["Namespace"], one["OptionName"]) for one in asked["OptionSettings"]}
 
 
-def test_a_newer_copy_that_is_not_complete_is_not_taken_and_named(disaster, command):
+def test_a_newer_incomplete_copy_is_named_and_not_used(disaster, command):
     disaster.vaults[f"{PROD}-{FIRST}"]["awsbackup:copyjob-9"] = ("CREATING", ago(minutes=5))
     code, output = command(*YES)
     assert code == 0, output
@@ -227,7 +227,7 @@ def test_a_region_and_a_snapshot_can_be_chosen(disaster, command):
 
 
 @pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
-def test_the_region_of_the_environment_is_taken(disaster, command, monkeypatch, name):
+def test_the_region_can_be_set_by_a_variable(disaster, command, monkeypatch, name):
     monkeypatch.setenv(name, SECOND)
     code, output = command("recover", "prod", "--dry-run")
     assert code == 0, output
@@ -352,9 +352,7 @@ def begun(aws, *from_snapshot):
         ),
     ],
 )
-def test_what_is_refused_before_anything_is_changed(
-    disaster, fails, prepare, arguments, what, next_
-):
+def test_each_refusal_comes_before_any_change(disaster, fails, prepare, arguments, what, next_):
     prepare(disaster)
     output = fails(*YES, *arguments)
     assert what in output
@@ -390,7 +388,7 @@ def test_without_confirmation_nothing_is_created(disaster, fails):
     assert "run it with --yes" in output
 
 
-def test_a_dry_run_says_what_it_would_make(disaster, command):
+def test_a_dry_run_shows_what_it_would_create(disaster, command):
     code, output = command("recover", "prod", "--dry-run")
     assert code == 0, output
     assert "recovery point" in output
@@ -401,7 +399,7 @@ def test_an_environment_without_backups_is_refused(fails):
     assert "staging has no backups" in fails("recover", "staging")
 
 
-def test_a_user_saved_before_must_be_greeted(disaster, command, monkeypatch):
+def test_a_user_from_the_backup_must_be_greeted(disaster, command, monkeypatch):
     asked = []
 
     def refuse_unknown(run, place, user):
@@ -440,14 +438,14 @@ def test_the_certificate_of_that_region_is_found_and_tested_by_name(
     assert f"DNS: point hello.example.com to {host}" in output
 
 
-def test_without_a_certificate_in_that_region(disaster, certificate, fails):
+def test_a_missing_certificate_in_that_region_is_a_failure(disaster, certificate, fails):
     disaster.certificates = [{"CertificateArn": THERE, "DomainName": "other.example.com"}]
     output = fails(*YES)
     assert f"there is no certificate for hello.example.com in {FIRST}" in output
     assert "aws acm request-certificate" in output
 
 
-def test_what_changes_it_later_keeps_the_certificate_of_that_region(
+def test_later_changes_keep_the_certificate_of_that_region(
     disaster, certificate, command, monkeypatch
 ):
     disaster.certificates = [{"CertificateArn": THERE, "DomainName": "hello.example.com"}]
@@ -477,7 +475,7 @@ def mistake(aws, staging):
     return aws
 
 
-def test_it_recovers_beside_the_running_environment(mistake, command):
+def test_an_environment_is_recovered_beside_the_running_one(mistake, command):
     before = dict(mistake.environments[PROD])
     code, output = command(*YES, "--region", REGION, "--as", "back")
     assert code == 0, output
@@ -494,7 +492,7 @@ OWN, CALLERS = "a digest", "of callers"
 STOPPED = {"API_KEYS": OWN, "API_KEYS_BEFORE": CALLERS}
 
 
-def test_callers_may_write_beside_an_environment_in_which_they_may_not(mistake, command):
+def test_writes_are_allowed_beside_an_environment_that_refuses_them(mistake, command):
     mistake.secrets[f"{PROD}/application"] |= STOPPED
     _, output = command(*YES, "--region", REGION, "--as", "back")
     assert mistake.secrets[f"{BACK}/application"] == {"SENTRY_DSN": "a place", "API_KEYS": CALLERS}
@@ -506,7 +504,7 @@ def test_callers_may_write_beside_an_environment_in_which_they_may_not(mistake, 
 
 
 @pytest.mark.parametrize(("before", "after"), [(CALLERS, {"API_KEYS": CALLERS}), ("", {})])
-def test_callers_may_write_in_another_region(disaster, command, before, after):
+def test_writes_are_allowed_in_another_region(disaster, command, before, after):
     secrets = disaster.at(FIRST, "secrets")
     secrets[f"{PROD}/application"] = STOPPED | {"API_KEYS_BEFORE": before}
     code, output = command(*YES)

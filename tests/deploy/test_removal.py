@@ -44,7 +44,7 @@ def test_production_is_removed_in_order(running, command):
     assert not running.replicas
 
 
-def test_what_stays_is_named_with_its_time_and_command(running, command):
+def test_what_remains_is_named_with_its_expiry_and_command(running, command):
     output = command(*MEANT)[1]
     before, after = output.split(f"{PROD} is removed")
     for region in (REGION, *DESTINATIONS):
@@ -62,7 +62,7 @@ def test_what_stays_is_named_with_its_time_and_command(running, command):
     assert "costmanagement" in after
 
 
-def test_all_else_is_as_it_was(running, command):
+def test_removing_one_environment_changes_nothing_else(running, command):
     before = running.state()
     assert command("remove", "staging", "--confirm", STAGING)[0] == 0
     after = running.state()
@@ -92,7 +92,7 @@ def test_a_second_run_finds_nothing(running, command):
     )
 
 
-def test_after_the_backups_and_snapshots_nothing_stays_but_logs(running, command):
+def test_after_the_backups_and_snapshots_only_logs_remain(running, command):
     command(*MEANT)
     running.vaults.clear()  # when they have expired, by the break-glass role
     running.kept.clear()
@@ -117,7 +117,7 @@ def test_an_empty_vault_is_named(running, command):
     assert f"{FIRST}/{PROD}-vault" in running.stacks
 
 
-def test_it_continues_wherever_it_was_interrupted(running, command):
+def test_an_interrupted_removal_is_continued(running, command):
     """By Ctrl-C, as soon as a change has taken effect."""
     beginning = copy.deepcopy(vars(running))
     assert command(*MEANT)[0] == 0
@@ -136,7 +136,7 @@ def test_it_continues_wherever_it_was_interrupted(running, command):
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", None])
-def test_what_is_refused_or_not_answered_never_counts_as_gone(running, command, monkeypatch, code):
+def test_a_refused_or_lost_request_never_counts_as_removed(running, command, monkeypatch, code):
     """Some is not needed, such as events for display, and the release of the lock."""
     monkeypatch.setenv("HEALTH_TIMEOUT", "1")
     beginning, failed = copy.deepcopy(vars(running)), []
@@ -158,7 +158,7 @@ def test_what_is_refused_or_not_answered_never_counts_as_gone(running, command, 
 
 
 @pytest.mark.parametrize("short", ["prod", "before"])
-def test_what_is_protected_must_be_meant(running, fails, command, short):
+def test_a_protected_environment_needs_the_option_protected(running, fails, command, short):
     name = f"{APPLICATION}-{short}"
     if short == "before":
         running.add_environment("before", "old")
@@ -171,7 +171,7 @@ def test_what_is_protected_must_be_meant(running, fails, command, short):
 
 
 @pytest.mark.parametrize("given", [[], ["--confirm", "staging"], ["--confirm", PROD]])
-def test_without_the_name_nothing_is_removed(running, fails, monkeypatch, given):
+def test_without_the_confirmed_name_nothing_is_removed(running, fails, monkeypatch, given):
     monkeypatch.setattr("sys.stdin.isatty", lambda: False)
     with running.unchanged():
         output = fails("remove", "staging", *given)
@@ -179,7 +179,7 @@ def test_without_the_name_nothing_is_removed(running, fails, monkeypatch, given)
 
 
 @pytest.mark.parametrize(("typed", "code"), [(STAGING, 0), ("staging", 1), ("", 1), ("yes", 1)])
-def test_the_name_is_typed_on_a_terminal(running, command, monkeypatch, typed, code):
+def test_on_a_terminal_the_name_must_be_typed(running, command, monkeypatch, typed, code):
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("click.prompt", lambda *_, **__: typed)
     assert command("remove", "staging")[0] == code
@@ -201,7 +201,7 @@ def test_a_dry_run_shows_everything_and_changes_nothing(running, command):
     assert "is removed" not in output
 
 
-def test_a_running_deployment_is_not_disturbed(running, fails):
+def test_removal_is_refused_during_a_deployment(running, fails):
     running.time = datetime.now(UTC)
     running.s3_put_object(records(), f"locks/{STAGING}", b"somebody else")
     with running.unchanged():
@@ -209,7 +209,7 @@ def test_a_running_deployment_is_not_disturbed(running, fails):
     assert f"another run is working on {STAGING}: somebody else" in output
 
 
-def test_an_operation_in_progress_is_waited_for(running, command):
+def test_removal_waits_for_an_operation_in_progress(running, command):
     environment, looks = running.environments[STAGING], []
     environment["status"] = "Updating"
 
@@ -240,13 +240,13 @@ def test_a_failed_termination_is_reported(running, fails):
     assert STAGING in running.stacks
 
 
-def test_an_object_that_s3_keeps_is_a_failure(running, fails):
+def test_an_object_that_cannot_be_deleted_is_a_failure(running, fails):
     running.undeletable = {f"databases/{STAGING}"}
     output = fails("remove", "staging", "--confirm", STAGING)
     assert f"such as databases/{STAGING}: AccessDenied" in output
 
 
-def test_an_environment_of_the_same_name_elsewhere_is_left_alone(running, command, monkeypatch):
+def test_an_environment_of_the_same_name_in_another_region_is_kept(running, command, monkeypatch):
     """As after a recovery: production runs in both regions."""
     running.region = FIRST
     running.add_environment("prod", "old")
@@ -266,7 +266,7 @@ def test_an_environment_of_the_same_name_elsewhere_is_left_alone(running, comman
     assert f"{FIRST}/{PROD}" not in running.stacks
 
 
-def test_a_database_without_its_environment_is_not_forgotten(running, fails):
+def test_a_database_without_its_environment_is_reported(running, fails):
     del running.environments[STAGING]
     running.rds_describe_db_instances = lambda **given: FakeAws.rds_describe_db_instances(
         running, given["DBInstanceIdentifier"]
@@ -276,13 +276,13 @@ def test_a_database_without_its_environment_is_not_forgotten(running, fails):
     assert "--final-db-snapshot-identifier" in output
 
 
-def test_a_public_name_is_remembered(running, command):
+def test_the_dns_record_of_the_public_name_is_mentioned(running, command):
     running.stacks[STAGING]["outputs"]["PublicName"] = "hello.greetings.test"
     output = command("remove", "staging", "--confirm", STAGING)[1]
     assert "the record of hello.greetings.test in DNS: remove it first" in output
 
 
-def test_names_that_are_no_environments(running, command, fails):
+def test_unknown_names_are_reported_and_those_of_shared_stacks_refused(running, command, fails):
     output = command("remove", "stagin", "--confirm", f"{APPLICATION}-stagin")[1]
     assert "has no stagin: it belongs to an exercise, or is mistyped" in output
     assert "is left to remove in" in output

@@ -50,7 +50,7 @@ def whole(running):
     return running
 
 
-def test_everything_goes_in_order(whole, command):
+def test_everything_is_removed_in_order(whole, command):
     code, output = command(*MEANT)
     assert code == 0, output
     found = [one for one in changes(whole) if "Object" not in one[0]]
@@ -85,7 +85,7 @@ def test_everything_goes_in_order(whole, command):
         assert one["SnsTopicArns"] == ["arn:aws:sns:eu-west-1:123456789012:another"]
 
 
-def test_what_stays_is_all_that_was_said(whole, command):
+def test_everything_that_remains_is_named(whole, command):
     whole.secrets[f"{APPLICATION}/sentry"] = {}
     output = command(*MEANT)[1].split(f"{APPLICATION} is removed")[1]
     for region, name in whole.kept:
@@ -124,7 +124,7 @@ OWN = {
 }
 
 
-def test_it_continues_wherever_it_was_interrupted(whole, command):
+def test_an_interrupted_removal_is_continued(whole, command):
     """After the first change of each kind, and after the first foundation."""
     beginning = copy.deepcopy(vars(whole))
     assert command(*MEANT)[0] == 0
@@ -141,7 +141,7 @@ def test_it_continues_wherever_it_was_interrupted(whole, command):
         assert whole.state() == end, number
 
 
-def test_what_is_refused_or_not_answered_never_counts_as_gone(whole, command, monkeypatch):
+def test_a_refused_or_lost_request_never_counts_as_removed(whole, command, monkeypatch):
     monkeypatch.setenv("HEALTH_TIMEOUT", "1")
     beginning = copy.deepcopy(vars(whole))
     command(*MEANT)
@@ -158,14 +158,14 @@ def test_what_is_refused_or_not_answered_never_counts_as_gone(whole, command, mo
         assert f"{APPLICATION} is removed" not in output
 
 
-def test_a_running_deployment_keeps_everything(whole, fails):
+def test_removal_is_refused_during_a_deployment(whole, fails):
     whole.time = datetime.now(UTC)
     whole.s3_put_object(records(), f"locks/{STAGING}", b"somebody else")
     with whole.unchanged():
         assert f"another run is working on {STAGING}" in fails(*MEANT)
 
 
-def test_production_must_be_meant(whole, fails):
+def test_production_needs_the_option_protected(whole, fails):
     output = fails("remove", "--all", "--confirm", APPLICATION)
     assert f"{PROD} is production" in output
     assert f"{STAGING} is production" not in output
@@ -179,7 +179,7 @@ def test_a_dry_run_changes_nothing(whole, command):
     assert f"+ aws ecr delete-repository --repository-name {APPLICATION} --force" in output
 
 
-def test_what_an_exercise_has_left_is_named(whole, command):
+def test_remains_of_an_exercise_are_named(whole, command):
     """Also when its environment and its stacks are gone."""
     there, name = DESTINATIONS[1], f"{APPLICATION}-exercise"
     whole.kept[there, "final"] = name, None
@@ -191,7 +191,7 @@ def test_what_an_exercise_has_left_is_named(whole, command):
     assert "another-service" not in output
 
 
-def test_an_environment_that_only_aws_knows_goes_too(whole, command):
+def test_an_environment_that_is_not_in_the_file_is_removed_too(whole, command):
     """Of an exercise, in another region."""
     there = DESTINATIONS[1]
     whole.region = there
@@ -204,7 +204,7 @@ def test_an_environment_that_only_aws_knows_goes_too(whole, command):
 
 
 @pytest.mark.parametrize("arguments", [[], ["staging", "--all"]])
-def test_either_an_environment_or_all(whole, command, arguments):
+def test_an_environment_and_all_exclude_each_other(whole, command, arguments):
     code, output = command("remove", *arguments)
     assert code == 2
     assert "name an ENV, or --all" in output

@@ -31,7 +31,7 @@ def test_a_deployment_is_verified_tested_and_recorded(aws, staging, programs, co
     assert "K3y" not in output
 
 
-def test_each_step_is_said_as_it_runs(staging, command):
+def test_each_step_is_shown_as_it_runs(staging, command):
     _, output = command("deploy", "prod", "--version", "new")
     said = [line.removeprefix("deploy: ") for line in output.splitlines() if " aws " not in line]
     regions = ", ".join((REGION, *DESTINATIONS))
@@ -48,9 +48,7 @@ def test_each_step_is_said_as_it_runs(staging, command):
     ]
 
 
-def test_an_environment_is_tested_by_its_public_name_wherever_that_leads(
-    aws, staging, command, tested
-):
+def test_the_public_name_is_tested_wherever_its_dns_record_leads(aws, staging, command, tested):
     aws.stacks[STAGING]["outputs"]["PublicName"] = "hello.example.com"
     tested.detour = "another service answers there, with 404"
     code, output = command("deploy", "staging", "--version", "new")
@@ -88,7 +86,7 @@ def no_image(aws):
         (no_image, "the image of version new is no longer in the registry"),
     ],
 )
-def test_each_refusal_to_begin_says_what_to_do(aws, staging, programs, fails, change, what):
+def test_each_refusal_says_what_to_do(aws, staging, programs, fails, change, what):
     change(aws)
     assert what in fails("deploy", "staging", "--version", "new")
     assert not programs.calls("eb deploy")
@@ -110,7 +108,7 @@ def test_each_refusal_to_begin_says_what_to_do(aws, staging, programs, fails, ch
         "sts:GetCallerIdentity",
     ],
 )
-def test_a_query_without_a_response_ends_it_before_anything_is_deployed(
+def test_a_query_without_a_response_prevents_the_deployment(
     aws, staging, programs, fails, action, code
 ):
     aws.fail(action, code)
@@ -202,7 +200,7 @@ def test_a_mixture_of_versions_is_reported(staging, programs, fails):
     assert "Red/Severe, its instances at: new, old" in output
 
 
-def test_a_failed_smoke_test_of_the_version_that_was_deployed_before(
+def test_a_failed_smoke_test_of_the_running_version_suggests_a_rollback(
     staging, programs, fails, tested
 ):
     tested.broken = {"old"}
@@ -237,7 +235,7 @@ def test_other_warnings_are_not_failures(aws, staging, programs, command):
     assert command("deploy", "staging", "--version", "new")[0] == 0
 
 
-def test_an_environment_that_is_busy_is_waited_for(aws, staging, command, clock):
+def test_a_deployment_waits_for_a_busy_environment(aws, staging, command, clock):
     staging["status"] = "Updating"
     aws.tell(STAGING, "Deploying new version to instance(s).")
     answer = aws.elasticbeanstalk_describe_environments
@@ -290,7 +288,7 @@ def test_the_notification_is_right_when_aws_does_not_respond_after_a_failure(
     assert f"Now: some instances of {STAGING} may run new, and others old" in text
 
 
-def test_credentials_that_expire_are_not_waited_for(aws, staging, programs, fails, clock):
+def test_expired_credentials_end_the_wait(aws, staging, programs, fails, clock):
     def expire():
         for action in ("DescribeEnvironments", "DescribeInstancesHealth", "DescribeEvents"):
             aws.fail(f"elasticbeanstalk:{action}", "ExpiredToken")
@@ -328,7 +326,7 @@ def test_a_first_version_cannot_be_rolled_back(aws, staging, fails):
     )
 
 
-def test_the_version_that_runs_is_deployed_for_its_settings_only(staging, command):
+def test_deploying_the_running_version_is_announced_as_such(staging, command):
     same = "the same version: its instances are replaced"
     assert same in command("deploy", "staging", "--version", "old")[1]
     assert same not in command("deploy", "staging", "--version", "new")[1]
@@ -344,7 +342,7 @@ def test_a_history_that_cannot_be_read_is_not_an_empty_one(aws, staging, program
     assert not programs.calls("eb deploy")
 
 
-def test_what_was_deployed_by_other_means_is_recorded(aws, staging, command):
+def test_a_version_that_was_deployed_by_other_means_is_recorded(aws, staging, command):
     add_history(aws, "deploy older")
     command("deploy", "staging", "--version", "new")
     assert recorded(aws) == ["deploy older", "deploy old", "deploy new"]
@@ -366,7 +364,7 @@ def test_everybody_is_notified_of_a_deployment(aws, staging, command):
     assert "link: https://eu-west-1.console.aws.amazon.com/elasticbeanstalk" in text
 
 
-def test_a_pipeline_says_that_it_was_it(aws, staging, command, monkeypatch):
+def test_a_notification_names_the_pipeline_as_its_sender(aws, staging, command, monkeypatch):
     monkeypatch.setenv("CODEBUILD_INITIATOR", f"codepipeline/{APPLICATION}")
     monkeypatch.setenv("CODEBUILD_BUILD_URL", "https://build")
     command("deploy", "staging", "--version", "new")
@@ -453,7 +451,7 @@ def test_forward_refuses_versions_that_git_cannot_compare(labels, staging, progr
 # --- All the way --------------------------------------------------------------------------------
 
 
-def test_without_a_command_it_checks_and_tests_before_it_deploys(aws, staging, programs, command):
+def test_without_a_command_it_checks_tests_and_deploys(aws, staging, programs, command):
     code, output = command()
     assert code == 0, output
     steps = [line.split(" --")[0] for line in programs.calls()]

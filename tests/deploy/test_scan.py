@@ -85,7 +85,7 @@ def test_an_image_without_critical_findings_passes(look, findings, capsys, debia
     assert not debian.asked
 
 
-def test_what_has_no_fix_is_listed_and_does_not_count(look, capsys, debian):
+def test_a_finding_without_a_fix_is_listed_and_passes(look, capsys, debian):
     """As Debian's images usually have some."""
     debian.newer = "openssl openssl 3.6"
     look(("COMPLETE", basic()))
@@ -126,7 +126,9 @@ Conf zlib1g (1:1.4-1 Debian:13/stable [amd64])"""
         ("exit 0", f"echo '{APT}'", "exit 2", (2, "")),
     ],
 )
-def test_debian_is_asked_and_its_failure_is_no_answer(tmp_path, update, upgrade, dpkg, expected):
+def test_a_failed_query_of_debians_archive_is_not_an_answer(
+    tmp_path, update, upgrade, dpkg, expected
+):
     """The programs of the image are fakes; the shell between them is real."""
     apt = f'for one; do if [ "$one" = update ]; then {update}; fi; done\n{upgrade}'
     for name, text in (("apt-get", apt), ("dpkg-query", dpkg)):
@@ -141,7 +143,7 @@ def test_debian_is_asked_and_its_failure_is_no_answer(tmp_path, update, upgrade,
     assert (ended.returncode, ended.stdout) == expected
 
 
-def test_without_an_answer_about_fixes_nothing_passes(look, debian):
+def test_an_image_with_unknown_fixes_does_not_pass(look, debian):
     debian.newer = None
     with pytest.raises(
         Failure, match="cannot be compared with Debian's archive: Could not resolve"
@@ -150,7 +152,7 @@ def test_without_an_answer_about_fixes_nothing_passes(look, debian):
 
 
 @pytest.mark.parametrize("done", scan.DONE)
-def test_it_waits_for_the_result(look, clock, done):
+def test_a_scan_waits_for_its_result(look, clock, done):
     """The findings come after the status that says so."""
     begun = [*SCANS[:3], (done, {}), (done, {"findings": []}), (done, {"enhancedFindings": []})]
     with pytest.raises(Failure, match="CVE-2026-1"):

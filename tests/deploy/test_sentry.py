@@ -109,7 +109,7 @@ def api(project, aws):
     api.stop()
 
 
-def test_it_creates_the_alerts(api, command):
+def test_the_alerts_are_created(api, command):
     code, output = command("sentry", "apply")
     assert code == 0, output
     made = api.made()
@@ -149,7 +149,7 @@ def test_a_dry_run_changes_nothing(api, command):
     assert TOKEN not in output
 
 
-def test_without_a_connection_to_slack_it_is_e_mail_only(api, command):
+def test_without_a_connection_to_slack_alerts_are_sent_by_email_only(api, command):
     api.lists["integrations/"] = []
     _, output = command("sentry", "apply")
     assert "Sentry has no connection to Slack" in output
@@ -157,7 +157,7 @@ def test_without_a_connection_to_slack_it_is_e_mail_only(api, command):
         assert [one["type"] for one in alert["actionFilters"][0]["actions"]] == ["email"]
 
 
-def test_a_missing_token_is_asked_for(api, aws, command, monkeypatch):
+def test_a_missing_token_is_requested(api, aws, command, monkeypatch):
     del aws.secrets[f"{APPLICATION}/sentry"]
     monkeypatch.setattr("deploy.commands.cli.arguments.ask_for", lambda _: TOKEN)
     assert command("sentry", "apply")[0] == 0

@@ -68,7 +68,7 @@ def test_bootstrap_connects_the_channels_with_the_topics(account, command):
     assert {name for name, _ in account.calls if name.startswith("chatbot:")} == set(ACTIONS[:2])
 
 
-def test_the_stack_of_the_account_is_left_as_another_service_made_it(account, run):
+def test_the_stack_of_another_service_is_unchanged(account, run):
     slack.connect(run, responsible())
     account.calls.clear()
     account.channels.clear()
@@ -77,7 +77,7 @@ def test_the_stack_of_the_account_is_left_as_another_service_made_it(account, ru
     assert not account.asked("cloudformation:CreateChangeSet")
 
 
-def test_a_second_service_shares_the_channel_of_all_deployments(account, run, another):
+def test_two_services_share_the_channel_of_deployments(account, run, another):
     other, its_owner, topic = another
     slack.connect(run, responsible())
     slack.connect(other, its_owner)
@@ -89,7 +89,7 @@ def test_a_second_service_shares_the_channel_of_all_deployments(account, run, an
     assert topics(account) == {ALL: [topic], "CPETS1234": [f"{topic}-2"]}
 
 
-def test_two_services_at_the_same_time(account, run, another):
+def test_concurrent_changes_of_a_channel_keep_both_topics(account, run, another):
     """AWS has no condition on what was there before, so that the later one may win: the other tries again."""
     other, its_owner, topic = another
     slack.connect(other, its_owner)
@@ -107,7 +107,7 @@ def test_two_services_at_the_same_time(account, run, another):
     assert topics(account)[ALL] == [topic, DEPLOYMENTS]
 
 
-def test_a_new_home_while_the_old_one_exists(account, run, command):
+def test_a_new_home_region_shares_the_channels_with_the_old_one(account, run, command):
     """Its region has no endpoint of this service; the account's channels are the same ones."""
     command(*BOOTSTRAP)
     there = run.at("eu-central-1")
@@ -122,7 +122,7 @@ def test_a_new_home_while_the_old_one_exists(account, run, command):
     assert topics(account)[ALL] == [DEPLOYMENTS, new]
 
 
-def test_another_channel(account, run):
+def test_a_changed_channel_gets_the_topic(account, run):
     slack.connect(run, responsible())
     slack.connect(run, responsible(slack=OWNER["slack"] | {"deployments": "CNEW12345"}))
     assert topics(account) == {TEAM: [OPERATIONS], "CNEW12345": [DEPLOYMENTS]}
@@ -142,7 +142,7 @@ def by_hand(account, *topics):
 @pytest.mark.parametrize(
     "theirs", [(), (f"arn:aws:sns:{REGION}:{ACCOUNT}:theirs",)], ids=["empty", "with a topic"]
 )
-def test_what_somebody_made_by_hand_is_used_and_never_deleted(account, run, theirs):
+def test_a_configuration_made_by_hand_is_used_and_never_deleted(account, run, theirs):
     by_hand(account, *theirs)
     slack.connect(run, responsible())
     assert topics(account)[ALL] == [*theirs, DEPLOYMENTS]
@@ -168,7 +168,7 @@ def test_a_service_without_slack_needs_no_permissions_for_it(account, run, capsy
     assert "Slack is not configured; the topics of the channels could not be read" in line
 
 
-def test_without_slack_a_topic_that_stays_is_reported(account, run, capsys):
+def test_without_slack_a_topic_that_remains_is_reported(account, run, capsys):
     by_hand(account, DEPLOYMENTS)
     account.fail("chatbot:UpdateSlackChannelConfiguration", "AccessDeniedException")
     slack.connect(run, without_slack())
@@ -178,7 +178,7 @@ def test_without_slack_a_topic_that_stays_is_reported(account, run, capsys):
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException", None])
 @pytest.mark.parametrize("action", ACTIONS)
-def test_slack_that_fails_is_left_out_and_stops_nothing(account, command, action, code):
+def test_a_failure_of_slack_does_not_fail_bootstrap(account, command, action, code):
     account.fail(action, code)
     exit_code, output = command(*BOOTSTRAP)
     assert exit_code == 0, output
@@ -190,7 +190,7 @@ def test_slack_that_fails_is_left_out_and_stops_nothing(account, command, action
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", None])
 @pytest.mark.parametrize("action", ACTIONS[:2])
-def test_what_was_not_answered_removes_nothing(account, run, command, action, code):
+def test_a_query_without_a_response_removes_nothing(account, run, command, action, code):
     command(*BOOTSTRAP)
     before = topics(account)
     account.fail(action, code)
@@ -200,7 +200,7 @@ def test_what_was_not_answered_removes_nothing(account, run, command, action, co
 
 
 @pytest.mark.parametrize("workspaces", [[], ["TSOMEBODY"]])
-def test_slack_that_is_not_authorised_is_left_out(account, command, workspaces):
+def test_a_workspace_that_is_not_authorised_is_skipped(account, command, workspaces):
     account.workspaces = workspaces
     code, output = command(*BOOTSTRAP)
     assert code == 0, output
@@ -215,7 +215,7 @@ def test_a_dry_run_shows_what_it_would_change(account, command):
     assert not account.channels
 
 
-def test_the_imitation_refuses_what_aws_does(account, run):
+def test_the_imitation_refuses_what_aws_refuses(account, run):
     slack.connect(run, responsible())
     asked = account.asked("chatbot:CreateSlackChannelConfiguration")[0]
     ask = Aws("us-east-2", run.changes, account).ask

@@ -113,7 +113,7 @@ def instead(application, status, when):
     return app
 
 
-def test_its_user_is_deleted_when_it_fails(saved, env, serve, check, capsys):
+def test_the_user_of_a_failed_smoke_test_is_deleted(saved, env, serve, check, capsys):
     app = instead(create_app(env), "204 No Content", lambda method: method == "PUT" and saved())
     with pytest.raises(Unhealthy, match=r"29 February 2001: PUT .* answered 204"):
         check(serve(app))
@@ -218,7 +218,7 @@ def test_the_key_does_not_follow_a_redirect(serve, check, status):
     assert not asked
 
 
-def test_on_every_day_there_is_a_date_of_birth_to_try():
+def test_every_day_has_a_date_of_birth_to_test():
     """Of a leap year, whatever number of days is drawn."""
     for day in range(366):
         today = date(2028, 1, 1) + timedelta(days=day)
@@ -226,7 +226,7 @@ def test_on_every_day_there_is_a_date_of_birth_to_try():
             assert days_until_birthday(smoke._choose(today, drawn), today) == drawn
 
 
-def test_open_operators_paths_are_a_failure(app, env, serve, check):
+def test_accessible_operators_paths_are_a_failure(app, env, serve, check):
     """This is the case without nginx."""
     with pytest.raises(Unhealthy, match="/readyz answered 200"):
         check(serve(create_app(env), blocks=False))
@@ -253,7 +253,7 @@ def test_an_environment_is_tested_at_its_public_name(staging, command, tested):
     assert tested.calls == [("http://staging.elasticbeanstalk.test", "K3y", None)]
 
 
-def test_a_url_has_the_key_that_is_given(command, tested, monkeypatch):
+def test_a_url_is_tested_with_the_key_that_is_given(command, tested, monkeypatch):
     command("smoke", "http://127.0.0.1:8000/", "--version", "v1")
     monkeypatch.setenv("SMOKE_KEY", "K3y")
     command("smoke", "https://hello.example.com")
@@ -292,7 +292,7 @@ def no_key(aws):
         ),
     ],
 )
-def test_the_key_is_needed_before_anything_is_done(
+def test_a_missing_key_is_reported_before_any_change(
     aws, staging, programs, fails, tested, arguments, change, what
 ):
     change(aws)
@@ -303,7 +303,7 @@ def test_the_key_is_needed_before_anything_is_done(
     assert not tested.calls
 
 
-def test_without_an_address_nothing_is_smoke_tested(aws, staging, fails, tested):
+def test_an_environment_without_an_address_is_a_failure(aws, staging, fails, tested):
     aws.environments.clear()
     assert "has no address" in fails("smoke", "staging")
     aws.fail("elasticbeanstalk:DescribeEnvironments")
@@ -343,7 +343,7 @@ def dns(monkeypatch):
     return known
 
 
-def test_without_a_record_the_host_is_tested_and_dns_is_what_lacks(https, dns, check, saved):
+def test_without_a_dns_record_the_host_is_tested(https, dns, check, saved):
     assert check(https, host="127.0.0.1") == (
         "it is not reachable yet: <urlopen error [Errno -2] Name or service not known>"
     )
@@ -352,7 +352,7 @@ def test_without_a_record_the_host_is_tested_and_dns_is_what_lacks(https, dns, c
         check(https)
 
 
-def test_with_a_record_nothing_lacks(https, dns, check):
+def test_with_a_dns_record_nothing_is_reported_as_missing(https, dns, check):
     dns["hello.example.com"] = "127.0.0.1"
     assert check(https, host="127.0.0.1") == ""
 
@@ -382,7 +382,7 @@ def keys(dns, other, monkeypatch):
 @pytest.mark.parametrize(
     ("status", "body"), [(404, "{}"), (200, "<html>This domain is for sale</html>")]
 )
-def test_a_record_that_leads_to_another_service_is_told_and_gets_no_key(
+def test_a_dns_record_of_another_service_is_reported_and_gets_no_key(
     https, keys, other, check, status, body
 ):
     """As after a recovery, after somebody swapped two names, or at a provider's page."""

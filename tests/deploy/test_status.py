@@ -36,7 +36,7 @@ def report(command, *arguments):
     return code, json.loads(output[output.index("{\n") :])  # after what others have written
 
 
-def test_it_shows_everything_on_one_screen(aws, watched, run, command):
+def test_status_shows_everything_on_one_screen(aws, watched, run, command):
     prod = environments.find(run.settings, "prod")
     history.record(run, prod, "failed", "new", "smoke test: FAILED")
     aws.alarms[f"{PROD}-database-busy"] = (
@@ -92,7 +92,7 @@ def test_addresses_that_were_never_confirmed_are_reported(aws, watched, command)
     assert report(command)[1]["unconfirmed"][0]["what"].startswith("chief@greetings.test")
 
 
-def test_a_run_that_works_on_an_environment_is_shown(aws, watched, command):
+def test_a_run_that_is_changing_an_environment_is_shown(aws, watched, command):
     assert "working" not in command("status")[1]
     aws.s3_put_object(records(), f"locks/{STAGING}", b"somebody@host, process 7, since today")
     output = command("status")[1]
@@ -100,7 +100,7 @@ def test_a_run_that_works_on_an_environment_is_shown(aws, watched, command):
     assert report(command, "staging")[1]["environments"][0]["locked_by"].startswith("somebody")
 
 
-def test_why_a_deployment_failed_is_one_line(aws, watched, run, command):
+def test_the_reason_of_a_failed_deployment_is_one_line(aws, watched, run, command):
     fault = "smoke test: " + "a birthday is saved " * 30
     history.record(run, environments.find(run.settings, "prod"), "failed", "new", fault)
     [line] = [one for one in command("status", "prod")[1].splitlines() if "FAILED new" in one]
@@ -109,7 +109,7 @@ def test_why_a_deployment_failed_is_one_line(aws, watched, run, command):
     assert fault in report(command, "prod")[1]["environments"][0]["deployments"][0]["detail"]
 
 
-def test_it_can_show_one_environment(watched, command):
+def test_one_environment_can_be_shown(watched, command):
     _, output = command("status", "prod")
     assert PROD in output
     assert STAGING not in output
@@ -183,14 +183,14 @@ def test_the_age_of_each_backup_is_shown(aws, watched, command):
     assert found["backups"]["eu-west-1"]["size"] == 20
 
 
-def test_backups_that_were_never_installed_are_told_as_that(watched, command):
+def test_backups_that_were_never_installed_are_reported(watched, command):
     code, output = command("status", "prod")
     assert code == 0, output
     assert f"backups      not installed: {SCRIPT} backups install prod\n" in output
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", None])
-def test_a_region_that_does_not_answer_about_backups(aws, watched, command, code):
+def test_a_region_without_a_response_has_unknown_backups(aws, watched, command, code):
     aws.vaults = {f"{PROD}-{region}": {} for region in ("eu-central-1", "eu-north-1")}
     aws.fail(
         "backup:ListRecoveryPointsByBackupVault",
@@ -204,7 +204,7 @@ def test_a_region_that_does_not_answer_about_backups(aws, watched, command, code
     assert "eu-north-1 no complete backup LATE" in output
 
 
-def test_a_pending_approval(aws, watched, command):
+def test_a_pending_approval_is_shown(aws, watched, command):
     approval = {"actionName": "Approve", "latestExecution": {"token": "t", "status": "InProgress"}}
     aws.pipeline_states = [
         {
@@ -220,14 +220,14 @@ def test_a_pending_approval(aws, watched, command):
     assert "pending approval: Approve, in the stage Production" in command("status")[1]
 
 
-def test_the_days_of_the_certificate(aws, watched, certificate, command):
+def test_the_remaining_days_of_the_certificate_are_shown(aws, watched, certificate, command):
     aws.certificate["NotAfter"] = datetime.now(UTC) + timedelta(days=12, hours=1)
     _, output = command("status", "prod")
     assert "  certificate  12 days left" in output
     assert "  address      https://hello.example.com" in output
 
 
-def test_a_certificate_that_is_not_issued(aws, watched, certificate, command):
+def test_a_certificate_that_is_not_issued_is_unknown(aws, watched, certificate, command):
     aws.certificate = {"Status": "PENDING_VALIDATION"}
     code, output = command("status", "prod")
     assert code == 1
@@ -269,12 +269,12 @@ def test_a_query_without_a_response_is_shown_as_unknown(
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", None])
-def test_environments_that_aws_does_not_list(aws, staging, fails, code):
+def test_environments_that_cannot_be_listed_are_a_failure(aws, staging, fails, code):
     aws.fail("elasticbeanstalk:DescribeEnvironments", code)
     assert "DescribeEnvironments" in fails("status")
 
 
-def test_an_environment_that_does_not_exist(aws, fails):
+def test_an_environment_that_does_not_exist_is_a_failure(aws, fails):
     assert f"there is no environment {STAGING}" in fails("status", "staging")
 
 
@@ -282,7 +282,7 @@ def test_an_empty_account_is_shown(aws, command):
     assert command("status") == (0, f"there is no environment in {REGION}\n")
 
 
-def test_it_changes_nothing(aws, watched, command):
+def test_status_changes_nothing(aws, watched, command):
     command("status")
     changing = ("Put", "Delete", "Create", "Update", "Publish", "Abort", "Execute")
     assert not [one for one, _ in aws.calls if one.split(":")[1].startswith(changing)]

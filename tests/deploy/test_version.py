@@ -10,7 +10,7 @@ BUNDLE = f"{APPLICATION}/{{}}.zip"
 
 
 @pytest.mark.parametrize("command_", [("deploy", "prod", "--version", "new"), ("rollback", "prod")])
-def test_a_bundle_that_was_changed_is_not_deployed(aws, staging, fails, command_):
+def test_a_changed_bundle_is_not_deployed(aws, staging, fails, command_):
     add_history(aws, "deploy new", "deploy old", name=f"{APPLICATION}-prod")
     aws.s3_put_object(bundles(), BUNDLE.format("new"), b"something else")
     output = fails(*command_)
@@ -20,7 +20,7 @@ def test_a_bundle_that_was_changed_is_not_deployed(aws, staging, fails, command_
     assert aws.environments[f"{APPLICATION}-prod"]["label"] == "old"
 
 
-def test_a_new_environment_does_not_get_it_either(aws, staging, fails):
+def test_a_changed_bundle_is_not_used_for_a_new_environment(aws, staging, fails):
     del aws.environments[STAGING]
     aws.s3_put_object(bundles(), BUNDLE.format("new"), b"something else")
     assert "was changed after it was built" in fails("create", "staging", "--version", "new")
@@ -37,7 +37,7 @@ def test_a_version_without_a_hash_is_not_deployed(aws, staging, fails):
 @pytest.mark.parametrize(
     "subject", ["Tidy up {mark}", "{mark}", "Tidy up {mark} {mark}", "Revert 'x {mark}'"]
 )
-def test_the_subject_of_a_commit_does_not_choose_the_hash(aws, staging, command, fails, subject):
+def test_the_subject_of_a_commit_cannot_set_the_hash(aws, staging, command, fails, subject):
     """Neither one that is accepted for another bundle, nor one that stops a release."""
     mark = f"[bundle sha256:{'0' * 64}]"
     aws.descriptions["new"] = subject.format(mark=mark) + " " + aws.descriptions["new"]
@@ -64,7 +64,7 @@ def test_a_truncated_response_is_a_failure(aws, staging, fails):
     assert "AWS did not answer s3:GetObject: 3 read, but total bytes expected is 20" in output
 
 
-def test_a_changed_bundle_is_not_rolled_back_to(aws, staging, tested, fails):
+def test_a_changed_bundle_is_not_used_for_a_rollback(aws, staging, tested, fails):
     tested.broken.add("new")
     aws.s3_put_object(bundles(), BUNDLE.format("old"), b"something else")
     output = fails("deploy", "staging", "--version", "new")

@@ -29,7 +29,7 @@ def wait(run, clock):
     return wait
 
 
-def test_what_is_pending_is_asked_for_until_it_is_there(wait, clock, capfd):
+def test_a_pending_result_is_polled_until_it_is_there(wait, clock, capfd):
     assert wait(Pending("young", "1 %"), Pending("old", "90 %"), "there") == ("there", 3)
     assert clock.slept == [10, 10]
     said = capfd.readouterr().err
@@ -41,35 +41,35 @@ def test_a_result_may_be_empty(wait, result):
     assert wait(result) == (result, 1)
 
 
-def test_after_the_time_limit_what_is_pending_is_the_result(wait, clock):
+def test_after_the_time_limit_the_pending_state_is_returned(wait, clock):
     assert wait(Pending("young"), patience=30) == (Pending("young"), 4)
     assert clock.at == 30
     assert wait(Pending("young"), patience=0) == (Pending("young"), 1)
 
 
-def test_a_question_without_an_answer_is_repeated(wait, capfd):
+def test_a_query_without_a_response_is_repeated(wait, capfd):
     assert wait(SILENT, Pending("young"), SILENT, SILENT, "there") == ("there", 5)
     assert "it is unknown: AWS did not answer" in capfd.readouterr().err
 
 
-def test_a_silence_of_health_timeout_ends_a_wait(wait, clock):
+def test_no_response_within_health_timeout_ends_a_wait(wait, clock):
     with pytest.raises(AwsFailure, match="did not answer"):
         wait(Pending("young"), SILENT, patience=10_000)
     assert clock.at == 300
 
 
-def test_each_answer_ends_a_silence(wait, clock):
+def test_each_response_restarts_the_health_timeout(wait, clock):
     answers = [SILENT, Pending("young")] * 100
     assert wait(*answers, "there", patience=10_000) == ("there", 201)
 
 
-def test_a_silence_does_not_extend_the_time_limit(wait, clock):
+def test_missing_responses_do_not_extend_the_time_limit(wait, clock):
     with pytest.raises(AwsFailure, match="did not answer"):
         wait(SILENT, patience=30)
     assert clock.at == 30
 
 
-def test_what_is_hopeless_ends_a_wait_at_once(wait, clock):
+def test_a_permanent_error_ends_a_wait_at_once(wait, clock):
     with pytest.raises(AwsFailure, match="expired"):
         wait(Pending("young"), AwsFailure("expired", "log in", "ExpiredToken"))
     assert clock.at == 10

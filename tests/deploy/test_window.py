@@ -39,7 +39,7 @@ def at(text):
         ("2026-07-21T06:59:00+00:00", False),
     ],
 )
-def test_a_window_within_a_day(text, is_open):
+def test_a_window_is_open_on_its_days_between_its_times(text, is_open):
     assert load(OFFICE).is_open(at(text)) is is_open
 
 
@@ -58,19 +58,19 @@ def test_a_window_that_crosses_midnight_belongs_to_the_day_on_which_it_begins(te
     assert load(NIGHT).is_open(at(text)) is is_open
 
 
-def test_a_window_of_sunday_ends_on_monday():
+def test_a_window_that_begins_on_sunday_ends_on_monday():
     calendar = load(NIGHT.replace('"Monday", "Tuesday", "Wednesday", "Thursday"', '"Sunday"'))
     assert calendar.is_open(at("2026-11-23T01:00+01:00"))
     assert not calendar.is_open(at("2026-11-24T01:00+01:00"))
 
 
-def test_a_window_that_lasts_until_the_end_of_the_day():
+def test_a_window_may_last_until_the_end_of_the_day():
     calendar = load(OFFICE.replace('"16:00"', '"24:00"'))
     assert calendar.is_open(at("2026-11-24T23:59+01:00"))
     assert not calendar.is_open(at("2026-11-25T00:00+01:00"))
 
 
-def test_a_freeze_over_the_end_of_the_year():
+def test_a_freeze_may_cross_the_end_of_the_year():
     calendar = load(OFFICE + FREEZE.format("2026-12-21", "2027-01-03"))
     assert calendar.is_open(at("2026-12-17T15:59+01:00"))
     for day in ("2026-12-21", "2026-12-31", "2027-01-01"):
@@ -83,14 +83,14 @@ def test_a_freeze_over_the_end_of_the_year():
 @pytest.mark.parametrize(
     ("zone", "offset"), [("Europe/Berlin", "+01:00"), ("Asia/Kathmandu", "+05:45")]
 )
-def test_a_freeze_ends_in_the_middle_of_a_window(zone, offset):
+def test_a_window_opens_when_a_freeze_ends_during_it(zone, offset):
     text = NIGHT.replace("Europe/Berlin", zone) + FREEZE.format("2026-11-23", "2026-11-23")
     calendar = load(text)
     assert calendar.next_opening(at(f"2026-11-23T23:00{offset}")) == at(f"2026-11-24T00:00{offset}")
     assert calendar.schedule() == "cron(0 0,22 ? * MON,TUE,WED,THU,FRI *)"
 
 
-def test_the_hour_that_does_not_exist_in_spring():
+def test_a_window_in_the_skipped_hour_of_spring_opens_after_it():
     """On 29 March 2026, clocks in Berlin go from 02:00 to 03:00."""
     calendar = load(
         OFFICE.replace('"Monday", "Tuesday", "Wednesday", "Thursday"', '"Sunday"')
@@ -102,7 +102,7 @@ def test_the_hour_that_does_not_exist_in_spring():
     assert not calendar.is_open(at("2026-03-29T04:00+02:00"))
 
 
-def test_the_hour_that_comes_twice_in_autumn_counts_twice():
+def test_a_window_in_the_repeated_hour_of_autumn_opens_twice():
     """On 25 October 2026, clocks in Berlin go from 03:00 back to 02:00."""
     calendar = load(
         OFFICE.replace('"Monday", "Tuesday", "Wednesday", "Thursday"', '"Sunday"')
@@ -190,7 +190,7 @@ def test_an_invalid_freeze_is_refused(freeze, what):
         load(OFFICE + freeze)
 
 
-def test_a_file_without_a_window():
+def test_a_file_without_a_window_is_refused():
     with pytest.raises(InvalidConfig, match="1 or more"):
         load('time_zone = "UTC"\nwindow = []\n')
 
@@ -208,7 +208,7 @@ def test_the_command_shows_whether_the_window_is_open(project, command):
 
 
 @pytest.mark.parametrize("moment", ["noon", "2026-11-24T12:00"])
-def test_wrong_usage_of_the_command(command, moment):
+def test_an_invalid_time_is_refused(command, moment):
     code, printed = command("window", "--at", moment)
     assert code == 2
     assert "expected a time such as" in printed

@@ -47,7 +47,7 @@ def options(aws):
     return [one for one in aws.environments[PROD]["options"] if one["OptionName"] == "API_KEYS"]
 
 
-def test_an_environment_without_keys_stops_writes_and_allows_them_again(
+def test_writes_are_stopped_and_allowed_again_without_api_keys(
     aws, vault, programs, command, refused, tested
 ):
     code, output = command("writes", "stop", "prod")
@@ -64,7 +64,7 @@ def test_an_environment_without_keys_stops_writes_and_allows_them_again(
     assert not aws.asked("s3:DeleteObject")[2:]  # one lock for each
 
 
-def test_the_keys_of_callers_are_put_back(aws, vault, programs, command, refused):
+def test_allowing_writes_restores_the_keys_of_callers(aws, vault, programs, command, refused):
     aws.environments[PROD]["options"] = [OPTION]
     vault[APPLICATION]["API_KEYS"] = f"{CALLER},{SMOKE}"
     command("writes", "stop", "prod")
@@ -77,9 +77,7 @@ def test_the_keys_of_callers_are_put_back(aws, vault, programs, command, refused
     assert len(programs.calls("eb deploy")) == 2
 
 
-def test_an_instance_that_accepts_a_write_is_a_failure_and_can_be_repeated(
-    aws, vault, command, fails, refused
-):
+def test_an_instance_that_still_accepts_writes_is_a_failure(aws, vault, command, fails, refused):
     refused.answers.append(204)
     output = fails("writes", "stop", "prod")
     assert "every instance has the new keys: FAILED" in output
@@ -96,7 +94,7 @@ def test_an_interrupted_stop_is_continued(aws, vault, command, fails, refused):
     assert options(aws) == [OPTION]
 
 
-def test_an_interrupted_permission_is_continued(aws, vault, command, fails, refused):
+def test_an_interrupted_allow_is_continued(aws, vault, command, fails, refused):
     command("writes", "stop", "prod")
     aws.fail("secretsmanager:PutSecretValue", times=1)
     fails("writes", "allow", "prod")
@@ -105,7 +103,7 @@ def test_an_interrupted_permission_is_continued(aws, vault, command, fails, refu
     assert vault[APPLICATION] == {"TOKEN": "a value"}
 
 
-def test_an_interrupted_permission_can_be_stopped(aws, vault, programs, command, fails, refused):
+def test_an_interrupted_allow_can_be_stopped_again(aws, vault, programs, command, fails, refused):
     aws.environments[PROD]["options"] = [OPTION]
     vault[APPLICATION]["API_KEYS"] = CALLER
     command("writes", "stop", "prod")
@@ -129,14 +127,14 @@ def test_options_that_aws_reverts_are_a_failure(aws, vault, fails, refused):
     assert not refused.asked
 
 
-def test_writes_that_were_not_stopped(aws, vault, command):
+def test_allowing_writes_that_were_not_stopped_changes_nothing(aws, vault, command):
     code, output = command("writes", "allow", "prod")
     assert code == 0
     assert f"writes to {PROD} are not stopped" in output
     assert not aws.asked("secretsmanager:PutSecretValue")
 
 
-def test_keys_at_another_place_are_not_taken_for_none(aws, vault, project, fails):
+def test_keys_under_another_name_are_not_taken_for_none(aws, vault, project, fails):
     named(project, '"{ApplicationSecret}:KEYS"')
     vault[APPLICATION]["KEYS"] = CALLER
     output = fails("writes", "stop", "prod")
@@ -180,7 +178,7 @@ def stuck(aws):
         ("secrets", "set", "prod", "TOKEN"),
     ],
 )
-def test_nothing_is_written_where_it_could_not_be_used(
+def test_nothing_is_written_that_could_not_be_used(
     aws, vault, fails, monkeypatch, arguments, cause
 ):
     vault[OUTPUTS[PROD]["DatabaseSecret"]] = {"password": "old-one"}
