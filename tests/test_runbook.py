@@ -20,7 +20,7 @@ APPLIED_BY = {
 
 def test_every_alarm_and_event_has_its_section():
     named = set()
-    for template in ("operations", "foundation", "backups"):
+    for template in ("operations", "foundation", "backups", "probe"):
         text = Path(f"devops/{template}.yml").read_text()
         named |= set(re.findall(r"docs/operations\.md#([\w-]+)", text))
     assert len(named) > 12

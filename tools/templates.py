@@ -3,7 +3,7 @@
 Usage: python -m tools.templates FOLDER
 
 Each template is checked for the regions to which it is deployed: home and the destinations of
-backups, to which a recovery may move everything, or the region of the budget.
+backups, to which a recovery may move everything, or the region of the budget and the probe.
 
 FOLDER, which is emptied first, receives the templates of devops/, and the Resources of
 .ebextensions/ as one more template, in which the names that Beanstalk generates are parameters,
@@ -26,7 +26,7 @@ import yaml
 
 from deploy.base import settings
 from deploy.config import environments
-from deploy.resources import budget
+from deploy.resources import budget, probe
 from tools import interrupts
 
 TEMPLATES = Path("devops")
@@ -90,10 +90,11 @@ def by_regions(folder: Path) -> dict[tuple[str, ...], list[str]]:
     loaded = settings.load({})
     copied = [one.destinations() or () for one in environments.read(loaded).values()]
     usual = tuple(sorted({loaded.home, *(region for regions in copied for region in regions)}))
+    own = {environments.BUDGET: budget.REGION, environments.PROBE: probe.REGION}
+    regions = {Path(template).name: (region,) for template, region in own.items()}
     found: dict[tuple[str, ...], list[str]] = {}
     for path in sorted(folder.iterdir()):
-        is_budget = path.name == Path(environments.BUDGET).name
-        found.setdefault((budget.REGION,) if is_budget else usual, []).append(str(path))
+        found.setdefault(regions.get(path.name, usual), []).append(str(path))
     return found
 
 

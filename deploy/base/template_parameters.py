@@ -90,8 +90,6 @@ def _rule(declared: Mapping[str, Any]) -> Rule:
                 isinstance(value, kind) and not isinstance(value, bool) and low <= value <= high
             ),
         )
-    if allowed := declared.get("AllowedValues"):
-        return Rule(f"expected {' or '.join(allowed)}", lambda value: as_text(value) in allowed)
     pattern = re.compile(declared.get("AllowedPattern", r"(?s).*"))
     return Rule(
         declared.get("ConstraintDescription", "expected text"),

@@ -15,6 +15,7 @@ from deploy.resources import (
     events,
     lock,
     monitoring,
+    probe,
     stacks,
     stuck,
     subscriptions,
@@ -93,12 +94,13 @@ def _create(run: Run, environment: Environment, label: str | None, allow_dirty: 
         else:
             since = _change(run, environment, options, label)
     with state(f"{name} was not verified"):
-        run.changes.quietly(lambda: _verify(run, environment, since))
+        is_reached = not run.changes.dry_run and _verify(run, environment, since)
         if since is None:
             parts.restrict_instances(run, environment)
     if since is None and run.changes.dry_run:
         raise parts.NotYet("its alarms can be shown once the environment exists")
     monitoring.watch(run, environment, outputs["Certificate"])
+    probe.install(run, environment, is_reached)
 
 
 def _elsewhere(run: Run, environment: Environment) -> dict[str, str]:
@@ -121,10 +123,10 @@ def _change(
     return since
 
 
-def _verify(run: Run, environment: Environment, since: events.Mark | None) -> None:
+def _verify(run: Run, environment: Environment, since: events.Mark | None) -> bool:
     """See that ``environment`` accepted what was changed after ``since``, if anything, and serves.
 
-    Raises Failure.
+    Returns whether its URL leads there. Raises Failure.
     """
     name = environment.name
     current = stuck.wait_until_usable(run, environment)  # before waiting for its health
@@ -135,8 +137,9 @@ def _verify(run: Run, environment: Environment, since: events.Mark | None) -> No
             events.refuse_errors(run, name, since, remedy)
         key = smoke.find_key(run, environment)
         with parts.serving(run, environment, label, since or events.Mark()):
-            smoke.check(run, environment, key, label)
+            is_reached = smoke.check(run, environment, key, label, then="create")
     history.record(run, environment, "deploy", label)
     if since is None or not database.is_known(run, name):
         database.remember(run, name)
     run.console.say(f"{name} runs {label}: {smoke.locate(run, environment).url}")
+    return is_reached

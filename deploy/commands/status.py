@@ -1,6 +1,6 @@
 """The state of everything: None where AWS does not answer, and what is unknown, never "none"."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -8,13 +8,21 @@ from typing import TypeVar
 
 from deploy.base.context import Run
 from deploy.base.errors import AwsFailure, Failure, NotFound
-from deploy.base.findings import Finding
+from deploy.base.findings import UNKNOWN, Finding
 from deploy.commands import credentials, drift, pipeline
 from deploy.config import environments
 from deploy.config.environments import Environment
 from deploy.delivery import approval, history
 from deploy.delivery.history import Entry
-from deploy.resources import backups, beanstalk, certificates, lock, monitoring, subscriptions
+from deploy.resources import (
+    backups,
+    beanstalk,
+    certificates,
+    lock,
+    monitoring,
+    probe,
+    subscriptions,
+)
 from deploy.resources.backups import Backup
 from deploy.resources.beanstalk import State
 
@@ -46,6 +54,7 @@ class Report:
     writes_stopped: bool | None = None
     locked_by: str | None = None  # the run that works on it; empty if there is none
     watched: bool | None = None  # whether its alarms watch the current load balancer
+    probed: bool | None = None  # whether its public name is asked from outside; None also without
     pipeline_id: str | None = None  # by which the pipeline knows it; None also without a pipeline
     certificate_days: int | None = None  # None also if there is no certificate
     # By region, or why there is none; None also where none is configured
@@ -90,9 +99,10 @@ def find(run: Run, wanted: Environment | None = None) -> Overview:
     known = {one.name: one for one in environments.read(run.settings).values()}
     unknown: list[str] = []
     alarms = _answered(unknown, "alarms", lambda: _find_alarms(run))
+    outside = _answered(unknown, f"alarms in {probe.REGION}", lambda: _find_outside(run, known))
     ids = _answered(unknown, "ids in the pipeline", lambda: pipeline.find_ids(run)) or {}
     reports = [
-        _report(run, state, known.get(name), alarms, ids.get(name))
+        _report(run, state, known.get(name), [alarms, outside], ids.get(name))
         for name, state in sorted(found.items())
         if wanted is None or name == wanted.name
     ]
@@ -108,11 +118,12 @@ def _report(
     run: Run,
     state: State,
     known: Environment | None,
-    alarms: list[Alarm] | None,
+    alarms: list[list[Alarm] | None],
     pipeline_id: str | None,
 ) -> Report:
     name, unknown = state.name, list[str]()
     parameters = known.parameters() if known else {}
+    public = parameters.get("PublicName")
 
     def ask(what: str, question: Callable[[], T]) -> T | None:
         return _answered(unknown, what, question)
@@ -120,16 +131,15 @@ def _report(
     return Report(
         name,
         state,
-        f"https://{parameters['PublicName']}"
-        if parameters.get("PublicName")
-        else f"http://{state.cname}",
+        f"https://{public}" if public else f"http://{state.cname}",
         monitoring.dashboard_url(run, name),
         ask("instances", lambda: dict(beanstalk.find_running(run, name))),
         ask("deployments", lambda: history.find_last(run, name, DEPLOYMENTS)),
-        alarms and [one for one in alarms if _belongs(one, name)],
+        _select(alarms if public else alarms[:1], name),
         ask("whether writes are stopped", lambda: credentials.are_writes_stopped(run, name)),
         ask("who works on it", lambda: lock.find_holder(run, name)),
         ask("dashboard", lambda: monitoring.is_watched(run, name)),
+        ask("probe", lambda: probe.is_made(run, known)) if known and public else None,
         pipeline_id,
         ask("certificate", lambda: _days_left(run, certificates.find(run, known)))
         if known and parameters.get("Certificate")
@@ -164,8 +174,9 @@ def _find_by_hand(
 
 
 def _find_unconfirmed(run: Run, unknown: list[str]) -> list[Finding]:
-    found = _answered(unknown, "who gets messages", lambda: subscriptions.check(run))
-    return [one for one in found or [] if one.is_open]
+    found = _answered(unknown, "who gets messages", lambda: subscriptions.check(run)) or []
+    unknown += [f"who gets messages: {one.what}" for one in found if one.state == UNKNOWN]
+    return [one for one in found if one.is_open and one.state != UNKNOWN]
 
 
 def _answered(unknown: list[str], what: str, question: Callable[[], T]) -> T | None:
@@ -195,6 +206,20 @@ def _find_alarms(run: Run) -> list[Alarm]:
         for one in [*page.get("MetricAlarms", []), *page.get("CompositeAlarms", [])]
         if one["StateValue"] != "OK" and one.get("AlarmActions")
     ]
+
+
+def _find_outside(run: Run, known: Mapping[str, Environment]) -> list[Alarm]:
+    """Those of probes, if they are in another region than the environments."""
+    names = [probe.alarm(name) for name, one in known.items() if one.parameters().get("PublicName")]
+    if not names or run.settings.region == probe.REGION:
+        return []
+    return [one for one in _find_alarms(run.at(probe.REGION)) if one.name in names]
+
+
+def _select(answers: list[list[Alarm] | None], name: str) -> list[Alarm] | None:
+    """Those of ``name``; None if there are none in the ``answers``, and one of these is missing."""
+    found = [one for some in answers for one in some or [] if _belongs(one, name)]
+    return None if not found and None in answers else found
 
 
 def _belongs(alarm: Alarm, name: str) -> bool:

@@ -118,6 +118,9 @@ def _faults(program: str, report: Report, short: str) -> Iterator[tuple[str, str
     if report.watched is False:
         what = "its alarms are missing, or on another load balancer"
         yield "NOT WATCHED", f"{what}: {program} create {short}"
+    if report.probed is False:
+        what = f"no alarm fires if nobody gets to {report.address}; once DNS leads to it"
+        yield "NOT PROBED", f"{what}: {program} create {short}"
     if report.pipeline_id not in (None, report.state.id):
         what = f"it may deploy to {report.pipeline_id}, and this is {report.state.id}"
         yield "NO PIPELINE", f"{what}: {program} bootstrap"

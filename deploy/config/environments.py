@@ -29,6 +29,7 @@ OWN = {STACK: TABLE, ALARMS: TABLE, BACKUPS: TABLE, PLAIN_HTTP: SWITCH} | NAMESP
 BUDGET, FOUNDATION = "devops/budget.yml", "devops/foundation.yml"
 TEMPLATE = "devops/environment.yml"
 OPERATIONS, PLAN = "devops/operations.yml", "devops/backups.yml"
+PROBE = "devops/probe.yml"
 REPLICATION, VAULT = "devops/replication.yml", "devops/vault.yml"
 CERTIFICATE = {"Certificate", "PublicName"}  # outputs that are empty without a certificate
 STORAGE, STORAGE_LIMIT = "DatabaseStorage", "DatabaseStorageLimit"  # GiB

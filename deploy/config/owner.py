@@ -99,6 +99,11 @@ class Owner:
             "Repository": self.repository,
         }
 
+    def probe_parameters(self, is_urgent: bool) -> dict[str, str]:
+        """Those of devops/probe.yml about the owner; all addresses only if it ``is_urgent``."""
+        parameters = self.foundation_parameters()
+        return parameters if is_urgent else parameters | {"EscalationEmail": "", "Pager": ""}
+
 
 def load(content: str) -> Owner:
     """The owner that the JSON document ``content`` describes. Raises InvalidConfig."""

@@ -27,15 +27,19 @@ PROBES = 20  # calls of /livez, enough to reach each of a handful of instances
 ATTEMPTS = 3  # to reach an environment by its public name
 
 
-def check(run: Run, environment: Environment, key: str, label: str | None = None) -> None:
+def check(
+    run: Run, environment: Environment, key: str, label: str | None = None, then: str = "smoke"
+) -> bool:
     """Test ``environment``, which must run ``label`` if that is given, at its own host.
 
-    Says what DNS lacks. Raises Unhealthy, or AwsFailure when AWS does not say where it is.
+    Returns whether its URL leads there; if not, it says what DNS lacks, and which command is
+    ``then`` next. Raises Unhealthy, or AwsFailure when AWS does not say where it is.
     """
     place = locate(run, environment)
     if fault := check_url(run, place.url, key, label, place.host):
         run.console.say(f"only DNS is missing: {place.remedy(fault)}")
-        run.console.say(f"  then: {run.settings.program} smoke {environment.short}")
+        run.console.say(f"  then: {run.settings.program} {then} {environment.short}")
+    return not fault
 
 
 def check_publicly(run: Run, environment: Environment, key: str, label: str | None = None) -> None:

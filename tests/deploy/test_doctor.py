@@ -133,6 +133,7 @@ def test_the_checks_are_in_the_order_of_a_first_deployment(healthy, command):
         "secrets",
         "backups",
         "alarms",
+        "probe",
         "by hand",
         "platform",
     ]

@@ -111,11 +111,6 @@ def test_an_invalid_file_is_refused(run, project, text, what):
             r"\[staging.alarms\] ErorPercent: unknown key; expected ErrorPercent",
         ),
         (
-            "TrafficExpected = false",
-            "TrafficExpected = 'no'",
-            "TrafficExpected 'no': expected true or",
-        ),
-        (
             "DatabaseConnections = 120",
             "DatabaseConnections = 0",
             r"\[prod.alarms\] DatabaseConnections 0",
@@ -270,7 +265,6 @@ def test_an_environment_may_override_the_common_thresholds():
     prod = find("prod").thresholds()
     assert prod["DatabaseConnections"] == "120"
     assert prod["ErrorPercent"] == "2"
-    assert prod["TrafficExpected"] == "false"
 
 
 @pytest.mark.parametrize("short", ["staging", "prod"])

@@ -23,7 +23,7 @@ TEAM, ESCALATION = (
     for name in ("Operations", "Escalation")
 )
 RUNBOOK = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+/blob/main/docs/operations\.md#([\w-]+)")
-URGENT = {"users-get-errors", "nothing-serves", "no-requests", "database-unreachable"}
+URGENT = {"users-get-errors", "nothing-serves", "database-unreachable"}
 
 
 def stack(short, **more):
@@ -41,7 +41,7 @@ def stack(short, **more):
     ), name
 
 
-PROD, NAME = stack("prod", TrafficExpected="true")
+PROD, NAME = stack("prod")
 ALARMS = PROD.properties("AWS::CloudWatch::Alarm")
 COMPOSITES = PROD.properties("AWS::CloudWatch::CompositeAlarm")
 BY_NAME = {
@@ -151,7 +151,7 @@ def test_what_is_urgent_reaches_the_pager():
 
 
 def test_only_production_uses_the_escalation():
-    other, _ = stack("staging", TrafficExpected="true")
+    other, _ = stack("staging")
     for kind in ("Alarm", "CompositeAlarm"):
         for one in other.properties(f"AWS::CloudWatch::{kind}").values():
             assert one.get("AlarmActions", [TEAM]) == [TEAM]
@@ -252,7 +252,7 @@ def test_missing_data_is_treated_on_purpose():
     breaching = {
         name for name, one in BY_NAME.items() if one.get("TreatMissingData") == "breaching"
     }
-    assert breaching == {"no-requests", "no-healthy-instance"}
+    assert breaching == {"no-healthy-instance"}
 
 
 def test_few_requests_raise_no_alarm():
@@ -262,20 +262,13 @@ def test_few_requests_raise_no_alarm():
     assert BY_NAME["response-time"]["EvaluateLowSampleCountPercentile"] == "ignore"
 
 
-@pytest.mark.parametrize(
-    ("more", "missing"),
-    [
-        ({"TrafficExpected": "false"}, "no-requests"),
-        ({"WatchedCertificate": ""}, "certificate-ends"),
-    ],
-)
-def test_optional_alarms_depend_on_the_environment(more, missing):
-    found, name = stack("prod", **({"TrafficExpected": "true"} | more))
+def test_an_environment_without_a_certificate_has_no_alarm_on_it():
+    found, name = stack("prod", WatchedCertificate="")
     names = {one["AlarmName"] for one in found.properties("AWS::CloudWatch::Alarm").values()}
-    assert f"{name}-{missing}" not in names
+    assert f"{name}-certificate-ends" not in names
     body = json.loads(found.properties("AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"])
     [shown] = [one["properties"]["alarms"] for one in body["widgets"] if one["type"] == "alarm"]
-    assert not [arn for arn in shown if arn.endswith(missing)]
+    assert not [arn for arn in shown if arn.endswith("certificate-ends")]
     assert len(shown) == len(NOTIFYING)  # without the missing one, with "deployment"
 
 
@@ -326,7 +319,6 @@ def test_every_threshold_is_a_line():
     with_a_number = set(NOTIFYING) - {
         "nothing-serves",
         "instances-fail",
-        "no-requests",
         "certificate-ends",
         "messages-dropped",
     }

@@ -115,7 +115,8 @@ class FakeAws:
         )  # resources that fail; what is wrong with change sets
         self.logs, self.metrics = {}, []  # log groups, with their retention
         self.lines, self._ids = {}, itertools.count()  # time, id and text, by log group
-        self.alarms = {}  # name: kind, state, description, actions, and what else AWS tells of it
+        # Of home; name: kind, state, description, actions, and what else AWS tells of it
+        self.alarms = {}
         self.certificate = {"Status": "ISSUED", "NotAfter": datetime(2999, 1, 1, tzinfo=UTC)}
         self.account, self.region = ACCOUNT, REGION
         self.vaults = {}  # vault: backup: status, time
@@ -623,6 +624,9 @@ class FakeAws:
                 for key, value in OUTPUTS[f"{APPLICATION}-prod"].items()
             }
             return {key: value.replace(REGION, self.region) for key, value in own.items()} | given
+        if name.endswith("-probe"):
+            topic = f"arn:aws:sns:{self.region}:{ACCOUNT}:{name}-Topic-1"
+            return {"PublicName": parameters["PublicName"], "Topic": topic}
         return OUTPUTS.get(name) or vault_outputs(name, self.region)
 
     def cloudformation_delete_change_set(self, ChangeSetName):
@@ -777,7 +781,7 @@ class FakeAws:
     def cloudwatch_describe_alarms(self, AlarmNamePrefix, AlarmTypes, NextToken=None):
         """In two pages, the first of which has no metric alarms."""
         kinds = {"MetricAlarm": [], "CompositeAlarm": []}
-        for name, (kind, alarm_state, description, actions, *more) in self.alarms.items():
+        for name, (kind, alarm_state, description, actions, *more) in self._here("alarms").items():
             if name.startswith(AlarmNamePrefix):
                 kinds[kind].append(
                     {

@@ -62,6 +62,7 @@ SHAPES = {
     "AWS::CloudWatch::Dashboard": ("{name}", {}),
     "AWS::Logs::LogGroup": ("{name}", {}),
     "AWS::Events::Rule": ("{name}", {}),
+    "AWS::Route53::HealthCheck": ("{name}", {}),
     "AWS::Backup::BackupPlan": ("{name}", {"BackupPlanId": "{name}"}),
     "AWS::Backup::BackupVault": (
         "{name}",
@@ -137,7 +138,9 @@ class Stack:
             values = self.resolve(values)
             return re.sub(
                 r"\$\{(!?)([^}]+)\}",
-                lambda match: values.get(match[2]) or self._substitute(*match.groups()),
+                lambda match: (
+                    values[match[2]] if match[2] in values else self._substitute(*match.groups())
+                ),
                 text,
             )
         if function == "Fn::If":

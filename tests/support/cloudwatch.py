@@ -73,6 +73,8 @@ CATALOGUE = {
         "NumberOfBackupJobsExpired",
     },
     ("AWS/CertificateManager", "CertificateArn"): {"DaysToExpiry"},
+    # In us-east-1 only: docs.aws.amazon.com/Route53/latest/DeveloperGuide/monitoring-cloudwatch.html
+    ("AWS/Route53", "HealthCheckId"): {"HealthCheckStatus"},
     ("AWS/SNS", "TopicName"): {"NumberOfNotificationsFailed"},
     ("AWS/Events", "RuleName"): {"FailedInvocations"},
 }

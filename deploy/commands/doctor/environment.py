@@ -11,7 +11,15 @@ from deploy.commands import credentials, drift
 from deploy.config import environments
 from deploy.config.environments import Environment
 from deploy.delivery import smoke
-from deploy.resources import addresses, backups, beanstalk, certificates, metrics, monitoring
+from deploy.resources import (
+    addresses,
+    backups,
+    beanstalk,
+    certificates,
+    metrics,
+    monitoring,
+    probe,
+)
 from deploy.resources.beanstalk import State
 
 NGINX = ".platform/nginx/nginx.conf"
@@ -95,6 +103,18 @@ def check_alarms(run: Run, environment: Environment, state: State) -> list[Findi
         what = "its alarms are missing, or on another load balancer"
         return not_ready(what, f"{run.settings.program} create {environment.short}")
     return metrics.check(run, environment, state, datetime.now(UTC))
+
+
+def check_probe(run: Run, environment: Environment) -> list[Finding]:
+    """Whether its public name is asked from outside. Raises AwsFailure."""
+    public = environment.parameters().get("PublicName")
+    if not public:
+        return ready("none: it has no public name")
+    if probe.is_made(run, environment):
+        return ready(f"{public} is asked from outside")
+    what = f"no alarm fires if nobody gets to {public}"
+    remedy = f"once DNS leads to it: {run.settings.program} create {environment.short}"
+    return not_ready(what, remedy)
 
 
 def check_by_hand(run: Run, environment: Environment, state: State) -> list[Finding]:

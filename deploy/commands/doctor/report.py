@@ -76,6 +76,7 @@ def _own(run: Run, environment: Environment) -> Iterator[tuple[str, Check]]:
     yield "secrets", partial(one.check_secrets, environment=environment)
     yield "backups", partial(one.check_backups, environment=environment)
     yield "alarms", partial(one.check_alarms, environment=environment, state=state)
+    yield "probe", partial(one.check_probe, environment=environment)
     yield "by hand", partial(one.check_by_hand, environment=environment, state=state)
     yield "platform", partial(one.check_platform, state=state)
 
