@@ -224,7 +224,8 @@ def running(aws, staging):
         aws.logs |= {f"/aws/elasticbeanstalk/{name}/web": 90, f"/aws/rds/instance/{name}/log": 0}
         add_history(aws, "deploy old", name=name)
         aws.s3_put_object(records(), f"databases/{name}", b"db-FIRST")
-    aws.stacks[f"{PROD}-backups"] = {"status": "CREATE_COMPLETE", "outputs": {}}
+    for stack in (f"{PROD}-backups", f"us-east-1/{PROD}-probe"):
+        aws.stacks[stack] = {"status": "CREATE_COMPLETE", "outputs": {}}
     aws.protected = {PROD}
     for region in (REGION, *DESTINATIONS):
         key = f"{PROD}-vault" if region == REGION else f"{region}/{PROD}-vault"

@@ -10,6 +10,7 @@ from tests.support.aws import APPLICATION, PROD, REGION, STAGING, FakeAws, recor
 from tests.support.removable import RemovableAws, changes
 
 FIRST, SECOND = DESTINATIONS
+PROBE = f"us-east-1/{PROD}-probe"
 MEANT = ("remove", "prod", "--protected", "--confirm", PROD)
 SECRETS = [f"{PROD}/{kind}" for kind in ("database", "application", "smoke-test")]
 
@@ -25,6 +26,7 @@ def test_production_is_removed_in_order(running, command):
     found = changes(running)
     assert [one for one in found if one[0] != "DeleteObjects"] == [
         ("PutObject", f"locks/{PROD}"),
+        ("DeleteStack", f"{PROD}-probe"),
         ("DeleteStack", f"{PROD}-operations"),
         ("DeleteStack", f"{PROD}-backups"),
         ("ModifyDBInstance", PROD),
@@ -260,10 +262,12 @@ def test_an_environment_of_the_same_name_in_another_region_is_kept(running, comm
     assert PROD in running.at(FIRST, "environments")
     assert (running.at(FIRST, "secrets"), running.at(FIRST, "objects")) == there
     assert f"{FIRST}/{PROD}" in running.stacks
+    assert PROBE in running.stacks
+    assert f"the probe of its public name: {PROD} is also in {FIRST}" in output
     monkeypatch.setenv("AWS_REGION", FIRST)
     assert command(*MEANT)[0] == 0
     assert PROD not in running.at(FIRST, "environments")
-    assert f"{FIRST}/{PROD}" not in running.stacks
+    assert not {f"{FIRST}/{PROD}", PROBE} & set(running.stacks)
 
 
 def test_a_database_without_its_environment_is_reported(running, fails):

@@ -58,6 +58,7 @@ def test_everything_is_removed_in_order(whole, command):
     kinds = list(dict.fromkeys(kind for kind, _ in found))
     assert stacks == [
         f"{APPLICATION}-pipeline",
+        f"{PROD}-probe",
         f"{PROD}-operations",
         f"{PROD}-backups",
         PROD,
@@ -177,6 +178,14 @@ def test_a_dry_run_changes_nothing(whole, command):
     assert code == 0, output
     assert not whole.changes
     assert f"+ aws ecr delete-repository --repository-name {APPLICATION} --force" in output
+
+
+def test_a_probe_that_is_left_of_an_environment_is_removed(whole, command):
+    """Nothing else is there, neither in environments.toml nor in a region that it names."""
+    left = f"us-east-1/{APPLICATION}-home-probe"
+    whole.stacks[left] = {"status": "CREATE_COMPLETE", "outputs": {}}
+    assert command(*MEANT)[0] == 0
+    assert left not in whole.stacks
 
 
 def test_remains_of_an_exercise_are_named(whole, command):

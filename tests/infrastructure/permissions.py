@@ -299,6 +299,12 @@ WHAT = (
                 arn("cloudwatch", f"alarm:{name}-users-get-errors"),
                 {},
             ),
+            (
+                "remove its probe",
+                "route53:DeleteHealthCheck",
+                "arn:aws:route53:::healthcheck/1",
+                {},
+            ),
             ("add to its history", "s3:PutObject", f"{RECORDS}/deployments/{name}/1", {}),
             ("delete its history", "s3:DeleteObject", f"{RECORDS}/deployments/{name}/1", {}),
             (

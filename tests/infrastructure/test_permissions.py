@@ -145,6 +145,7 @@ NOT_OF_A_DEPLOYMENT = (
     "read the database's password",
     "read the application's secrets",
     "remove its alarms",
+    "remove its probe",
     "delete its history",
     "write its logs",
     "delete its logs",

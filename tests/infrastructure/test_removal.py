@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.resources import probe
 from tests.infrastructure.permissions import (
     APPLICATION,
     BUCKET,
@@ -18,6 +19,7 @@ from tests.infrastructure.permissions import (
     made_for,
     secret,
 )
+from tests.support.aws import REGION
 
 
 def calls(name):
@@ -30,6 +32,12 @@ def calls(name):
             ("cloudformation:DeleteStack", arn("cloudformation", f"stack/{name}{suffix}/1"), {})
             for suffix in ("", "-operations", "-backups", "-vault")
         ),
+        (
+            "cloudformation:DeleteStack",
+            arn("cloudformation", f"stack/{probe.name(name)}/1").replace(REGION, probe.REGION),
+            {},
+        ),
+        ("route53:DeleteHealthCheck", "arn:aws:route53:::healthcheck/1", {}),
         *(
             (f"secretsmanager:{action}", secret(name, kind), {})
             for action in ("DeleteSecret", "RemoveRegionsFromReplication")

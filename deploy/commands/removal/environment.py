@@ -21,6 +21,7 @@ from deploy.resources import (
     database,
     keys,
     monitoring,
+    probe,
     secretsmanager,
     stacks,
     termination,
@@ -45,6 +46,7 @@ def remove(run: Run, short: str, is_meant: bool, confirm: Callable[[str], bool])
         environment.name,
         [one.settings.region for one in places],
         [
+            partial(find_probe, run, environment, others),
             *find_parts(run, environment),
             partial(_find_records, run, environment, is_here=True),
             *(partial(_find_keys, one, environment) for one in others),
@@ -89,6 +91,20 @@ def find_parts(run: Run, environment: Environment) -> list[Part]:
         partial(remains.explain_snapshots, run, name),
         partial(remains.explain_logs, run, name),
     ]
+
+
+def find_probe(run: Run, environment: Environment, others: list[Run]) -> Found:
+    """The probe, unless one of the ``others`` has an environment of this name, which it may ask.
+
+    Raises AwsFailure.
+    """
+    stack, there = probe.name(environment.name), run.at(probe.REGION)
+    found = find_stack(there, stack, "the probe of its public name")
+    users = [one.settings.region for one in others if beanstalk.find(one, environment.name)]
+    if not (found.goes and users):
+        return found
+    what = f"the stack {stack} in {probe.REGION}, the probe of its public name"
+    return Found(stays=[f"{what}: {environment.name} is also in {', '.join(users)}"])
 
 
 def find_stack(run: Run, name: str, contents: str) -> Found:

@@ -15,10 +15,10 @@ from deploy.commands.removal.story import Found, Part, Step, Target
 from deploy.config import environments, names
 from deploy.config.environments import Environment
 from deploy.delivery import version
-from deploy.resources import beanstalk, bucket, budget, secretsmanager, slack, stacks
+from deploy.resources import beanstalk, bucket, budget, probe, secretsmanager, slack, stacks
 from deploy.resources.bucket import Bucket
 
-PARTS = ("", "-operations", "-backups", "-vault")  # endings of an environment's stacks
+PARTS = ("", "-operations", "-backups", "-vault", "-probe")  # endings of an environment's stacks
 ACCOUNT = (
     f"what belongs to the account: Beanstalk's buckets, service-linked roles, the stack "
     f"{slack.STACK}, the workspace of Slack, certificates, and settings of EC2 and AWS Backup"
@@ -28,12 +28,14 @@ ACCOUNT = (
 def remove(run: Run, is_meant: bool, confirm: Callable[[str], bool]) -> None:
     """Remove all that there is of the application. See ``story.remove``. Raises Failure."""
     places = own.find_places(run)
-    found = [(place, one) for one in _find_environments(run, places) for place in places]
+    known = _find_environments(run, places)
+    found = [(place, one) for one in known for place in places]
     target = Target(
         run.settings.application,
         [one.settings.region for one in places],
         [
             *(part for place in places for part in _find_pipeline(place)),
+            *(partial(own.find_probe, run, one, []) for one in known),
             *(part for place, one in found for part in own.find_parts(place, one)),
         ],
         [(place, one.name) for place, one in found],
@@ -58,9 +60,10 @@ def _find_environments(run: Run, places: list[Run]) -> list[Environment]:
     known = set(environments.read(run.settings))
     kinds = "|".join(PARTS[1:])
     pattern = re.compile(rf"{re.escape(run.settings.application)}-([a-z0-9]{{2,20}})({kinds})?")
+    made = [*_find_stacks(run.at(probe.REGION))]
     for place in places:
-        made = (*_find_stacks(place), *beanstalk.find_all(place), *_find_remnants(place))
-        known |= {found[1] for found in map(pattern.fullmatch, made) if found}
+        made += [*_find_stacks(place), *beanstalk.find_all(place), *_find_remnants(place)]
+    known |= {found[1] for found in map(pattern.fullmatch, made) if found}
     shorts = sorted(known - {*names.SHARED, *names.RESERVED})
     return [environments.find_any(run.settings, one) for one in shorts]
 
