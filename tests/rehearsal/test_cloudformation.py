@@ -18,7 +18,7 @@ from deploy.base.changes import Changes
 from deploy.base.console import Console
 from deploy.base.context import Run
 from deploy.base.errors import Failure
-from deploy.resources import slack, stacks
+from deploy.resources import probe, slack, stacks
 from tests.rehearsal.aws.cloudformation import CloudFormation
 from tests.support.aws import ACCOUNT, APPLICATION, CREDENTIALS, REGION
 from tests.support.cloudformation import load
@@ -44,6 +44,7 @@ GIVEN = {
     "Second": SECOND,
     "TokenStored": "true",
     "MonthlyBudget": "250",
+    "PublicName": "hello.greetings.test",
 }
 
 
@@ -426,6 +427,24 @@ def test_another_address_of_the_team_is_a_change_of_the_budget(run, imitation):
         apply_all(run, "budget", OperationsEmail=f"{address}@greetings.test")
     [made] = imitation.resources["AWS::Budgets::Budget"].values()
     assert "others@greetings.test" in json.dumps(made)
+
+
+def test_a_probe_is_made_changed_and_removed(run, imitation, client):
+    there = run.at(probe.REGION)
+    resources = imitation.at(probe.REGION)
+    apply_all(there, "probe")
+    apply_all(
+        there, "probe", PublicName="hi.greetings.test", Pager="+15550100", PagerProtocol="sms"
+    )
+    [check] = resources["AWS::Route53::HealthCheck"].items()
+    assert check[1]["HealthCheckConfig"]["FullyQualifiedDomainName"] == "hi.greetings.test"
+    [alarm] = resources["AWS::CloudWatch::Alarm"].values()
+    assert alarm["Dimensions"] == [{"Name": "HealthCheckId", "Value": check[0]}]
+    protocols = {one["Protocol"] for one in resources["AWS::SNS::Subscription"].values()}
+    assert protocols == {"email", "sms"}
+    stacks.remove(there, name_of("probe"))
+    assert not any(resources.values())
+    assert not client("sns", probe.REGION).list_topics()["Topics"]
 
 
 @pytest.fixture

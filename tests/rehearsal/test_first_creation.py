@@ -120,6 +120,7 @@ def test_a_public_name_before_and_after_its_record_is_made(world, account, stagi
     printed = account.script("status", "prod")
     assert re.search(rf"^  address +https://{name}$", printed, re.M)
     assert re.search(rf"^  host +{host}, to which DNS points that name$", printed, re.M)
+    assert "NOT PROBED" in printed
     refusal = f"FAILED: {name} does not point to {APPLICATION}-prod: "
     printed = account.script("smoke", "prod", fails=True)
     assert f"{refusal}it is not reachable yet: " in printed
@@ -131,6 +132,9 @@ def test_a_public_name_before_and_after_its_record_is_made(world, account, stagi
     printed = account.script("create", "prod")
     assert "the user is deleted: ok" in printed
     assert "DNS" not in printed
+    [alarm] = world.cloud.client("cloudwatch", "us-east-1").describe_alarms()["MetricAlarms"]
+    assert alarm["AlarmName"] == f"{APPLICATION}-prod-unreachable"
+    assert "NOT PROBED" not in account.script("status", "prod")
 
     account.names.point(name, world.environment("staging").cname)  # which has the same version
     printed = account.script("deploy", "prod", "--version", label)

@@ -49,7 +49,7 @@ ATTRIBUTES = {
 # What stands before the name in an ARN, by service
 PLACES = {"cloudwatch": "alarm:", "backup": "backup-vault:", "codebuild": "project/"}
 # What moto makes, and does not tell anybody about
-RETOLD = {"AWS::Events::Rule": "Name"}
+RETOLD = {"AWS::Events::Rule": "Name", "AWS::Route53::HealthCheck": ""}
 
 
 class CloudFormation:

@@ -22,6 +22,7 @@ PLACES = {
     "eu-west-1": "EU (Ireland)",
     "eu-central-1": "EU (Frankfurt)",
     "eu-north-1": "EU (Stockholm)",
+    "us-east-1": "US East (N. Virginia)",
 }
 COMPARE = {"GreaterThanOrEqualToThreshold": operator.ge, "LessThanThreshold": operator.lt}
 LISTS = ("AlarmActions", "OKActions", "InsufficientDataActions")
