@@ -4,7 +4,7 @@ from deploy.base.context import Run
 from deploy.base.errors import Failure, state
 from deploy.commands import parts
 from deploy.commands.doctor import preflight
-from deploy.config import environments
+from deploy.config import environments, owner
 from deploy.config.environments import Environment
 from deploy.delivery import build, history, smoke, version
 from deploy.resources import (
@@ -16,6 +16,7 @@ from deploy.resources import (
     lock,
     monitoring,
     probe,
+    slack,
     stacks,
     stuck,
     subscriptions,
@@ -100,7 +101,8 @@ def _create(run: Run, environment: Environment, label: str | None, allow_dirty: 
     if since is None and run.changes.dry_run:
         raise parts.NotYet("its alarms can be shown once the environment exists")
     monitoring.watch(run, environment, outputs["Certificate"])
-    probe.install(run, environment, is_reached)
+    if probe.install(run, environment, is_reached):  # the team's channel gets its topic, too
+        slack.connect(run, owner.read_for_use(run.settings.root))
 
 
 def _elsewhere(run: Run, environment: Environment) -> dict[str, str]:

@@ -13,8 +13,9 @@ from deploy.base.answers import DENIED
 from deploy.base.context import Run
 from deploy.base.errors import AwsFailure, Failure, NotFound
 from deploy.base.waiting import Pending, wait_until
+from deploy.config import environments
 from deploy.config.owner import Owner
-from deploy.resources import stacks
+from deploy.resources import probe, stacks
 
 STACK, TEMPLATE = "slack-notifications", "devops/slack.yml"  # of the account, not of a service
 # Where the service has endpoints: docs.aws.amazon.com/general/latest/gr/chatbot.html. All of them
@@ -37,17 +38,18 @@ def connect(run: Run, responsible: Owner) -> None:
 
 
 def _connect(run: Run, there: Run, responsible: Owner) -> None:
-    slack, wanted = responsible.slack, {}
+    slack, wanted = responsible.slack, dict[str, list[str]]()
     outputs = stacks.find_outputs(run, run.settings.foundation) or {}
     if not outputs.keys() >= set(TOPICS):
         if not slack:
             return
         raise NotFound(f"the stack {run.settings.foundation} has no topics", next="see its events")
     operations, deployments = (outputs[name] for name in TOPICS)
+    outside = _find_outside(run)
     if slack:
         _refuse_unauthorised(run, there, slack.workspace)
-        wanted = {slack.channel: operations, slack.deployments: deployments}
-        for channel, topic in wanted.items():
+        wanted = {slack.channel: [operations, *outside], slack.deployments: [deployments]}
+        for channel, topic in ((key, one) for key, some in wanted.items() for one in some):
             _add(run, there, slack.workspace, channel, topic)
     try:
         found = _find_all(there)
@@ -56,8 +58,22 @@ def _connect(run: Run, there: Run, responsible: Owner) -> None:
             raise
         run.console.say("Slack is not configured; the topics of the channels could not be read")
         return
+    ours = {operations, deployments, *outside}
     for one in found:
-        _remove(there, one, {operations, deployments} - {wanted.get(one["SlackChannelId"])})
+        _remove(there, one, ours.difference(wanted.get(one["SlackChannelId"], ())))
+
+
+def _find_outside(run: Run) -> list[str]:
+    """The topics of the probes; none, with a message, if their region does not answer.
+
+    On the worst day, that is no reason to be without all others. Raises InvalidConfig.
+    """
+    known = environments.read(run.settings).values()
+    try:
+        return probe.find_topics(run, known)
+    except AwsFailure as failure:
+        run.console.say(f"the topics of probes are left as they are in Slack: {failure.what}")
+        return []
 
 
 def _refuse_unauthorised(run: Run, there: Run, wanted: str) -> None:

@@ -224,8 +224,9 @@ def running(aws, staging):
         aws.logs |= {f"/aws/elasticbeanstalk/{name}/web": 90, f"/aws/rds/instance/{name}/log": 0}
         add_history(aws, "deploy old", name=name)
         aws.s3_put_object(records(), f"databases/{name}", b"db-FIRST")
-    for stack in (f"{PROD}-backups", f"us-east-1/{PROD}-probe"):
-        aws.stacks[stack] = {"status": "CREATE_COMPLETE", "outputs": {}}
+    topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:{PROD}-probe-1"
+    for stack, outputs in ((f"{PROD}-backups", {}), (f"us-east-1/{PROD}-probe", {"Topic": topic})):
+        aws.stacks[stack] = {"status": "CREATE_COMPLETE", "outputs": outputs}
     aws.protected = {PROD}
     for region in (REGION, *DESTINATIONS):
         key = f"{PROD}-vault" if region == REGION else f"{region}/{PROD}-vault"

@@ -58,6 +58,17 @@ def test_a_deployment_that_dns_does_not_lead_to_is_followed_by_a_smoke_test(prod
     assert f"  then: {SCRIPT} smoke prod\n" in command("deploy", "prod", "--version", "new")[1]
 
 
+def test_the_channel_of_the_team_gets_its_topic(prod, command):
+    prod.workspaces = [OWNER["slack"]["workspace"]]
+    command("create", "prod")
+    [team] = [
+        one["SnsTopicArns"]
+        for one in prod.channels.values()
+        if one["SlackChannelId"] == OWNER["slack"]["channel"]
+    ]
+    assert team[1:] == [prod.stacks[PROBE]["outputs"]["Topic"]]
+
+
 def test_others_than_production_wake_nobody(prod, command, project):
     path = project / "devops/environments.toml"
     text = path.read_text()

@@ -10,7 +10,7 @@ from tests.support.aws import APPLICATION, PROD, REGION, STAGING, FakeAws, recor
 from tests.support.removable import RemovableAws, changes
 
 FIRST, SECOND = DESTINATIONS
-PROBE = f"us-east-1/{PROD}-probe"
+PROBE, TOPIC = f"us-east-1/{PROD}-probe", f"arn:aws:sns:us-east-1:123456789012:{PROD}-probe-1"
 MEANT = ("remove", "prod", "--protected", "--confirm", PROD)
 SECRETS = [f"{PROD}/{kind}" for kind in ("database", "application", "smoke-test")]
 
@@ -79,6 +79,23 @@ def test_removing_one_environment_changes_nothing_else(running, command):
     assert after[-1] == before[-1]
     for region in DESTINATIONS:
         assert after[0][region, "objects"] == before[0][region, "objects"]
+
+
+def test_the_topic_of_the_probe_goes_from_slack(running, command):
+    arn = "arn:aws:chatbot::123456789012:chat-configuration/slack-channel/one"
+    running.channels[arn] = {
+        "ChatConfigurationArn": arn,
+        "SlackChannelId": "CABCDEF12",
+        "SlackTeamName": "Greeters",
+        "SlackTeamId": "TABCDEF12",
+        "IamRoleArn": "arn:aws:iam::123456789012:role/slack",
+        "ConfigurationName": "by-hand",
+        "SlackChannelName": "one",
+        "SnsTopicArns": [TOPIC, "arn:aws:sns:eu-west-1:123456789012:another"],
+    }
+    command(*MEANT)
+    assert running.channels[arn]["SnsTopicArns"] == ["arn:aws:sns:eu-west-1:123456789012:another"]
+    assert changes(running)[1][0] == "UpdateSlackChannelConfiguration"
 
 
 def test_a_second_run_finds_nothing(running, command):

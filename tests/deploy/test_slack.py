@@ -7,9 +7,9 @@ import pytest
 
 from deploy.base.aws import Aws
 from deploy.config import owner
-from deploy.resources import slack
+from deploy.resources import probe, slack
 from tests.support.account import BOOTSTRAP, made
-from tests.support.aws import ACCOUNT, APPLICATION, OUTPUTS, REGION
+from tests.support.aws import ACCOUNT, APPLICATION, OUTPUTS, PROD, REGION
 from tests.support.owner import OWNER
 
 FOUNDATION = f"{APPLICATION}-foundation"
@@ -120,6 +120,36 @@ def test_a_new_home_region_shares_the_channels_with_the_old_one(account, run, co
     slack.connect(there, responsible())
     new = DEPLOYMENTS.replace(REGION, "eu-central-1")
     assert topics(account)[ALL] == [DEPLOYMENTS, new]
+
+
+@pytest.fixture
+def outside(account, certificate):
+    """The topic of production's probe, which is in another region."""
+    topic = f"arn:aws:sns:{probe.REGION}:{ACCOUNT}:{PROD}-probe-Topic-1"
+    stack = {"status": "CREATE_COMPLETE", "outputs": {"PublicName": "x", "Topic": topic}}
+    account.stacks[f"{probe.REGION}/{PROD}-probe"] = stack
+    return topic
+
+
+def test_the_team_gets_the_messages_of_probes(account, outside, run):
+    slack.connect(run, responsible())
+    assert topics(account) == {TEAM: [OPERATIONS, outside], ALL: [DEPLOYMENTS]}
+    slack.connect(run, without_slack())
+    assert topics(account) == {}
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", None])
+def test_where_the_region_of_probes_does_not_answer_all_else_is_connected(
+    account, outside, run, capsys, code
+):
+    def elsewhere(_):
+        return account.region == probe.REGION
+
+    slack.connect(run, responsible())
+    account.fail("cloudformation:DescribeStacks", code, when=elsewhere)
+    slack.connect(run, responsible(slack=OWNER["slack"] | {"deployments": "CNEW12345"}))
+    assert "the topics of probes are left as they are in Slack: " in capsys.readouterr().err
+    assert topics(account) == {TEAM: [OPERATIONS, outside], "CNEW12345": [DEPLOYMENTS]}
 
 
 def test_a_changed_channel_gets_the_topic(account, run):

@@ -23,6 +23,7 @@ from deploy.resources import (
     monitoring,
     probe,
     secretsmanager,
+    slack,
     stacks,
     termination,
 )
@@ -100,11 +101,21 @@ def find_probe(run: Run, environment: Environment, others: list[Run]) -> Found:
     """
     stack, there = probe.name(environment.name), run.at(probe.REGION)
     found = find_stack(there, stack, "the probe of its public name")
+    topic = probe.find(run, environment.name).get("Topic")
     users = [one.settings.region for one in others if beanstalk.find(one, environment.name)]
     if not (found.goes and users):
-        return found
+        return Found([*(find_channels(run, {topic}) if topic else ()), *found.goes])
     what = f"the stack {stack} in {probe.REGION}, the probe of its public name"
     return Found(stays=[f"{what}: {environment.name} is also in {', '.join(users)}"])
+
+
+def find_channels(run: Run, topics: set[str]) -> list[Step]:
+    """In Slack, a topic that does not exist would stay where other services have theirs.
+
+    Raises AwsFailure.
+    """
+    found = slack.find_channels(run, topics)
+    return [Step(f"our topics in the Slack channel {one}", act) for one, act in found]
 
 
 def find_stack(run: Run, name: str, contents: str) -> Found:

@@ -136,11 +136,9 @@ def _find_shared(there: Run) -> list[Part]:
 
 
 def _find_channels(there: Run) -> Found:
-    """In Slack, a topic that does not exist would stay where other services have theirs."""
     outputs = stacks.find_outputs(there, there.settings.foundation) or {}
     topics = {outputs[one] for one in slack.TOPICS if one in outputs}
-    channels = slack.find_channels(there, topics) if topics else []
-    return Found([Step(f"our topics in the Slack channel {one}", act) for one, act in channels])
+    return Found(own.find_channels(there, topics) if topics else [])
 
 
 def _find_application(there: Run) -> Found:
