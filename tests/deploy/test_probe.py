@@ -144,6 +144,16 @@ def test_status_and_doctor_say_that_there_is_none(prod, command):
     assert "NOT PROBED" not in command("status", "staging")[1]
 
 
+def test_in_its_own_region_its_alarm_is_shown_once(probed, command, monkeypatch):
+    monkeypatch.setenv("AWS_REGION", ELSEWHERE)
+    probed.region = ELSEWHERE
+    probed.add_environment("prod", "old")
+    topic = [f"arn:aws:sns:{ELSEWHERE}:123456789012:one"]
+    alarm = ("MetricAlarm", "ALARM", "Unreachable: x. What to do: y", topic)
+    probed.at(ELSEWHERE, "alarms")[f"{PROD}-unreachable"] = alarm
+    assert command("status", "prod")[1].count(f"{PROD}-unreachable") == 1
+
+
 def test_its_alarm_is_shown_with_the_environment(probed, command):
     """And no other of that region, which may have environments of its own."""
     topic = [f"arn:aws:sns:{ELSEWHERE}:123456789012:one"]
