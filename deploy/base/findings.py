@@ -1,4 +1,4 @@
-"""What a check found: ready, not ready with what to do, or unknown because nobody answered."""
+"""What a check found: ready, not ready with what to do, or unknown for lack of an answer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

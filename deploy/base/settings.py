@@ -83,7 +83,7 @@ class Settings:
 
     @property
     def eb_options(self) -> tuple[str, ...]:
-        """The options with which ``eb`` works in the region, as whoever all other requests do.
+        """The options for ``eb`` to work in the region, with the identity of all other requests.
 
         It ignores AWS_PROFILE, and this option wins over keys in the environment.
         """

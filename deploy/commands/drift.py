@@ -1,9 +1,9 @@
-"""What somebody changed in the console, or by another program: it stays until it is taken back.
+"""Changes made in the console, or by another program: they stay until they are reverted.
 
-AWS does not say where a setting comes from. A direct one wins over .ebextensions, for good
+AWS does not say where a setting comes from. A direct one permanently overrides .ebextensions
 (docs.aws.amazon.com/elasticbeanstalk/latest/dg/command-options.html, "Precedence";
 github.com/aws/elastic-beanstalk-roadmap/issues/154), so a value that differs from the files was set
-directly. What cannot be told, and is not reported: a direct setting with the value of the file, an
+directly. Not detectable, and not reported: a direct setting with the value of the file, an
 option of .ebextensions with Beanstalk's default, one that is not in any file and has a default, and
 values that Beanstalk computes.
 """

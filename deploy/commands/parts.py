@@ -33,7 +33,7 @@ def find_made(run: Run, stack: str) -> dict[str, str]:
         return outputs
     if run.changes.dry_run:
         raise NotYet(f"the next steps can be shown once the stack {stack} exists")
-    raise NotFound(f"the stack {stack} is gone", next="run it again")
+    raise NotFound(f"the stack {stack} no longer exists", next="run it again")
 
 
 def apply_stack(run: Run, environment: Environment, more: Mapping[str, str]) -> dict[str, str]:

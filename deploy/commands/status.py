@@ -1,4 +1,4 @@
-"""The state of everything: None where AWS does not answer, and what is unknown, never "none"."""
+"""The state of everything. What AWS does not answer is None, listed as unknown, never "none"."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -112,7 +112,7 @@ def _rows(settings: Settings, report: Report, now: datetime) -> Iterator[tuple[s
 
 
 def _faults(program: str, report: Report, short: str) -> Iterator[tuple[str, str]]:
-    """What is not as it should be, and the command that ends it."""
+    """The problems, each with the command that solves it."""
     if report.writes_stopped:
         yield "NO WRITES", f"they are stopped: {program} writes allow {short}"
     if report.watched is False:

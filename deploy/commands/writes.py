@@ -19,7 +19,7 @@ from deploy.resources import beanstalk, lock, secretsmanager, stuck
 
 
 def stop(run: Run, environment: Environment) -> None:
-    """Let nobody but the smoke test write, and see that every instance refuses it.
+    """Reject all writes but those of the smoke test, and verify it on every instance.
 
     One more key is among the new ones, and known to this run only: an instance that accepts it has
     no older ones. Raises Failure.

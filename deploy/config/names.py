@@ -1,4 +1,4 @@
-"""Names of environments, and those that are made of them on AWS: how long they may be."""
+"""Names of environments, and the AWS names derived from them: how long they may be."""
 
 import re
 from collections.abc import Iterable

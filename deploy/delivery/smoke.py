@@ -89,9 +89,9 @@ def check_url(run: Run, url: str, key: str = "", label: str | None = None, host:
 
 
 def refuse_writes(run: Run, environment: Environment, proof: str) -> None:
-    """Raises Unhealthy unless ``environment`` answers 401 to whoever writes without a key.
+    """Raises Unhealthy unless ``environment`` answers 401 to writes without a key.
 
-    And 400 to whoever has the key ``proof``, which older keys of an instance do not include. The
+    And 400 to writes with the key ``proof``, which older keys of an instance do not include. The
     body is invalid, so that nothing is saved in any case.
     """
     place = locate(run, environment)

@@ -144,7 +144,7 @@ def _execute(run: Run, name: str, change_set: change_sets.ChangeSet) -> None:
         ClientRequestToken=token,
     )
     stack = _settled(run, name, token)
-    status = stack["StackStatus"] if stack else "gone"
+    status = stack["StackStatus"] if stack else "deleted"
     _refuse_stuck(run, name, status, token)
     if status not in GOOD:
         reason = _reason(run, name, token) if stack else "somebody deleted it"

@@ -44,7 +44,7 @@ def _check(run: Run, name: str, topic: str, remedy: str) -> list[Finding]:
     found = run.aws.every("sns", "list_subscriptions_by_topic", "Subscriptions", TopicArn=topic)
     people = [one for one in found if one["Protocol"] in PROTOCOLS]
     if not any(one["Protocol"] == "email" for one in people):
-        return not_ready(f"nobody gets the messages of {name}", remedy)
+        return not_ready(f"nobody receives the messages of {name}", remedy)
     pending = [one for one in people if one["SubscriptionArn"] == PENDING]
     if not pending:
         return ready(f"{', '.join(one['Endpoint'] for one in people)} confirmed {name}")

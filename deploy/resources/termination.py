@@ -11,7 +11,7 @@ TERMINATING = "Terminating"
 
 
 def terminate(run: Run, environment: Environment) -> None:
-    """Terminate ``environment``, and wait until it is gone; one that is terminated is waited for.
+    """Terminate ``environment``, unless that is in progress, and wait until it is terminated.
 
     Its database may be deleted from then on. Raises Failure.
     """

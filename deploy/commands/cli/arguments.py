@@ -217,9 +217,9 @@ def confirm(given: bool) -> Callable[[str], bool]:
 
 
 def confirm_name(given: str | None) -> Callable[[str], bool]:
-    """Lets somebody type a name, unless an option has ``given`` one; whether it is that name.
+    """A prompt for a name, unless an option has ``given`` one; it returns whether the name matches.
 
-    Without a terminal, it is not.
+    Without a terminal, it does not.
     """
 
     def ask(name: str) -> bool:

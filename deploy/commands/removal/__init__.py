@@ -1,1 +1,1 @@
-"""The way out: what was made is removed, and what stays is named."""
+"""Removal of what the commands created; what stays is named."""

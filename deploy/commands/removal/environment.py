@@ -78,7 +78,7 @@ def find_protection(run: Run, environment: Environment) -> list[str]:
 def find_parts(run: Run, environment: Environment) -> list[Part]:
     """The parts of ``environment`` in the region of ``run``, but the records of it.
 
-    Its stack is found until all that it has kept is gone.
+    Its stack is found until everything that it retained is removed.
     """
     name = environment.name
     return [
@@ -164,7 +164,7 @@ def _find_secrets(run: Run, name: str) -> Found:
 def _find_vault(there: Run, environment: Environment) -> Found:
     points, region = backups.find_points(there, environment), there.settings.region
     if points is None:
-        return find_stack(there, f"{environment.name}-vault", "its vault is gone")
+        return find_stack(there, f"{environment.name}-vault", "its vault no longer exists")
     stack = f"with the stack {environment.name}-vault in {region}"
     vault = f"the vault {backups.name_vault(environment, region)}, {stack}"
     if not points:

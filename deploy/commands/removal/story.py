@@ -1,12 +1,12 @@
 """A removal, step by step.
 
-ask AWS what goes and what stays, say both, and let somebody type the name
-hold the locks, so that nothing is removed under a deployment
-ask for each part again when its turn comes, and remove it
-ask for everything once more, and say what stays
+ask AWS what goes and what stays, print both, and ask for the name
+hold the locks, so that nothing is removed during a deployment
+look at each part again when its turn comes, and remove it
+look at everything again, and print what stays
 
 So the same command continues after an interruption, and finds nothing to do after the last step. A
-question that AWS does not answer ends it: nothing counts as gone that was not seen to be.
+question that AWS does not answer ends it: nothing counts as removed unless AWS says so.
 """
 
 from collections.abc import Callable, Sequence
@@ -67,7 +67,7 @@ def remove(run: Run, target: Target, is_meant: bool, confirm: Callable[[str], bo
     _tell_what_stays(run, found)
     if not run.changes.dry_run:
         _refuse_unmeant(target, is_meant, confirm)
-    with state("what was removed is gone, and the rest is unchanged; the same command continues"):
+    with state("what was removed stays removed, the rest is unchanged; the same command continues"):
         _carry_out(run, target)
     if not run.changes.dry_run:
         _refuse_rest(run, target)
