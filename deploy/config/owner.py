@@ -5,8 +5,8 @@ owner.json has these keys, and no others:
     team         a name for people, of lower-case letters, digits and hyphens
     email        where the team gets notifications: failures, and versions pending approval
     escalation   another address, which is notified as well of a failure in production
-    pager        optional: what wakes somebody for these failures, an https address to which SNS
-                 posts, or a phone number such as +15550100
+    pager        optional: a pager for these failures, an https address to which SNS posts, or a
+                 phone number such as +15550100
     repository   on GitHub, as owner/name
     slack        optional: "workspace" and "channel" of the team, and the "deployments" channel of
                  all teams, as the ids that Slack shows (T..., C...), not as names

@@ -1,4 +1,4 @@
-"""How an environment is watched: by the stack of devops/operations.yml."""
+"""Monitoring of an environment: the stack of devops/operations.yml, and its alarms."""
 
 import threading
 from collections.abc import Iterator
