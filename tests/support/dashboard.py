@@ -225,7 +225,7 @@ class _Widget:
             handles=handles,
             loc="upper left",
             bbox_to_anchor=(-0.02, -0.13),
-            ncols=3,
+            ncols=4,
             frameon=False,
             fontsize=7,
             handlelength=1.2,
