@@ -61,5 +61,7 @@ def test_everything_is_removed_but_what_was_said(home, seen):
     said = home.world.project.script(*ALL).split(f"{APPLICATION} is removed")[1]
     assert [one for one in find_left(home) if one not in said] == []
     assert "is needed for" not in said
-    assert f"nothing is left of {APPLICATION}" in home.world.project.script("remove", "--all")
+    assert f"nothing of {APPLICATION} is left to remove" in home.world.project.script(
+        "remove", "--all"
+    )
     seen(f"{len(left)} resources were left, as said, of which the locked backups went later")
