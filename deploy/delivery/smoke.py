@@ -201,11 +201,14 @@ def _greeting(client: Client) -> str:
         return str(answer)
     answer = client.ask_about_user("GET")
     accepted = [
-        f'{{"message": "Hello, {client.user}! Your birthday is in {number} day(s)"}}'
+        {"message": f"Hello, {client.user}! Your birthday is in {number} day(s)"}
         for number in (days, days - 1, days + 1)
     ]
-    is_right = answer.status == 200 and answer.body in accepted
-    return "" if is_right else f"{answer}, not {accepted[0]!r}"
+    try:
+        is_right = answer.status == 200 and json.loads(answer.body) in accepted
+    except ValueError:
+        is_right = False
+    return "" if is_right else f"{answer}, not {json.dumps(accepted[0])}"
 
 
 def _choose(today: date, days: int) -> date:

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tests.deploy.conftest import PROD, STAGING, made
-from tests.support.aws import REGION
+from tests.support.account import made
+from tests.support.aws import PROD, REGION, STAGING
 from tests.support.owner import OWNER
 
 ELSEWHERE, PUBLIC = "us-east-1", "hello.example.com"

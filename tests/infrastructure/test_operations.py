@@ -15,6 +15,7 @@ from tests.support import cloudwatch, dashboard
 from tests.support.aws import ACCOUNT, APPLICATION, LOAD_BALANCER, REGION, TARGET_GROUP
 from tests.support.cloudformation import Stack
 from tests.support.environments import direct
+from tests.support.runbook import LINK
 
 FOUNDATION = Stack("devops/foundation.yml", f"{APPLICATION}-foundation", {})
 CERTIFICATE = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/1"
@@ -22,7 +23,6 @@ TEAM, ESCALATION = (
     FOUNDATION.exports[f"{APPLICATION}-foundation-{name}Topic"]
     for name in ("Operations", "Escalation")
 )
-RUNBOOK = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+/blob/main/docs/operations\.md#([\w-]+)")
 URGENT = {"users-get-errors", "nothing-serves", "database-unreachable"}
 
 
@@ -124,7 +124,7 @@ def test_every_alarm_says_where_it_is_and_what_to_do():
     for name, one in NOTIFYING.items():
         assert one["AlarmName"] == f"{NAME}-{name}"
         assert len(one["AlarmDescription"]) < 300
-        [section] = RUNBOOK.findall(one["AlarmDescription"])
+        [section] = LINK.findall(one["AlarmDescription"])
         assert section == name
         assert one["AlarmActions"] == one["OKActions"]
 
@@ -365,7 +365,7 @@ def test_a_failover_is_a_message_that_can_be_read():
     assert message["content"]["title"] == f"{NAME}: an event of its database"
     assert message["content"]["description"] == "It"
     [next_step] = message["content"]["nextSteps"]
-    assert RUNBOOK.findall(next_step) == ["database-events"]
+    assert LINK.findall(next_step) == ["database-events"]
     [log] = rules["DatabaseEvents"]["Targets"]
     [group] = PROD.properties("AWS::Logs::LogGroup").values()
     assert log["Arn"].endswith(f"log-group:{group['LogGroupName']}")

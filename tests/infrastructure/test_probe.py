@@ -7,10 +7,10 @@ import pytest
 from deploy.config import environments, owner
 from deploy.resources import probe
 from tests.infrastructure.permissions import PROD, STAGING
-from tests.infrastructure.test_operations import RUNBOOK
 from tests.support import cloudformation, cloudwatch
 from tests.support.aws import REGION
 from tests.support.owner import OWNER
+from tests.support.runbook import LINK
 from web import create_app
 
 PUBLIC, PAGER = "hello.greetings.test", "+15550100"
@@ -41,7 +41,7 @@ def test_the_alarm_is_on_the_metric_of_the_check():
     cloudwatch.check(namespace, name, dimensions)
     assert ALARM["AlarmName"] == probe.alarm(PROD)
     assert ALARM["TreatMissingData"] == "breaching"
-    assert RUNBOOK.findall(ALARM["AlarmDescription"]) == ["unreachable"]
+    assert LINK.findall(ALARM["AlarmDescription"]) == ["unreachable"]
     assert len(ALARM["AlarmDescription"]) < 300
 
 

@@ -13,6 +13,8 @@ from deploy.commands.cli import main as cli
 from deploy.commands.cli.arguments import Options
 
 RUNBOOK = Path("docs/operations.md").read_text()
+# Of an alarm to its section
+LINK = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+/blob/main/docs/operations\.md#([\w-]+)")
 SCRIPT = "scripts/build_and_deploy.sh"
 EB = {"config", "events"}
 PARTS = re.compile(r"^\*\*(Users notice|First|Decide|Cure)\*\*", re.MULTILINE)
