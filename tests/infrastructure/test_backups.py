@@ -43,7 +43,7 @@ def window(text):
     return [datetime.strptime(time, "%H:%M") for time in times]  # noqa: DTZ007
 
 
-def test_a_job_begins_far_from_the_windows_of_rds(resources):
+def test_a_backup_begins_far_from_the_windows_of_rds(resources):
     minute, hour = re.fullmatch(
         r"cron\((\d+) (\d+) \* \* \? \*\)", RULE["ScheduleExpression"]
     ).groups()
@@ -71,7 +71,7 @@ def test_the_database_is_selected_by_its_name():
     assert selection["Resources"] == [DATABASE]
 
 
-def test_a_lock_can_be_removed_by_who_may():
+def test_the_lock_of_a_vault_can_be_removed_by_permitted_roles():
     """With ChangeableForDays nobody could ever remove it, not even AWS."""
     [vault] = VAULT.properties("AWS::Backup::BackupVault").values()
     assert set(vault["LockConfiguration"]) == {"MinRetentionDays"}
@@ -113,7 +113,7 @@ def test_each_alarm_is_on_a_metric_that_exists_and_leads_to_the_runbook():
             ]
 
 
-def test_that_no_copy_came_is_an_alarm_after_36_hours():
+def test_a_copy_that_is_missing_for_36_hours_raises_an_alarm():
     """Missing data must count as breaching, because there are no events of what did not happen."""
     late = [one for one in ALARMS.values() if one["MetricName"] in backups.COPIES]
     assert len(late) == 2
@@ -139,7 +139,7 @@ def test_the_copies_of_this_database_are_counted_by_their_destination():
         assert counted[name] == f'{{ $.detail.destinationBackupVaultArn = "{arn}" }}'
 
 
-def test_a_failed_copy_is_a_message_to_the_team():
+def test_a_failed_copy_is_reported_to_the_team():
     failed = RULES["CopyFailed"]
     assert failed["EventPattern"]["detail"] == {"state": ["FAILED"], "resourceArn": [DATABASE]}
     [target] = failed["Targets"]

@@ -67,7 +67,7 @@ def test_properties_whose_change_replaces_the_database_are_unchanged(resources, 
     )
 
 
-def test_other_properties_can_change_without_a_replacement(resources):
+def test_growth_and_restores_do_not_replace_the_database(resources):
     """None of the properties that a growing or restored database must change causes a replacement."""
     properties = resources["Database"]["Properties"]
     assert properties["AllocatedStorage"] == custom(
@@ -94,13 +94,13 @@ def test_other_properties_can_change_without_a_replacement(resources):
     assert not changeable & PINNED.keys()
 
 
-def test_a_database_can_be_restored_by_the_same_file(resources):
+def test_a_database_can_be_restored_with_the_same_template(resources):
     """For PostgreSQL, RDS refuses a snapshot together with a database name."""
     properties = resources["Database"]["Properties"]
     assert "DBName" not in properties
 
 
-def test_the_pinned_properties_are_all_that_cloudformation_names():
+def test_all_properties_that_cause_a_replacement_are_pinned():
     """According to the resource schema that cfn-lint includes."""
     from cfnlint.schema import PROVIDER_SCHEMA_MANAGER  # takes a second
 
@@ -113,14 +113,14 @@ def test_the_pinned_properties_are_all_that_cloudformation_names():
     assert named - CHANGED_IN_PLACE == set(PINNED) - {"Port"}
 
 
-def test_it_would_not_be_lost_with_its_environment(resources):
+def test_the_database_is_not_lost_with_its_environment(resources):
     database = resources["Database"]
     assert database["DeletionPolicy"] == database["UpdateReplacePolicy"] == "Snapshot"
     assert database["Properties"]["BackupRetentionPeriod"] >= 14
     assert database["Properties"]["DeleteAutomatedBackups"] is False
 
 
-def test_only_the_instances_reach_it(resources):
+def test_only_the_instances_can_reach_the_database(resources):
     assert resources["Database"]["Properties"]["PubliclyAccessible"] is False
     group = resources["DatabaseSecurityGroup"]["Properties"]
     [rule] = group["SecurityGroupIngress"]
@@ -128,7 +128,7 @@ def test_only_the_instances_reach_it(resources):
     assert (rule["FromPort"], rule["ToPort"]) == (5432, 5432)
 
 
-def test_it_accepts_only_encrypted_connections_and_logs_no_names(resources, shared):
+def test_the_database_requires_tls_and_logs_no_names(resources, shared):
     parameters = resources["DatabaseParameters"]["Properties"]["Parameters"]
     assert parameters["rds.force_ssl"] == "1"
     assert parameters["log_min_error_statement"] == "panic"

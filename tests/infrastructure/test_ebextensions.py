@@ -27,7 +27,7 @@ def test_every_direct_option_exists_and_has_an_allowed_value(environment, certif
         check(option, value)
 
 
-def test_the_quota_is_compared_with_the_batch_of_a_deployment(shared):
+def test_the_quota_check_assumes_the_batch_size_of_a_deployment(shared):
     namespace = "aws:elasticbeanstalk:command"
     assert shared[namespace, "DeploymentPolicy"] == "RollingWithAdditionalBatch"
     assert shared[namespace, "BatchSizeType"] == "Percentage"
@@ -43,7 +43,7 @@ def test_no_option_is_set_in_two_files(files):
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_what_is_set_directly_masks_nothing_but_the_defaults_of_custom_options(shared, environment):
+def test_direct_options_mask_only_defaults_of_custom_options(shared, environment):
     masked = set(shared) & set(direct(environment, Certificate="arn"))
     assert {namespace for namespace, _ in masked} <= {"aws:elasticbeanstalk:customoption"}
 
@@ -71,7 +71,7 @@ def test_mistakes_in_a_file_are_found(text, what):
         ebextensions.parse(text, "10-x.config")
 
 
-def test_a_file_of_another_name_is_found():
+def test_a_file_with_the_wrong_ending_is_found():
     with pytest.raises(Mistake, match="does not end in"):
         ebextensions.parse("{}", "10-x.yml")
 
@@ -151,9 +151,7 @@ def redirected(shared, resources, **outputs):
     return condition["PathPatternConfig"]["Values"]
 
 
-def test_every_path_leads_to_https_where_there_is_a_certificate_and_none_elsewhere(
-    shared, resources
-):
+def test_paths_are_redirected_to_https_only_with_a_certificate(shared, resources):
     """The rule matches by path because a load balancer refuses "*" as a host, which needs a dot and a name after it."""
     assert redirected(shared, resources, Certificate="arn:x") == ["/*"]
     [never] = redirected(shared, resources)
@@ -169,7 +167,7 @@ def test_no_password_is_an_option(shared):
     assert options[secrets, "RDS_PASSWORD"] == OUTPUTS["DatabaseSecret"] + ":password"
 
 
-def test_properties_are_settings_of_the_application(shared):
+def test_every_environment_property_is_a_setting_of_the_application(shared):
 
     names = {
         name
@@ -179,7 +177,7 @@ def test_properties_are_settings_of_the_application(shared):
     assert names <= {setting.name for setting in SETTINGS}
 
 
-def test_the_hook_hands_over_every_setting_of_the_database():
+def test_the_hook_passes_every_database_setting_to_the_migration():
 
     hook = Path(".platform/hooks/predeploy/10_migrate.sh").read_text()
     names = hook.split("for name in ")[1].split(";")[0].split()

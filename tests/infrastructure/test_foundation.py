@@ -9,7 +9,7 @@ from tests.support import cloudformation
 RESOURCES = cloudformation.load("devops/foundation.yml")["Resources"]
 
 
-def test_an_image_that_is_deployed_stays():
+def test_deployed_images_are_retained():
     images = RESOURCES["Images"]
     assert images["UpdateReplacePolicy"] == "Retain"
     assert images["Properties"]["ImageTagMutability"] == "IMMUTABLE"
@@ -19,7 +19,7 @@ def test_an_image_that_is_deployed_stays():
 
 
 @pytest.mark.parametrize("stack", ["foundation", "environment", "pipeline"])
-def test_what_is_kept_does_not_keep_a_first_try_that_failed_from_being_repeated(stack):
+def test_retained_resources_do_not_block_a_second_create(stack):
     """A resource with a fixed name that is left behind would make the second attempt fail."""
     resources = cloudformation.load(f"devops/{stack}.yml")["Resources"].values()
     kept = {one["DeletionPolicy"] for one in resources if "DeletionPolicy" in one}
@@ -33,7 +33,7 @@ def test_images_are_scanned():
 @pytest.mark.parametrize(
     ("resource", "policy"), [("TopicKey", "KeyPolicy"), ("OperationsTopicPolicy", "PolicyDocument")]
 )
-def test_each_service_writes_for_this_account_only_as_far_as_it_can_say_so(resource, policy):
+def test_services_publish_for_this_account_only_where_aws_supports_it(resource, policy):
     """The others send no condition keys, or none that AWS documents: a condition would lose their messages."""
     conditions = {}
     for statement in RESOURCES[resource]["Properties"][policy]["Statement"]:
@@ -49,7 +49,7 @@ def test_each_service_writes_for_this_account_only_as_far_as_it_can_say_so(resou
     }
 
 
-def test_what_is_recorded_is_kept_and_a_copy_of_what_was_deleted_for_a_while():
+def test_records_are_retained_and_deleted_ones_kept_for_a_while():
     properties = RESOURCES["Records"]["Properties"]
     assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
     [rule] = properties["LifecycleConfiguration"]["Rules"]

@@ -64,7 +64,7 @@ def machine(tmp_path):
     return Machine(tmp_path)
 
 
-def test_the_new_image_migrates(machine):
+def test_the_hook_migrates_with_the_new_image(machine):
     code, output = machine.run()
     assert code == 0, output
     [migration] = machine.calls("docker run")
@@ -83,7 +83,7 @@ def test_a_missing_image_is_pulled_with_a_new_login(machine):
     assert machine.calls("docker run")
 
 
-def test_another_registry_is_not_logged_in_to(machine):
+def test_another_registry_gets_no_login(machine):
     code, output = machine.run(ELSEWHERE, NOT_PULLED="1")
     assert code == 0, output
     assert not machine.calls("aws")

@@ -76,7 +76,7 @@ def test_a_second_run_does_not_restart_the_agent(agent):
     assert agent.hook() == "10_memory: the agent reports the memory of this instance already"
 
 
-def test_after_changed_settings_beanstalk_has_configured_it_again(agent):
+def test_the_hook_repeats_its_configuration_after_changed_settings(agent):
     agent.hook()
     agent.apply("fetch-config", "beanstalk.json", LOGS)
     assert agent.names() == ["file_beanstalk.json"]
@@ -84,7 +84,7 @@ def test_after_changed_settings_beanstalk_has_configured_it_again(agent):
     assert agent.names() == ["file_beanstalk.json", "file_memory.json"]
 
 
-def test_metrics_of_somebody_else_that_differ(agent):
+def test_conflicting_metrics_do_not_fail_the_deployment(agent):
     """The deployment continues, and the refused configuration does not affect later ones."""
     other = {"metrics": {"append_dimensions": {"InstanceType": "${aws:InstanceType}"}}}
     agent.apply("append-config", "other.json", other)
@@ -100,12 +100,12 @@ def test_metrics_of_somebody_else_that_differ(agent):
         ('rm -f "$(dirname "$0")"/../etc/*.d/*', "the agent lost a configuration that it had"),
     ],
 )
-def test_an_agent_that_misbehaves_does_not_fail_the_deployment(agent, script, what):
+def test_a_faulty_agent_does_not_fail_the_deployment(agent, script, what):
     agent.replace(script)
     assert what in agent.hook()
 
 
-def test_an_agent_that_does_not_start(agent):
+def test_an_agent_that_does_not_start_is_reported(agent):
     real = agent.control.with_name("real")
     agent.control.rename(real)
     agent.replace(f'[ "$2" = status ] || "{real}" "$@"')
@@ -113,7 +113,7 @@ def test_an_agent_that_does_not_start(agent):
     assert "the agent does not run" in agent.hook()
 
 
-def test_an_instance_without_an_agent(agent):
+def test_a_missing_agent_is_reported(agent):
     shutil.rmtree(agent.home)
     assert "there is no agent" in agent.hook()
 
@@ -122,6 +122,6 @@ def test_a_missing_temporary_folder_does_not_fail_the_deployment(agent):
     assert "there is no temporary folder" in agent.hook(TMPDIR="/nowhere")
 
 
-def test_both_deployments_and_changed_settings_run_it():
+def test_deployments_and_changed_settings_run_the_hook():
     link = Path(".platform/confighooks/postdeploy/10_memory.sh")
     assert link.resolve() == HOOK.resolve()

@@ -94,7 +94,7 @@ def test_every_widget_is_on_metrics_that_exist():
         ("CWAgent", "mem_used_percent", ["InstanceId"]),
     ],
 )
-def test_a_metric_that_never_comes_is_found(namespace, name, dimensions):
+def test_a_metric_that_does_not_exist_is_detected(namespace, name, dimensions):
     with pytest.raises(cloudwatch.Unknown, match=name):
         cloudwatch.check(namespace, name, dimensions, own())
 
@@ -120,7 +120,7 @@ def test_the_metrics_of_beanstalk_and_the_group_are_enabled(shared, resources):
     }
 
 
-def test_every_alarm_says_where_it_is_and_what_to_do():
+def test_every_alarm_names_its_environment_and_its_runbook_section():
     for name, one in NOTIFYING.items():
         assert one["AlarmName"] == f"{NAME}-{name}"
         assert len(one["AlarmDescription"]) < 300
@@ -129,13 +129,13 @@ def test_every_alarm_says_where_it_is_and_what_to_do():
         assert one["AlarmActions"] == one["OKActions"]
 
 
-def test_the_team_is_told_and_of_urgent_ones_the_escalation():
+def test_alarms_notify_the_team_and_urgent_ones_the_escalation():
     for name, one in NOTIFYING.items():
         assert one["AlarmActions"] == [TEAM, *([ESCALATION] if name in URGENT else [])], name
     assert set(NOTIFYING) >= URGENT
 
 
-def test_what_is_urgent_reaches_the_pager():
+def test_urgent_alarms_reach_the_pager():
     """Alarms by their topic, failed deployments by what their messages are marked with."""
     parameters = {"Pager": "+15550100", "PagerProtocol": "sms"}
     foundation = Stack("devops/foundation.yml", FOUNDATION.name, parameters)
@@ -186,7 +186,7 @@ def test_an_alarm_without_a_message_is_part_of_one_that_has_one():
     assert silent - parts == {f"{NAME}-deployment"}
 
 
-def test_one_cause_is_one_message():
+def test_one_cause_sends_one_message():
     """For example, alarms on the consequences of a lost database are suppressed while the database alarm fires."""
 
     def silent_with(name):
@@ -207,7 +207,7 @@ def test_beanstalk_itself_sends_no_messages(shared):
     assert "aws:elasticbeanstalk:sns:topics" not in {namespace for namespace, _ in options}
 
 
-def test_the_cause_fires_before_what_follows_from_it():
+def test_the_alarm_on_a_cause_fires_before_those_on_its_consequences():
     def seconds(name):
         one = BY_NAME[name]
         periods = [one.get("Period")] + [
@@ -228,7 +228,7 @@ def test_the_cause_fires_before_what_follows_from_it():
         assert seconds("no-healthy-instance") < seconds(later)
 
 
-def test_a_deployment_silences_what_it_must_cause_and_nothing_else():
+def test_a_deployment_silences_only_the_alarms_that_it_must_cause():
     suppressed = {
         one["AlarmName"]: one["ActionsSuppressor"]
         for one in COMPOSITES.values()
@@ -243,7 +243,7 @@ def test_a_deployment_silences_what_it_must_cause_and_nothing_else():
     assert "AlarmActions" not in deployment
 
 
-def test_missing_data_is_treated_on_purpose():
+def test_the_treatment_of_missing_data_is_explicit():
     """The template gives the reason in a comment."""
     text = Path(environments.OPERATIONS).read_text()
     lines = [line for line in text.splitlines() if "TreatMissingData:" in line]
@@ -284,7 +284,7 @@ def test_the_dashboard_shows_every_alarm_that_notifies_at_the_top():
     assert shown == set(NOTIFYING) | {"deployment"}
 
 
-def test_its_name_is_of_one_environment_in_one_region():
+def test_the_name_of_a_dashboard_contains_environment_and_region():
     """The names of dashboards are shared by all regions of an account."""
     assert (
         PROD.properties("AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardName"]
@@ -306,7 +306,7 @@ def test_widgets_do_not_overlap_and_fill_their_rows():
     assert len(cells) == 24 * height
 
 
-def test_every_threshold_is_a_line():
+def test_the_dashboard_shows_every_threshold():
     """The line has the same value as the alarm."""
     lines = {
         line["label"].split(" ")[0]: line["value"]
@@ -328,7 +328,7 @@ def test_every_threshold_is_a_line():
 # --- Logs
 
 
-def test_metrics_of_the_log_are_of_lines_that_the_application_writes(capfd):
+def test_metric_filters_match_the_log_lines_of_the_application(capfd):
     from web.log import RequestLog  # noqa: F401
 
     patterns = {name: one["FilterPattern"] for name, one in FILTERS.items()}
@@ -354,7 +354,7 @@ def test_logs_are_kept_as_long_as_beanstalk_keeps_them(shared):
     assert int(kept) == monitoring.RETENTION
 
 
-def test_a_failover_is_a_message_that_can_be_read():
+def test_a_failover_sends_a_readable_message():
     rules = PROD.properties("AWS::Events::Rule")
     pattern = rules["DatabaseTrouble"]["EventPattern"]
     assert pattern["detail"]["SourceIdentifier"] == [NAME]
@@ -375,7 +375,7 @@ def test_a_failover_is_a_message_that_can_be_read():
     assert group["LogGroupName"].startswith(statement["Resource"].split("log-group:")[1][:-3])
 
 
-def test_a_message_that_was_dropped_is_reported_by_another_topic():
+def test_a_dropped_message_is_reported_by_another_topic():
     dropped = FOUNDATION.properties("AWS::CloudWatch::Alarm")
     topics = {TEAM, ESCALATION, FOUNDATION.exports[f"{APPLICATION}-foundation-DeploymentsTopic"]}
     watched = set()
@@ -387,7 +387,7 @@ def test_a_message_that_was_dropped_is_reported_by_another_topic():
     assert watched == {topic.rpartition(":")[2] for topic in topics}
 
 
-def test_it_can_be_drawn(tmp_path):
+def test_the_dashboard_can_be_drawn(tmp_path):
     """docs/dashboard.png is drawn this way, with every widget and its expressions."""
     picture = tmp_path / "dashboard.png"
     dashboard.draw(dashboard.deployed(), picture)

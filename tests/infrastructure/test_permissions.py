@@ -49,7 +49,7 @@ def test_the_tables_in_the_document_are_those_of_the_templates():
 
 
 @pytest.mark.parametrize("who", PROJECTS)
-def test_doctor_is_for_operators(who):
+def test_only_operators_have_the_permissions_of_doctor(who):
     """The pipeline got no right for it."""
     assert not all(WHO[who].may(action, "*") for action in DOCTOR)
 
@@ -71,7 +71,7 @@ def test_no_code_can_write_to_the_repository(who):
         assert not WHO[who].may("codeconnections:UseConnection", CONNECTION, context)
 
 
-def test_a_pull_request_has_no_connection_at_all():
+def test_a_pull_request_has_no_access_to_the_connection():
     assert not any(
         "connections:" in action
         for statement in WHO["Pull request"].statements
@@ -81,7 +81,7 @@ def test_a_pull_request_has_no_connection_at_all():
     assert source["Auth"] == {"Type": "SECRETS_MANAGER", "Resource": {"Ref": "PullRequestToken"}}
 
 
-def test_a_pull_request_touches_nothing_of_main():
+def test_a_pull_request_has_no_access_to_anything_of_main():
     pull_request = WHO["Pull request"]
     for rows in WHAT.values():
         allowed = {words for words, *asked in rows if pull_request.may(*asked)}
@@ -90,14 +90,14 @@ def test_a_pull_request_touches_nothing_of_main():
 
 @pytest.mark.parametrize("who", PROJECTS)
 @pytest.mark.parametrize("key", ["Source/1", "Release/1"])
-def test_an_artifact_is_written_by_who_makes_it(who, key):
+def test_an_artifact_is_written_only_by_the_role_that_creates_it(who, key):
     makers = {"Source/1": (), "Release/1": ("Build",)}
     may = WHO[who].may("s3:PutObject", f"{ARTIFACTS}/{APPLICATION}/{key}")
     assert may == (who in makers[key])
 
 
 @pytest.mark.parametrize("who", PROJECTS)
-def test_a_cache_is_read_by_who_wrote_it(who):
+def test_a_cache_is_accessible_only_to_its_own_project(who):
     for action in ("s3:GetObject", "s3:PutObject"):
         assert WHO[who].may(action, f"{ARTIFACTS}/cache/verify/1") == (who == "Verify")
         assert not WHO[who].may(action, f"{ARTIFACTS}/cache/other/1")
@@ -173,7 +173,7 @@ def test_a_deployment_passes_its_own_roles_only(who, other):
         assert WHO[who].may("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/{role}", context)
 
 
-def test_a_role_is_passed_whatever_the_names_are():
+def test_a_role_with_the_longest_name_can_be_passed():
     """CloudFormation adds up to 13 random characters, and cuts names of more than 64."""
     instance_role = f"{'x' * names.NAME_MAX}-InstanceRole-{'X' * 13}"
     assert len(instance_role) == 64
@@ -217,7 +217,7 @@ def size(stack, policy):
 
 
 @pytest.mark.parametrize("who", ["Staging", "Production"])
-def test_a_deployment_leaves_versions_as_they_were_built(who):
+def test_a_deployment_cannot_change_versions(who):
     version = arn("elasticbeanstalk", f"applicationversion/{APPLICATION}/1")
     for action in (
         "CreateApplicationVersion",
@@ -230,7 +230,7 @@ def test_a_deployment_leaves_versions_as_they_were_built(who):
     assert WHO[who].may("s3:GetObject", f"{BUCKET}/{APPLICATION}/1.zip")
 
 
-def test_a_build_writes_bundles_and_records_and_makes_no_bucket():
+def test_a_build_writes_to_the_buckets_but_cannot_create_one():
     """CreateStorageLocation changes the bucket's settings, for which a build has no permissions."""
     build = WHO["Build"]
     assert not build.may("elasticbeanstalk:CreateStorageLocation", "*")
@@ -245,13 +245,13 @@ def test_a_build_writes_bundles_and_records_and_makes_no_bucket():
 
 
 @pytest.mark.parametrize("who", ["Pipeline", "Window", "Verify"])
-def test_whoever_uses_a_bucket_sees_whose_it_is(who):
+def test_every_user_of_a_bucket_can_read_its_owner(who):
     """As the references of CodePipeline's action for S3, and of a project with a source in S3, ask."""
     for action in ("s3:GetBucketAcl", "s3:GetBucketLocation"):
         assert WHO[who].may(action, ARTIFACTS)
 
 
-def test_what_runs_when_the_window_opens_came_with_the_pending_version():
+def test_the_release_program_comes_from_the_pending_version():
     source = PIPELINE["WindowOpens"]["Properties"]["Source"]
     assert source["Type"] == "S3"
     [keep] = [
@@ -292,7 +292,7 @@ def test_an_instance_accesses_only_its_own_data(who, name, other):
         assert not role.may("secretsmanager:GetSecretValue", secret(other, kind))
 
 
-def test_the_platform_reads_what_aws_publishes():
+def test_instances_can_read_the_public_buckets_of_aws():
     public = "arn:aws:s3:::elasticbeanstalk-platform-assets-eu-west-1/stalks/1"
     elsewhere = {"aws:ResourceAccount": "999999999999"}
     denials = [one for one in WHO["Instance of staging"].statements if one["Effect"] == "Deny"]
@@ -329,7 +329,7 @@ NOT_OF_INSTANCES = (
 )
 
 
-def test_an_instance_may_do_what_aws_says_that_it_needs():
+def test_an_instance_has_the_permissions_that_aws_documents():
     role = WHO["Instance of production"]
     patterns = {
         one
@@ -345,7 +345,7 @@ def test_an_instance_may_do_what_aws_says_that_it_needs():
         assert not role.may(one, "*"), one
 
 
-def test_the_first_instances_start_before_the_id_is_known():
+def test_the_first_instances_start_before_the_environment_id_is_known():
     stack = Stack("devops/environment.yml", STAGING, {"Environment": STAGING}, FOUNDATION.exports)
     role = stack.role("InstanceRole")  # without what Beanstalk allows
     assert role.may(
@@ -397,19 +397,19 @@ def test_backups_are_deleted_by_the_break_glass_role_only(action):
         ({"MinRetentionDays": 7, "ChangeableForDays": 3}, False, False),
     ],
 )
-def test_a_vault_has_its_own_lock_and_no_other(lock, operator_may, break_glass_may):
+def test_an_operator_can_only_set_the_lock_of_the_template(lock, operator_may, break_glass_may):
     asked = "backup:PutBackupVaultLockConfiguration", VAULT
     context = {f"backup:{name}": str(days) for name, days in lock.items()}
     assert WHO["Operator"].may(*asked, context) == operator_may
     assert BREAK_GLASS.may(*asked, context) == break_glass_may
 
 
-def test_an_operator_uses_vaults():
+def test_an_operator_can_use_vaults():
     for action in ("CreateBackupVault", "TagResource", "CopyIntoBackupVault", "StartRestoreJob"):
         assert WHO["Operator"].may(f"backup:{action}", "*")
 
 
-def test_the_break_glass_role_of_the_document_deletes_backups_and_nothing_else():
+def test_the_documented_break_glass_role_can_delete_only_backups():
     """AWS Backup deletes the snapshot of RDS with the permissions of who asks (AWSBackupFullAccess)."""
     for action in (
         "ListRecoveryPointsByBackupVault",
@@ -426,6 +426,6 @@ def test_the_break_glass_role_of_the_document_deletes_backups_and_nothing_else()
     assert not BREAK_GLASS.may("backup:DeleteBackupVault", arn("backup", "backup-vault:other"))
 
 
-def test_a_vaults_policy_spells_out_its_actions():
+def test_a_vaults_policy_has_no_wildcards():
     """AWS Backup accepts no wildcard in them."""
     assert "*" not in json.dumps([one["Action"] for one in VAULT_POLICY])

@@ -38,7 +38,7 @@ def test_only_the_projects_that_build_images_are_privileged():
     assert privileged == {"Build", "ImageTests"}
 
 
-def test_the_image_is_tested_before_it_is_published_with_no_right_to_publish_or_deploy():
+def test_image_tests_run_before_the_build_without_its_permissions():
     names = [stage["Name"] for stage in PIPELINE["Stages"]]
     tested = next(
         stage["Name"]
@@ -55,7 +55,7 @@ def test_the_image_is_tested_before_it_is_published_with_no_right_to_publish_or_
 @pytest.mark.parametrize(
     "role", [name for name, one in RESOURCES.items() if one["Type"] == "AWS::IAM::Role"]
 )
-def test_no_role_may_do_everything(role):
+def test_no_role_has_all_permissions(role):
     for statement in statements(role):
         if statement["Effect"] == "Allow":
             assert "*" not in statement["Action"]
@@ -73,7 +73,7 @@ def test_only_the_release_role_may_approve():
     assert may == {"ReleaseRole"}
 
 
-def test_the_right_to_approve_names_the_approval_that_there_is():
+def test_the_permission_to_approve_names_the_existing_approval():
     [resource] = [
         one["Resource"]["Fn::Sub"]
         for one in statements("ReleaseRole")
@@ -85,7 +85,7 @@ def test_the_right_to_approve_names_the_approval_that_there_is():
     assert approval["ActionTypeId"]["Category"] == "Approval"
 
 
-def test_the_stages_are_in_the_order_that_was_agreed():
+def test_the_stages_are_in_order():
     assert [stage["Name"] for stage in PIPELINE["Stages"]] == [
         "Source",
         "Verify",
@@ -97,7 +97,7 @@ def test_the_stages_are_in_the_order_that_was_agreed():
     assert PIPELINE["ExecutionMode"] == "SUPERSEDED"
 
 
-def test_an_approval_and_the_window_begin_together():
+def test_the_approval_and_the_window_start_at_the_same_time():
     [release] = [stage for stage in PIPELINE["Stages"] if stage["Name"] == "Release"]
     assert {action["RunOrder"] for action in release["Actions"]} == {1}
 
@@ -110,7 +110,7 @@ def test_an_approval_waits_longer_than_any_freeze():
 
 
 @pytest.mark.parametrize("name", list(PROJECTS))
-def test_every_project_reads_a_buildspec_that_there_is_and_calls_what_people_call(name):
+def test_every_buildspec_calls_only_make_and_the_deploy_script(name):
     buildspec = yaml.safe_load(Path(PROJECTS[name]["Source"]["BuildSpec"]).read_text())
     commands = buildspec["phases"]["build"]["commands"]
     assert commands
@@ -118,11 +118,11 @@ def test_every_project_reads_a_buildspec_that_there_is_and_calls_what_people_cal
         assert re.match(r"make |(bash )?scripts/build_and_deploy\.sh |export VERSION=", command)
 
 
-def test_no_buildspec_is_where_eb_would_read_it():
+def test_no_buildspec_is_in_the_folder_that_eb_reads():
     assert not list(Path().glob("buildspec.y*ml"))
 
 
-def test_variables_of_actions_are_those_that_earlier_ones_export():
+def test_actions_use_only_variables_that_earlier_actions_export():
     exported = {"codepipeline.PipelineExecutionId"}
     for stage in PIPELINE["Stages"]:
         for action in stage["Actions"]:
@@ -137,7 +137,7 @@ def test_variables_of_actions_are_those_that_earlier_ones_export():
     assert "Build.VERSION" in exported
 
 
-def test_what_the_schedule_asks_for_does_not_expire():
+def test_the_release_program_does_not_expire():
     rules = STACK.properties("AWS::S3::Bucket")["Artifacts"]["LifecycleConfiguration"]["Rules"]
     source = PROJECTS["WindowOpens"]["Source"]["Location"]["Fn::Sub"].partition("/")[2]
     expiring = [rule.get("Prefix", "") for rule in rules if "ExpirationInDays" in rule]

@@ -74,7 +74,7 @@ SHARED = [
 
 
 @pytest.mark.parametrize("who", WHO)
-def test_only_an_operator_removes_anything(who):
+def test_only_an_operator_can_remove_anything(who):
     asked = [*calls(STAGING), *calls(PROD), *SHARED]
     may = [one for one in asked if WHO[who].may(*one)]
     assert may == (asked if who == "Operator" else [])
@@ -89,7 +89,7 @@ KEPT = {
 }
 
 
-def test_all_that_outlives_a_stack_is_known():
+def test_every_resource_that_outlives_its_stack_is_known():
     kept = {}
     for path in Path("devops").glob("*.yml"):
         resources = re.findall(r"^  (\w+):\n((?:    .*\n|\n)+)", path.read_text(), re.MULTILINE)
@@ -99,7 +99,7 @@ def test_all_that_outlives_a_stack_is_known():
     assert kept == KEPT
 
 
-def test_an_object_that_was_deleted_is_kept_as_long_as_said():
+def test_deleted_objects_are_kept_for_the_documented_time():
     """By `remove`, of the history."""
     from deploy.commands.removal.environment import VERSIONS
 

@@ -89,7 +89,7 @@ def reached(who, things, tags):
     }
 
 
-def test_each_action_is_asked_for_something():
+def test_each_action_is_tested_with_a_resource():
     things = belongings(PROD, IDS[PROD], REGION)
     for _, actions, patterns in changes(MANAGED):
         for action in actions:
@@ -97,7 +97,7 @@ def test_each_action_is_asked_for_something():
 
 
 @pytest.mark.parametrize("who", STRANGERS)
-def test_a_deployment_does_nothing_to_strangers(who):
+def test_a_deployment_cannot_change_foreign_resources(who):
     """Whether they are tagged for somebody else or not at all; no exception is kept in vain."""
     found = set()
     for name, identity, region in STRANGERS[who]:
@@ -109,7 +109,7 @@ def test_a_deployment_does_nothing_to_strangers(who):
 
 
 @pytest.mark.parametrize(("who", "name"), OWN)
-def test_an_update_may_do_what_aws_says_that_it_needs(who, name):
+def test_an_update_has_the_permissions_that_aws_documents(who, name):
     """AWS's policy for managed updates lists what Beanstalk does as whoever asks for an update."""
     assert set(refused_update(WHO[who].may, name, IDS[name], REGION)) == set(NOT_NEEDED)
 
@@ -137,7 +137,7 @@ def test_a_deployment_may_change_what_ebextensions_declare(who, name, change):
         ("elasticloadbalancing:AddTags", arn("elasticloadbalancing", "targetgroup/awseb-1/2")),
     ],
 )
-def test_only_something_new_is_tagged(who, action, resource):
+def test_only_new_resources_can_be_tagged(who, action, resource):
     key = f"{action.partition(':')[0]}:CreateAction"
     assert WHO[who].may(action, resource, {key: "CreateSomething"})
     assert not WHO[who].may(action, resource)
