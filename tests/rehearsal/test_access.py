@@ -125,14 +125,14 @@ def code(call, **parameters):
     return caught.value.response["Error"]["Code"], caught.value.response["Error"]["Message"]
 
 
-def test_who_has_no_key_is_unknown(account):
+def test_an_unknown_access_key_is_refused(account):
     client = account.client("elasticbeanstalk", "A" * 20)
     assert code(client.describe_environments)[0] == "InvalidClientTokenId"
     s3 = account.client("s3", "A" * 20)
     assert code(s3.list_buckets)[0] == "InvalidAccessKeyId"
 
 
-def test_a_role_reaches_what_its_policies_allow(account):
+def test_a_role_can_do_only_what_its_policies_allow(account):
     """By names, by tags, and by the role's denials; each refusal has the words and the code of AWS."""
     s3 = account.as_role("s3", PIPELINE, "StagingRole")
     s3.put_object(Bucket=RECORDS, Key=f"locks/{STAGING}", Body=b"")
@@ -151,14 +151,14 @@ def test_a_role_reaches_what_its_policies_allow(account):
     )
 
 
-def test_who_may_not_list_a_bucket_is_not_told_what_is_missing(account):
+def test_without_list_permission_a_missing_object_is_access_denied(account):
     absent = {"Bucket": RECORDS, "Key": f"locks/{STAGING}/none"}
     assert code(account.client("s3").get_object, **absent)[0] == "NoSuchKey"
     window = account.as_role("s3", PIPELINE, "ReleaseRole")
     assert code(window.get_object, **absent)[0] == "AccessDenied"
 
 
-def test_a_secret_needs_the_permission_for_its_key(account):
+def test_reading_a_secret_needs_permission_for_its_key(account):
     secrets = account.as_role("secretsmanager", PIPELINE, "StagingRole")
     secret = {"SecretId": f"{STAGING}/smoke-test"}
     secrets.get_secret_value(**secret)

@@ -67,7 +67,7 @@ def containers(process):
     return docker("ps", "--all", "--quiet", "--filter", label).stdout.split()
 
 
-def test_somebody_follows_the_documents_and_ends_it_in_the_middle(world, terminal):
+def test_make_cloud_follows_the_documents_and_can_be_interrupted(world, terminal):
     folder = Path(shlex.split(terminal.shows(r"^  cd (.*?)  +#")[1])[0])
     env = shlex.split(terminal.shows(r"^  source (.*)")[1])[0]
 

@@ -136,7 +136,7 @@ def topics(client):
 # --- States, events, rollback
 
 
-def test_change_sets_and_stacks_take_a_while(client):
+def test_change_sets_and_stacks_pass_through_their_states(client):
     identity, seen = change(client, {"A": topic("a")})
     assert [one["Status"] for one in seen] == ["CREATE_IN_PROGRESS", "CREATE_COMPLETE"]
     assert [len(one["Changes"]) for one in seen] == [0, 1]
@@ -158,7 +158,7 @@ TWO = {"A": topic("a"), "B": topic("b"), "C": topic("c", DependsOn="A")}
 RENAMED = {"A": topic("a", Properties={"TopicName": "a", "DisplayName": "new"})}
 
 
-def test_a_creation_that_fails_leaves_nothing(imitation, client):
+def test_a_failed_creation_leaves_no_resources(imitation, client):
     imitation.stacks.fail(REGION, "one", "A", "no more topics", "CREATE")
     assert apply(client, TWO) == [
         "REVIEW_IN_PROGRESS",
@@ -182,7 +182,7 @@ def test_a_creation_that_fails_leaves_nothing(imitation, client):
     assert not topics(client)
 
 
-def test_what_was_made_before_the_failure_is_removed(imitation, client):
+def test_a_failed_creation_removes_what_was_created_before_it(imitation, client):
     imitation.stacks.fail(REGION, "one", "C", "no more topics", "CREATE")
     kept = {"DeletionPolicy": "RetainExceptOnCreate"}
     apply(client, {"A": topic("a", **kept), "C": topic("c", DependsOn="A")})
@@ -191,7 +191,7 @@ def test_what_was_made_before_the_failure_is_removed(imitation, client):
 
 
 @pytest.mark.parametrize(("resource", "verb"), [("C", "CREATE"), ("A", "UPDATE")])
-def test_an_update_that_fails_changes_nothing(imitation, client, resource, verb):
+def test_a_failed_update_changes_nothing(imitation, client, resource, verb):
     apply(client, {"A": topic("a"), "B": topic("b")})
     imitation.stacks.fail(REGION, "one", resource, "no more topics", verb)
     assert apply(client, TWO | RENAMED, "UPDATE") == [
@@ -210,7 +210,7 @@ def test_an_update_that_fails_changes_nothing(imitation, client, resource, verb)
     assert topics(client) == ["a"]
 
 
-def test_a_rollback_that_fails_can_be_continued(imitation, client):
+def test_a_failed_rollback_can_be_continued(imitation, client):
     apply(client, {"A": topic("a"), "B": topic("b")})
     imitation.stacks.fail(REGION, "one", "C", "no more topics", "CREATE")
     imitation.stacks.fail(REGION, "one", "A", "it is busy", "ROLLBACK")
@@ -223,7 +223,7 @@ def test_a_rollback_that_fails_can_be_continued(imitation, client):
     assert sorted(topics(client)) == ["a", "b"]
 
 
-def test_what_cannot_be_deleted_makes_a_stack_fail(imitation, client):
+def test_a_resource_that_cannot_be_deleted_fails_the_stack(imitation, client):
     imitation.stacks.fail(REGION, "one", "C", "no more topics", "CREATE")
     imitation.stacks.fail(REGION, "one", "A", "it is busy", "DELETE")
     assert apply(client, TWO)[-1] == "ROLLBACK_FAILED"
@@ -234,7 +234,7 @@ def test_what_cannot_be_deleted_makes_a_stack_fail(imitation, client):
     assert follow(client)[-1] == "gone"
 
 
-def test_what_is_to_be_kept_stays(client):
+def test_retained_resources_outlive_the_stack(client):
     apply(client, {"A": topic("a", DeletionPolicy="RetainExceptOnCreate"), "B": topic("b")})
     client("cloudformation").delete_stack(StackName="one")
     follow(client)
@@ -258,7 +258,7 @@ def test_a_stack_whose_creation_failed_cannot_be_changed(imitation, client, kind
         change(client, TWO, kind=kind)
 
 
-def test_a_change_set_is_executed_when_it_is_complete_and_once(client):
+def test_a_change_set_is_executed_only_once_and_when_complete(client):
     made = client("cloudformation").create_change_set(
         StackName="one",
         ChangeSetName="change",
@@ -282,7 +282,7 @@ def test_a_type_that_the_region_lacks_is_refused(client):
         )
 
 
-def test_a_name_that_is_taken_is_found_before_the_change_set_is_executed(client):
+def test_an_existing_name_is_found_before_the_change_set_is_executed(client):
     """That of a bucket by anybody, in any region."""
     client("s3", "us-east-1").create_bucket(Bucket="taken")
     identity, seen = change(client, {"Bucket": bucket(), "A": topic("a")})
@@ -295,7 +295,7 @@ def test_a_name_that_is_taken_is_found_before_the_change_set_is_executed(client)
     )
 
 
-def test_an_export_that_is_missing_is_found_before_as_well(client):
+def test_a_missing_export_is_found_before_the_change_set_is_executed(client):
     imported = topic("a", Properties={"TopicName": {"Fn::ImportValue": "nothing"}})
     _, seen = change(client, {"A": imported})
     assert (seen[-1]["Status"], seen[-1]["StatusReason"][:24]) == (
@@ -348,7 +348,7 @@ TWICE = {
         (BUDGET, lambda client: make_elsewhere(client, BUDGET), "the budget already exists."),
     ],
 )
-def test_other_names_that_are_taken_make_the_stack_fail(client, resources, prepare, reason):
+def test_other_existing_names_fail_the_stack(client, resources, prepare, reason):
     prepare(client)
     assert apply(client, resources)[-1] == "ROLLBACK_COMPLETE"
     [found] = [
@@ -363,7 +363,7 @@ def make_elsewhere(client, resources):
     assert apply(lambda service: client(service, ELSEWHERE), resources)[-1] == "CREATE_COMPLETE"
 
 
-def test_what_others_import_cannot_be_deleted(client, run):
+def test_an_export_in_use_cannot_be_deleted(client, run):
     apply_all(run, "foundation", "environment")
     with pytest.raises(
         Failure, match=r"cannot be deleted: Export \S+ cannot be deleted as it is in use by"
@@ -398,7 +398,7 @@ def everything(run, client):
     apply_all(run, *SHARED, *OF_ENVIRONMENT)
 
 
-def test_stacks_are_changed_and_removed(everything, imitation, run, client, capsys):
+def test_every_stack_can_be_changed_and_removed(everything, imitation, run, client, capsys):
     """What must not be lost stays, and a new foundation does not take it over."""
     apply_all(run, *SHARED, *OF_ENVIRONMENT)
     up_to_date = "up to date"
@@ -420,7 +420,7 @@ def test_stacks_are_changed_and_removed(everything, imitation, run, client, caps
     assert failure.value.next.startswith("import it into the stack (")
 
 
-def test_another_address_of_the_team_is_a_change_of_the_budget(run, imitation):
+def test_a_new_address_of_the_team_changes_the_budget(run, imitation):
     """AWS replaces a budget then, and refuses a second one of the same name:
     https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/365"""
     for address in ("team", "others"):
@@ -471,7 +471,7 @@ def delete_secrets(client, commands):
         )
 
 
-def test_a_second_exercise_is_refused_with_the_commands_that_help(exercise, client):
+def test_a_second_exercise_is_refused_with_the_commands_that_fix_it(exercise, client):
     with pytest.raises(Failure, match=f"the secret {EXERCISE}/.* already exists") as failure:
         apply_all(exercise, "environment")
     commands = re.findall(r"aws secretsmanager [^;]*", failure.value.next)
@@ -480,7 +480,7 @@ def test_a_second_exercise_is_refused_with_the_commands_that_help(exercise, clie
     apply_all(exercise, "environment", "operations")
 
 
-def test_a_new_home_can_be_made_beside_the_lost_one(everything, run, client):
+def test_a_new_home_region_can_be_set_up_beside_the_lost_one(everything, run, client):
     """Names that are unique in the account must not be those of the stacks in the old home."""
     there = run.at(ELSEWHERE)
     client("logs", ELSEWHERE).create_log_group(logGroupName="1")

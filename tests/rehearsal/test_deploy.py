@@ -66,7 +66,7 @@ def describe(world, label):
     return version["Description"].removesuffix(f" {sealed}")
 
 
-def test_an_immutable_deployment(world, base, second):
+def test_an_immutable_deployment_runs_the_new_version(world, base, second):
     staging = world.environment("staging")
     policy = ("aws:elasticbeanstalk:command", "DeploymentPolicy")
     staging.direct[policy] = "Immutable"
@@ -77,7 +77,7 @@ def test_an_immutable_deployment(world, base, second):
     assert world.runs("staging") == second
 
 
-def test_runs_that_are_refused_stopped_or_interrupted(world, base, second):
+def test_refused_stopped_and_interrupted_runs_report_the_state(world, base, second):
     """While AWS never completes what it has begun: in staging until somebody ends the run, in production
     until `eb` gives up, after the minute that is its shortest time limit."""
     project = world.project

@@ -28,7 +28,7 @@ def scan(images, digest="sha256:1"):
     return answer["imageScanStatus"]["status"], "imageScanCompletedAt" in found
 
 
-def test_a_scan_is_not_complete_at_once():
+def test_a_scan_passes_through_its_states():
     images = Images(Registry(IMAGE))
     begun = ["ScanNotFoundException", ("PENDING", False), ("IN_PROGRESS", False)]
     done = [("COMPLETE", False), ("COMPLETE", True), ("COMPLETE", True)]
@@ -45,7 +45,7 @@ def test_an_index_is_described_as_one_and_never_scanned(kind):
     assert {scan(images) for _ in range(9)} == {"ScanNotFoundException"}
 
 
-def test_an_image_that_is_not_there_is_not_found():
+def test_a_missing_image_is_not_found():
     images = Images(Registry(IMAGE))
     assert scan(images, "sha256:2") == "ImageNotFoundException"
     with pytest.raises(Refused, match="There is no image two in x"):

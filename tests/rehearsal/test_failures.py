@@ -47,7 +47,7 @@ def test_a_hook_that_fails_halfway_leaves_no_mixed_versions(world, base):
     assert world.runs("staging") == base
 
 
-def test_a_permission_that_is_missing(world, base, second):
+def test_a_missing_permission_leaves_the_old_version_running(world, base, second):
     with world.denied("update_environment"):
         printed = world.project.script("deploy", "staging", "--version", second, fails=True)
     assert "not authorized to perform: elasticbeanstalk:update_environment" in printed

@@ -86,7 +86,7 @@ def staging(world):
     return world.once(Staging)
 
 
-def test_a_launch_whose_database_failed_is_terminated_and_begun_again(world, staging):
+def test_a_launch_whose_database_failed_is_terminated_and_repeated(world, staging):
     reason = "Database: Resource handler returned message: .*DB Instance quota exceeded"
     for printed in (staging.failed, staging.repeated):
         assert re.search(f"FAILED: a resource of {STAGING} failed: {reason}", printed)
@@ -105,7 +105,7 @@ def test_a_launch_whose_database_failed_is_terminated_and_begun_again(world, sta
     assert f"{STAGING} runs {staging.label}: https://{NAMES['staging']}" in staging.created
 
 
-def test_a_public_name_before_and_after_its_record_is_made(world, account, staging):
+def test_a_public_name_is_tested_before_and_after_its_dns_record_exists(world, account, staging):
     name, label = NAMES["prod"], staging.label
     printed = account.script("create", "prod", "--version", label)
     host = world.environment("prod").cname

@@ -65,7 +65,7 @@ def test_moto_still_lacks_the_feature(tried, gap):
 
 
 @pytest.mark.process
-def test_every_probe_is_looked_at(tried):
+def test_every_probe_has_a_result(tried):
     from tests.rehearsal.aws.cloudformation import UNKNOWN
 
     assert set(tried) == set(PROBES)
@@ -181,7 +181,7 @@ def test_a_service_gets_the_parameters_of_a_request(
 
 
 @pytest.mark.process
-def test_a_request_that_aws_would_not_take_is_refused():
+def test_an_invalid_request_is_refused():
     from tests.rehearsal.aws.answers import checking
 
     with (
@@ -216,7 +216,7 @@ def shape(service, operation):
         {"Environment": []},
     ],
 )
-def test_an_answer_that_aws_would_not_give_is_found(answer):
+def test_an_invalid_response_is_found(answer):
     keep_to_shape(
         {"Environments": [{"EnvironmentName": "name"}]},
         shape("elasticbeanstalk", "DescribeEnvironments"),

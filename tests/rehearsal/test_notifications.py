@@ -25,7 +25,7 @@ CUSTOM = json.loads(json.loads(notify.structure("A title", ["A line"]))["default
         {"version": "0", "source": "aws.rds", "detail-type": "RDS DB Instance Event", "detail": {}},
     ],
 )
-def test_what_is_shown(message):
+def test_messages_in_a_supported_format_are_shown(message):
     assert is_shown(json.dumps(message))
 
 
@@ -41,7 +41,7 @@ def test_what_is_shown(message):
         json.dumps({"source": "ours", "detail-type": "x"}),
     ],
 )
-def test_what_is_dropped(message):
+def test_messages_in_any_other_format_are_dropped(message):
     assert not is_shown(message)
 
 
@@ -55,7 +55,7 @@ RULES = [
 
 
 @pytest.mark.parametrize(("stack", "name"), RULES)
-def test_an_event_that_the_team_gets_is_shown(stack, name):
+def test_every_event_for_the_team_is_shown(stack, name):
     """Whatever it says: the message of an event may have quotes in it."""
     rule = cloudformation.load(f"devops/{stack}.yml")["Resources"][name]["Properties"]
     [transformer] = [one["InputTransformer"] for one in rule["Targets"]]
@@ -69,14 +69,14 @@ def test_an_event_that_the_team_gets_is_shown(stack, name):
     assert is_shown(events.transform(transformer | {"InputTemplate": template}, event))
 
 
-def test_there_are_such_events():
+def test_the_templates_have_events_for_the_team():
     assert len(RULES) == 2
 
 
 @pytest.mark.parametrize(
     ("protocol", "text"), [("email", "A title\n\nA line\n"), ("slack", json.dumps(CUSTOM))]
 )
-def test_each_recipient_gets_the_text_for_it(protocol, text):
+def test_each_recipient_gets_the_text_in_its_format(protocol, text):
     """An e-mail is for people, and Slack has a form of its own."""
     known = SimpleNamespace(endpoint=f"http://127.0.0.1:1/{protocol}/one")
     assert subscriptions._choose(known, notify.structure("A title", ["A line"]), "http") == text

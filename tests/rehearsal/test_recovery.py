@@ -244,7 +244,7 @@ def test_an_exercise_from_an_older_copy_leaves_no_backups_behind(home):
     assert f"{APPLICATION}-exercise-{SECOND}" not in vaults
 
 
-def test_the_exercise_works_in_the_second_year(home):
+def test_an_exercise_can_be_repeated_after_it_was_removed(home):
     """After the first one was removed by the document's command, and its secrets have gone with time."""
     name = f"{APPLICATION}-exercise"
     if name not in home.at(SECOND).beanstalk.environments:
@@ -257,7 +257,7 @@ def test_the_exercise_works_in_the_second_year(home):
     assert home.recovered(SECOND, "exercise")[USER] == BORN
 
 
-def test_the_database_can_be_described(home):
+def test_the_documented_command_describes_the_database(home):
     _, service, operation, option, name = shlex.split(COMMANDS["moment"])
     assert (operation, option) == ("describe-db-instances", "--db-instance-identifier")
     found = home.cloud.client(service).describe_db_instances(DBInstanceIdentifier=name)

@@ -41,7 +41,7 @@ def find_left(home):
     yield from (*own, *(one["RoleName"] for one in roles))
 
 
-def test_everything_is_removed_but_what_was_said(home, seen):
+def test_everything_is_removed_except_what_was_named(home, seen):
     """With Ctrl-C while an environment is terminated; the backups are locked, and expire afterwards."""
     home.type("remove the exercise", "--confirm", f"{APPLICATION}-exercise")
     home.type("remove there", "--confirm", PROD)

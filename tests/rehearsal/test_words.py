@@ -62,7 +62,7 @@ def type_line(account, capsys):
     return act
 
 
-def test_a_night_says_what_was_backed_up(account, type_line):
+def test_night_reports_what_was_backed_up(account, type_line):
     account.plans[REGION]["one"] = {}
     said = type_line("night")
     assert (
@@ -71,9 +71,7 @@ def test_a_night_says_what_was_backed_up(account, type_line):
     assert account.done == [f"a night in {REGION}"]
 
 
-def test_a_night_passes_where_a_region_answers_and_its_copies_fail_where_one_does_not(
-    account, type_line
-):
+def test_copies_to_a_lost_region_fail_and_others_succeed(account, type_line):
     for region in (REGION, OTHER):
         account.plans[region]["one"] = {}
     assert f"{REGION} is down" in type_line(f"lose {REGION}")
@@ -92,18 +90,18 @@ def test_a_night_passes_where_a_region_answers_and_its_copies_fail_where_one_doe
         (f"return {REGION}", f"'{REGION}' is not down"),
     ],
 )
-def test_what_cannot_be_done_is_said(account, type_line, line, why):
+def test_impossible_actions_are_refused_with_a_reason(account, type_line, line, why):
     type_line(f"lose {OTHER}")
     with pytest.raises(disaster.Impossible, match=why):
         type_line(line)
 
 
-def test_a_night_without_a_plan_is_refused_in_scenarios_too(account):
+def test_night_without_a_backup_plan_is_refused_in_scenarios_too(account):
     with pytest.raises(disaster.Impossible, match=f"installed in {REGION}"):
         disaster.night(account)
 
 
-def test_help_lists_each_word(type_line):
+def test_help_lists_each_command(type_line):
     for word in (
         "confirm",
         "connect",
