@@ -84,7 +84,7 @@ def covers(entry, name):
     return name == entry or (entry.endswith("/") and name.startswith(entry))
 
 
-def test_the_files_that_speak_of_the_domain_are_listed():
+def test_the_files_that_contain_the_domain_are_listed():
     section = Path("docs/adopt.md").read_text().split("5. **Remove `hello`.**")[1]
     cells = re.findall(r"^ +\| (`.*?) \|", section, re.MULTILINE)
     listed = re.findall(r"`([^`]+)`", " ".join(cells))

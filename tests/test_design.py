@@ -73,7 +73,7 @@ def test_only_the_factory_imports_the_views():
     assert {name for name, module in read("web").items() if views & module.imports} == {"__init__"}
 
 
-def test_modules_and_functions_can_be_taken_in_at_once():
+def test_modules_and_functions_are_short():
     """The limits are far above what is written today: they stop what has grown unnoticed."""
     for folder, name, module in (
         (one, *each) for one in ("web", "deploy") for each in read(one).items()
@@ -105,7 +105,7 @@ def test_aws_and_other_programs_are_called_through_one_module():
     assert all(name.startswith("commands.cli.") for name in using), using
 
 
-def test_a_command_is_its_arguments_and_its_help():
+def test_a_command_declares_only_its_arguments_and_its_help():
     """What it does is a module of its own, for tests and other commands."""
     for name, module in read("deploy").items():
         found = [node for node in module.nodes if isinstance(node, ast.FunctionDef)]
@@ -115,7 +115,7 @@ def test_a_command_is_its_arguments_and_its_help():
                 assert lines <= 10, f"{node.name} in {name} has {lines} lines"
 
 
-def test_aws_is_waited_for_in_one_module():
+def test_only_one_module_waits_for_aws():
     """So that no wait ends at one lost answer, and none continues when there is no hope."""
     using = {
         name
@@ -167,7 +167,7 @@ def test_the_deploy_tool_does_not_import_the_application():
         assert not {"web", "tools", "tests", "flask"} & module.roots, name
 
 
-def test_a_failure_says_what_to_do():
+def test_every_failure_says_what_to_do():
     """Each has its three sentences, or is raised where a caller adds how things are."""
     for name, module in read("deploy").items():
         for node in module.nodes:

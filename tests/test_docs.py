@@ -52,7 +52,7 @@ def test_the_readme_has_the_same_settings_as_the_configuration_table():
 
 
 @pytest.mark.process
-def test_some_of_the_tests_are_run_as_documented():
+def test_the_documented_commands_for_some_of_the_tests_work():
     commands = {
         command
         for page in PAGES
@@ -86,7 +86,7 @@ def test_every_link_leads_somewhere_and_every_file_that_is_named_exists(page):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_command_that_is_named_exists_with_its_options(document):
+def test_every_command_in_the_documents_exists_with_its_options(document):
     for line in runbook.commands(DOCUMENTS[document]):
         runbook.check(line.replace(" ENV", " prod"))
     runbook.check_mentioned(DOCUMENTS[document])
@@ -127,12 +127,12 @@ def test_every_setting_that_compose_passes_on_exists():
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_make_target_that_is_named_exists(document):
+def test_every_make_target_in_the_documents_exists(document):
     for target in re.findall(r"(?:`|^ {4,})make ([a-z-]+)", DOCUMENTS[document], re.MULTILINE):
         assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), target
 
 
-def test_the_calls_with_curl_work(client):
+def test_the_curl_examples_work(client):
     calls = [line.strip() for line in README.splitlines() if line.strip().startswith("curl ")]
     assert len(calls) >= 3
     for call in calls:

@@ -106,13 +106,13 @@ def _input(service, operation):
         ("s3", "PutObject", {"Body": b"x" * 10, "Key": ""}, "Key ''"),
     ],
 )
-def test_a_request_that_aws_refuses_is_found(service, operation, parameters, what):
+def test_an_invalid_request_is_found(service, operation, parameters, what):
     shape = _input(service, operation)
     with pytest.raises(AssertionError, match=f"not as AWS takes it: .*{what}"):
         keep_to_limits(parameters, shape)
 
 
-def test_a_pattern_that_python_reads_otherwise_is_not_passed_over():
+def test_a_pattern_that_python_cannot_read_is_found():
     with pytest.raises(AssertionError, match=r"not a pattern for Python: .*\\p\{L\}"):
         keep_to_limits({"tags": {"a": "b"}}, _input("logs", "CreateLogGroup"))
 
@@ -151,7 +151,7 @@ def test_other_modules_of_the_rehearsal_have_common_error_codes_only():
             assert {code for _, code in _refusals(path)} <= COMMON, path
 
 
-def test_an_error_code_that_aws_is_not_known_to_answer_is_found(aws):
+def test_an_error_code_that_aws_is_not_known_to_return_is_found(aws):
     aws.fail("ecr:DescribeImages", "NoSuchImage")
     with pytest.raises(AssertionError, match="ecr:DescribeImages is not known to answer NoSuchI"):
         aws.client("ecr", REGION).describe_images(repositoryName="images")

@@ -27,7 +27,7 @@ def test_every_alarm_and_event_has_its_section():
     assert named <= set(FAULTS)
 
 
-def test_it_links_to_every_section_about_a_fault():
+def test_the_runbook_links_to_every_section_about_a_fault():
     linked = set(re.findall(r"\]\(#([\w-]+)\)", RUNBOOK))
     assert set(SECTIONS) - linked == {
         "what-is-kept-and-for-how-long",
@@ -51,13 +51,13 @@ def test_a_section_ends_with_the_command_that_applies_its_cure(name):
         assert f"{SCRIPT} build" in commands, "nothing prints the label"
 
 
-def test_the_section_of_an_edit_is_found():
+def test_sections_that_edit_a_file_are_found():
     """The rule above would hold by itself if no section linked to what it edits."""
     for file in APPLIED_BY:
         assert any(f"](../{file}" in text for text in FAULTS.values()), file
 
 
-def test_every_setting_that_it_names_exists():
+def test_every_setting_in_the_runbook_exists():
     files = [Path("devops/environments.toml"), *Path(".ebextensions").glob("*.config")]
     files += Path("devops").glob("*.yml")
     known = set(re.findall(r"\b[A-Z][a-z]+(?:[A-Z]\w*)+\b", "\n".join(map(Path.read_text, files))))
@@ -66,7 +66,7 @@ def test_every_setting_that_it_names_exists():
     assert named <= known
 
 
-def test_saved_queries_that_it_names_exist():
+def test_saved_queries_in_the_runbook_exist():
     saved = {
         name.replace("${Environment}", f"{APPLICATION}-prod").replace(
             "${AWS::StackName}", f"{APPLICATION}-pipeline"

@@ -5,7 +5,7 @@ import pytest
 from tests.support.database import refuse_unless_test
 
 
-def test_tests_refuse_a_database_that_is_not_for_tests():
+def test_a_database_that_is_not_for_tests_is_refused():
     assert refuse_unless_test("postgresql://me@host/app_test")
     for url in (
         "postgresql://me@host/app",

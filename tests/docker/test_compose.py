@@ -87,19 +87,19 @@ def nothing_was_lost(stack, load):
     assert not load.wrong
 
 
-def test_up_to_a_greeting(stack):
+def test_the_stack_saves_and_greets(stack):
     body = b'{"dateOfBirth": "1990-05-17"}'
     assert request("PUT", stack.url("/hello/John"), body)[0] == 204
     assert "Hello, John!" in request("GET", stack.url("/hello/John"))[1]
     assert json.loads(request("GET", stack.url("/livez"))[1])["version"] == "under-test"
 
 
-def test_it_says_where_it_serves_once_it_does(stack):
+def test_the_stack_shows_its_address_once_it_serves(stack):
     said = stack.compose("logs", "--no-log-prefix", "address")
     assert said == f"Serving on {stack.url('')}\n"
 
 
-def test_what_is_in_the_checkout_is_what_runs(stack, tmp_path):
+def test_the_stack_runs_the_files_of_its_own_checkout(stack, tmp_path):
     """Not what another checkout has built, nor what this one had before; `up -d` ends when it serves."""
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", ".", str(clone)], check=True)

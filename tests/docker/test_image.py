@@ -34,20 +34,20 @@ def run_in(image, *command):
     return docker("run", "--rm", "--user=0", image, *command).stdout
 
 
-def test_it_adds_little_to_its_base(image):
+def test_the_image_adds_little_to_its_base(image):
     """Packages without their tests, symbols and caches; the base alone changes with its releases."""
     base = re.findall(r"^FROM \$\{BASES\}(\S+)", Path("Dockerfile").read_text(), re.M)[-1]
     assert inspect(image)["Size"] - inspect(f"{BASES}{base}")["Size"] < 70e6
 
 
-def test_it_is_labelled_and_does_not_run_as_root(image):
+def test_the_image_is_labelled_and_does_not_run_as_root(image):
     config = inspect(image)["Config"]
     assert config["User"] == "10001"
     assert config["Labels"]["org.opencontainers.image.version"] == VERSION
     assert config["Healthcheck"]["Test"][1] == "python"
 
 
-def test_what_it_says_of_its_packages_is_its_lock(image):
+def test_the_packages_of_the_image_are_those_of_the_lock(image):
     """Of which the SBOM is made."""
     said = json.loads(run_in(image, "python", "-c", LIST_PACKAGES))
     lock = Path("requirements/main.txt").read_text()
@@ -56,7 +56,7 @@ def test_what_it_says_of_its_packages_is_its_lock(image):
     assert all(terms for _, _, terms in said)
 
 
-def test_it_contains_no_build_tools_and_no_development_packages(image):
+def test_the_image_has_no_build_tools_and_no_development_packages(image):
     tools = "for tool in gcc cc ld make pip curl git; do command -v $tool; done; true"
     assert run_in(image, "sh", "-c", tools) == ""
     packages = "import importlib.metadata as m; print(*(d.name for d in m.distributions()))"
@@ -67,7 +67,7 @@ def test_it_contains_no_build_tools_and_no_development_packages(image):
     assert run_in(image, "sh", "-c", "find / -xdev -name '*.env' -o -xdev -name '.git'") == ""
 
 
-def test_it_starts_whatever_umask_it_was_built_with(tmp_path):
+def test_the_image_works_whatever_umask_it_was_built_with(tmp_path):
     for name in ("Dockerfile", ".dockerignore"):
         shutil.copy(name, tmp_path)
     for name in ("requirements", "tools", "web"):
@@ -80,14 +80,14 @@ def test_it_starts_whatever_umask_it_was_built_with(tmp_path):
     docker("image", "rm", tag)
 
 
-def test_its_base_can_come_from_a_mirror():
+def test_the_base_image_can_come_from_a_mirror():
     base = re.findall(r"^FROM \$\{BASES\}(\S+)", Path("Dockerfile").read_text(), re.M)[-1]
     docker("tag", f"{BASES}{base}", f"mirror.example.com/library/{base}")
     docker("build", "--build-arg", "BASES=mirror.example.com/library/", ".")
     docker("image", "rm", f"mirror.example.com/library/{base}")
 
 
-def test_it_serves_hardened(web):
+def test_the_image_serves_in_a_hardened_container(web):
     assert json.loads(request("GET", web.url("/livez"))[1]) == {"status": "ok", "version": VERSION}
     assert request("PUT", web.url("/hello/John"), BODY)[0] == 204
     assert "Hello, John!" in request("GET", web.url("/hello/John"))[1]
@@ -99,11 +99,11 @@ def health(container):
     return docker("inspect", "-f", "{{.State.Health.Status}}", container.id).stdout.strip()
 
 
-def test_it_becomes_healthy(web):
+def test_a_serving_container_becomes_healthy(web):
     wait_until(lambda: health(web) == "healthy", lambda: docker("inspect", web.id).stdout)
 
 
-def test_it_is_unhealthy_when_nothing_listens_on_its_port(start, image):
+def test_a_container_is_unhealthy_when_nothing_listens_on_its_port(start, image):
     quick = ("--health-interval=1s", "--health-retries=1", "--health-start-period=0s")
     idle = start(*quick, image, "sleep", "600")
     wait_until(lambda: health(idle) == "unhealthy")

@@ -77,7 +77,7 @@ def run(monkeypatch, url, *locks):
 
 
 @pytest.mark.process
-def test_without_known_vulnerabilities_it_passes(folder, osv, monkeypatch):
+def test_packages_without_known_vulnerabilities_pass(folder, osv, monkeypatch):
     assert run(monkeypatch, f"{osv.url}/v1/query", "lock.txt", "other.txt") is None
     assert sorted(osv.asked) == ["flask 2.0.0", "flask 3.1.0", "odd-one 1.0"]
 

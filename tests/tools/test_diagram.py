@@ -11,12 +11,12 @@ PICTURES = {name: draw() for name, draw in diagram.PICTURES.items()}
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_it_is_readable(name):
+def test_each_diagram_is_readable(name):
     assert PICTURES[name].problems() == []
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_the_file_is_what_the_program_draws(name):
+def test_each_file_is_what_the_program_draws(name):
     path = diagram.FOLDER / f"{name}.svg"
     drawn = PICTURES[name].svg()
     assert path.read_text() == drawn, "run `make diagram`, and look at it"

@@ -127,7 +127,7 @@ def index():
 
 
 @pytest.mark.process
-def test_an_index_with_a_password_in_pips_file(project, index):
+def test_an_index_with_a_password_is_read_from_pips_file(project, index):
     project.pip_conf(f"[global]\nindex-url = {index(login='me:secret').url}\nuser = true\n")
     output = project.succeeds(**DISTURBING)
     assert re.fullmatch(
@@ -139,14 +139,14 @@ def test_an_index_with_a_password_in_pips_file(project, index):
 
 
 @pytest.mark.process
-def test_an_additional_index_with_an_older_version(project, index):
+def test_an_additional_index_may_have_an_older_version(project, index):
     older = index(OLD)
     project.succeeds(PIP_INDEX_URL=index().url, PIP_EXTRA_INDEX_URL=older.url)
     assert "/simple/greeting/" in older.seen
 
 
 @pytest.mark.process
-def test_a_folder_and_no_index(project, tmp_path):
+def test_packages_are_installed_from_a_folder_without_an_index(project, tmp_path):
     for name, content in (UV, NEW):
         (tmp_path / name).write_bytes(content)
     project.pip_conf(
@@ -156,7 +156,7 @@ def test_a_folder_and_no_index(project, tmp_path):
 
 
 @pytest.mark.process
-def test_certificates_of_a_company(project, index, tmp_path):
+def test_certificates_of_pips_settings_are_used(project, index, tmp_path):
     """The index has one that only pip's setting knows, and demands one of the client."""
     authority, bundle = Authority(), tmp_path / "authority.pem"
     bundle.write_bytes(authority.pem)
@@ -172,7 +172,7 @@ def test_certificates_of_a_company(project, index, tmp_path):
 
 
 @pytest.mark.process
-def test_an_index_that_only_the_proxy_reaches(project, index):
+def test_an_index_is_reached_through_the_proxy(project, index):
     proxy = index()
     project.succeeds(
         PIP_INDEX_URL="http://packages.test/simple/",
@@ -183,7 +183,7 @@ def test_an_index_that_only_the_proxy_reaches(project, index):
 
 
 @pytest.mark.process
-def test_a_python_without_pip_uses_the_one_that_it_comes_with(project, index, tmp_path):
+def test_a_python_without_pip_uses_its_bundled_pip(project, index, tmp_path):
     bare = tmp_path / "bare"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", bare], check=True)
     project.python = bare / "bin/python"
@@ -201,7 +201,7 @@ def test_uvs_own_settings_win(monkeypatch):
     assert (env["UV_DEFAULT_INDEX"], env["UV_HTTP_TIMEOUT"]) == ("https://uv.test/simple", "8")
 
 
-def test_without_a_certificate_in_pips_settings_the_systems_are_used(monkeypatch):
+def test_without_a_certificate_in_pips_settings_those_of_the_system_are_used(monkeypatch):
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "UV_SYSTEM_CERTS"):
         monkeypatch.delenv(name, raising=False)
     assert install.uv_environment({})["UV_SYSTEM_CERTS"] == "true"
@@ -210,7 +210,7 @@ def test_without_a_certificate_in_pips_settings_the_systems_are_used(monkeypatch
 
 
 @pytest.mark.process
-def test_the_users_file_of_uv_is_read_and_that_of_a_parent_folder_is_not(project, index):
+def test_uvs_user_file_is_read_but_not_that_of_a_parent_folder(project, index):
     first = index()
     project.succeeds(PIP_INDEX_URL=first.url)
     project.lock("app.txt", ("greeting==0.9", OLD))
@@ -306,7 +306,7 @@ def test_the_supported_versions_of_python_are_those_of_the_package():
     assert tomllib.loads(Path("pyproject.toml").read_text())["project"]["requires-python"] == wanted
 
 
-def test_a_lock_for_all_systems_may_have_packages_for_others_only(tmp_path):
+def test_packages_for_other_systems_are_ignored(tmp_path):
     lock = tmp_path / "lock.txt"
     lock.write_text(
         "# A comment\ncolorama==0.4.6 ; sys_platform == 'win32' \\\n    --hash=sha256:0\n"

@@ -35,7 +35,7 @@ def folder(home):
 
 
 @pytest.mark.process
-def test_it_ends_with_the_process_that_started_it(folder):
+def test_the_server_ends_with_the_process_that_started_it(folder):
     """Be that told to end or killed; the data is deleted only if it was temporary."""
     for number, arguments in ((signal.SIGTERM, []), (signal.SIGKILL, ["temporary"])):
         owner = subprocess.Popen(
@@ -60,7 +60,7 @@ def test_a_second_server_on_the_same_data_is_refused(database_url, home):
 
 @pytest.mark.process
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can close a folder to others and enter it")
-def test_in_a_folder_that_only_root_may_enter(folder):
+def test_a_folder_that_only_root_may_enter_can_be_used(folder):
     folder.chmod(0o700)
     for attempt in ("first", "second"):
         with Server(folder / "postgres") as server:

@@ -111,7 +111,7 @@ def test_a_folder_in_a_bucket_is_refused():
 
 @original
 @pytest.mark.parametrize("name", [HERE, OTHER], ids=["old", "new"])
-def test_what_may_be_a_name_is_listed_and_kept_on_request(name):
+def test_possible_names_are_listed_and_kept_on_request(name):
     more = TEXTS | {"docs/more.md": f"One.\nThe bucket `{name.slug}-cache`.\n"}
     with pytest.raises(SystemExit, match="Nothing was changed") as refused:
         rename.plan(more, HERE, OTHER)

@@ -114,7 +114,7 @@ def ended():
 
 
 @pytest.mark.process
-def test_it_serves_and_keeps_the_data(folder):
+def test_make_run_serves_and_keeps_the_data(folder):
     """First with the server of production, then with that of development."""
     run = Run(folder).wait_until_up()
     assert run.output.lstrip().startswith("Serving on")  # and nothing before the welcome
@@ -153,7 +153,7 @@ def test_the_end_of_make_ends_all_processes(folder):
 
 
 @pytest.mark.process
-def test_a_postgresql_that_ends_is_noticed(folder):
+def test_the_end_of_postgresql_ends_make_run(folder):
     run = Run(folder).wait_until_up()
     pid = int((folder / ".local/postgres/data/postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGKILL)
@@ -228,7 +228,7 @@ def test_a_database_in_the_environment_is_used(tmp_path, env, app, context):
 
 @pytest.mark.process
 @pytest.mark.skipif(not AS_ROOT, reason="the other tests here ran as an ordinary user")
-def test_as_an_ordinary_user(home):
+def test_an_ordinary_user_can_run_it(home):
     entry = pwd.getpwnam(UNPRIVILEGED)
     if not may_run_here(entry):
         pytest.skip(f"{UNPRIVILEGED} may not enter this checkout, or not run its Python")
@@ -255,6 +255,6 @@ def may_run_here(entry):
         return False
 
 
-def test_the_greeting_of_the_terminal_is_json_that_works():
+def test_the_example_on_the_terminal_is_valid_json():
     body = tools.run.WELCOME.format(url="", data="").split("-d '")[1].split("'")[0]
     assert json.loads(body) == json.loads(BODY)

@@ -112,7 +112,7 @@ def test_without_a_fitting_python_pyenv_installs_one(machine):
     assert "make PYTHON=/pyenv/versions/3.13.9/bin/python3 .venv/installed" in machine.calls()
 
 
-def test_it_can_be_repeated_without_touching_work(machine):
+def test_a_repeated_set_up_does_not_change_any_work(machine):
     machine.run("GREET-12", str(machine.repository))
     clone = machine.folder / "GREET-12"
     (clone / "mine").write_text("unfinished")
@@ -168,7 +168,7 @@ def test_all_missing_tools_are_named_at_once(machine):
 
 
 @pytest.mark.parametrize("fails", ["docker compose version", "docker info"])
-def test_docker_is_not_needed_but_it_says_for_what_it_would_be(machine, fails):
+def test_docker_is_optional_and_its_purpose_is_named(machine, fails):
     code, output = machine.run("GREET-12", str(machine.repository), fails=fails)
     assert code == 0, output
     assert "docker compose up, make test-docker and make cloud" in output
@@ -193,13 +193,13 @@ def test_each_step_that_fails_says_what_to_do(machine, fails, what):
     assert "  next: " in output
 
 
-def test_a_repository_that_cannot_be_cloned(machine):
+def test_a_repository_that_cannot_be_cloned_is_a_failure(machine):
     code, output = machine.run("GREET-12", str(machine.folder / "nowhere"))
     assert code == 1
     assert "cannot be cloned" in output
 
 
-def test_a_folder_that_is_not_a_clone_is_left_alone(machine):
+def test_a_folder_that_is_not_a_clone_is_unchanged(machine):
     (machine.folder / "GREET-12").mkdir()
     code, output = machine.run("GREET-12", str(machine.repository))
     assert code == 1
@@ -216,7 +216,7 @@ def test_wrong_usage_is_refused(machine, arguments):
     assert not machine.calls()
 
 
-def test_its_help_is_printed_and_nothing_done(machine):
+def test_help_is_printed_and_nothing_else_is_done(machine):
     code, output = machine.run("--help")
     assert code == 0
     assert output.startswith("Set up a clone for one ticket")

@@ -53,7 +53,7 @@ def checked(tmp_path, monkeypatch):
     return run
 
 
-def test_what_passed_is_not_checked_again(checked):
+def test_templates_that_passed_are_not_checked_again(checked):
     assert checked()
     assert not checked()
 
@@ -65,7 +65,7 @@ def test_a_change_of_a_template_program_or_setting_is_checked(checked, name):
     assert checked()
 
 
-def test_another_python_checks_again(checked, monkeypatch):
+def test_another_version_of_python_checks_again(checked, monkeypatch):
     checked()
     monkeypatch.setattr("sys.version", "4.0")
     assert checked()
@@ -79,7 +79,7 @@ def test_a_template_that_is_added_or_removed_is_checked(checked):
     assert checked()
 
 
-def test_what_failed_is_checked_again(checked):
+def test_templates_that_failed_are_checked_again(checked):
     """Also if it passed before, and nothing has changed since."""
     checked(broken=True)
     assert not STAMP.exists()
@@ -91,7 +91,7 @@ def test_what_failed_is_checked_again(checked):
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\x00", b"0" * 64])
-def test_a_stamp_that_is_damaged_or_of_something_else_is_ignored(checked, content):
+def test_a_damaged_or_foreign_stamp_is_ignored(checked, content):
     checked()
     STAMP.write_bytes(content)
     assert checked()
