@@ -6,6 +6,7 @@ import json
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from typing import Any, ClassVar
 
 import boto3
 from botocore import xform_name
@@ -32,7 +33,7 @@ BEGINNING = datetime(2026, 11, 1, tzinfo=UTC)
 IMAGE = "application/vnd.oci.image.manifest.v1+json"  # the media type of what is not an index
 # One after the other, after a push: https://github.com/alexjurkiewicz/ecr-scan-image/pull/51. The end without findings
 # is from https://github.com/aws/aws-sdk/issues/289
-SCANS = (
+SCANS: tuple[tuple[Any, ...], ...] = (
     ("ScanNotFoundException",),
     ("PENDING",),
     ("IN_PROGRESS",),
@@ -84,7 +85,9 @@ class FakeAws:
     parameters.
     """
 
-    _clients = {}  # noqa: RUF012  # they take long to create, and do not depend on the account
+    _clients: ClassVar[
+        dict[Any, Any]
+    ] = {}  # they take long to create, and do not depend on the account
 
     def __init__(self):
         self.calls, self._failures = [], []
@@ -447,7 +450,7 @@ class FakeAws:
         """In pages of two, so that a caller that reads only one page is detected."""
         keys = [key for key in sorted(self._objects(Bucket)) if key.startswith(Prefix)]
         begin = int(ContinuationToken or 0)
-        more = {"IsTruncated": False}
+        more: dict[str, Any] = {"IsTruncated": False}
         if begin + 2 < len(keys):
             more = {"IsTruncated": True, "NextContinuationToken": str(begin + 2)}
         return {"Contents": [{"Key": key} for key in keys[begin : begin + 2]], **more}
@@ -780,7 +783,7 @@ class FakeAws:
 
     def cloudwatch_describe_alarms(self, AlarmNamePrefix, AlarmTypes, NextToken=None):
         """In two pages, the first of which has no metric alarms."""
-        kinds = {"MetricAlarm": [], "CompositeAlarm": []}
+        kinds: dict[str, list[Any]] = {"MetricAlarm": [], "CompositeAlarm": []}
         for name, (kind, alarm_state, description, actions, *more) in self._here("alarms").items():
             if name.startswith(AlarmNamePrefix):
                 kinds[kind].append(

@@ -3,6 +3,7 @@
 import datetime
 import ipaddress
 import ssl
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -13,7 +14,7 @@ from cryptography.x509.oid import NameOID
 class Authority:
     """A certificate authority, for servers of tests only."""
 
-    def __init__(self, name="tests"):
+    def __init__(self, name: str = "tests") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._certificate = self._sign(
@@ -21,7 +22,7 @@ class Authority:
         )
         self.pem = self._certificate.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, name, folder):
+    def issue(self, name: str, folder: Path) -> None:
         """Write server.crt and server.key for ``name`` into ``folder``."""
         key = ec.generate_private_key(ec.SECP256R1())
         is_address = name.replace(".", "").isdigit()
@@ -38,14 +39,19 @@ class Authority:
         )
         (folder / "server.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def serving(self, name, folder):
+    def serving(self, name: str, folder: Path) -> ssl.SSLContext:
         """A server's TLS context, with a certificate for ``name`` whose files are in ``folder``."""
         self.issue(name, folder)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(folder / "server.crt", folder / "server.key")
         return context
 
-    def _sign(self, subject, key, extension):
+    def _sign(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        extension: tuple[x509.ExtensionType, bool],
+    ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
         day, years = datetime.timedelta(days=1), datetime.timedelta(days=1500)  # for other clocks
         builder = x509.CertificateBuilder(subject_name=subject, issuer_name=self._name)

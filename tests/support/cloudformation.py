@@ -1,7 +1,9 @@
 """Reads CloudFormation templates, short forms of functions included, and resolves the functions."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -9,11 +11,11 @@ from deploy.base.settings import SafeLoader
 from tests.support.aws import ACCOUNT, APPLICATION, REGION
 
 
-class Loader(SafeLoader):
+class Loader(SafeLoader):  # type: ignore[misc]  # one of two classes
     """YAML with CloudFormation's tags, which become the long form of the functions."""
 
 
-def _function(loader, suffix, node):
+def _function(loader: Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
     if isinstance(node, yaml.ScalarNode):
         value = loader.construct_scalar(node)
         if suffix == "GetAtt":
@@ -29,7 +31,7 @@ def _function(loader, suffix, node):
 Loader.add_multi_constructor("!", _function)
 
 
-def load(path):
+def load(path: str | Path) -> Any:
     """The template in the file ``path``."""
     return yaml.load(Path(path).read_text(), Loader)
 
@@ -90,7 +92,13 @@ NAMES = (
 class Stack:
     """A template with its parameters, whose functions can be resolved."""
 
-    def __init__(self, path, name, parameters, exports=None):
+    def __init__(
+        self,
+        path: str | Path,
+        name: str,
+        parameters: dict[str, str],
+        exports: Mapping[str, str] | None = None,
+    ) -> None:
         self.template, self.name = load(path), name
         given = {
             "Application": APPLICATION,
@@ -109,7 +117,7 @@ class Stack:
         self._imports = exports or {}
 
     @property
-    def exports(self):
+    def exports(self) -> dict[str, str]:
         """Its exports, by name."""
         return {
             self.resolve(one["Export"]["Name"]): self.resolve(one["Value"])
@@ -117,7 +125,7 @@ class Stack:
             if "Export" in one
         }
 
-    def resolve(self, value):
+    def resolve(self, value: Any) -> Any:
         """``value`` with its functions replaced by what they give."""
         if isinstance(value, list):
             found = [self.resolve(one) for one in value]
@@ -148,7 +156,7 @@ class Stack:
             return self.resolve(then if self.holds(condition) else otherwise)
         return self._of_lists(function, argument)
 
-    def _of_lists(self, function, argument):
+    def _of_lists(self, function: str, argument: Any) -> Any:
         if function == "Fn::Select":
             return self.resolve(argument[1])[argument[0]]
         if function == "Fn::Split":
@@ -157,7 +165,7 @@ class Stack:
             return argument[0].join(self.resolve(argument[1]))
         raise NotImplementedError(function)
 
-    def holds(self, condition):
+    def holds(self, condition: Any) -> bool:
         """Whether a condition, by its name or in full, is true with these parameters."""
         if isinstance(condition, str):
             condition = self.template["Conditions"][condition]
@@ -169,7 +177,7 @@ class Stack:
             return not self.holds(argument[0])
         raise NotImplementedError(function)
 
-    def properties(self, *kinds):
+    def properties(self, *kinds: str) -> dict[str, Any]:
         """The resolved properties of the resources of these types whose conditions are true."""
         return {
             name: self.resolve(one.get("Properties", {}))
@@ -177,14 +185,14 @@ class Stack:
             if one["Type"] in kinds and ("Condition" not in one or self.holds(one["Condition"]))
         }
 
-    def _substitute(self, literal, name):
+    def _substitute(self, literal: str, name: str) -> Any:
         if literal:
             return f"${{{name}}}"
         if "." in name:
             return self._attribute(*name.split(".", 1))
         return self._ref(name)
 
-    def _ref(self, name):
+    def _ref(self, name: str) -> Any:
         if name == "AWS::StackName":
             return self.name
         if name == "AWS::NoValue":
@@ -195,10 +203,10 @@ class Stack:
             return self.parameters[name]
         return self._fill(name, SHAPES[self.template["Resources"][name]["Type"]][0])
 
-    def _attribute(self, name, attribute):
+    def _attribute(self, name: str, attribute: str) -> str:
         return self._fill(name, SHAPES[self.template["Resources"][name]["Type"]][1][attribute])
 
-    def _fill(self, name, shape):
+    def _fill(self, name: str, shape: str) -> str:
         properties = self.template["Resources"][name].get("Properties", {})
         own = next((self.resolve(properties[key]) for key in NAMES if key in properties), None)
         return shape.format(

@@ -8,7 +8,11 @@ not use. Among what one would expect and does not exist here: BurstBalance (gp2 
 import json
 import operator
 import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
+Catalogue = Mapping[tuple[str, ...], set[str]]  # names, by namespace and dimensions
+Metric = tuple[str, str, tuple[str, ...]]  # namespace, name, names of the dimensions
 BALANCER = {
     "RequestCount",
     "HTTPCode_ELB_4XX_Count",
@@ -26,7 +30,7 @@ INSTANCE = {
     "LoadAverage1min",
     "InstanceHealth",
 }
-CATALOGUE = {
+CATALOGUE: Catalogue = {
     ("AWS/ApplicationELB", "LoadBalancer"): BALANCER,
     ("AWS/ApplicationELB", "LoadBalancer", "TargetGroup"): {
         "HealthyHostCount",
@@ -84,17 +88,19 @@ class Unknown(Exception):
     """A metric that no service sends."""
 
 
-def check(namespace, name, dimensions, own=None):
+def check(
+    namespace: str, name: str, dimensions: Iterable[str], own: Catalogue | None = None
+) -> None:
     """Raises Unknown when no metric has this namespace, name and set of names of dimensions.
 
     ``own`` is what the project sends itself, in the form of CATALOGUE.
     """
-    known = CATALOGUE | (own or {})
+    known = {**CATALOGUE, **(own or {})}
     if name not in known.get((namespace, *sorted(dimensions)), ()):
         raise Unknown(f"{namespace} {name} by {', '.join(sorted(dimensions)) or 'nothing'}")
 
 
-def of_alarm(properties):
+def of_alarm(properties: Mapping[str, Any]) -> Iterator[Metric]:
     """The metrics of an alarm: namespace, name, names of the dimensions."""
     if "MetricName" in properties:
         yield _metric(properties)
@@ -105,7 +111,7 @@ def of_alarm(properties):
             yield found
 
 
-def of_widget(properties):
+def of_widget(properties: Mapping[str, Any]) -> Iterator[Metric]:
     """The metrics of a dashboard's widget, in the same form."""
     for one in properties.get("metrics", []):
         values = [value for value in one if not isinstance(value, dict)]
@@ -117,12 +123,12 @@ def of_widget(properties):
             yield _searched(options["expression"])
 
 
-def _metric(given):
+def _metric(given: Mapping[str, Any]) -> Metric:
     dimensions = tuple(one["Name"] for one in given.get("Dimensions", []))
     return given["Namespace"], given["MetricName"], dimensions
 
 
-def _selected(expression):
+def _selected(expression: str) -> Metric | None:
     """Of a query of Metrics Insights; None for an expression over other metrics."""
     if not expression.startswith("SELECT"):
         return None
@@ -130,13 +136,15 @@ def _selected(expression):
         r'SELECT MAX\((\w+)\) FROM SCHEMA\("([^"]+)", ([\w, ]+)\) WHERE (\w+) = \'[^\']+\'',
         expression,
     )
+    assert found, expression
     name, namespace, dimensions, by = found.groups()
     assert by in dimensions.split(", ")
     return namespace, name, tuple(dimensions.split(", "))
 
 
-def _searched(expression):
+def _searched(expression: str) -> Metric:
     found = re.search(r"SEARCH\('\{([^}]+)\} MetricName=\"(\w+)\"", expression)
+    assert found, expression
     namespace, *dimensions = found[1].split(",")
     return namespace, found[2], tuple(dimensions)
 
@@ -151,7 +159,7 @@ COMPARE = {
 }
 
 
-def matches(pattern, text):
+def matches(pattern: str, text: str) -> bool:
     """Whether a line of a log matches a filter pattern: a quoted term, or conditions on JSON that "||" joins.
 
     Of https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html, what this project uses.
@@ -167,12 +175,12 @@ def matches(pattern, text):
     return any(_holds(one, text) for one in conditions[1].split(" || "))
 
 
-def _holds(condition, text):
-    key, compare, value = re.fullmatch(
-        r'\$\.(\w+) (=|!=|>=|<=|>|<) (\w+|"\w+")', condition
-    ).groups()
+def _holds(condition: str, text: str) -> bool:
+    found = re.fullmatch(r'\$\.(\w+) (=|!=|>=|<=|>|<) (\w+|"\w+")', condition)
+    assert found, condition
+    key, compare, value = found.groups()
     try:
         line = json.loads(text)
-        return COMPARE[compare](line[key], json.loads(value))
+        return bool(COMPARE[compare](line[key], json.loads(value)))
     except (ValueError, KeyError, TypeError):  # not JSON, or without such a key
         return False

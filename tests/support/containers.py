@@ -5,6 +5,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 
 from tests.support.aws import APPLICATION
 
@@ -16,14 +17,16 @@ VERSION = IMAGE.rpartition(":")[2]
 BASES = os.environ.get("BASES", "")  # prefix of the names of official images
 
 
-def docker(*arguments, check=True, timeout=900):
+def docker(
+    *arguments: str, check: bool = True, timeout: float = 900
+) -> subprocess.CompletedProcess[str]:
     ended = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout)
     if check and ended.returncode:
         raise AssertionError(f"docker {' '.join(arguments)}:\n{ended.stdout}{ended.stderr}")
     return ended
 
 
-def why_no_compose():
+def why_no_compose() -> str | None:
     if docker("compose", "version", check=False).returncode:
         return "Docker Compose is not installed"
     return None
@@ -39,21 +42,23 @@ class Container:
         "--memory=512m",
     )
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments: str) -> None:
         self.id = docker("run", "--detach", *arguments).stdout.strip()
 
-    def port(self):
+    def port(self) -> str:
         return docker("port", self.id, "8000/tcp").stdout.split(":")[-1].strip()
 
-    def url(self, path):
+    def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port()}{path}"
 
-    def logs(self):
+    def logs(self) -> str:
         ended = docker("logs", self.id)
         return ended.stdout + ended.stderr
 
 
-def request(method, url, body=None, timeout=20):
+def request(
+    method: str, url: str, body: bytes | None = None, timeout: float = 20
+) -> tuple[int, str]:
     """Status and body; status 0 when there was no answer."""
     asked = urllib.request.Request(url, body, method=method)
     try:
@@ -66,7 +71,7 @@ def request(method, url, body=None, timeout=20):
         return 0, repr(error)
 
 
-def wait_until(condition, why=lambda: None):
+def wait_until(condition: Callable[[], object], why: Callable[[], object] = lambda: None) -> None:
     """Wait for the event, not for seconds: only what hangs is ended."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
@@ -74,5 +79,5 @@ def wait_until(condition, why=lambda: None):
         time.sleep(0.05)
 
 
-def wait_for(url):
+def wait_for(url: str) -> None:
     wait_until(lambda: request("GET", url)[0] == 200, lambda: request("GET", url))

@@ -54,7 +54,7 @@ USUAL = {
     "ReadLatency": (0.0007, 0.0002),
     "WriteLatency": (0.0019, 0.0004),
 }
-LOGS = {
+LOGS: dict[str, list[tuple[str, ...]]] = {
     "Requests by route and status": [
         ("method", "route", "status", "requests", "p95_ms"),
         ("GET", "/hello/<username>", "200", "612 840", "3.9"),

@@ -5,14 +5,17 @@ and version 12 of AWSElasticBeanstalkManagedUpdatesCustomerRolePolicy (February 
 """
 
 import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from tests.support.aws import ACCOUNT, APPLICATION, REGION
 from tests.support.iam import expand, is_like, read_managed
 
+T = TypeVar("T")
 BUCKET = f"arn:aws:s3:::elasticbeanstalk-{REGION}-{ACCOUNT}"
 
 
-def arn(service, resource):
+def arn(service: str, resource: str) -> str:
     """The ARN of a resource in the account and its region."""
     return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}"
 
@@ -119,7 +122,7 @@ NOT_NEEDED = {
 }
 
 
-def made_for(name):
+def made_for(name: str) -> dict[str, str]:
     """The condition keys that IAM sees for a resource that Beanstalk created for an environment."""
     return {
         "aws:ResourceTag/elasticbeanstalk:environment-name": name,
@@ -127,7 +130,7 @@ def made_for(name):
     }
 
 
-def fill(text, name, identity):
+def fill(text: str, name: str, identity: str) -> str:
     """The text with the names of an environment."""
     stack = f"awseb-{identity}-stack"
     return text.format(
@@ -135,9 +138,9 @@ def fill(text, name, identity):
     )
 
 
-def belongings(name, identity, region):
+def belongings(name: str, identity: str, region: str) -> dict[str, list[str]]:
     """The ARNs of an environment's resources, by service."""
-    found = {}
+    found: dict[str, list[str]] = {}
     for line in fill(THINGS, name, identity).split("\n")[1:-1]:
         service, _, one = line.partition(" ")
         if service == "iam":
@@ -148,11 +151,11 @@ def belongings(name, identity, region):
     return found
 
 
-def as_list(value):
+def as_list(value: T | list[T]) -> list[T]:
     return value if isinstance(value, list) else [value]
 
 
-def changes(policy):
+def changes(policy: str) -> Iterator[tuple[str, list[str], list[str]]]:
     """The patterns of actions in one of AWS's policies, what each stands for, and the resources.
 
     Without what only reads.
@@ -163,7 +166,7 @@ def changes(policy):
             yield pattern, actions, as_list(statement["Resource"])
 
 
-def targets(action, patterns, things):
+def targets(action: str, patterns: list[str], things: Mapping[str, list[str]]) -> list[str]:
     """Those of the ``things`` to which one of AWS's policies allows ``action``."""
     if action in NOWHERE:
         return ["*"]
@@ -184,7 +187,9 @@ WHOLE = {
 }
 
 
-def refused_update(may, name, identity, region):
+def refused_update(
+    may: Callable[[str, str, dict[str, str]], bool], name: str, identity: str, region: str
+) -> dict[str, str]:
     """The actions of an update that ``may(action, resource, context)`` allows for nothing of the environment.
 
     Pairs of an action and one of the resources for which it was asked.
@@ -198,7 +203,7 @@ def refused_update(may, name, identity, region):
     return missing
 
 
-def bucket_policy(bucket):
+def bucket_policy(bucket: str) -> list[dict[str, Any]]:
     """What Beanstalk writes into its bucket's policy for each role of its instances.
 
     In public copies of such policies, these are eb-ad78f54a-f239-4c90-adda-49e5f56cb51e and

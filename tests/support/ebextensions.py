@@ -38,10 +38,10 @@ class Mistake(Exception):
     """A mistake for which Beanstalk would ignore a file, or interpret it differently."""
 
 
-class _Loader(SafeLoader):
+class _Loader(SafeLoader):  # type: ignore[misc]  # one of two classes
     """YAML 1.1 that refuses duplicate keys."""
 
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         if twice := {str(key) for key in keys if keys.count(key) > 1}:
             raise Mistake(f"{', '.join(sorted(twice))} is given twice in {node.start_mark}")

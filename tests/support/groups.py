@@ -4,6 +4,8 @@ Used with ``-n 2 --dist loadgroup``. pytest-xdist 3.8 finds no groups with pytes
 an attribute that items no longer have, and it begins with the group that has the most tests.
 """
 
+from typing import Any
+
 import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
@@ -27,27 +29,27 @@ PLACES = {
 ORDER = list(PLACES)
 
 
-def find(nodeid):
+def find(nodeid: str) -> str | None:
     """The name of the group of a test, or None."""
     return next((name for name, places in PLACES.items() if nodeid.startswith(places)), None)
 
 
-class Scheduler(LoadScopeScheduling):
+class Scheduler(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
     """Gives whole groups to processes, in the order in which they were collected."""
 
-    def __init__(self, config, log=None):
+    def __init__(self, config: pytest.Config, log: Any = None) -> None:
         super().__init__(config, log)
         config.option.loadscopereorder = False
 
-    def _split_scope(self, nodeid):
+    def _split_scope(self, nodeid: str) -> str:
         return find(nodeid) or nodeid
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduler | None:
     return Scheduler(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
-def sort(items):
+def sort(items: list[pytest.Item]) -> None:
     """Sort tests by their groups, in place."""
     items.sort(key=lambda item: ORDER.index(find(item.nodeid) or ORDER[-1]))

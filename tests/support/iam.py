@@ -9,7 +9,9 @@ statements, without their principals.
 import functools
 import json
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import botocore.session
 from moto.iam.aws_managed_policies import aws_managed_policies_data
@@ -17,9 +19,11 @@ from moto.iam.aws_managed_policies import aws_managed_policies_data
 from tests.support import cloudformation
 from tests.support.aws import ACCOUNT
 
+Statement = Mapping[str, Any]
+
 
 @functools.cache
-def read_managed(name):
+def read_managed(name: str) -> Any:
     """One of AWS's own policies; all 1,582 take a fifth of a second."""
     key = f'"{name}":'
     begin = aws_managed_policies_data.index(key) + len(key)
@@ -41,7 +45,7 @@ OTHERS = (
 
 
 @functools.cache
-def expand(pattern):
+def expand(pattern: str) -> list[str]:
     """The actions that a pattern of a policy stands for."""
     service, _, name = pattern.partition(":")
     if "*" not in name:
@@ -52,7 +56,7 @@ def expand(pattern):
 
 
 @functools.cache
-def _operations(service):
+def _operations(service: str) -> list[str]:
     """What can be done with a service."""
     session = botocore.session.get_session()
     clients = SERVICES.get(service, (service,))
@@ -64,7 +68,7 @@ def _operations(service):
 class Stack(cloudformation.Stack):
     """A template whose roles can be read."""
 
-    def role(self, name):
+    def role(self, name: str) -> "Role":
         """The role with the logical ``name``."""
         properties = self.template["Resources"][name]["Properties"]
         statements = []
@@ -88,11 +92,12 @@ class Role:
     """The statements of a role, and the principal's attributes in IAM."""
 
     name: str
-    statements: list
-    tags: dict = field(default_factory=dict)
-    _covering: dict = field(default_factory=dict, repr=False)  # by action, to save time
+    statements: list[Statement]
+    tags: dict[str, str] = field(default_factory=dict)
+    # By action, to save time
+    _covering: dict[str, list[Statement]] = field(default_factory=dict, repr=False)
 
-    def may(self, action, resource, context=None):
+    def may(self, action: str, resource: str, context: dict[str, Any] | None = None) -> bool:
         """Whether it may do ``action`` to ``resource`` of the account, where IAM's keys have these values."""
         known = {"aws:ResourceAccount": ACCOUNT} | self.tags | (context or {})
         if action not in self._covering:
@@ -103,13 +108,13 @@ class Role:
         return effects == {"Allow"}
 
 
-def _covers(statement, action):
+def _covers(statement: Statement, action: str) -> bool:
     key = "Action" if "Action" in statement else "NotAction"
     named = any(is_like(action.lower(), one.lower()) for one in _list(statement[key]))
     return named == (key == "Action")
 
 
-def _applies(statement, resource, context):
+def _applies(statement: Statement, resource: str, context: Mapping[str, Any]) -> bool:
     key = "Resource" if "Resource" in statement else "NotResource"
     named = any(is_like(resource, _fill(one, context)) for one in _list(statement[key]))
     return named == (key == "Resource") and all(
@@ -119,11 +124,11 @@ def _applies(statement, resource, context):
     )
 
 
-def _holds(operator, name, wanted, context):
+def _holds(operator: str, name: str, wanted: Any, context: Mapping[str, Any]) -> bool:
     """Whether a condition is met. A negated one is, too, where the request has no such key."""
     values = _list(context.get(name, []))
     if operator == "Null":
-        return (not values) == (wanted == "true")
+        return (not values) is (wanted == "true")
     kind, _, comparison = operator.rpartition(":")
     if kind not in ("", "ForAnyValue", "ForAllValues"):
         raise NotImplementedError(operator)
@@ -141,17 +146,17 @@ def _holds(operator, name, wanted, context):
     return all(met) if is_for_all else any(met)
 
 
-def _fill(text, context):
+def _fill(text: str, context: Mapping[str, Any]) -> str:
     """``text`` with its variables. One that IAM does not know makes that nothing matches."""
     return re.sub(r"\$\{([\w:/-]+)\}", lambda match: context.get(match[1], "\0"), text)
 
 
-def is_like(value, pattern):
+def is_like(value: str, pattern: str) -> bool:
     """Whether ``value`` matches a pattern with IAM's wildcards."""
     return _compile(pattern).fullmatch(value) is not None
 
 
-OPERATORS = {
+OPERATORS: dict[str, Callable[[str, str], bool]] = {
     "StringEquals": str.__eq__,
     "StringLike": is_like,
     "ArnLike": is_like,
@@ -160,11 +165,11 @@ OPERATORS = {
 
 
 @functools.cache
-def _compile(pattern):
+def _compile(pattern: str) -> re.Pattern[str]:
     """The regular expression of a pattern with IAM's wildcards."""
     expression = "".join({"*": ".*", "?": "."}.get(one, re.escape(one)) for one in pattern)
     return re.compile(expression, re.DOTALL)
 
 
-def _list(value):
+def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]

@@ -2,7 +2,10 @@
 
 import json
 import threading
+from collections.abc import Callable
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 
 class Silent(Exception):
@@ -15,9 +18,11 @@ class JsonServer:
     A value of bytes is sent as it is. The body of a GET is None. ``reply`` may raise Silent.
     """
 
-    def __init__(self, reply):
+    def __init__(
+        self, reply: Callable[[str, str, Message, Any], tuple[int, Any, dict[str, str]]]
+    ) -> None:
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
+            def do_GET(self) -> None:
                 length = self.headers["Content-Length"]
                 body = json.loads(self.rfile.read(int(length))) if length else None
                 try:
@@ -34,13 +39,13 @@ class JsonServer:
 
             do_POST = do_PUT = do_GET  # noqa: N815  # names of http.server
 
-            def log_message(self, *_):
+            def log_message(self, *_: object) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=[0.01], daemon=True).start()
 
-    def stop(self):
+    def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()

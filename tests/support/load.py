@@ -6,8 +6,10 @@ import secrets
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from string import ascii_uppercase
+from typing import Self
 
 from web.birthday import greeting
 
@@ -15,7 +17,7 @@ NO_ANSWER = 0  # in place of a status
 PAUSE = 0.02  # seconds
 
 
-def names(prefix, count):
+def names(prefix: str, count: int) -> list[str]:
     """So many names that only consist of letters."""
     letters = "ABCDEFGHIJ"
     return [prefix + "".join(letters[int(digit)] for digit in str(n)) for n in range(count)]
@@ -30,16 +32,26 @@ class Load:
     waits ``pause`` seconds between two names.
     """
 
-    def __init__(self, host, port, clients=8, headers=None, day=None, outages=(503,), pause=PAUSE):
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        clients: int = 8,
+        headers: dict[str, str] | None = None,
+        day: date | None = None,
+        outages: Iterable[int] = (503,),
+        pause: float = PAUSE,
+    ) -> None:
         self._address, self._headers, self._pause = (host, port), headers or {}, pause
         self._outages = {*outages, NO_ANSWER}
         day = day or datetime.now(UTC).date()
         self._days = (day, day + timedelta(days=1))
-        self.counts = Counter()  # by method and status
-        self.saved = {}  # by name: the dates that may be stored; one, if the last PUT succeeded
+        self.counts: Counter[tuple[str, int]] = Counter()  # by method and status
+        # By name: the dates that may be stored; one, if the last PUT succeeded
+        self.saved: dict[str, set[date | None]] = {}
         self.acknowledged = 0
-        self.wrong = []
-        self.days_seen = set()  # the dates for which greetings were right
+        self.wrong: list[str] = []
+        self.days_seen: set[date] = set()  # the dates for which greetings were right
         self.longest_answer = self.longest_livez = self.longest_outage = 0.0
         self._last_success = time.monotonic()
         self._lock = threading.Lock()
@@ -53,22 +65,22 @@ class Load:
         ]
         self._threads.append(threading.Thread(target=self._ask_livez))
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._last_success = time.monotonic()
         for thread in self._threads:
             thread.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
             thread.join()
 
-    def total(self, *statuses):
+    def total(self, *statuses: int) -> int:
         """How many answers had one of ``statuses``."""
         return sum(count for (_, status), count in self.counts.items() if status in statuses)
 
-    def wait_for(self, condition, seconds=60):
+    def wait_for(self, condition: Callable[[], object], seconds: float = 60) -> None:
         """Wait until ``condition()`` holds. Raises TimeoutError."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -76,24 +88,25 @@ class Load:
                 raise TimeoutError(f"not after {seconds} s; the answers so far: {self.counts}")
             time.sleep(0.05)
 
-    def wait_for_more(self, status, count=50):
+    def wait_for_more(self, status: int, count: int = 50) -> None:
         """Wait for ``count`` more answers with ``status``."""
         before = self.total(status)
         self.wait_for(lambda: self.total(status) >= before + count)
 
-    def lost(self, stored):
+    def lost(self, stored: Mapping[str, date]) -> set[str]:
         """The names for which ``stored``, the dates by name, has no possible date."""
         return {name for name, dates in self.saved.items() if stored.get(name) not in dates}
 
-    def _work(self, owned):
-        turn, days = 0, self._days
+    def _work(self, owned: list[str]) -> None:
+        turn = 0
+        days: tuple[date, ...] = self._days
         while not self._stop.wait(self._pause):
             name, turn = owned[turn % len(owned)], turn + 1
             self._put(name, date(1900 + turn % 100, 1 + turn % 12, 4))
             if day := self._get(name, days):
                 days = days[days.index(day) :]  # time does not run backwards
 
-    def _put(self, name, born):
+    def _put(self, name: str, born: date) -> None:
         before = self.saved.get(name, {None})
         self.saved[name] = before | {born}
         status, text = self._request(
@@ -104,7 +117,7 @@ class Load:
             self.acknowledged += 1
         self._check("PUT", status, text, {204})
 
-    def _get(self, name, days):
+    def _get(self, name: str, days: tuple[date, ...]) -> date | None:
         """The day of the greeting, if there was one and it is right."""
         status, text = self._request("GET", f"/hello/{name}")
         dates = self.saved[name]
@@ -113,26 +126,26 @@ class Load:
             return None
         message = json.loads(text)["message"]
         for day in days:
-            if message in {greeting(name, born, day) for born in dates - {None}}:
+            if message in {greeting(name, born, day) for born in dates if born}:
                 self.days_seen.add(day)
                 return day
         self.wrong.append(f"GET {name}: {message}, saved {dates}, on {days}")
         return None
 
-    def _check(self, method, status, text, right):
+    def _check(self, method: str, status: int, text: str, right: set[int]) -> None:
         with self._lock:
             self.counts[method, status] += 1
         if status not in right | self._outages:
             self.wrong.append(f"{method} {status}: {text}")
 
-    def _ask_livez(self):
+    def _ask_livez(self) -> None:
         while not self._stop.wait(0.05):
             began = time.monotonic()
             status, text = self.ask("GET", "/livez")
             self.longest_livez = max(self.longest_livez, time.monotonic() - began)
             self._check("livez", status, text, {200})
 
-    def _request(self, method, path, body=None):
+    def _request(self, method: str, path: str, body: str | None = None) -> tuple[int, str]:
         began = time.monotonic()
         status, text = self.ask(method, path, body)
         now = time.monotonic()
@@ -143,7 +156,7 @@ class Load:
                 self._last_success = now
         return status, text
 
-    def ask(self, method, path, body=None):
+    def ask(self, method: str, path: str, body: str | None = None) -> tuple[int, str]:
         connection = http.client.HTTPConnection(*self._address, timeout=30)
         try:
             connection.request(method, path, body, self._headers)

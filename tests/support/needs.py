@@ -3,11 +3,12 @@
 import os
 import shutil
 import subprocess
+from typing import NoReturn
 
 import pytest
 
 
-def refuse(reason, kind):
+def refuse(reason: str, kind: str) -> NoReturn:
     """Skip the test because of ``reason``, or fail it where the variable REQUIRE_``kind`` is 1."""
     variable = f"REQUIRE_{kind}"
     if os.environ.get(variable) == "1":
@@ -15,12 +16,12 @@ def refuse(reason, kind):
     pytest.skip(f"{reason}; {variable}=1 makes this a failure")
 
 
-def lacks(what):
+def lacks(what: str) -> NoReturn:
     """Refuse a test that injects faults, since this machine has no ``what``."""
     refuse(f"this machine has no {what}", "FAULTS")
 
 
-def why_no_docker():
+def why_no_docker() -> str | None:
     """Why tests that need a Docker engine cannot run here; None if they can."""
     if not shutil.which("docker"):
         return "there is no docker command"

@@ -19,19 +19,21 @@ class Index:
     request to a proxy names the host in its path: it is answered like one to the index itself.
     """
 
-    def __init__(self, login="", tls=None):
-        self.files, self.seen, self.stalled = {}, [], ""
+    def __init__(self, login: str = "", tls: ssl.SSLContext | None = None) -> None:
+        self.files: dict[str, bytes] = {}
+        self.seen: list[str] = []
+        self.stalled = ""
         self.requested = threading.Event()  # the one that is stalled
         self._released = threading.Event()
         index = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
+            def do_GET(self) -> None:
                 index._serve(self, login)
 
             do_HEAD = do_GET  # noqa: N815  # the framework's name
 
-            def log_message(self, *_):
+            def log_message(self, *_: object) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -42,13 +44,13 @@ class Index:
         self.url = f"{scheme}://{login + '@' if login else ''}{self.address}/simple/"
         threading.Thread(target=self._serve_forever, daemon=True).start()
 
-    def _serve_forever(self):
+    def _serve_forever(self) -> None:
         try:
             self._server.serve_forever(0.01)
         except ssl.SSLError:  # a client without a certificate
             self._serve_forever()
 
-    def _serve(self, handler, login):
+    def _serve(self, handler: BaseHTTPRequestHandler, login: str) -> None:
         path = urlsplit(handler.path).path
         self.seen.append(handler.path)
         if self.stalled and self.stalled in path:
@@ -65,7 +67,7 @@ class Index:
         with contextlib.suppress(ConnectionError):  # of a client that was interrupted
             self._answer(handler, path, body)
 
-    def _answer(self, handler, path, body):
+    def _answer(self, handler: BaseHTTPRequestHandler, path: str, body: bytes | None) -> None:
         handler.send_response(404 if body is None else 200)
         handler.send_header(
             "Content-Type", "text/html" if path.endswith("/") else "application/zip"
@@ -74,7 +76,7 @@ class Index:
         handler.end_headers()
         handler.wfile.write(b"" if handler.command == "HEAD" else body or b"")
 
-    def offer(self, name, *files):
+    def offer(self, name: str, *files: tuple[str, bytes]) -> None:
         """Offer files (name and content) as those of the package ``name``."""
         links = []
         for file, content in files:
@@ -82,18 +84,18 @@ class Index:
             links.append(f'<a href="/files/{file}#sha256={digest(content)}">{file}</a>')
         self.files[f"/simple/{name}/"] = "<br>".join(links).encode()
 
-    def stop(self):
+    def stop(self) -> None:
         self._released.set()
         self._server.shutdown()
         self._server.server_close()
 
 
-def digest(content):
+def digest(content: bytes) -> str:
     """The hash that a lock file has of a file."""
     return hashlib.sha256(content).hexdigest()
 
 
-def wheel(name, version, **files):
+def wheel(name: str, version: str, **files: str) -> tuple[str, bytes]:
     """The name and content of a wheel; ``files`` are added to it, with "/" as "__" in their names."""
     info = f"{name}-{version}.dist-info"
     content = {
@@ -111,7 +113,7 @@ def wheel(name, version, **files):
     return f"{name}-{version}-py3-none-any.whl", packed.getvalue()
 
 
-def source(name, version):
+def source(name: str, version: str) -> tuple[str, bytes]:
     """The name and content of a source distribution."""
     setup = f"import setuptools\nsetuptools.setup(name={name!r}, version={version!r})\n".encode()
     packed = io.BytesIO()

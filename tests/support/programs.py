@@ -3,18 +3,28 @@
 import json
 import re
 import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
 
+from deploy.base.changes import Changes
 from deploy.base.errors import Failure
 from deploy.base.programs import Tools
+from tests.support.aws import FakeAws
 
 
 class Programs(Tools):
     """Git is real; docker, make and eb are fakes that record their calls and apply their effects to the in-memory AWS."""
 
-    def __init__(self, aws):
-        self.aws, self.called, self.codes, self.missing = aws, [], {}, set()
-        self.effects = {}  # by a pattern of the call, run before the usual effects
-        self.results = {}  # run instead of the usual effects
+    def __init__(self, aws: FakeAws) -> None:
+        self.aws = aws
+        self.called: list[tuple[str, dict[str, str]]] = []
+        self.codes: dict[str, int] = {}  # of programs that fail, by a pattern of the call
+        self.missing: set[str] = set()
+        self.effects: dict[
+            str, Callable[[], object]
+        ] = {}  # by a pattern of the call, run before the usual effects
+        self.results: dict[str, Callable[[], object]] = {}  # run instead of the usual effects
         self.answers = {  # the output of a program, by a pattern of the call
             "^docker version": "29.1.2",
             "^docker info": '[["Backing Filesystem", "extfs"]]',
@@ -26,17 +36,17 @@ class Programs(Tools):
             [["Flask", "3.1.3", "BSD-3-Clause"], ["odd", "1", "Text\nof it"]]
         )
 
-    def of(self, changes, root):
+    def of(self, changes: Changes, root: Path) -> Self:
         """In the form that cli.Options expects."""
         super().__init__(changes, root)
         return self
 
-    def require(self, *names):
+    def require(self, *names: str) -> None:
         for name in names:
             if name in self.missing:
                 raise Failure(f"{name!r} is not installed", next="install it")
 
-    def try_to_ask(self, *command, timeout=60):
+    def try_to_ask(self, *command: str, timeout: float = 60) -> tuple[int, str, str]:
         if command[0] == "git" and not self._code(command):
             return super().try_to_ask(*command, timeout=timeout)
         line = shlex.join(command)
@@ -44,10 +54,10 @@ class Programs(Tools):
         is_list = command[:2] == ("docker", "run")
         return self._code(command), self.packages if is_list else output, "refused"
 
-    def calls(self, pattern=""):
+    def calls(self, pattern: str = "") -> list[str]:
         return [line for line, _ in self.called if re.search(pattern, line)]
 
-    def _run(self, command, timeout, env):
+    def _run(self, command: Sequence[str], timeout: float | None, env: Mapping[str, str]) -> int:
         line = shlex.join(command)
         self.called.append((line, dict(env)))
         for pattern, effect in self.effects.items():
@@ -66,6 +76,6 @@ class Programs(Tools):
                 self.aws.elasticbeanstalk_update_environment(name, label)
         return 0
 
-    def _code(self, command):
+    def _code(self, command: Sequence[str]) -> int:
         line = shlex.join(command)
         return next((code for when, code in self.codes.items() if re.search(when, line)), 0)

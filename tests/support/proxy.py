@@ -1,9 +1,11 @@
 """A proxy in front of PostgreSQL that freezes at a chosen message, as a frozen server would."""
 
 import socket
+import ssl
 import struct
 import threading
 from contextlib import suppress
+from typing import Self
 
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
@@ -18,14 +20,19 @@ class Proxy:
     that later even if they have left.
     """
 
-    def __init__(self, server, tls=None, freeze_at=None):
+    def __init__(
+        self,
+        server: tuple[str, int],
+        tls: ssl.SSLContext | None = None,
+        freeze_at: int | None = None,
+    ) -> None:
         self._server = server
         self._tls = tls
         self._going = threading.Event()
         self._going.set()
         self.delivering = threading.Event()
         self.delivering.set()
-        self._sockets = []
+        self._sockets: list[socket.socket] = []
         self._counting = threading.Lock()
         self.freeze_at = freeze_at
         self.messages = 0
@@ -33,10 +40,10 @@ class Proxy:
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.thaw()
         self.delivering.set()
         for open_socket in (self._listener, *self._sockets):
@@ -45,23 +52,23 @@ class Proxy:
             open_socket.close()
 
     @property
-    def frozen(self):
+    def frozen(self) -> bool:
         """Whether it has stopped."""
         return not self._going.is_set()
 
-    def thaw(self):
+    def thaw(self) -> None:
         """Continue, and never freeze again."""
         self.freeze_at = None
         self._going.set()
 
-    def _pass(self):
+    def _pass(self) -> None:
         with self._counting:
             if self.messages == self.freeze_at:
                 self._going.clear()
             self.messages += 1
         self._going.wait()
 
-    def _accept(self):
+    def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
@@ -69,7 +76,7 @@ class Proxy:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or each answer waits
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
-    def _serve(self, client):
+    def _serve(self, client: socket.socket) -> None:
         with suppress(OSError):
             if self._tls:
                 if client.recv(8) != SSL_REQUEST:
@@ -83,7 +90,7 @@ class Proxy:
             threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
             self._answer(server, client)
 
-    def _forward(self, client, server):
+    def _forward(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
             while data := client.recv(65536):
                 self.delivering.wait()
@@ -91,7 +98,7 @@ class Proxy:
         with suppress(OSError):
             server.shutdown(socket.SHUT_WR)
 
-    def _answer(self, server, client):
+    def _answer(self, server: socket.socket, client: socket.socket) -> None:
         answers = server.makefile("rb")
         while head := answers.read(5):
             message = head + answers.read(struct.unpack("!xi", head)[0] - 4)

@@ -6,7 +6,7 @@ refuse too much rather than too little.
 """
 
 
-def _regions(text):
+def _regions(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 

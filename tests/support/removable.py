@@ -92,12 +92,12 @@ class RemovableAws(FakeAws):
             environment["status"] = "Ready"
             return
         where = self.region, f"awseb-{environment['id']}-stack-snapshot-database"
-        [key] = [
+        keys = (
             f"arn:aws:kms:{region}:{ACCOUNT}:key/{one}"
             for (region, one), known in self.keys.items()
             if region == self.region and known["Description"] == f"Database of {name}"
-        ] or [None]
-        self.kept[where] = name, key
+        )
+        self.kept[where] = name, next(keys, None)
         self.retained.add((self.region, name))
         del self._here("environments")[name]
 

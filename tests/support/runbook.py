@@ -20,7 +20,7 @@ EB = {"config", "events"}
 PARTS = re.compile(r"^\*\*(Users notice|First|Decide|Cure)\*\*", re.MULTILINE)
 
 
-def anchor(heading):
+def anchor(heading: str) -> str:
     """The anchor that GitHub gives a heading."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
@@ -33,13 +33,13 @@ SECTIONS = {
 }
 
 
-def parts(section):
+def parts(section: str) -> dict[str, str]:
     """The texts of the parts of a section, by their names, in their order."""
     _, *found = PARTS.split(section)
     return dict(zip(found[::2], found[1::2], strict=True))
 
 
-def commands(text):
+def commands(text: str) -> list[str]:
     """The commands in the blocks of a text, without their comments."""
     lines = re.findall(
         rf"^ {{4,}}((?:{SCRIPT}|aws|eb)(?: .*)?)$", re.sub(r"\\\n *", "", text), re.MULTILINE
@@ -47,7 +47,7 @@ def commands(text):
     return [re.split(r"\s+#\s", line)[0].strip() for line in lines]
 
 
-def check(line):
+def check(line: str) -> None:
     """Raises an exception for a command that does not exist, or would be refused as wrong usage."""
     program, *words = shlex.split(line)
     if program == SCRIPT:
@@ -59,7 +59,7 @@ def check(line):
         _check_aws(words)
 
 
-def check_mentioned(text):
+def check_mentioned(text: str) -> None:
     """Raises AssertionError if a command of ours that is named between backticks, or an option of it, does not exist."""
     for one in re.findall(r"`([^`\n]+)`", text):
         words = one.removeprefix(f"{SCRIPT} ").split()
@@ -69,16 +69,16 @@ def check_mentioned(text):
             assert {word for word in rest if word.startswith("--")} <= known, one
 
 
-def _find(words):
+def _find(words: list[str]) -> tuple[click.Command, list[str]]:
     """The command that ``words`` begin with, and the rest of them."""
-    command = cli.main
+    command: click.Command = cli.main
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         assert words[0] in command.commands, words
         command, words = command.commands[words[0]], words[1:]
     return command, words
 
 
-def _check_aws(words):
+def _check_aws(words: list[str]) -> None:
     """By the models of botocore, whose names the AWS CLI derives its own from."""
     service, operation, *options = words
     if (service, operation) in {("s3", "rm"), ("configure", "set")}:

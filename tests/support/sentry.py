@@ -8,6 +8,7 @@ import json
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 KEY, PROJECT = "0123456789abcdef", "7"
 
@@ -15,26 +16,28 @@ KEY, PROJECT = "0123456789abcdef", "7"
 class Collector:
     """Listens on ``host``; ``mode`` is how it answers: "normal", "full" (429), or "silent" (not at all)."""
 
-    def __init__(self, host="127.0.0.1", port=0):
-        self.mode, self.received, self.raw = "normal", [], []
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.mode = "normal"
+        self.received: list[tuple[str, Any]] = []
+        self.raw: list[str] = []
         self.asked = 0  # requests, answered or not
         self._changed = threading.Condition()
         self._released = threading.Event()
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
+            def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 collector.take(self, body)
 
-            def log_message(self, *_):
+            def log_message(self, *_: object) -> None:
                 pass
 
         self._server = ThreadingHTTPServer((host, port), Handler)
         self.dsn = f"http://{KEY}@{host}:{self._server.server_port}/{PROJECT}"
         threading.Thread(target=self._server.serve_forever, args=[0.01], daemon=True).start()
 
-    def take(self, handler, body):
+    def take(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
         """Answer a request."""
         assert handler.path == f"/api/{PROJECT}/envelope/"
         assert f"sentry_key={KEY}" in handler.headers["X-Sentry-Auth"]
@@ -55,7 +58,7 @@ class Collector:
         handler.end_headers()
         handler.wfile.write(b"{}")
 
-    def events(self, count=1, seconds=30):
+    def events(self, count: int = 1, seconds: float | None = 30) -> list[Any]:
         """Wait until there are ``count`` events, and return all."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self._events()) >= count, seconds), (
@@ -63,20 +66,20 @@ class Collector:
             )
             return self._events()
 
-    def wait_until_asked(self, count=1, seconds=30):
+    def wait_until_asked(self, count: int = 1, seconds: float = 30) -> None:
         with self._changed:
             assert self._changed.wait_for(lambda: self.asked >= count, seconds)
 
-    def _events(self):
+    def _events(self) -> list[Any]:
         return [content for kind, content in self.received if kind == "event"]
 
-    def stop(self):
+    def stop(self) -> None:
         self._released.set()
         self._server.shutdown()
         self._server.server_close()
 
 
-def decode(envelope):
+def decode(envelope: bytes) -> list[tuple[str, Any]]:
     """The items of an envelope: type, content."""
     _, _, rest = envelope.partition(b"\n")
     found = []
@@ -90,7 +93,7 @@ def decode(envelope):
     return found
 
 
-def main():
+def main() -> None:
     """Collect until somebody ends it."""
     collector = Collector("0.0.0.0", int(sys.argv[1]))
     shown = 0

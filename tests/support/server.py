@@ -12,7 +12,11 @@ import runpy
 import socket
 import sys
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any, NoReturn
 
 import psutil
 from flask.cli import cli
@@ -21,6 +25,7 @@ from web import create_app
 from web.__main__ import main
 from web.deadman import DeadMan
 
+Env = Mapping[str, str]
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["web.__main__", __name__])
 TIMEOUT = 120  # seconds; only what never happens takes so long
@@ -29,7 +34,7 @@ TIMEOUT = 120  # seconds; only what never happens takes so long
 class Web:
     """A running server; ``changes`` are arguments of its main function."""
 
-    def __init__(self, env, folder, **changes):
+    def __init__(self, env: Env, folder: Path, **changes: Any) -> None:
         self.port = free_port()
         self.output = folder / "output"
         self.output.touch()
@@ -39,8 +44,8 @@ class Web:
         self.process = PROCESSES.Process(target=_serve, args=(env, self.output, method, changes))
         self.process.start()
 
-    def wait_until_up(self):
-        def is_up():
+    def wait_until_up(self) -> None:
+        def is_up() -> bool:
             assert self.process.is_alive(), self.output.read_text()
             with suppress(OSError):
                 return self.request("GET", "/livez")[0] == 200
@@ -48,7 +53,9 @@ class Web:
 
         wait_until(is_up, self.output)
 
-    def request(self, method, path, body=None, headers=None):
+    def request(
+        self, method: str, path: str, body: Any = None, headers: Env | None = None
+    ) -> tuple[int, http.client.HTTPMessage, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
         try:
             connection.request(method, path, body, headers or {})
@@ -57,10 +64,10 @@ class Web:
         finally:
             connection.close()
 
-    def connect(self):
+    def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT)
 
-    def raw(self, request):
+    def raw(self, request: bytes) -> bytes:
         """The answer to something that need not be HTTP; nothing where it just hung up."""
         with self.connect() as connection:
             try:
@@ -70,10 +77,10 @@ class Web:
             except OSError:
                 return b""
 
-    def workers(self):
+    def workers(self) -> list[psutil.Process]:
         return find_workers(self.process.pid)
 
-    def replace(self, worker):
+    def replace(self, worker: psutil.Process) -> None:
         """Kill a worker, and wait for the next one."""
         before = self.workers()
         worker.kill()
@@ -82,12 +89,12 @@ class Web:
         )
         self.wait_until_up()
 
-    def stop(self):
+    def stop(self) -> int | None:
         """Ask it to stop; its exit code."""
         self.process.terminate()
         return self.end()
 
-    def end(self):
+    def end(self) -> int | None:
         """Its exit code, once it has ended."""
         self.process.join(TIMEOUT)
         assert not self.process.is_alive(), self.output.read_text()
@@ -95,7 +102,7 @@ class Web:
 
 
 @contextmanager
-def serving(env, folder, **changes):
+def serving(env: Env, folder: Path, **changes: Any) -> Iterator[Web]:
     """A server that is up, and is killed afterwards if the test has not stopped it."""
     server = Web(env, folder, **changes)
     try:
@@ -108,7 +115,7 @@ def serving(env, folder, **changes):
         server.process.join()
 
 
-def wait_until(condition, awaited, pause=0.02):
+def wait_until(condition: Callable[[], object], awaited: str | Path, pause: float = 0.02) -> None:
     """Wait for a condition; ``awaited`` is what to show if it never becomes true, text or a file."""
     deadline = time.monotonic() + TIMEOUT
     while not condition():
@@ -117,7 +124,7 @@ def wait_until(condition, awaited, pause=0.02):
         time.sleep(pause)
 
 
-def find_workers(server):
+def find_workers(server: int | None) -> list[psutil.Process]:
     """The worker processes of a server, given by its process id, that are alive."""
     found = []
     for child in psutil.Process(server).children():
@@ -127,7 +134,7 @@ def find_workers(server):
     return found
 
 
-def has_ended(process):
+def has_ended(process: psutil.Process) -> bool:
     """Whether it has, be it that nobody has asked for its exit code yet."""
     try:
         return process.status() == psutil.STATUS_ZOMBIE
@@ -135,31 +142,31 @@ def has_ended(process):
         return True
 
 
-def read(connection):
+def read(connection: socket.socket) -> bytes:
     """All that arrives until the other side closes the connection."""
     with connection.makefile("rb") as answer:
         return answer.read()
 
 
-def free_port():
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
-def start_flask(env, output, *arguments):
+def start_flask(env: Env, output: Path, *arguments: str) -> ForkServerProcess:
     """A process that runs a command of ``flask``; its output goes to a file."""
     process = PROCESSES.Process(target=_flask, args=(os.environ | env, output, arguments))
     process.start()
     return process
 
 
-def _flask(env, output, arguments):
+def _flask(env: Env, output: Path, arguments: Sequence[str]) -> None:
     _become(env, output)
     cli.main(["--app", "web", *arguments])
 
 
-def _serve(env, output, method, changes):
+def _serve(env: Env, output: Path, method: str, changes: dict[str, Any]) -> None:
     multiprocessing.set_start_method(method, force=True)
     _become(env, output)
     sys.argv = ["web"]
@@ -170,7 +177,7 @@ def _serve(env, output, method, changes):
         runpy.run_module("web", run_name="__main__", alter_sys=True)
 
 
-def _become(env, output):
+def _become(env: Env, output: Path) -> None:
     os.environ.clear()
     os.environ.update(env)
     with output.open("wb") as file:
@@ -181,7 +188,7 @@ def _become(env, output):
 # --- Applications that a server can load in place of its own --------------------------------------
 
 
-def load_hanging():
+def load_hanging() -> DeadMan:
     """With paths that hang, and a worker that ends after a second without progress."""
     app = create_app()
     app.add_url_rule("/hang", view_func=hang)
@@ -189,21 +196,22 @@ def load_hanging():
     return DeadMan(app, app.config["SERVER"]["threads"], limit=1, look=0.1)
 
 
-def hang():
+def hang() -> str:
     time.sleep(3600)
+    return "it did not hang"
 
 
-def hang_with_the_lock():
+def hang_with_the_lock() -> str:
     """Keep the interpreter's lock, so that no other thread runs."""
-    re.match("(a+)+$", "a" * 60 + "b")
+    return str(re.match("(a+)+$", "a" * 60 + "b"))
 
 
-def load_failing():
+def load_failing() -> DeadMan:
     """With a path that fails."""
     app = create_app()
     app.add_url_rule("/fail/<name>", view_func=fail)
     return DeadMan(app, app.config["SERVER"]["threads"])
 
 
-def fail(name):
+def fail(name: str) -> NoReturn:
     raise RuntimeError(name)

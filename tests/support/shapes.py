@@ -1,7 +1,10 @@
 """What AWS's own models of its services say of requests, answers and errors; botocore brings them along."""
 
 import re
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from botocore.model import OperationModel, ServiceModel, Shape
 from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
 from botocore.validate import ParamValidator
 
@@ -37,7 +40,7 @@ REPORTED = {
 }
 
 
-def keep_to_codes(code, model):
+def keep_to_codes(code: str, model: OperationModel) -> None:
     """Raises AssertionError if AWS is not known to answer an operation with ``code``; ``model`` is the operation's.
 
     The source of a code is the page of the operation in the API reference, COMMON or REPORTED.
@@ -47,7 +50,7 @@ def keep_to_codes(code, model):
     assert known, f"{service}:{model.name} is not known to answer {code}, but {declared}"
 
 
-def find_denial(service):
+def find_denial(service: ServiceModel) -> str:
     """The error code for a missing permission, by the model of a service: it depends on the protocol.
 
     SNS has its own: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
@@ -60,12 +63,12 @@ def find_denial(service):
     return "AccessDenied" if protocols & {"query", "rest-xml"} else "AccessDeniedException"
 
 
-def find_declared(model):
+def find_declared(model: OperationModel) -> list[str]:
     """The error codes that the model of an operation has."""
     return [one.error_code for one in model.error_shapes]
 
 
-def keep_to_shape(answer, shape):
+def keep_to_shape(answer: Mapping[str, Any], shape: Shape | None) -> None:
     """Raises AssertionError if ``answer`` has keys that AWS's ``shape`` does not have, or lacks required ones."""
     if shape is None:
         assert not answer, answer
@@ -76,7 +79,7 @@ def keep_to_shape(answer, shape):
     assert not report.has_errors(), f"not as AWS answers: {report.generate_report()}"
 
 
-def keep_to_limits(parameters, shape):
+def keep_to_limits(parameters: Mapping[str, Any], shape: Shape | None) -> None:
     """Raises AssertionError if AWS's ``shape`` does not allow ``parameters``, of which botocore looks at the types only.
 
     That is by enumerations, lengths, ranges and patterns.
@@ -85,7 +88,7 @@ def keep_to_limits(parameters, shape):
     assert not wrong, f"not as AWS takes it: {'; '.join(wrong)}"
 
 
-def _violations(value, shape, path):
+def _violations(value: Any, shape: Shape, path: str) -> Iterator[str]:
     kind = shape.type_name
     if kind == "structure":
         for key in value.keys() & shape.members.keys():
@@ -101,7 +104,7 @@ def _violations(value, shape, path):
     yield from (f"{path[1:]} {value!r:.80}: {what}" for what in _of_limits(value, kind, shape))
 
 
-def _of_limits(value, kind, shape):
+def _of_limits(value: Any, kind: str, shape: Shape) -> Iterator[str]:
     limits = shape.metadata
     if not limits or hasattr(value, "read"):
         return
@@ -116,7 +119,7 @@ def _of_limits(value, kind, shape):
             yield f"expected {limits['pattern']}"
 
 
-def _compile(pattern):
+def _compile(pattern: str) -> re.Pattern[str]:
     """As AWS reads it, in Java: there, classes such as \\w have ASCII characters only. What Python cannot read fails."""
     assert not re.search(r"\\[pPQE]|\[:|&&", pattern), f"not a pattern for Python: {pattern}"
     return re.compile(pattern, re.ASCII)

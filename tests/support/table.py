@@ -1,6 +1,10 @@
 """The result of a fault in a service under load: a row of a table, and assertions."""
 
-from tests.support.load import NO_ANSWER
+from collections.abc import Collection
+
+import pytest
+
+from tests.support.load import NO_ANSWER, Load
 
 TITLES = (
     "fault",
@@ -18,7 +22,7 @@ TITLES = (
 )
 
 
-def row(name, load, lost):
+def row(name: str, load: Load, lost: Collection[str]) -> list[str]:
     """The cells for a test ``name``, whose ``load`` found ``lost`` names missing."""
     failed = load.total(*range(500, 600)) - load.total(503)
     cells = (
@@ -38,7 +42,7 @@ def row(name, load, lost):
     return [str(cell) for cell in cells]
 
 
-def write(reporter, title, rows):
+def write(reporter: pytest.TerminalReporter, title: str, rows: list[list[str]]) -> None:
     """Write ``rows`` below ``title`` into the summary of a run; nothing without any."""
     if not rows:
         return

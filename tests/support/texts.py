@@ -17,7 +17,7 @@ LEFT_OUT = {
 }
 
 
-def read():
+def read() -> dict[str, str]:
     """The text of each file by its name; without pictures, links and what a run left."""
     found = {}
     for folder, folders, names in os.walk("."):
