@@ -11,7 +11,7 @@ from deploy.base.context import Run
 from deploy.base.errors import AwsFailure, Failure, NotFound, Unhealthy, state
 from deploy.config import owner
 from deploy.config.environments import FOUNDATION, TEMPLATE, Environment
-from deploy.resources import beanstalk, bucket, events, stacks
+from deploy.resources import beanstalk, bucket, events, slack, stacks
 
 Options = list[dict[str, str]]
 
@@ -21,9 +21,13 @@ class NotYet(Exception):
 
 
 def apply_foundation(run: Run) -> None:
-    """Create or update the stack that all environments of a region share. Raises Failure."""
-    parameters = owner.read_for_use(run.settings.root).foundation_parameters()
-    stacks.apply(run, run.settings.foundation, FOUNDATION, parameters)
+    """Create or update the stack that all environments of a region share, and connect Slack.
+
+    Its topics reach the channels from then on. Raises Failure.
+    """
+    responsible = owner.read_for_use(run.settings.root)
+    stacks.apply(run, run.settings.foundation, FOUNDATION, responsible.foundation_parameters())
+    slack.connect(run, responsible)
 
 
 def find_made(run: Run, stack: str) -> dict[str, str]:

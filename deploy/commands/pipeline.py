@@ -11,7 +11,7 @@ from deploy.config import window
 from deploy.config.environments import PRODUCTION
 from deploy.config.owner import Owner
 from deploy.config.window import Calendar
-from deploy.resources import beanstalk, budget, secretsmanager, slack, stacks
+from deploy.resources import beanstalk, budget, secretsmanager, stacks
 
 TEMPLATE = "devops/pipeline.yml"
 DEPLOYED = {"StagingId": "staging", "ProductionId": PRODUCTION}  # parameters of the template
@@ -26,11 +26,11 @@ def bootstrap(
 ) -> None:
     """Make the foundation and the pipeline, or bring them up to date. Safe to run again.
 
-    The connection to GitHub must be completed, and Slack authorised, once in the console; until
-    then there is no pipeline, and no Slack. The pipeline deploys whatever is pushed to main: before
-    it is created, ``is_protected`` must confirm that every push needs a review. ``ask_token``
-    returns the token that fetches pull requests; they are not built without one. Raises Failure,
-    also when AWS does not answer a request, because a guess could remove something.
+    The connection to GitHub must be completed once in the console; until then there is no pipeline.
+    The pipeline deploys whatever is pushed to main: before it is created, ``is_protected`` must
+    confirm that every push needs a review. ``ask_token`` returns the token that fetches pull
+    requests; they are not built without one. Raises Failure, also when AWS does not answer a
+    request, because a guess could remove something.
     """
     calendar, responsible = window.read(run.settings.root), preflight.require(run)
     run.console.say(calendar.explain_now())
@@ -48,7 +48,6 @@ def bootstrap(
             _store(run, token)
             parameters["TokenStored"] = "true"
             stacks.apply(run, _stack(run), TEMPLATE, parameters)
-    slack.connect(run, responsible)
     run.changes.quietly(lambda: _tell_what_is_next(run, parameters))
 
 

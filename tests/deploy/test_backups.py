@@ -7,7 +7,7 @@ import pytest
 
 from deploy.config import environments
 from deploy.delivery import history
-from deploy.resources import backups
+from deploy.resources import backups, slack
 from tests.support.account import add_history
 from tests.support.aws import ACCOUNT, APPLICATION, PROD, REGION, REGISTRY, digest
 
@@ -43,6 +43,7 @@ def test_vaults_are_created_before_the_plan_that_names_them(aws, command):
     assert order == [
         VAULT,
         f"{FIRST}/{FOUNDATION}",
+        f"{FIRST}/{slack.STACK}",
         f"{FIRST}/{VAULT}",
         f"{SECOND}/{FOUNDATION}",
         f"{SECOND}/{VAULT}",

@@ -2,6 +2,7 @@
 
 import pytest
 
+from deploy.resources import slack
 from tests.support.account import DESTINATIONS, changes, made, recorded
 from tests.support.aws import APPLICATION, OUTPUTS, PROD, REGION, STAGING, identify, records
 
@@ -21,7 +22,9 @@ def test_an_environment_is_created_from_nothing(aws, nothing, command, tested):
     code, output = command("create", "staging", "--version", "new")
     assert code == 0, output
     budget = f"us-east-1/{APPLICATION}-budget"
-    assert set(aws.stacks) == {FOUNDATION, budget, STAGING, f"{STAGING}-operations"}
+    watched = f"{STAGING}-operations"
+    assert set(aws.stacks) == {FOUNDATION, slack.STACK, budget, STAGING, watched}
+    assert len(aws.channels) == 2  # whether there is a pipeline or not
     assert aws.stacks[FOUNDATION]["parameters"]["OperationsEmail"] == "team@greetings.test"
     assert aws.stacks[STAGING]["parameters"]["Network"] == "10.20"
     [created] = aws.asked("elasticbeanstalk:CreateEnvironment")

@@ -1,4 +1,4 @@
-"""`bootstrap`: the pipeline, the connection to GitHub and Slack."""
+"""`bootstrap`: the pipeline and the connection to GitHub."""
 
 import io
 from types import SimpleNamespace
@@ -13,11 +13,10 @@ FOUNDATION, PIPELINE = f"{APPLICATION}-foundation", f"{APPLICATION}-pipeline"
 
 @pytest.fixture
 def authorised(aws):
-    """An account in which both connections, to GitHub and Slack, were completed in the console."""
+    """An account in which the connection to GitHub was completed in the console."""
     made(aws, "foundation")
     made(aws, "pipeline")
     aws.secrets[PULL_REQUEST_TOKEN] = {"Token": ""}
-    aws.workspaces = ["TABCDEF12"]
 
 
 def parameters(aws):
@@ -54,7 +53,6 @@ def test_the_parameters_are_those_of_the_template(aws, authorised, command):
 
 
 def test_the_first_run_asks_to_complete_the_connection(aws, command):
-    aws.workspaces = ["TABCDEF12"]
     code, output = command(*BOOTSTRAP)
     assert code == 0, output
     assert parameters(aws)["Connected"] == "false"
@@ -134,7 +132,6 @@ def test_a_dry_run_shows_what_would_change_and_leaves_nothing(aws, authorised, c
 
 
 def test_the_first_dry_run_removes_the_empty_stack_of_its_change_set(aws, command):
-    aws.workspaces = ["TABCDEF12"]
     code, output = command("bootstrap", "--dry-run")
     assert code == 0, output
     assert f"the next steps can be shown once the stack {FOUNDATION} exists" in output
@@ -225,7 +222,6 @@ def test_a_stored_token_is_kept(aws, authorised, command, given):
 
 def test_the_first_run_can_store_a_token(aws, command, given):
     given(TOKEN)
-    aws.workspaces = ["TABCDEF12"]
     code, output = command("bootstrap", "--token")
     assert code == 0, output
     assert parameters(aws)["TokenStored"] == "true"

@@ -28,7 +28,6 @@ ACTIONS = (
 def account(aws):
     """An account in which the workspace was authorised, and the service has its topics."""
     made(aws, "foundation")
-    aws.workspaces = ["TABCDEF12"]
     return aws
 
 

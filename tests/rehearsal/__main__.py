@@ -21,7 +21,6 @@ from tests.rehearsal.project import SCRIPT
 from tests.rehearsal.world import TIMES, World
 from tests.support.aws import REGION
 from tests.support.needs import why_no_docker
-from tests.support.owner import OWNER
 
 HOME = Path(".local/cloud")
 HELP = """
@@ -179,8 +178,7 @@ class Cloud:
                 _say("confirmed: each address gets its messages")
             case ["connect"]:
                 cloud.receiver.connection = "AVAILABLE"
-                cloud.receiver.account.workspaces = [OWNER["slack"]["workspace"]]
-                _say(f"connected and authorised; now repeat: {SCRIPT} bootstrap")
+                _say(f"connected; now repeat: {SCRIPT} bootstrap")
             case ["approve" | "reject" as word]:
                 status = {"approve": "Approved", "reject": "Rejected"}[word]
                 waits = cloud.pipeline.execution and cloud.pipeline.decide(status, seconds=0)

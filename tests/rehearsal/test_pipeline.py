@@ -59,7 +59,6 @@ def version(execution):
 def test_bootstrap_asks_for_the_handshakes_and_then_creates_the_pipeline(world, bootstrapped):
     before, shown, after = bootstrapped
     assert "there is no pipeline yet: complete the connection" in before
-    assert "the workspace TABCDEF12 is not authorised" in before
     assert f"{APPLICATION}-pipeline would change:" in shown
     assert "AWS::CodeBuild::Project" in shown
     assert f"codepipeline/pipelines/{APPLICATION}/view" in after

@@ -256,7 +256,6 @@ def bootstrap(world):
     before = world.project.script("bootstrap", "--token", text="github_pat_rehearsal")
     assert not made["AWS::CodePipeline::Pipeline"]
     world.cloud.receiver.connection = "AVAILABLE"
-    world.cloud.receiver.account.workspaces = ["TABCDEF12"]
     world.project.script("bootstrap", fails=True)  # until somebody confirms that main is protected
     assert not made["AWS::CodePipeline::Pipeline"]
     after = world.project.script("bootstrap", "--main-is-protected")

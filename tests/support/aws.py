@@ -104,7 +104,8 @@ class FakeAws:
         self.may_create_buckets = False
         self.applications, self.published, self.approvals = [], [], []
         self.pipeline_states, self.connection = [], "AVAILABLE"
-        self.workspaces, self.channels = [], {}  # of Slack; by ARN, the same ones in each region
+        # Of Slack: those authorised in the console, and by ARN, the same ones in each region
+        self.workspaces, self.channels = ["TABCDEF12"], {}
         self.protected = set()  # databases that cannot be deleted
         self.database_ids = {}  # by database; another one has the same name, and another id
         self.databases, self.solution_stacks = (
