@@ -123,7 +123,7 @@ def test_the_metrics_of_beanstalk_and_the_group_are_enabled(shared, resources):
 def test_every_alarm_names_its_environment_and_its_runbook_section():
     for name, one in NOTIFYING.items():
         assert one["AlarmName"] == f"{NAME}-{name}"
-        assert len(one["AlarmDescription"]) < 300
+        assert len(one["AlarmDescription"]) < 400
         [section] = LINK.findall(one["AlarmDescription"])
         assert section == name
         assert one["AlarmActions"] == one["OKActions"]
@@ -364,7 +364,7 @@ def test_a_failover_sends_a_readable_message():
     message = json.loads(target["InputTransformer"]["InputTemplate"].replace("<message>", '"It"'))
     assert message["content"]["title"] == f"{NAME}: an event of its database"
     assert message["content"]["description"] == "It"
-    [next_step] = message["content"]["nextSteps"]
+    _, next_step = message["content"]["nextSteps"]
     assert LINK.findall(next_step) == ["database-events"]
     [log] = rules["DatabaseEvents"]["Targets"]
     [group] = PROD.properties("AWS::Logs::LogGroup").values()
