@@ -160,7 +160,7 @@ COMPARE = {
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether a line of a log matches a filter pattern: a quoted term, or conditions on JSON that "||" joins.
+    """Whether a line of a log matches a filter pattern: a quoted term, or conditions on JSON joined by "||" and "&&".
 
     Of https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html, what this project uses.
     Raises ValueError for any other pattern.
@@ -172,11 +172,14 @@ def matches(pattern: str, text: str) -> bool:
     conditions = re.fullmatch(r"\{ (.*) \}", pattern)
     if not conditions:
         raise ValueError(pattern)
-    return any(_holds(one, text) for one in conditions[1].split(" || "))
+    return any(
+        all(_holds(one, text) for one in group.split(" && "))
+        for group in conditions[1].split(" || ")
+    )
 
 
 def _holds(condition: str, text: str) -> bool:
-    found = re.fullmatch(r'\$\.(\w+) (=|!=|>=|<=|>|<) (\w+|"\w+")', condition)
+    found = re.fullmatch(r'\$\.(\w+) (=|!=|>=|<=|>|<) (\w+|"[\w.]+")', condition)
     assert found, condition
     key, compare, value = found.groups()
     try:

@@ -17,6 +17,7 @@ PLACES = {
         "tests/rehearsal/test_deploy.py",
         "tests/rehearsal/test_failures.py",
         "tests/rehearsal/test_operations.py",
+        "tests/rehearsal/test_raised_alarms.py",
     ),
     "pipeline": ("tests/rehearsal/test_pipeline.py",),
     "recovery": ("tests/rehearsal/test_recovery.py", "tests/rehearsal/test_removal.py"),

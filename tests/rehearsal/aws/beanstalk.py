@@ -306,7 +306,7 @@ class Beanstalk:
         found = {
             "EnvironmentName": EnvironmentName,
             "LoadBalancers": [{"Name": environment.load_balancer_arn}],
-            "AutoScalingGroups": [{"Name": f"awseb-{environment.id}-AWSEBAutoScalingGroup"}],
+            "AutoScalingGroups": [{"Name": environment.group}],
         }
         if not environment.balancer:
             found |= {"LoadBalancers": [], "AutoScalingGroups": []}

@@ -1,7 +1,7 @@
 """CloudWatch alarms: their states, the states of composite alarms, and the messages.
 
 As documented: a composite follows its rule; actions are taken when a state changes, and not while the
-suppressor is in ALARM. Not imitated: evaluating metrics, except one with a value in the last minute; the
+suppressor is in ALARM. Not imitated: periods, since what is observed counts for as many as an alarm evaluates; the
 wait times of a suppressor; a suppressed message that is sent when the suppressor ends.
 """
 
@@ -24,8 +24,21 @@ PLACES = {
     "eu-north-1": "EU (Stockholm)",
     "us-east-1": "US East (N. Virginia)",
 }
-COMPARE = {"GreaterThanOrEqualToThreshold": operator.ge, "LessThanThreshold": operator.lt}
+COMPARE = {
+    "GreaterThanOrEqualToThreshold": operator.ge,
+    "GreaterThanThreshold": operator.gt,
+    "LessThanThreshold": operator.lt,
+}
+FUNCTIONS = {
+    "FILL": lambda value, other: other if value is None else value,
+    "IF": lambda condition, one, other: one if condition else other,
+}
+MISSING = {"breaching": "ALARM", "notBreaching": "OK"}  # the state without data; else it stays
 LISTS = ("AlarmActions", "OKActions", "InsufficientDataActions")
+
+
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-metrics-insights-querylanguage.html
+SELECT = re.compile(r"""SELECT MAX\((\w+)\) FROM SCHEMA\("([^"]+)", .*\) WHERE (\w+) = '([^']+)'""")
 
 
 class CloudWatch:
@@ -50,13 +63,30 @@ class CloudWatch:
     def set_alarm_state(self, AlarmName, StateValue, StateReason, **_):
         if AlarmName not in self._resources[METRIC] | self._resources[COMPOSITE]:
             raise Refused("ResourceNotFound", f"There is no alarm {AlarmName}")
+        self._change({AlarmName: StateValue}, StateReason)
+
+    def observe(self, values):
+        """Evaluate the alarms that have a metric in ``values``: by namespace, name and the set of its dimensions."""
+        states = {}
+        for name, alarm in self._resources[METRIC].items():
+            if not _is_about(alarm, values):
+                continue
+            value = _evaluate(alarm, values)
+            if value is not None:
+                breached = COMPARE[alarm["ComparisonOperator"]](value, float(alarm["Threshold"]))
+                states[name] = "ALARM" if breached else "OK"
+            elif alarm["TreatMissingData"] in MISSING:
+                states[name] = MISSING[alarm["TreatMissingData"]]
+        self._change(states, "Threshold Crossed")
+
+    def _change(self, states, reason):
         with self._changing:
             before = self._all()
-            self._states[AlarmName] = StateValue
+            self._states |= states
             after = self._all()
             for name, state in after.items():
                 if state != before[name]:
-                    self._act(name, before[name], state, StateReason)
+                    self._act(name, before[name], state, reason)
 
     def put_metric_data(self, Namespace, MetricData, **_):
         with self._changing:
@@ -65,9 +95,10 @@ class CloudWatch:
                 self._values[Namespace, one["MetricName"]] = float(one["Value"]), time.monotonic()
 
     def forget(self):
-        """Let the minute be over in which a metric was written."""
+        """Let all alarms be as they were at first, and the minute be over in which a metric was written."""
         with self._changing:
             self._values.clear()
+            self._states.clear()
 
     def _all(self):
         return {
@@ -129,6 +160,43 @@ class CloudWatch:
         if kind == COMPOSITE:
             return described | {"AlarmRule": properties["AlarmRule"]}
         return described | {"Threshold": float(properties["Threshold"])}
+
+
+def _is_about(alarm, values):
+    """Whether one of the metrics of ``alarm`` is in ``values``, with data or without."""
+    if "MetricName" in alarm:
+        return _key(alarm) in values
+    parts = [one["MetricStat"]["Metric"] for one in alarm["Metrics"] if "MetricStat" in one]
+    return any(_key(one) in values for one in parts) if parts else bool(_select(alarm, values))
+
+
+def _evaluate(alarm, values):
+    """The value that ``alarm`` compares with its threshold, or None without data."""
+    if "MetricName" in alarm:
+        return values[_key(alarm)]
+    *parts, result = alarm["Metrics"]
+    if not parts:
+        return max(_select(alarm, values))
+    found = {one["Id"]: values[_key(one["MetricStat"]["Metric"])] for one in parts}
+    try:
+        return eval(result["Expression"], {"__builtins__": {}}, FUNCTIONS | found)
+    except TypeError:  # of a metric without data
+        return None
+
+
+def _select(alarm, values):
+    """The values that a query of Metrics Insights finds."""
+    metric, space, *dimension = SELECT.fullmatch(alarm["Metrics"][0]["Expression"]).groups()
+    return [
+        value
+        for (namespace, name, dimensions), value in values.items()
+        if (namespace, name) == (space, metric) and tuple(dimension) in dimensions
+    ]
+
+
+def _key(metric):
+    dimensions = frozenset((one["Name"], one["Value"]) for one in metric.get("Dimensions", []))
+    return metric["Namespace"], metric["MetricName"], dimensions
 
 
 def as_mail(message):

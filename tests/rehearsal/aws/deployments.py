@@ -59,7 +59,7 @@ class Deployments:
         except NotMade as error:
             self._leave_incomplete(environment, error)
             return
-        count = int(environment.option("aws:autoscaling:asg", "MinSize"))
+        count = environment.wanted_instances
         environment.instances = self._add(environment, environment.release, count)
         environment.label, environment.status = label, "Ready"
         environment.tell(f"Successfully launched environment: {environment.name}")
@@ -223,10 +223,7 @@ class Deployments:
             self._in(environment, instance)
 
     def _immutable(self, environment, release):
-        old, count = (
-            environment.instances,
-            int(environment.option("aws:autoscaling:asg", "MinSize")),
-        )
+        old, count = environment.instances, environment.wanted_instances
         environment.tell(
             "Immutable deployment policy enabled. Launching one instance with the new settings to verify health."
         )
@@ -246,7 +243,7 @@ class Deployments:
         self._terminate(environment, old)
 
     def _rolling(self, environment, release):
-        count = int(environment.option("aws:autoscaling:asg", "MinSize"))
+        count = environment.wanted_instances
         percentage = int(environment.option("aws:elasticbeanstalk:command", "BatchSize"))
         batch = max(1, count * percentage // 100)
         old = list(environment.instances)

@@ -76,6 +76,16 @@ class Environment:
         return f"{self.name}.eba-{letters}.{self.region}.elasticbeanstalk.com"
 
     @property
+    def group(self):
+        """The name of the Auto Scaling group of its instances."""
+        return f"awseb-{self.id}-AWSEBAutoScalingGroup"
+
+    @property
+    def wanted_instances(self):
+        """The capacity of that group."""
+        return int(self.option("aws:autoscaling:asg", "MinSize"))
+
+    @property
     def target_group_arn(self):
         """By which AWS knows its instances behind the load balancer."""
         return f"{self._balancing}:targetgroup/awseb-{self.id}/0123456789abcdef"
@@ -106,8 +116,7 @@ class Environment:
         if self.status != "Ready":
             return "Grey", "Info"
         path = self.option("aws:elasticbeanstalk:environment:process:default", "HealthCheckPath")
-        wanted = int(self.option("aws:autoscaling:asg", "MinSize"))
         healthy = [one for one in self.instances if one.slot is not None and one.ask(path) == 200]
-        if len(healthy) >= wanted and len(healthy) == len(self.instances):
+        if len(healthy) >= self.wanted_instances and len(healthy) == len(self.instances):
             return "Green", "Ok"
         return ("Yellow", "Warning") if healthy else ("Red", "Severe")

@@ -1,6 +1,7 @@
 """A load balancer: HAProxy in a container."""
 
 import contextlib
+import csv
 import re
 import socket
 import time
@@ -89,18 +90,28 @@ backend instances
         self._free.append(instance.slot)
         instance.slot = None
 
+    def counts(self):
+        """How many requests there were, how many answers 5xx, of all and of instances, and the healthy instances."""
+        rows = list(self._rows())
+        frontends = [row for row in rows if row["svname"] == "FRONTEND"]
+        servers = [row for row in rows if row["svname"].startswith("i")]
+        return {
+            "requests": sum(int(row["req_tot"]) for row in frontends),
+            "all_5xx": sum(int(row["hrsp_5xx"]) for row in frontends),
+            "target_5xx": sum(int(row["hrsp_5xx"]) for row in servers),
+            "healthy": sum(row["status"].startswith("UP") for row in servers),
+        }
+
     def _answers(self):
         with contextlib.suppress(OSError):
             return self._ask("show info")
 
     def _sessions(self, slot):
-        lines = self._ask("show stat").splitlines()
-        names = lines[0].lstrip("# ").split(",")
-        for line in lines[1:]:
-            row = dict(zip(names, line.split(","), strict=False))
-            if row.get("svname") == f"i{slot}":
-                return int(row["scur"])
-        raise AssertionError(slot)
+        return next(int(row["scur"]) for row in self._rows() if row["svname"] == f"i{slot}")
+
+    def _rows(self):
+        """Its statistics: https://docs.haproxy.org/2.6/management.html#9.1"""
+        return csv.DictReader(self._ask("show stat").lstrip("# ").strip().splitlines())
 
     def _port(self, inside):
         return int(docker("port", self.container, f"{inside}/tcp").stdout.rsplit(":", 1)[1])

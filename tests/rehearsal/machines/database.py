@@ -17,6 +17,10 @@ from tests.rehearsal.machines.docker import (
 from tests.rehearsal.waiting import limit, wait_for
 
 NAME = "app"  # of the application's database, by .ebextensions/40-database.config
+# Memory of the classes in GiB, of which RDS derives max_connections:
+# https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/CHAP_Limits.html#RDS_Limits.MaxConnections
+CLASSES = {"db.t4g.micro": 1, "db.t4g.small": 2}
+GIB = 1024**3
 
 
 class Database:
@@ -29,7 +33,8 @@ class Database:
         assert properties["Engine"] == "postgres"
         self.properties = properties
         folder.mkdir(parents=True)
-        settings = {k: v for k, v in parameters.items() if not k.startswith("rds.")}
+        settings = {"max_connections": CLASSES[properties["DBInstanceClass"]] * GIB // 9531392}
+        settings |= {k: v for k, v in parameters.items() if not k.startswith("rds.")}
         kind = "hostssl" if parameters.get("rds.force_ssl") == "1" else "host"
         (folder / "pg_hba.conf").write_text(
             f"local all all trust\n{kind} all all all scram-sha-256\n"

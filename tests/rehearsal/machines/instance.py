@@ -37,6 +37,7 @@ STREAMED = {
         }
     }
 }
+LOGS = "/var/log/nginx"  # of the disk, the part that can be filled: it is a file system of its own
 MOVE = "rm -rf /var/app/current && mv /var/app/staging /var/app/current"
 TRUST_STORE = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
 
@@ -76,6 +77,7 @@ class Instance:
             "/var/run/docker.sock:/var/run/docker.sock",
             "--volume",
             f"{self.root}/etc/pki/rds:/etc/pki/rds",
+            f"--tmpfs={LOGS}:size=64m",
             "--env",
             f"INSTANCE_ROOT={self.root}",
             MACHINE,
