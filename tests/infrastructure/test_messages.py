@@ -17,7 +17,7 @@ RESOURCES = {
 TEXTS = {
     name: one["Properties"]["AlarmDescription"]["Fn::Sub"]
     for name, one in RESOURCES.items()
-    if "AlarmActions" in one.get("Properties", {}) and name != "operations NoRequests"
+    if "AlarmActions" in one.get("Properties", {})
 }
 # Read both when it fires and when that is over, since an alarm has one text
 FORM = re.compile(
