@@ -116,7 +116,7 @@ def test_what_is_given_twice_is_refused(app, query, content, key):
     assert error.value.messages[key] == ["Send it once."]
 
 
-def test_what_nobody_reads_may_be_given_twice(app):
+def test_unknown_keys_may_be_given_twice(app):
     content = b'{"text": "a", "more": {"x": 1, "x": 2}, "y": 1, "y": 2}'
     assert parse(app, Keep(), "x=1&x=2&text=b", content) == {"number": "7", "text": "a"}
 

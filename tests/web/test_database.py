@@ -255,7 +255,7 @@ def test_a_response_that_arrives_byte_by_byte_is_not_waited_for(quick):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_given_up_connection_has_not_delivered_is_forgotten(quick, kind):
+def test_undelivered_data_of_an_abandoned_connection_is_discarded(quick, kind):
     """It is reset: closed gently, the kernel would deliver a statement long after its caller got 503."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"postgresql://me@127.0.0.1:{listener.getsockname()[1]}/x?sslmode=disable"
@@ -335,7 +335,7 @@ def wait_until_one_waits(url, lock):
         wait_until(is_waiting, "the write")
 
 
-def test_a_row_that_stays_locked_when_its_table_is_free_is_not_waited_for(
+def test_a_row_still_locked_after_its_table_is_not_waited_for(
     url, context, person, patient, monkeypatch, lines
 ):
     monkeypatch.setattr(connections, "LOCK_TIMEOUT", 0.05)
@@ -405,7 +405,7 @@ def test_a_server_other_than_postgresql_is_unavailable(answer, quick):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_outages_are_told_from_wrong_statements(error, outage):
+def test_a_wrong_statement_is_not_taken_for_an_outage(error, outage):
     assert (database.find_outage(error) is not None) is outage
 
 
