@@ -40,10 +40,14 @@ class Common(apispec.BasePlugin):
 
 
 class Json(DefaultJSONProvider):
-    """JSON as the schemas order it, in UTF-8."""
+    """JSON as the schemas order it, in UTF-8, with blanks as in README."""
 
     sort_keys = False
     ensure_ascii = False
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        """``obj`` as JSON; Flask's responses ask for ``separators`` without blanks."""
+        return super().dumps(obj, **{**kwargs, "separators": None})
 
 
 def init_app(app: Flask, *blueprints: flask_smorest.Blueprint) -> None:

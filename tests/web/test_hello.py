@@ -56,7 +56,7 @@ def test_a_new_user_is_saved_and_greeted(client, on):
     assert "Content-Type" not in saved.headers
     greeted = client.get("/hello/John")
     assert greeted.status_code == 200
-    assert greeted.json == {"message": "Hello, John! Your birthday is in 5 day(s)"}
+    assert greeted.text == '{"message": "Hello, John! Your birthday is in 5 day(s)"}\n'
 
 
 def test_the_date_of_a_known_user_is_replaced(client, person, on):
