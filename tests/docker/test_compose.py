@@ -248,10 +248,10 @@ def test_the_documentation_page_is_small_on_a_slow_line(stack):
     for name in docs.ASSETS:
         target = f"GET /docs/{name} HTTP/1.1\r\n".encode() + HOST + b"Accept-Encoding: gzip\r\n"
         status, headers, body = raw(stack, target + b"\r\n", "latin-1")
-        assert status.endswith("200 OK")
+        assert status.split()[1] == "200"
         sizes.append(len(body))
         again = target + f"If-None-Match: {headers['etag']}\r\n\r\n".encode()
-        assert raw(stack, again)[0].endswith("304 NOT MODIFIED")
+        assert raw(stack, again)[0].split()[1] == "304"
     assert sum(sizes) < 700_000  # of 1.9 MB
 
 
