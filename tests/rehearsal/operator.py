@@ -9,6 +9,7 @@ from botocore import xform_name
 
 from tests.rehearsal.project import SCRIPT
 from tests.rehearsal.waiting import limit
+from tests.support.aws import REGION
 
 
 def run(world, line):
@@ -35,13 +36,12 @@ def run(world, line):
 
 def _ask_aws(world, words):
     """Do what the AWS CLI does with ``words``: send the request of that name, with the options as parameters."""
-    service, operation, *options = words
-    client = world.cloud.client(service)
+    service, operation, *rest = words
+    options = dict(zip(*[iter(rest)] * 2, strict=True))
+    client = world.cloud.client(service, options.pop("--region", REGION))
     method = operation.replace("-", "_")
     shape = client.meta.service_model.operation_model(
         client.meta.method_to_api_mapping[method]
     ).input_shape
     names = {f"--{xform_name(name, '-')}": name for name in shape.members}
-    return getattr(client, method)(
-        **{names[key]: value for key, value in zip(*[iter(options)] * 2, strict=True)}
-    )
+    return getattr(client, method)(**{names[key]: value for key, value in options.items()})
