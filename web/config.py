@@ -1,5 +1,6 @@
 """Turns environment variables into a checked configuration, or refuses to start."""
 
+import functools
 import hashlib
 import ipaddress
 import unicodedata
@@ -18,6 +19,7 @@ from web import clock
 from web.connection import read_options
 
 DRIVER = "postgresql+psycopg2"
+URL_RULE = "postgresql://user:password@host:5432/name"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
@@ -127,42 +129,21 @@ class Setting:
             raise ConfigError(f"Invalid {self.name}{shown}: expected {self.expected}.") from None
 
 
+_secret = functools.partial(Setting, secret=True)
+
 SETTINGS = (
-    Setting(
-        "DATABASE_URL",
-        "",
-        "postgresql://user:password@host:5432/name, special characters %-escaped",
-        _database_url,
-        secret=True,
-    ),
+    _secret("DATABASE_URL", "", f"{URL_RULE}, special characters %-escaped", _database_url),
     Setting("RDS_HOSTNAME", "", "the database's host, where DATABASE_URL is not given"),
     Setting("RDS_PORT", "5432", "a port, 1 to 65535", _whole(1, 65535)),
     Setting("RDS_DB_NAME", "ebdb", "the database's name"),
     Setting("RDS_USERNAME", "", "the database's user"),
-    Setting("RDS_PASSWORD", "", "that user's password, not escaped", secret=True),
-    Setting(
-        "RDS_NEXT_PASSWORD",
-        "",
-        "the password to try if RDS_PASSWORD is refused, used while it is being changed",
-        secret=True,
-    ),
+    _secret("RDS_PASSWORD", "", "that user's password, not escaped"),
+    _secret("RDS_NEXT_PASSWORD", "", "the password to try while RDS_PASSWORD is being changed"),
     Setting("DATABASE_TLS", "", "one of " + ", ".join(TLS_MODES), _one_of(*TLS_MODES)),
     Setting("DATABASE_CA_FILE", "", "a readable file of PEM certificates", _file),
     Setting("TIME_ZONE", "UTC", "an IANA time zone such as Europe/Berlin", clock.parse_zone),
-    Setting(
-        "API_KEYS",
-        "",
-        "SHA-256 digests of the keys that may write, in hexadecimal, separated by commas",
-        _digests,
-        secret=True,
-    ),
-    Setting(
-        "SENTRY_DSN",
-        "",
-        "the DSN of a project in Sentry, such as https://KEY@HOST/PROJECT",
-        _dsn,
-        secret=True,
-    ),
+    _secret("API_KEYS", "", "hexadecimal SHA-256 digests of keys, separated by commas", _digests),
+    _secret("SENTRY_DSN", "", "a DSN of Sentry, such as https://KEY@HOST/PROJECT", _dsn),
     Setting("SENTRY_ENVIRONMENT", "development", "the name of the environment in Sentry"),
     Setting("LOG_LEVEL", "INFO", "one of " + ", ".join(LOG_LEVELS), _one_of(*LOG_LEVELS)),
     Setting("APP_VERSION", "dev", "the deployed version, shown at /livez"),
@@ -201,17 +182,11 @@ def _database(values: Mapping[str, Any]) -> URL:
     url: URL | None = values["DATABASE_URL"]
     if url is None and not values["RDS_HOSTNAME"]:
         raise ConfigError(
-            "DATABASE_URL is missing: expected postgresql://user:password@host:5432/name, "
-            "or the parts in RDS_HOSTNAME, RDS_PORT, RDS_DB_NAME, RDS_USERNAME and RDS_PASSWORD."
+            f"DATABASE_URL is missing: expected {URL_RULE}, or the parts in RDS_HOSTNAME, "
+            "RDS_PORT, RDS_DB_NAME, RDS_USERNAME and RDS_PASSWORD."
         )
     if url is None:
-        url = URL.create(
-            DRIVER,
-            values["RDS_USERNAME"],
-            values["RDS_PASSWORD"],
-            values["RDS_HOSTNAME"],
-            values["RDS_PORT"],
-            values["RDS_DB_NAME"],
-        )
+        parts = ("USERNAME", "PASSWORD", "HOSTNAME", "PORT", "DB_NAME")
+        url = URL.create(DRIVER, *(values[f"RDS_{part}"] for part in parts))
     tls = {"sslmode": values["DATABASE_TLS"], "sslrootcert": values["DATABASE_CA_FILE"]}
     return url.update_query_dict({name: value for name, value in tls.items() if value})

@@ -10,14 +10,8 @@ import time
 from typing import Any, cast
 
 import psycopg2
-from psycopg2.extensions import (
-    POLL_OK,
-    POLL_READ,
-    STATUS_SETUP,
-    TRANSACTION_STATUS_IDLE,
-    connection,
-    cursor,
-)
+from psycopg2 import extensions
+from psycopg2.extensions import connection, cursor
 from sqlalchemy import URL
 
 from web import outage
@@ -163,10 +157,10 @@ def is_unfit(kept: connection) -> bool:
     A server sends nothing on an idle connection until it closes it, so one system call can tell. A
     ping would add a round trip to every request.
     """
-    if kept.closed or kept.get_transaction_status() != TRANSACTION_STATUS_IDLE:
+    if kept.closed or kept.get_transaction_status() != extensions.TRANSACTION_STATUS_IDLE:
         return True
     idle = select.poll()
-    idle.register(kept.fileno(), select.POLLIN)
+    idle.register(kept, select.POLLIN)
     return bool(idle.poll(0))
 
 
@@ -190,12 +184,12 @@ def wait(asked: connection) -> None:
     needs a server that runs. Nothing limits the time to look up the host's name, but other threads
     run meanwhile.
     """
-    is_login = asked.status == STATUS_SETUP
+    is_login = asked.status == extensions.STATUS_SETUP
     until, limit = _limit(asked, is_login)
-    while (state := asked.poll()) != POLL_OK:
+    while (state := asked.poll()) != extensions.POLL_OK:
         left = until - time.monotonic()
         poll = select.poll()
-        poll.register(asked.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
+        poll.register(asked, select.POLLIN if state == extensions.POLL_READ else select.POLLOUT)
         if not poll.poll(None if left == math.inf else max(0.0, left) * 1000):
             _forget_undelivered(asked)
             if is_login:

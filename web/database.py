@@ -5,8 +5,10 @@ an outage or a wrong statement. Under a wait callback psycopg2 supports neither 
 objects.
 """
 
+import contextlib
 import functools
 import time
+from collections.abc import Iterator
 from typing import Any, cast
 
 import psycopg2
@@ -98,26 +100,22 @@ def init_app(app: Flask) -> None:
     app.teardown_request(outage.end_request)
 
 
-class Autocommit:
-    """A context with a cursor whose statements are committed automatically. Raises Unavailable.
+@contextlib.contextmanager
+def autocommit(engine: Engine) -> Iterator[cursor]:
+    """A cursor whose statements are committed automatically. Raises Unavailable.
 
     After any exception its connection is closed: it may be broken, busy, or to a primary that was
     demoted.
     """
-
-    def __init__(self, engine: Engine) -> None:
-        self._pooled = engine.raw_connection()
-
-    def __enter__(self) -> cursor:
-        used = cast(Connection, self._pooled.dbapi_connection)
+    pooled = engine.raw_connection()
+    try:
+        used = cast(Connection, pooled.dbapi_connection)
         used.autocommit = True
-        return used.cursor()
-
-    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
-        if failed:
-            self._pooled.invalidate()
-        else:
-            self._pooled.close()
+        yield used.cursor()
+    except BaseException:
+        pooled.invalidate()
+        raise
+    pooled.close()
 
 
 def change(engine: Engine, statement: str, *parameters: object) -> None:
@@ -128,7 +126,7 @@ def change(engine: Engine, statement: str, *parameters: object) -> None:
     by the server's clock. Raises Unavailable and psycopg2.Error, Overdue included.
     """
     whole = _CHANGE.format(change=statement, late=_LATE)
-    with Autocommit(engine) as asked:
+    with autocommit(engine) as asked:
         used = cast(Connection, asked.connection)
         until = (used.until or time.monotonic() + connection.ANSWER_TIMEOUT) + used.clock
         try:

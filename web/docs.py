@@ -1,5 +1,6 @@
 """The documentation: Swagger UI and a page about problems, served without any other host."""
 
+import functools
 from http import HTTPStatus
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import flask
 import flask_swagger_ui
 from flask import Flask, Response
 
-# The parts of Swagger UI that the page needs, and ours
+PAGES = {"/docs": "docs.html", "/docs/problems": "problems.html"}
+# The parts of Swagger UI that /docs needs, and ours
 _SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
 _OURS = Path(__file__).parent / "assets"
 ASSETS = {
@@ -27,8 +29,8 @@ def init_app(app: Flask) -> None:
     """Serve the pages at /docs and /docs/problems, and redirect / to /docs."""
     # Otherwise an empty path, as in GET http://host, would be redirected to http://host/
     app.add_url_rule("/", view_func=front, strict_slashes=False)
-    app.add_url_rule("/docs", view_func=page)
-    app.add_url_rule("/docs/problems", view_func=problems)
+    for path, template in PAGES.items():
+        app.add_url_rule(path, path, functools.partial(page, template))
     app.add_url_rule("/docs/<name>", view_func=asset)
 
 
@@ -37,14 +39,11 @@ def front() -> Response:
     return Response(status=HTTPStatus.FOUND, headers={"Location": "/docs"}, mimetype="text/plain")
 
 
-def page() -> Response:
-    """Interactive documentation of the API. It loads nothing from any other host."""
-    return _page("docs.html")
-
-
-def problems() -> Response:
-    """The meaning of each problem type."""
-    return _page("problems.html")
+def page(template: str) -> Response:
+    """One of PAGES. It loads nothing from any other host."""
+    response = flask.make_response(flask.render_template(template))
+    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    return response
 
 
 def asset(name: str) -> Response:
@@ -56,9 +55,3 @@ def asset(name: str) -> Response:
     if name not in ASSETS:
         flask.abort(HTTPStatus.NOT_FOUND)
     return flask.send_from_directory(ASSETS[name], name)
-
-
-def _page(template: str) -> Response:
-    response = flask.make_response(flask.render_template(template))
-    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-    return response

@@ -13,7 +13,7 @@ from flask import Flask, got_request_exception, request
 from web import log
 
 # The allowed keys of an event, of each exception in it, and of each frame of its stack
-KEPT = [
+KEPT = (
     "event_id",
     "timestamp",
     "platform",
@@ -21,9 +21,8 @@ KEPT = [
     "release",
     "environment",
     "transaction",
-    "exception",
     "tags",
-]
+)
 KEPT_OF_EXCEPTIONS = ("type", "module", "stacktrace")
 KEPT_OF_FRAMES = ("filename", "function", "module", "lineno", "in_app")
 FLUSH = 2  # seconds to send the remaining events when a worker ends

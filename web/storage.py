@@ -122,7 +122,7 @@ def find_outage(error: Exception) -> Unavailable | None:
 
 
 def _fetch(statement: str, *parameters: object) -> tuple[Any, ...] | None:
-    with database.Autocommit(db.engine) as cursor:
+    with database.autocommit(db.engine) as cursor:
         cursor.execute(statement, parameters)
         return cursor.fetchone()
 

@@ -51,7 +51,7 @@ def tls(tmp_path_factory):
 
 
 def cursor(statement):
-    with database.Autocommit(db.engine) as asked:
+    with database.autocommit(db.engine) as asked:
         asked.execute(statement)
         return asked.fetchone()
 

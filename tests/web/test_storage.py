@@ -20,7 +20,7 @@ BORN = {"dateOfBirth": "1990-05-17"}
 
 def execute(statement):
     """Execute a statement that the application does not have, as it executes its own."""
-    with database.Autocommit(db.engine) as cursor:
+    with database.autocommit(db.engine) as cursor:
         cursor.execute(statement)
 
 
