@@ -12,7 +12,7 @@ HOOK = ".platform/hooks/predeploy/10_migrate.sh"
     ("edit", "reason"),
     [
         pytest.param(
-            replace("web/__main__.py", '"""', 'raise SystemExit("broken")\n"""'),
+            replace("web/__main__.py", "    main()\n", '    raise SystemExit("broken")\n'),
             "quit unexpectedly",
             id="the image crashes",
         ),
