@@ -34,7 +34,7 @@ COMMANDS = {
     "remove there": "AWS_REGION=eu-central-1 scripts/build_and_deploy.sh remove prod --protected",
     "remove the exercise": "AWS_REGION=eu-north-1 scripts/build_and_deploy.sh remove exercise --protected",
 }
-ENOUGH = 200  # PUTs, before and after a moment
+ENOUGH = 100  # PUTs, before and after a moment
 
 
 class Home:
