@@ -40,11 +40,14 @@ class Mirror:
     def stop(self):
         """Remove it, and what the engine keeps of its images."""
         remove(self.container)
-        images = docker(
-            "images", "--format={{.Repository}}:{{.Tag}}", "--filter", f"reference={self.host}/*"
-        ).stdout.split()
-        if images:
-            docker("rmi", "--force", *images, check=False)
+        if images := self._list_images():
+            docker("rmi", "--force", *images)
+
+    def _list_images(self):
+        """Instances pull by digest, and such images have no tag."""
+        name = '{{.Repository}}{{if eq .Tag "<none>"}}@{{.Digest}}{{else}}:{{.Tag}}{{end}}'
+        which = ("--filter", f"reference={self.host}/*")
+        return docker("images", "--digests", "--format", name, *which).stdout.split()
 
     def _get(self, path, method="GET"):
         request = urllib.request.Request(
