@@ -18,7 +18,8 @@ class Application(Flask):
 
     def log_exception(self, exc_info: Any) -> None:
         """Log that a request failed, but not its path: it contains a name."""
-        log.failed_request(self.logger, exc_info)
+        extra = {"fields": {"request_id": log.request_id()}}
+        self.logger.error("unhandled exception", exc_info=exc_info, extra=extra)
 
 
 def create_app(env: Mapping[str, str] = os.environ) -> Flask:

@@ -5,6 +5,7 @@ Usage: python -m web [--quiet]
 --quiet suppresses the server's messages about its own start and stop.
 """
 
+import functools
 import logging.config
 import os
 import signal
@@ -37,7 +38,9 @@ class Server(MPServer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Python loses signals that a child receives before its fork handlers have run
-        os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_release)
+        hold = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, STOPPING)
+        release = functools.partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, STOPPING)
+        os.register_at_fork(before=hold, after_in_parent=release, after_in_child=release)
 
     def signal_handler_interrupt(self, *args: object, **kwargs: object) -> None:
         """Stop. A worker inherits this handler, and installs its own only once it has loaded."""
@@ -86,14 +89,6 @@ def _begin_log(settings: dict[str, Any]) -> dict[str, Any]:
         logging.config.dictConfig(logs)
         logging.getLogger("web").info("writing needs a key" if settings["API_KEYS"] else everybody)
     return logs
-
-
-def _hold() -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-
-
-def _release() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 def load() -> DeadMan:

@@ -9,7 +9,7 @@ from flask_smorest import Blueprint
 from marshmallow import ValidationError
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
-from web.inputs import TWICE, Body, Inputs, parse_object
+from web.inputs import TWICE, Inputs, parse_object
 
 View = Callable[..., Any]
 
@@ -84,11 +84,14 @@ def parse(req: Request, path: Mapping[str, str], reader: Inputs) -> dict[str, An
     wrong = reader.find_misspelt(query) if query else {}
     given = {name: query[name][0] for name in query if name in reader.query}
     twice = {name for name in given if len(query[name]) > 1}
-    body = reader.body
-    sent, broken = _read_object(req, body) if body else (None, {})
-    if body and sent is not None:
+    broken: dict[str, Any] = {}
+    if reader.body and (content := read(req)):
+        try:
+            sent = parse_object(content, reader.body)
+        except ValidationError as error:
+            sent, broken = {}, error.normalized_messages()
         twice |= sent.keys() & given.keys()
-        given = {name: given[name] for name in given if name not in body.keys} | sent
+        given = {name: given[name] for name in given if name not in reader.body.keys} | sent
     wrong |= broken | {name: [TWICE] for name in twice}
     given = {"timeZone": current_app.config["TIME_ZONE"].key, **given, **path}
     try:
@@ -98,17 +101,6 @@ def parse(req: Request, path: Mapping[str, str], reader: Inputs) -> dict[str, An
     if wrong:
         raise ValidationError(wrong)
     return values
-
-
-def _read_object(req: Request, expected: Body) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """The keys of ``expected`` in the body, None without a body; and what is wrong in it."""
-    content = read(req)
-    if not content:
-        return None, {}
-    try:
-        return parse_object(content, expected), {}
-    except ValidationError as error:
-        return {}, error.normalized_messages()
 
 
 def read(req: Request) -> bytes:

@@ -160,16 +160,12 @@ def load(env: Mapping[str, str]) -> dict[str, Any]:
     Raises ConfigError on the first variable of ``env`` that is invalid or missing.
     """
     values = {setting.name: setting.read(env) for setting in SETTINGS}
+    same = ("API_KEYS", "APP_VERSION", "LOG_LEVEL", "SENTRY_DSN", "SENTRY_ENVIRONMENT", "TIME_ZONE")
     return {
-        "API_KEYS": values["API_KEYS"],
-        "APP_VERSION": values["APP_VERSION"],
+        **{name: values[name] for name in same},
         "DATABASE_NEXT_PASSWORD": values["RDS_NEXT_PASSWORD"],
-        "LOG_LEVEL": values["LOG_LEVEL"],
-        "SENTRY_DSN": values["SENTRY_DSN"],
-        "SENTRY_ENVIRONMENT": values["SENTRY_ENVIRONMENT"],
         "SERVER": {name.lower(): values[name] for name in ("HOST", "PORT", "WORKERS", "THREADS")},
         "SQLALCHEMY_DATABASE_URI": _database(values),
-        "TIME_ZONE": values["TIME_ZONE"],
     }
 
 

@@ -6,8 +6,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 LIMIT = 60  # seconds without progress; nothing that a request waits for may take so long
 STANDARD_ERROR = 2  # the descriptor of standard error, because sys.stderr may be None
@@ -29,11 +29,7 @@ class DeadMan:
     """
 
     def __init__(
-        self,
-        wsgi_app: Callable[..., Iterable[bytes]],
-        threads: int,
-        limit: float = LIMIT,
-        look: float = 1,
+        self, wsgi_app: WSGIApplication, threads: int, limit: float = LIMIT, look: float = 1
     ) -> None:
         self._wsgi_app, self._threads = wsgi_app, threads
         self._limit, self._look = limit, look
@@ -41,9 +37,7 @@ class DeadMan:
         signal.signal(signal.SIGUSR1, lambda *_: None)
         threading.Thread(target=self._watch, name="deadman", daemon=True).start()
 
-    def __call__(
-        self, environ: dict[str, Any], start_response: Callable[..., Any]
-    ) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request as PEP 3333 says."""
         thread = threading.get_ident()
         self._running[thread] = time.monotonic()

@@ -14,7 +14,8 @@ JSON_RULE = "Send a JSON object such as {example}."
 TWICE = "Send it once."
 TEXT_RULE = "Use text without U+0000 and without lone surrogates."
 
-_UNSTORABLE = re.compile(r"(?<!\\)(\\\\)*\\u0000|[\ud800-\udfff]")  # in JSON
+# What PostgreSQL cannot store, as JSON has it
+_UNSTORABLE = re.compile(r"(?<!\\)(\\\\)*\\u0000|[\ud800-\udfff]")
 
 
 class Parsed(fields.String):
@@ -44,9 +45,10 @@ class Lenient(Schema):
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def _require_storable(self, data: object, given: Mapping[str, Any], **kwargs: Any) -> None:
-        wrong = [key for key in self._texts if not _is_storable(given.get(key))]
+        texts = {key: json.dumps(given.get(key), ensure_ascii=False) for key in self._texts}
+        wrong = {key: [TEXT_RULE] for key, text in texts.items() if _UNSTORABLE.search(text)}
         if wrong:
-            raise ValidationError({key: [TEXT_RULE] for key in wrong})
+            raise ValidationError(wrong)
 
 
 class Body(Lenient):
@@ -123,11 +125,6 @@ class _Object(dict[str, Any]):
 
 def _plain(name: str) -> str:
     return "".join(filter(str.isalnum, name)).casefold()
-
-
-def _is_storable(value: object) -> bool:
-    """Whether PostgreSQL can store each text in a JSON value: no U+0000, no surrogates."""
-    return not _UNSTORABLE.search(json.dumps(value, ensure_ascii=False))
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -8,11 +8,11 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, request
 
@@ -40,7 +40,7 @@ class Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line for ``record``, without a line break."""
-        line = {
+        line: dict[str, Any] = {
             "time": _now(),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -48,7 +48,11 @@ class Formatter(logging.Formatter):
             **getattr(record, "fields", {}),
         }
         if record.exc_info:
-            line |= _exception(*record.exc_info)
+            _, error, trace = record.exc_info
+            kinds = map(type, causes(error))
+            line["exception"] = [f"{kind.__module__}.{kind.__qualname__}" for kind in kinds]
+            frames = traceback.extract_tb(trace)
+            line["stack"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
         return json.dumps(line, default=str)
 
 
@@ -68,12 +72,10 @@ class RequestLog:
     23 November 2026).
     """
 
-    def __init__(self, wsgi_app: Callable[..., Iterable[bytes]], version: str) -> None:
+    def __init__(self, wsgi_app: WSGIApplication, version: str) -> None:
         self._wsgi_app, self._version = wsgi_app, json.dumps(version)
 
-    def __call__(
-        self, environ: dict[str, Any], start_response: Callable[..., Any]
-    ) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request as PEP 3333 says."""
         began = time.perf_counter()
         identity = environ[_ID_KEY] = _request_id(environ)
@@ -126,12 +128,6 @@ def init_app(app: Flask) -> None:
     app.wsgi_app = RequestLog(app.wsgi_app, app.config["APP_VERSION"])  # type: ignore[method-assign]  # as Flask's docs say
 
 
-def failed_request(logger: logging.Logger, exc_info: Any) -> None:
-    """Log that the current request failed with the exception ``exc_info``."""
-    extra = {"fields": {"request_id": request_id()}}
-    logger.error("unhandled exception", exc_info=exc_info, extra=extra)
-
-
 def request_id() -> str:
     """The id of the current request."""
     return str(request.environ[_ID_KEY])
@@ -170,14 +166,3 @@ def _request_id(environ: dict[str, Any]) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _exception(
-    kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-) -> dict[str, Any]:
-    kinds = map(type, causes(error))
-    frames = traceback.extract_tb(trace)
-    return {
-        "exception": [f"{kind.__module__}.{kind.__qualname__}" for kind in kinds],
-        "stack": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
-    }

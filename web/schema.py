@@ -46,7 +46,8 @@ def parse_name(text: object) -> str:
     if not isinstance(text, str) or len(text) > UNNORMALISED_LIMIT:
         raise ValidationError(NAME_RULE)
     name = unicodedata.normalize("NFC", text)
-    if len(name) > NAME_LIMIT or not _NAME.fullmatch("".join(map(_kind, name))):
+    kinds = ("J" if one in _JOINERS else unicodedata.category(one)[0] for one in name)
+    if len(name) > NAME_LIMIT or not _NAME.fullmatch("".join(kinds)):
         raise ValidationError(NAME_RULE)
     return name
 
@@ -202,7 +203,3 @@ class Problem(Answer):
         values=fields.List(fields.String()),
         metadata={"description": "The errors in each part of the request, by its name."},
     )
-
-
-def _kind(character: str) -> str:
-    return "J" if character in _JOINERS else unicodedata.category(character)[0]
