@@ -68,4 +68,4 @@ def test_a_dev_container_can_install_and_test(workspace):
         assert (workspace / ".git/hooks/pre-commit").exists()
     finally:
         docker(*as_root, "chown", "-R", str(os.getuid()), "/workspace")
-        docker(*compose, "--profile", "*", "down", "--volumes", "--rmi", "local", "--timeout", "2")
+        docker(*compose, "down", "--volumes", "--rmi", "local", "--timeout", "2")
