@@ -12,7 +12,7 @@ from flask import Flask, got_request_exception, request
 
 from web import log
 
-# The allowed keys of an event, of each exception in it, and of each frame of its stack
+# The allowed keys of an event besides its exceptions, of each exception, and of each frame
 KEPT = (
     "event_id",
     "timestamp",

@@ -44,7 +44,7 @@ class Mirror:
             docker("rmi", "--force", *images)
 
     def _list_images(self):
-        """Instances pull by digest, and such images have no tag."""
+        """The names of its images; those that instances pulled, by digest, have no tag."""
         name = '{{.Repository}}{{if eq .Tag "<none>"}}@{{.Digest}}{{else}}:{{.Tag}}{{end}}'
         which = ("--filter", f"reference={self.host}/*")
         return docker("images", "--digests", "--format", name, *which).stdout.split()
