@@ -26,7 +26,7 @@ dev: .venv/run ## The same with reload and debugger
 
 ##@ Check
 
-ci: check ## What every change must pass: the checks, and all tests that need neither root, browser nor Docker
+ci: check ## What every change must pass: the checks, and all tests that run without root, a browser or Docker
 	@rm -f .coverage .coverage.*
 	$(RUN) pytest $(PARALLEL) -m '$(CI)' --cov --cov-report=term $(ARGS)
 

@@ -138,11 +138,13 @@ SETTINGS = (
     Setting("RDS_DB_NAME", "ebdb", "the database's name"),
     Setting("RDS_USERNAME", "", "the database's user"),
     _secret("RDS_PASSWORD", "", "that user's password, not escaped"),
-    _secret("RDS_NEXT_PASSWORD", "", "the password to try while RDS_PASSWORD is being changed"),
+    _secret("RDS_NEXT_PASSWORD", "", "the next password, tried when RDS_PASSWORD is refused"),
     Setting("DATABASE_TLS", "", "one of " + ", ".join(TLS_MODES), _one_of(*TLS_MODES)),
     Setting("DATABASE_CA_FILE", "", "a readable file of PEM certificates", _file),
     Setting("TIME_ZONE", "UTC", "an IANA time zone such as Europe/Berlin", clock.parse_zone),
-    _secret("API_KEYS", "", "hexadecimal SHA-256 digests of keys, separated by commas", _digests),
+    _secret(
+        "API_KEYS", "", "SHA-256 digests (hex) of keys that may write, comma-separated", _digests
+    ),
     _secret("SENTRY_DSN", "", "a DSN of Sentry, such as https://KEY@HOST/PROJECT", _dsn),
     Setting("SENTRY_ENVIRONMENT", "development", "the name of the environment in Sentry"),
     Setting("LOG_LEVEL", "INFO", "one of " + ", ".join(LOG_LEVELS), _one_of(*LOG_LEVELS)),
